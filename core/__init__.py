@@ -1,0 +1,1 @@
+"""What every floor shares: network, noise, sampling, operators, tiling, training."""

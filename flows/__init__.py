@@ -1,0 +1,1 @@
+"""Prefect flows: what runs where, when, and what a person may ask for."""

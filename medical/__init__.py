@@ -1,0 +1,1 @@
+"""NIfTI volumes, acquisition physics and super-resolution."""

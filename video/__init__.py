@@ -1,0 +1,1 @@
+"""Prompts, clips, captions and the procedural world."""
