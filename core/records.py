@@ -1,0 +1,204 @@
+"""Files that are whole or absent, and the record that explains each result.
+
+Every door that writes a file writes it through ``atomic_path``; every job leaves one JSON
+record beside its result: what was asked, what answered, from which bytes, to which bytes.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import resource
+import secrets
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FORMAT_VERSION = 1
+RESEARCH_USE = "Research use only, not for diagnosis."
+RECORDED_VERSIONS = ("lamina", "torch", "diffusers", "numpy", "transformers", "monai", "nibabel")
+
+
+def sha256_file(path: Path | str) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
+    """A temporary name beside ``path`` that becomes ``path`` when the block ends well.
+
+    The temporary name is hidden and keeps the last two suffixes, so that libraries that choose
+    a format by suffix (``.nii.gz``) still do. If the block raises, the temporary file is removed
+    and ``path`` is as it was before.
+
+    Args:
+        path: Where the finished file shall stand. Its folder must exist.
+        overwrite: Replace a file that already stands there.
+
+    Raises:
+        ValueError: The folder is missing, or the file exists and ``overwrite`` is false.
+    """
+    path = Path(path)
+    _check_target(path, overwrite=overwrite)
+    temporary = path.with_name(f".part-{secrets.token_hex(6)}" + "".join(path.suffixes[-2:]))
+    try:
+        yield temporary
+        if not temporary.is_file():
+            raise RuntimeError(f"{path}: nothing was written to {temporary.name}, so no file.")
+        _flush(temporary)
+        if not overwrite:
+            _check_target(path, overwrite=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_record(  # noqa: PLR0913  one argument per chapter of the record, all by keyword
+    path: Path | str,
+    *,
+    task: str,
+    request: Mapping[str, Any],
+    outputs: Mapping[str, Path],
+    model: Mapping[str, Any],
+    seeds: Any,
+    timings: Mapping[str, float],
+    inputs: Mapping[str, Path] | None = None,
+    extra: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write the JSON record of one finished job and return its path.
+
+    Args:
+        path: Where the record goes, beside the result.
+        task: The job's name, as its flow is called: ``"text_to_video"``.
+        request: What was asked, as plain values.
+        outputs: Role to file; each is hashed, so all must be in their final place.
+        model: The model's own record (name, kind, sha256, objective, ...).
+        seeds: The seed, or the seeds in order.
+        timings: Stage to seconds; ``"total"``, if given, is the wall time, else the sum is.
+        inputs: Role to file; each is hashed.
+        extra: Anything else that helps to understand or repeat the result.
+        overwrite: Replace a record that already stands there.
+
+    Raises:
+        ValueError: A value cannot be written as JSON, or the record exists already.
+    """
+    record = {
+        "format_version": FORMAT_VERSION,
+        "task": task,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "methods": methods_sentence(task, request, model, seeds),
+        "request": dict(request),
+        "seeds": seeds,
+        "model": dict(model),
+        "inputs": _described(inputs or {}),
+        "outputs": _described(outputs),
+        "timings_s": {name: round(seconds, 4) for name, seconds in timings.items()},
+        "wall_time_s": round(timings.get("total", sum(timings.values())), 4),
+        "peak_memory_mib": peak_memory_mib(),
+        "versions": versions(),
+        "extra": dict(extra or {}),
+    }
+    if _is_medical(task, model):
+        record["intended_use"] = RESEARCH_USE
+    try:
+        text = json.dumps(record, indent=2, allow_nan=False, default=_plain, ensure_ascii=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{Path(path).name}: {error}: a record holds only finite numbers, words, lists and "
+            "tables; convert the value before recording it."
+        ) from error
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def methods_sentence(
+    task: str, request: Mapping[str, Any], model: Mapping[str, Any], seeds: Any
+) -> str:
+    """One sentence for a methods section: the job, the software, the model and its settings."""
+    facts = [f"model {model.get('name', 'unnamed')}"]
+    if digest := model.get("sha256"):
+        facts.append(f"weights sha256 {str(digest)[:12]}")
+    if objective := model.get("objective"):
+        facts.append(f"trained for {objective}")
+    for name in ("sampler", "steps", "samples", "guidance"):
+        if (value := request.get(name)) is not None:
+            facts.append(f"{name} {value}")
+    facts.append(f"seed {seeds}")
+    work = task.replace("_", " ").replace("mri", "MRI")
+    sentence = f"{work[:1].upper()}{work[1:]} with Lamina {_version('lamina')} ({', '.join(facts)})."
+    return f"{sentence} {RESEARCH_USE}" if _is_medical(task, model) else sentence
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this project and of the libraries that shape a result."""
+    found = {name: _version(name) for name in RECORDED_VERSIONS}
+    return {"python": platform.python_version(), "platform": platform.platform(), **found}
+
+
+def peak_memory_mib() -> dict[str, float]:
+    """Largest resident memory of this process so far, and of its GPU where one is in use."""
+    per_mib = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes there, KiB here
+    peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib, 1)}
+    if torch.cuda.is_initialized():
+        peak["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+    return peak
+
+
+def _check_target(path: Path, *, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"{path}: the folder {path.parent} does not exist: files are written into folders "
+            "that stand; create it first."
+        )
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: the result is one file; add a file name.")
+    if path.exists() and not overwrite:
+        raise ValueError(
+            f"{path} exists: results are never overwritten unasked; choose another name, "
+            "remove the file, or ask for overwrite."
+        )
+
+
+def _flush(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _described(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+    return {
+        role: {
+            "file": Path(path).name,
+            "bytes": Path(path).stat().st_size,
+            "sha256": sha256_file(path),
+        }
+        for role, path in files.items()
+    }
+
+
+def _is_medical(task: str, model: Mapping[str, Any]) -> bool:
+    return model.get("kind") == "mri" or "mri" in task.split("_")
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):  # torch and numpy values
+        return value.tolist()  # pyright: ignore[reportAttributeAccessIssue]
+    raise TypeError(f"{value!r} of type {type(value).__name__} is not JSON")
+
+
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
