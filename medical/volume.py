@@ -1,0 +1,137 @@
+"""A medical volume: voxels, where they lie in the scanner, and what the file said about itself.
+
+Nothing is transposed silently: the tensor's axes D, H, W are the NIfTI array's own axes, so
+column ``a`` of the affine belongs to tensor axis ``a``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FileHeader:
+    """The part of a NIfTI header that a result hands back unchanged.
+
+    Attributes:
+        dtype: numpy name of the stored type, "int16" for most scanners.
+        slope: scl_slope; stored value = (intensity - intercept) / slope.
+        intercept: scl_inter.
+        sform_code: meaning of the sform, 0 unknown, 1 scanner, 2 aligned, 4 MNI.
+        qform_code: meaning of the qform.
+        units: xyzt_units byte, 2 for mm, 10 for mm and seconds.
+        description: descrip, 80 bytes at most.
+    """
+
+    dtype: str = "float32"
+    slope: float = 1.0
+    intercept: float = 0.0
+    sform_code: int = 1
+    qform_code: int = 1
+    units: int = 2
+    description: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Volume:
+    """Voxels (D, H, W) float32 with the affine (4, 4) of their grid, in millimeters."""
+
+    data: Tensor
+    affine: NDArray[np.float64]
+    header: FileHeader = field(default_factory=FileHeader)
+
+    def __post_init__(self) -> None:
+        if self.data.ndim != 3:
+            raise ValueError(
+                f"data has shape {tuple(self.data.shape)}: a volume has three axes; "
+                "pick one frame or channel of it."
+            )
+        if self.affine.shape != (4, 4):
+            raise ValueError(
+                f"affine has shape {self.affine.shape}: it is a (4, 4) matrix; pass img.affine."
+            )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along D, H, W."""
+        d, h, w = self.data.shape
+        return d, h, w
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Grid spacing along D, H, W: the column norms of the affine, never its diagonal."""
+        d, h, w = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return d, h, w
+
+    def with_data(
+        self,
+        data: Tensor,
+        affine: NDArray[np.float64] | None = None,
+        *,
+        dtype: str | None = None,
+        description: str | None = None,
+    ) -> Volume:
+        """Return other voxels under this volume's header.
+
+        Args:
+            data: (D, H, W).
+            affine: of the new grid; None keeps this one.
+            dtype: stored type for maps that are not intensities ("float32", unscaled);
+                None keeps the file's own type and scaling.
+            description: text for the header; None keeps the file's own.
+        """
+        header = self.header
+        if dtype is not None:
+            header = replace(header, dtype=dtype, slope=1.0, intercept=0.0)
+        if description is not None:
+            header = replace(header, description=description)
+        return Volume(data.to(torch.float32), self.affine if affine is None else affine, header)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A regular grid of voxels: how many, how far apart, and where."""
+
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    affine: NDArray[np.float64] = field(compare=False)
+
+
+def finer_grid(
+    volume: Volume, spacing_mm: tuple[float, float, float], *, tolerance: float = 1e-3
+) -> Grid:
+    """Return the grid of the requested spacing that shares the volume's center.
+
+    Where the extent divides evenly, the corners of the field of view are the same before and
+    after: ``A' = A D`` with voxel 0 moved to index ``(1 - f) / (2 f)``. Where it does not, the
+    number of voxels is rounded and both ends move by the same amount, under half a voxel.
+
+    Args:
+        volume: the scan as acquired.
+        spacing_mm: of the new grid; an axis within ``tolerance`` (relative) is left alone.
+        tolerance: how far a requested spacing may be from the file's to count as the same.
+    """
+    affine = volume.affine.copy()
+    origin = volume.affine[:3, 3].copy()
+    shape, spacing = list(volume.shape), list(volume.spacing_mm)
+    for axis, (old, new) in enumerate(zip(volume.spacing_mm, spacing_mm, strict=True)):
+        if abs(new - old) <= tolerance * old:
+            continue
+        if not 0.0 < new < old:
+            raise ValueError(
+                f"spacing_mm={new:g} along axis {axis}, where the scan has {old:g} mm: "
+                "super-resolution only makes voxels smaller; ask for the scan's spacing or less."
+            )
+        num_old = shape[axis]
+        shape[axis] = max(1, round(num_old * old / new))
+        spacing[axis] = new
+        affine[:3, axis] = volume.affine[:3, axis] * (new / old)
+        shift = (num_old - 1) / 2 - (shape[axis] - 1) / 2 * (new / old)
+        origin += volume.affine[:3, axis] * shift
+    affine[:3, 3] = origin
+    return Grid((shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]), affine)
