@@ -139,7 +139,7 @@ class MaskOperator:
 
 
 def project(x: Tensor, operator: LinearOperator, measured: Tensor, weight: float = 1.0) -> Tensor:
-    """Return ``x + weight * A^+ (y - A x)``: with weight 1 the nearest x that explains y exactly."""
+    """Return ``x + weight * A^+ (y - A x)``; weight 1 gives the nearest x that explains y."""
     return x + weight * operator.invert(measured - operator.apply(x))
 
 

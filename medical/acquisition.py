@@ -144,9 +144,10 @@ def back_projection_matrix(grid: AxisGrid, steps: int = BACK_PROJECTION_STEPS) -
 
 @lru_cache(maxsize=64)
 def evidence(grid: AxisGrid) -> Tensor:
-    """Return how close each voxel is to a slice center: 1 at a center, 0 half-way, (num_voxels,)."""
-    position = np.clip(grid.slice_coordinates(), 0.0, grid.num_slices - 1.0)
-    return torch.from_numpy(1.0 - 2.0 * np.abs(position - np.round(position)))
+    """Return how close each voxel is to a slice center, (num_voxels,): 1 at one, 0 half-way."""
+    position = grid.slice_coordinates()
+    nearest = np.clip(np.round(position), 0.0, grid.num_slices - 1.0)
+    return torch.from_numpy(np.clip(1.0 - 2.0 * np.abs(position - nearest), 0.0, None))
 
 
 Axes = tuple[SliceSampling | None, SliceSampling | None, SliceSampling | None]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from core.operators import AxisOperator
-from medical.acquisition import Acquisition, AcquiredGrid, Profile, SliceSampling
+from medical.acquisition import AcquiredGrid, Acquisition, Profile, SliceSampling
 from medical.augmentation import Augmentation
 from medical.intensity import measure_scale
 from medical.nifti import read_volume
