@@ -191,8 +191,6 @@ def _free_spot(
     for _ in range(PLACEMENTS):
         spot = np.array([dice.uniform(low[0], high[0]), dice.uniform(low[1], high[1])])
         track = moves + spot
-        if all(
-            np.hypot(*(track - other).T).min() >= reach + room + GAP for other, room in taken
-        ):
+        if all(np.hypot(*(track - other).T).min() >= reach + room + GAP for other, room in taken):
             return spot
     return None
