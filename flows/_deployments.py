@@ -1,0 +1,107 @@
+"""From ``infra/prefect.yaml`` to deployments on a server.
+
+``prefect --no-prompt deploy --all --prefect-file infra/prefect.yaml`` does the same for any
+server and pool; this is the quick way for the embedded stack, reading the same file.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.deployments.runner import RunnerDeployment
+from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
+from prefect.flows import EntrypointType, load_flow_from_entrypoint
+from prefect.schedules import Schedule
+from prefect.workers.process import ProcessWorker
+
+from flows._stack import POOL
+
+PREFECT_FILE = Path(__file__).parent.parent / "infra" / "prefect.yaml"
+SLOTS = 2
+QUEUES = {  # name: (priority, how many runs at once); a long training leaves a slot free
+    "interactive": (1, None),
+    "batch": (10, 1),
+}
+
+
+def read_deployments(path: Path = PREFECT_FILE) -> list[dict[str, Any]]:
+    """The deployments that the file declares, as plain tables."""
+    return yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
+
+
+async def prepare_pool(client: PrefectClient, folder: Path) -> None:
+    """Create or refresh the process pool and its two queues.
+
+    The job template starts the engine with this very interpreter, in ``folder``: one Python
+    start per run instead of two, and relative paths in a request mean what a person expects.
+
+    Args:
+        client: A client of the server.
+        folder: The working folder of the pool's flow runs.
+    """
+    template = ProcessWorker.get_default_base_job_template()
+    variables = template["variables"]["properties"]
+    variables["command"]["default"] = f"{sys.executable} -m prefect.engine"
+    variables["working_dir"]["default"] = str(folder)
+    wanted = WorkPoolCreate(
+        name=POOL, type="process", base_job_template=template, concurrency_limit=SLOTS
+    )
+    await client.create_work_pool(wanted, overwrite=True)
+    for name, (priority, limit) in QUEUES.items():
+        try:
+            await client.create_work_queue(
+                name, work_pool_name=POOL, priority=priority, concurrency_limit=limit
+            )
+        except ObjectAlreadyExists:
+            continue
+
+
+async def register(client: PrefectClient, path: Path = PREFECT_FILE) -> list[str]:
+    """Register every deployment of the file and return their names, ``flow/deployment``.
+
+    A schedule that a person switched on or off since keeps that state.
+    """
+    names = []
+    for declared in read_deployments(path):
+        flow = load_flow_from_entrypoint(declared["entrypoint"], use_placeholder_flow=False)
+        name = f"{flow.name}/{declared['name']}"
+        switched = await _switches(client, name)
+        deployment = RunnerDeployment.from_flow(
+            flow,
+            name=declared["name"],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            parameters=declared.get("parameters"),
+            description=declared.get("description") or flow.description,
+            tags=declared.get("tags"),
+            version=declared.get("version"),
+            schedules=[_schedule(table, switched) for table in declared.get("schedules", [])],
+            concurrency_limit=declared.get("concurrency_limit"),
+            enforce_parameter_schema=True,
+            work_pool_name=declared["work_pool"]["name"],
+            work_queue_name=declared["work_pool"].get("work_queue_name"),
+            job_variables=declared["work_pool"].get("job_variables"),
+        )
+        await deployment.apply()
+        names.append(name)
+    return names
+
+
+async def _switches(client: PrefectClient, name: str) -> dict[str | None, bool]:
+    try:
+        known = await client.read_deployment_by_name(name)
+    except ObjectNotFound:
+        return {}
+    return {schedule.slug: schedule.active for schedule in known.schedules}
+
+
+def _schedule(table: dict[str, Any], switched: dict[str | None, bool]) -> Schedule:
+    return Schedule(
+        cron=table["cron"],
+        timezone=table.get("timezone", "UTC"),
+        active=switched.get(table["slug"], table.get("active", True)),
+        parameters=table.get("parameters", {}),
+        slug=table["slug"],
+    )

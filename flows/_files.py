@@ -1,0 +1,76 @@
+"""What stages hand to each other: references to files, never tensors.
+
+A reference carries the digest of the bytes it means, so a stage that opens it knows that it
+reads what the stage before wrote. Results go into one folder per run under the outputs root;
+the run's identity is part of the folder's name, so no run can write over another.
+"""
+
+import re
+import unicodedata
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from core.records import sha256_file
+
+LONGEST_NAME = 60
+
+
+class FileRef(BaseModel):
+    """A file and the SHA-256 of the bytes it is meant to hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str = Field(description="Absolute path of the file.")
+    sha256: str = Field(description="SHA-256 of its bytes, hexadecimal.")
+
+    @classmethod
+    def of(cls, path: Path | str) -> "FileRef":
+        """The reference to a file as it stands now."""
+        path = Path(path).resolve()
+        return cls(path=str(path), sha256=sha256_file(path))
+
+    def open(self) -> Path:
+        """The path, after checking that its bytes are the ones that were meant.
+
+        Raises:
+            RuntimeError: The file has gone or its bytes are others.
+        """
+        path = Path(self.path)
+        if not path.is_file():
+            raise RuntimeError(
+                f"{path} has gone: a stage reads the file the stage before wrote; run the flow "
+                "again from the start."
+            )
+        if (found := sha256_file(path)) != self.sha256:
+            raise RuntimeError(
+                f"{path} holds sha256 {found[:12]} instead of {self.sha256[:12]}: files between "
+                "stages must not change; run the flow again from the start."
+            )
+        return path
+
+
+def plain_name(text: str, otherwise: str) -> str:
+    """``text`` as a file name: lower case letters, digits and single dashes, at most 60.
+
+    Args:
+        text: Anything a person typed.
+        otherwise: What to use if nothing of ``text`` is left.
+    """
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
+    name = re.sub(r"[^a-z0-9]+", "-", ascii_text.lower()).strip("-")
+    return name[:LONGEST_NAME].rstrip("-") or otherwise
+
+
+def result_folder(outputs: Path, flow: str, name: str, run: str) -> Path:
+    """The folder of one run's results, ``outputs/flow/name-run``, created if need be.
+
+    Args:
+        outputs: Root of all outputs.
+        flow: The flow's name.
+        name: A plain name, see ``plain_name``.
+        run: The run's identity; its first eight signs end the folder's name.
+    """
+    folder = outputs / flow / f"{name}-{run[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

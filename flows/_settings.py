@@ -1,0 +1,100 @@
+"""Places: the only file of this floor that reads environment variables.
+
+A request says what to make; a place says where things stand on this machine. Requests are
+pydantic models and travel through the API; places are read here, once, from the environment.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PREFERRED_PORT = 4200
+LARGEST_PORT = 65535
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Where state, results and models stand, and which device computes.
+
+    Attributes:
+        home: State folder: the server's database, logs, locks, unfinished work.
+        outputs: Root of everything that flows write.
+        models: Folders searched for the operator's own models, before the shipped ones.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
+        port: The server's port, if it is free.
+    """
+
+    home: Path
+    outputs: Path
+    models: tuple[Path, ...]
+    device: str
+    port: int
+
+    @property
+    def work(self) -> Path:
+        """Folder of files that stages hand to each other while a run lasts."""
+        return self.home / "work"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of the server's and the worker's logs."""
+        return self.home / "logs"
+
+    def environment(self) -> dict[str, str]:
+        """The variables that give a child process these same places, made absolute."""
+        variables = {
+            "LAMINA_HOME": str(self.home),
+            "LAMINA_OUTPUTS": str(self.outputs),
+            "LAMINA_DEVICE": self.device,
+            "LAMINA_PORT": str(self.port),
+        }
+        if self.models:
+            variables["LAMINA_MODELS"] = os.pathsep.join(map(str, self.models))
+        return variables
+
+
+def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """The places named by ``LAMINA_HOME``, ``_OUTPUTS``, ``_MODELS``, ``_DEVICE`` and ``_PORT``.
+
+    Args:
+        environment: Variables to read; by default those of this process.
+
+    Raises:
+        ValueError: A variable holds something that cannot be a device or a port.
+    """
+    variables = os.environ if environment is None else environment
+    home = Path(variables.get("LAMINA_HOME") or ".lamina").expanduser().resolve()
+    outputs = Path(variables.get("LAMINA_OUTPUTS") or home / "outputs").expanduser().resolve()
+    folders = filter(None, variables.get("LAMINA_MODELS", "").split(os.pathsep))
+    return Settings(
+        home=home,
+        outputs=outputs,
+        models=tuple(Path(folder).expanduser().resolve() for folder in folders),
+        device=_device(variables.get("LAMINA_DEVICE") or "auto"),
+        port=_port(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
+    )
+
+
+def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:
+    """This process's environment without foreign Prefect settings, with ours and ``extra``."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    return {**inherited, **settings.environment(), **extra}
+
+
+def _device(text: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise ValueError(
+            f"LAMINA_DEVICE={text}: a device is auto, cpu, cuda or cuda:N; set one of these."
+        )
+    return text
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= LARGEST_PORT:
+        raise ValueError(
+            f"LAMINA_PORT={text}: a port is a number from 1 to {LARGEST_PORT}; try "
+            f"{PREFERRED_PORT}."
+        )
+    return int(text)

@@ -1,0 +1,84 @@
+"""The command ``lamina``: every job without Prefect, and the stack that runs them with it.
+
+Exit codes: 0 for a verified result, 2 for input that was refused (one sentence on standard
+error, nothing written), 130 after Ctrl-C; anything else is a fault and shows its traceback.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+from flows._options import sentence
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+app = App(
+    name="lamina",
+    help="Video and medical volumes from one spatiotemporal diffusion model.",
+    default_parameter=Parameter(negative=""),
+)
+for _name, _help in {
+    "video": "Turn sentences into clips.",
+    "mri": "Turn thick slices into volumes.",
+    "models": "See which models there are.",
+    "train": "Train a model on your own data.",
+}.items():
+    app.command(App(name=_name, help=_help))
+app["video"].command("flows._command_video:generate")
+app["mri"].command("flows._command_mri:super_resolve")
+app["models"].command("flows._command_models:list_models", name="list")
+app["models"].command("flows._command_models:show")
+app["train"].command("flows._command_train:video")
+app["train"].command("flows._command_train:mri")
+app.command("flows._command_stack:up")
+app.command("flows._command_stack:demo")
+app.command("flows._command_stack:run")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code.
+
+    Args:
+        arguments: Words after ``lamina``; by default those of this process.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        return _refuse(f"{_flat(error)} See lamina {' '.join(_commands(words))} --help.")
+    except ValidationError as error:
+        return _refuse(sentence(error))
+    except ValueError as error:
+        return _refuse(str(error))
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
+        return INTERRUPTED
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(words: str) -> int:
+    sys.stderr.write(f"{words}\n")
+    return BAD_INPUT
+
+
+def _flat(error: CycloptsError) -> str:
+    return " ".join(str(error).split())
+
+
+def _commands(words: Sequence[str]) -> list[str]:
+    """The leading words that name a command."""
+    found, here = [], app
+    for word in words:
+        if word.startswith("-") or word not in here:
+            break
+        found.append(word)
+        if not isinstance(here := here[word], App):
+            break
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
