@@ -26,6 +26,8 @@ class FileHeader:
         qform_code: meaning of the qform.
         units: xyzt_units byte, 2 for mm, 10 for mm and seconds.
         description: descrip, 80 bytes at most.
+        template: the whole header as bytes, for the fields nobody here reads; empty for none.
+        rescaled: whether the voxels are no longer intensities of the file's own kind.
     """
 
     dtype: str = "float32"
@@ -35,11 +37,18 @@ class FileHeader:
     qform_code: int = 1
     units: int = 2
     description: str = ""
+    template: bytes = b""
+    rescaled: bool = False
+
+    @property
+    def unit_mm(self) -> float:
+        """Millimeters in the affine's unit of length; a file that names none means mm."""
+        return {1: 1000.0, 3: 0.001}.get(self.units & 7, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels (D, H, W) float32 with the affine (4, 4) of their grid, in millimeters."""
+    """Voxels (D, H, W) float32 with the affine (4, 4) of their grid, in the header's units."""
 
     data: Tensor
     affine: NDArray[np.float64]
@@ -65,7 +74,8 @@ class Volume:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Grid spacing along D, H, W: the column norms of the affine, never its diagonal."""
-        d, h, w = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        norms = np.linalg.norm(self.affine[:3, :3], axis=0) * self.header.unit_mm
+        d, h, w = norms.tolist()
         return d, h, w
 
     def with_data(
@@ -87,7 +97,7 @@ class Volume:
         """
         header = self.header
         if dtype is not None:
-            header = replace(header, dtype=dtype, slope=1.0, intercept=0.0)
+            header = replace(header, dtype=dtype, slope=1.0, intercept=0.0, rescaled=True)
         if description is not None:
             header = replace(header, description=description)
         return Volume(data.to(torch.float32), self.affine if affine is None else affine, header)
