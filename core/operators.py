@@ -10,16 +10,15 @@ Axes: B batch, C channels, D depth (frames or slices), H, W.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``denoise(z, t, r) -> x_hat``; ``r == t`` asks for the plain denoised sample."""
+if TYPE_CHECKING:
+    from core.path import Denoise
 
 NUM_AXES = 3
 

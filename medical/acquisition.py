@@ -20,6 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from core.operators import AxisOperator
+from medical.volume import Volume
 
 Profile = Literal["gaussian", "box"]
 BACK_PROJECTION_STEPS = 12
@@ -235,3 +236,28 @@ class AcquiredGrid:
     def _operator(self, matrix: Callable[[AxisGrid], Tensor]) -> AxisOperator:
         d, h, w = (None if grid is None else matrix(grid) for grid in self.axes)
         return AxisOperator((d, h, w))
+
+
+def acquire(volume: Volume, acquisition: Acquisition, *, seed: int = 0) -> Volume:
+    """Return the scan an acquisition makes of a volume, with the affine of its slices.
+
+    Args:
+        volume: fine voxels; any intensities.
+        acquisition: sampling of each axis; its noise is a share of the volume's range [0, 1].
+        seed: of the noise.
+    """
+    acquired = acquisition.on_grid(volume.shape, volume.spacing_mm)
+    data = acquired.operator().apply(volume.data)
+    if acquisition.noise_std > 0:
+        generator = torch.Generator().manual_seed(seed)
+        data = data + acquisition.noise_std * torch.randn(data.shape, generator=generator)
+    affine = volume.affine.copy()
+    for axis, grid in enumerate(acquired.axes):
+        if grid is None:
+            continue
+        pitch = grid.sampling.pitch_mm / grid.spacing_mm
+        first = (grid.num_voxels - 1) / 2 - (grid.num_slices - 1) / 2 * pitch
+        first += grid.sampling.phase_mm / grid.spacing_mm
+        affine[:3, 3] += volume.affine[:3, axis] * first
+        affine[:3, axis] = volume.affine[:3, axis] * pitch
+    return volume.with_data(data, affine)

@@ -19,12 +19,12 @@ from torch import Tensor
 from core.operators import AxisOperator
 from medical.acquisition import AcquiredGrid, Acquisition, Profile, SliceSampling
 from medical.augmentation import Augmentation
+from medical.baselines import FOREGROUND
 from medical.intensity import measure_scale
 from medical.nifti import read_volume
+from medical.residual import RESIDUAL_SCALE, condition
 from medical.volume import Volume
 
-RESIDUAL_SCALE = 0.05
-FOREGROUND = 0.08
 VALIDATION_EVERY = 6
 
 Triple = tuple[float, float, float]
@@ -222,11 +222,6 @@ class HeadPatches:
             outer.append(slice(low, high))
             inner.append(slice(start[axis] - low, start[axis] - low + self.size[axis]))
         return volume[outer[0], outer[1], outer[2]], (inner[0], inner[1], inner[2])
-
-
-def condition(back_projection: Tensor, evidence: Tensor) -> Tensor:
-    """Return the network's condition channels (2, D, H, W): scaled back-projection, evidence."""
-    return torch.stack([2.0 * back_projection - 1.0, evidence])
 
 
 def _pair(

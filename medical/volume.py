@@ -6,6 +6,7 @@ column ``a`` of the affine belongs to tensor axis ``a``.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -123,20 +124,20 @@ def finer_grid(
 
     Args:
         volume: the scan as acquired.
-        spacing_mm: of the new grid; an axis within ``tolerance`` (relative) is left alone.
-        tolerance: how far a requested spacing may be from the file's to count as the same.
+        spacing_mm: largest wanted; an axis that is as fine already is left alone.
+        tolerance: relative difference below which two spacings count as the same.
     """
     affine = volume.affine.copy()
     origin = volume.affine[:3, 3].copy()
     shape, spacing = list(volume.shape), list(volume.spacing_mm)
     for axis, (old, new) in enumerate(zip(volume.spacing_mm, spacing_mm, strict=True)):
-        if abs(new - old) <= tolerance * old:
-            continue
-        if not 0.0 < new < old:
+        if not (math.isfinite(new) and new > 0.0):
             raise ValueError(
-                f"spacing_mm={new:g} along axis {axis}, where the scan has {old:g} mm: "
-                "super-resolution only makes voxels smaller; ask for the scan's spacing or less."
+                f"spacing_mm={new:g} along axis {axis}: a voxel has a positive size; "
+                "ask for 1 mm, for instance."
             )
+        if new >= old * (1.0 - tolerance):
+            continue
         num_old = shape[axis]
         shape[axis] = max(1, round(num_old * old / new))
         spacing[axis] = new

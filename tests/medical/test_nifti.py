@@ -174,9 +174,13 @@ def test_an_uneven_factor_keeps_the_center_and_the_spacing():
     np.testing.assert_allclose(grid.affine @ [1.5, 1.5, 17.5, 1], center_old)
 
 
-def test_a_coarser_grid_is_refused():
-    with pytest.raises(ValueError, match=r"spacing_mm=5 along axis 2.*only makes voxels smaller"):
-        finer_grid(Volume(torch.zeros(4, 4, 4), make_affine((1, 1, 4))), (1.0, 1.0, 5.0))
+def test_an_axis_that_is_fine_enough_is_left_alone():
+    affine = make_affine((0.5, 1.0, 4.0), angles=(0.3, 0.2, 0.1))
+    grid = finer_grid(Volume(torch.zeros(4, 4, 4), affine), (1.0, 1.0, 4.0))
+    assert grid.shape == (4, 4, 4)
+    np.testing.assert_array_equal(grid.affine, affine)
+    with pytest.raises(ValueError, match="spacing_mm=-1 along axis 2"):
+        finer_grid(Volume(torch.zeros(4, 4, 4), affine), (1.0, 1.0, -1.0))
 
 
 def test_results_are_rounded_and_clipped_to_the_stored_type(tmp_path):

@@ -1,0 +1,101 @@
+"""What a person may ask of super-resolution; the form, the command line and the docs read this."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
+
+
+class SuperResolutionRequest(BaseModel):
+    """A thick-slice scan to be restored to finer voxels."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    scan: str = Field(
+        min_length=1,
+        title="Scan",
+        description="NIfTI file (.nii or .nii.gz) with one 3-D image.",
+        json_schema_extra={"position": 0},
+    )
+    spacing_mm: tuple[Spacing, Spacing, Spacing] = Field(
+        default=(1.0, 1.0, 1.0),
+        title="Spacing (mm)",
+        description="Largest voxel size wanted along the file's three axes, 0.2 to 20 mm. An "
+        "axis that is as fine already keeps its own spacing.",
+        json_schema_extra={"position": 1},
+    )
+    samples: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        title="Samples",
+        description="Restorations to draw, 1 to 64. Their mean is the result, their standard "
+        "deviation the uncertainty map.",
+        json_schema_extra={"position": 2},
+    )
+    steps: int = Field(
+        default=2,
+        ge=1,
+        le=50,
+        title="Steps",
+        description="Sampling steps of each restoration, 1 to 50.",
+        json_schema_extra={"position": 3},
+    )
+    seed: int = Field(
+        default=0,
+        ge=0,
+        le=2**31 - 1,
+        title="Seed",
+        description="Same seed, same result; 0 to 2147483647.",
+        json_schema_extra={"position": 4},
+    )
+    slice_thickness_mm: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=20.0,
+        title="Slice thickness (mm)",
+        description="Full width at half maximum of the slice profile; 0 takes the file's "
+        "slice spacing less the gap.",
+        json_schema_extra={"position": 5},
+    )
+    slice_gap_mm: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=20.0,
+        title="Slice gap (mm)",
+        description="Distance between neighboring slices; 0 takes the file's slice spacing "
+        "less the thickness.",
+        json_schema_extra={"position": 6},
+    )
+    profile: Literal["gaussian", "box"] = Field(
+        default="gaussian",
+        title="Slice profile",
+        description="Shape of a slice along its thickness.",
+        json_schema_extra={"position": 7},
+    )
+    noise_std: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=0.2,
+        title="Noise",
+        description="Noise of the scan as a share of its brightest tissue, 0 to 0.2. Above 0 "
+        "the result need not repeat the scan exactly.",
+        json_schema_extra={"position": 8},
+    )
+    protect: str = Field(
+        default="",
+        title="Protected mask",
+        description="NIfTI mask on the scan's or the result's grid. Where it is above 0 the "
+        "result is the scan itself, interpolated. Empty for none.",
+        json_schema_extra={"position": 9},
+    )
+    model: str = Field(
+        default="heads-1mm",
+        min_length=1,
+        title="Model",
+        description="Name of a super-resolution model; `lamina models list` shows them.",
+        json_schema_extra={"position": 10},
+    )

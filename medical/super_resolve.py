@@ -1,0 +1,316 @@
+"""Super-resolution of one scan: K consistent samples, their mean and their spread.
+
+The network adds what back-projection left out, window by window inside every sampling step, all
+windows cut from one noise field; each estimate is projected onto the volumes that explain the
+scan exactly. Samples are folded into a running mean and variance, so memory does not grow
+with K.
+
+Axes: inside, D is the thick axis; ``Problem.order`` says which file axis that is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from core.conditioning import Conditioning
+from core.operators import consistent, project
+from core.path import Denoise, denoiser
+from core.sampling import OnStep, flow_map
+from core.schedules import linear
+from core.seeds import noise
+from core.tiling import tiled, windows
+from core.unet import SpatioTemporalUNet
+from medical.acquisition import AcquiredGrid, Acquisition, SliceSampling
+from medical.intensity import IntensityScale, measure_scale
+from medical.nifti import read_volume
+from medical.request import SuperResolutionRequest
+from medical.residual import RESIDUAL_SCALE, condition
+from medical.restoration import Restoration
+from medical.seams import seam_energy
+from medical.volume import Grid, Volume, finer_grid
+
+EMPTY_BELOW = 0.05
+EMPTY_SHARE = 1e-3
+
+Window = tuple[slice, slice, slice]
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Size and overlap of the windows the network sees, along D, H, W."""
+
+    size: tuple[int, int, int] = (32, 64, 64)
+    overlap: tuple[int, int, int] = (8, 16, 16)
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A scan made ready: thick axis first, intensities in [0, 1].
+
+    Attributes:
+        scan: (D, H, W) as acquired.
+        acquired: the acquisition on the fine grid, axes as in ``scan``.
+        acquisition: the same along the file's axes.
+        order: file axis of each of D, H, W.
+        scale: of the intensities.
+        grid: the fine grid along the file's axes.
+    """
+
+    scan: Tensor
+    acquired: AcquiredGrid
+    acquisition: Acquisition
+    order: tuple[int, int, int]
+    scale: IntensityScale
+    grid: Grid
+
+    def to_file(self, x: Tensor) -> Tensor:
+        """Return a (D, H, W) tensor with its axes as in the file."""
+        return x.permute(*np.argsort(self.order).tolist()).contiguous()
+
+    def back_projection(self) -> Tensor:
+        """Return the scan on the fine grid, (D, H, W): where the network starts from."""
+        return self.acquired.back_projection().apply(self.scan)
+
+    def conditioning(self, back_projection: Tensor) -> Conditioning:
+        """Return what the network is told about this scan."""
+        evidence = self.acquired.evidence_map().to(back_projection.device)
+        return Conditioning(
+            concat=condition(back_projection, evidence)[None],
+            spacing=torch.tensor([self.acquired.spacing_mm], dtype=torch.float32),
+            resolution=torch.tensor([self.acquired.resolution_mm()], dtype=torch.float32),
+        )
+
+
+def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
+    """Return the scan, its acquisition and the grid asked for.
+
+    Raises:
+        ValueError: there is nothing to restore, or thickness and gap contradict the file.
+    """
+    grid = finer_grid(volume, request.spacing_mm)
+    factors = [old / new for old, new in zip(volume.spacing_mm, grid.spacing_mm, strict=True)]
+    thick = max(range(3), key=lambda axis: factors[axis])
+    if grid.shape == volume.shape:
+        raise ValueError(
+            f"spacing_mm={request.spacing_mm} where the scan has "
+            f"{tuple(round(s, 3) for s in volume.spacing_mm)}: no axis would become finer; ask "
+            "for a smaller spacing along the thick axis."
+        )
+    axes: list[SliceSampling | None] = [None, None, None]
+    for axis in range(3):
+        if grid.shape[axis] != volume.shape[axis]:
+            axes[axis] = SliceSampling(volume.spacing_mm[axis])
+    axes[thick] = _thick_sampling(volume.spacing_mm[thick], request)
+    acquisition = Acquisition((axes[0], axes[1], axes[2]), request.noise_std)
+
+    first, second = (axis for axis in range(3) if axis != thick)
+    order = (thick, first, second)
+    turned = Acquisition((axes[thick], axes[first], axes[second]), request.noise_std)
+    acquired = turned.on_grid(
+        _take(grid.shape, order), _take(grid.spacing_mm, order), _take(volume.shape, order)
+    )
+    scale = measure_scale(volume.data)
+    scan = scale.apply(volume.data).permute(*order).contiguous()
+    return Problem(scan, acquired, acquisition, order, scale, grid)
+
+
+def super_resolve(
+    volume: Volume,
+    request: SuperResolutionRequest,
+    network: SpatioTemporalUNet,
+    *,
+    protect: Volume | None = None,
+    tiling: Tiling | None = None,
+    on_step: OnStep | None = None,
+) -> Restoration:
+    """Return the scan restored to the requested spacing, with its uncertainty and consistency.
+
+    Args:
+        volume: the scan.
+        request: what was asked.
+        network: residual network of a super-resolution model.
+        protect: mask on the scan's or the result's grid; None reads ``request.protect``.
+        tiling: windows the network sees; None takes the default.
+        on_step: called after each sampling step with (done, total, estimate).
+    """
+    problem = prepare(volume, request)
+    if protect is None and request.protect:
+        protect = read_volume(request.protect)
+    mask = None if protect is None else protected_voxels(protect, volume, problem)
+    tiling = tiling or Tiling()
+    with torch.inference_mode():
+        base = problem.back_projection()
+        sampler = _Sampler(problem, base, request, network, tiling)
+        mean, std = sampler.moments(on_step or _ignore)
+        seam = seam_energy(mean, sampler.windows, _periods(problem.acquired))
+        result = _obedient(base + RESIDUAL_SCALE * mean, problem, request.noise_std)
+        return _restoration(
+            volume, request, problem, result, RESIDUAL_SCALE * std, mask=mask, seam=seam
+        )
+
+
+def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
+    """Return which voxels of the result (file's axes) a mask protects, as bool.
+
+    A mask on the scan's grid protects every fine voxel whose nearest scan voxel it holds.
+    """
+    grid = problem.grid
+    if mask.shape == grid.shape and np.allclose(mask.affine, grid.affine, atol=1e-2):
+        return mask.data > 0
+    if mask.shape != scan.shape or not np.allclose(mask.affine, scan.affine, atol=1e-2):
+        raise ValueError(
+            f"the protected mask has shape {mask.shape}: it must lie on the grid of the scan "
+            f"{scan.shape} or of the result {grid.shape}, affine included; resample it."
+        )
+    inside = mask.data.permute(*problem.order) > 0
+    for position, axis in enumerate(problem.acquired.axes):
+        if axis is not None:
+            nearest = np.clip(np.rint(axis.slice_coordinates()), 0, axis.num_slices - 1)
+            inside = inside.index_select(position, torch.from_numpy(nearest.astype(np.int64)))
+    return problem.to_file(inside)
+
+
+class _Sampler:
+    """Draws consistent residuals one after the other and keeps only their moments."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        base: Tensor,
+        request: SuperResolutionRequest,
+        network: SpatioTemporalUNet,
+        tiling: Tiling,
+    ) -> None:
+        self.base, self.request, self.network = base, request, network
+        self.device = network.device
+        self.shape = problem.acquired.shape
+        self.cond = problem.conditioning(base).to(self.device)
+        size = _smaller(tiling.size, self.shape)
+        overlap = _smaller(tiling.overlap, tuple(s - 1 for s in size))
+        self.windows = windows(self.shape, size, overlap)
+        operator = problem.acquired.operator()
+        missing = (problem.scan - operator.apply(base)) / RESIDUAL_SCALE
+        self.denoise = consistent(
+            tiled(self._window_denoiser, self.shape, size, overlap),
+            operator,
+            missing[None, None].to(self.device),
+            weight=obedience(request.noise_std),
+        )
+
+    def moments(self, on_step: OnStep) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation (D, H, W) over the samples, by Welford's update."""
+        total = self.request.samples * self.request.steps
+        mean = torch.zeros(self.shape)
+        spread = torch.zeros(self.shape)
+        for k in range(self.request.samples):
+            z = noise((1, *self.shape), self.request.seed, sample=k, antithetic=True)
+            done = k * self.request.steps
+
+            def report(i: int, _: int, estimate: Tensor, done: int = done) -> None:
+                on_step(done + i, total, estimate)
+
+            levels = linear(self.request.steps)
+            x = flow_map(self.denoise, z.to(self.device), levels, on_step=report)[0, 0].cpu()
+            delta = x - mean
+            mean += delta / (k + 1)
+            spread += delta * (x - mean)
+        return mean, (spread / max(1, self.request.samples - 1)).sqrt_()
+
+    def _window_denoiser(self, window: Window) -> Denoise:
+        if float((self.base[window] > EMPTY_BELOW).float().mean()) < EMPTY_SHARE:
+            return _nothing
+        return denoiser(self.network, self.cond.crop(window))
+
+
+def obedience(noise_std: float) -> float:
+    """Return the weight of the scan against the network: 1 without noise (Wiener)."""
+    return RESIDUAL_SCALE**2 / (RESIDUAL_SCALE**2 + noise_std**2)
+
+
+def _obedient(x: Tensor, problem: Problem, noise_std: float) -> Tensor:
+    """Return x without intensities below the scan's lowest, still explaining the scan."""
+    operator, floor = problem.acquired.operator(), float(problem.scan.min())
+    for _ in range(2):
+        x = project(x.clamp(min=floor), operator, problem.scan, obedience(noise_std))
+    return x.clamp(min=floor)
+
+
+def _restoration(
+    volume: Volume,
+    request: SuperResolutionRequest,
+    problem: Problem,
+    result: Tensor,
+    std: Tensor,
+    *,
+    mask: Tensor | None,
+    seam: float,
+) -> Restoration:
+    scale, affine = problem.scale, problem.grid.affine
+    data, spread = scale.invert(problem.to_file(result)), scale.stretch(problem.to_file(std))
+    if mask is not None:
+        interpolated = problem.acquired.cubic().apply(volume.data.permute(*problem.order))
+        data = torch.where(mask, problem.to_file(interpolated), data)
+        spread = torch.where(mask, torch.zeros_like(spread), spread)
+    final = scale.apply(data).permute(*problem.order)
+    difference = problem.acquired.operator().apply(final) - problem.scan
+    text = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
+    return Restoration(
+        mean=volume.with_data(data, affine, description=text),
+        std=volume.with_data(spread, affine, dtype="float32", description=f"{text}; std"),
+        consistency_map=volume.with_data(
+            scale.stretch(problem.to_file(difference)), dtype="float32", description=text
+        ),
+        consistency=float(difference.abs().mean()),
+        seam=seam,
+        acquisition=problem.acquisition,
+        scale=scale,
+        num_protected=0 if mask is None else int(mask.sum()),
+    )
+
+
+def _thick_sampling(pitch: float, request: SuperResolutionRequest) -> SliceSampling:
+    """Return thickness and gap of the thick axis: what was said, the file's spacing for the rest."""
+    thickness, gap = request.slice_thickness_mm, request.slice_gap_mm
+    if thickness and gap and abs(thickness + gap - pitch) > 0.01 * pitch:
+        raise ValueError(
+            f"slice_thickness_mm={thickness:g} and slice_gap_mm={gap:g} make "
+            f"{thickness + gap:g} mm: the file's slices are {pitch:g} mm apart; "
+            "correct one, or give only one of them."
+        )
+    if gap >= pitch:
+        raise ValueError(
+            f"slice_gap_mm={gap:g}: the file's slices are {pitch:g} mm apart, gap included; "
+            "give a smaller gap."
+        )
+    thickness = thickness or pitch - gap
+    return SliceSampling(thickness, pitch - thickness, request.profile)
+
+
+def _periods(acquired: AcquiredGrid) -> tuple[float, float, float]:
+    d, h, w = (
+        1.0 if grid is None else grid.sampling.pitch_mm / grid.spacing_mm for grid in acquired.axes
+    )
+    return d, h, w
+
+
+def _nothing(z: Tensor, t: Tensor, r: Tensor) -> Tensor:  # noqa: ARG001
+    return torch.zeros_like(z)
+
+
+def _ignore(done: int, total: int, estimate: Tensor) -> None:
+    """Nobody watches."""
+
+
+def _smaller(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, int, int]:
+    d, h, w = (max(0, min(x, y)) for x, y in zip(a, b, strict=True))
+    return d, h, w
+
+
+def _take(values: tuple[T, T, T], order: tuple[int, int, int]) -> tuple[T, T, T]:
+    return values[order[0]], values[order[1]], values[order[2]]
