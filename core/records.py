@@ -61,7 +61,7 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_record(  # noqa: PLR0913  one argument per chapter of the record, all by keyword
+def write_record(
     path: Path | str,
     *,
     task: str,
@@ -135,7 +135,9 @@ def methods_sentence(
             facts.append(f"{name} {value}")
     facts.append(f"seed {seeds}")
     work = task.replace("_", " ").replace("mri", "MRI")
-    sentence = f"{work[:1].upper()}{work[1:]} with Lamina {_version('lamina')} ({', '.join(facts)})."
+    sentence = (
+        f"{work[:1].upper()}{work[1:]} with Lamina {_version('lamina')} ({', '.join(facts)})."
+    )
     return f"{sentence} {RESEARCH_USE}" if _is_medical(task, model) else sentence
 
 

@@ -1,0 +1,108 @@
+"""Attention over frames, over text, and along D, through diffusers' dispatcher.
+
+On a CPU the short bfloat16 sequences of this network run 1.7 to 2.8 times faster through
+three explicit matrix products than through ``scaled_dot_product_attention``, so that is
+the CPU path; elsewhere diffusers' backends are used, chosen per processor.
+"""
+
+import torch
+from diffusers.models.attention import AttentionModuleMixin
+from diffusers.models.attention_dispatch import dispatch_attention_fn
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.embeddings import rotate
+
+EXPLICIT_LIMIT = 2**22  # scores per head and sample above which the explicit path costs memory
+
+
+def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Softmax attention in three products; (N, S, heads, head_dim) layout, mask (N, 1, 1, L)."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))  # (N, heads, S, head_dim)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # (N, heads, S, L)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+    return (scores.softmax(dim=-1) @ v).transpose(1, 2)  # (N, S, heads, head_dim)
+
+
+class AttentionProcessor:
+    """Runs one attention module; the backend is set per processor, never process-wide."""
+
+    _attention_backend = None
+    _parallel_config = None
+
+    def __call__(
+        self, attention: "Attention", q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """(N, S, heads, head_dim) queries over (N, L, heads, head_dim) keys and values."""
+        small = q.shape[1] * k.shape[1] <= EXPLICIT_LIMIT
+        if q.device.type == "cpu" and small and self._attention_backend is None:
+            return explicit_attention(q, k, v, mask)
+        if mask is not None:
+            mask = mask.expand(-1, q.shape[2], q.shape[1], -1)
+        return dispatch_attention_fn(q, k, v, attn_mask=mask, backend=self._attention_backend)
+
+
+class Attention(nn.Module, AttentionModuleMixin):
+    """Multi-head attention with RMS-normalized queries and keys.
+
+    Args:
+        channels: Width of the queries and of the result.
+        context_channels: Width of the keys' source; ``None`` attends to the queries' source.
+        head_dim: Width of one head; few wide heads are faster than many narrow ones.
+    """
+
+    _default_processor_cls = AttentionProcessor
+    _available_processors = (AttentionProcessor,)
+
+    def __init__(
+        self, channels: int, *, context_channels: int | None = None, head_dim: int = 64
+    ) -> None:
+        super().__init__()
+        self.heads, self.use_bias = max(1, channels // head_dim), False
+        self.is_cross_attention = context_channels is not None
+        source = context_channels or channels
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_k = nn.Linear(source, channels, bias=False)
+        self.to_v = nn.Linear(source, channels, bias=False)
+        self.norm_q = nn.RMSNorm(channels // self.heads, eps=1e-6)
+        self.norm_k = nn.RMSNorm(channels // self.heads, eps=1e-6)
+        self.to_out = nn.ModuleList([nn.Linear(channels, channels), nn.Dropout(0.0)])
+        nn.init.zeros_(self.to_out[0].weight)
+        nn.init.zeros_(self.to_out[0].bias)
+        self.processor = AttentionProcessor()
+
+    def keys_and_values(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, L, C) -> two of (N, L, heads, head_dim); once per prompt for text."""
+        k = self.norm_k(self.to_k(context).unflatten(-1, (self.heads, -1)))
+        return k, self.to_v(context).unflatten(-1, (self.heads, -1))
+
+    def forward(
+        self,
+        x: Tensor,
+        keys_values: tuple[Tensor, Tensor] | None = None,
+        mask: Tensor | None = None,
+        angles: Tensor | None = None,
+    ) -> Tensor:
+        """(N, S, C) -> (N, S, C). ``angles`` (N or 1, S, head_dim / 2) adds rotary positions."""
+        q = self.norm_q(self.to_q(x).unflatten(-1, (self.heads, -1)))  # (N, S, heads, head_dim)
+        k, v = keys_values if keys_values is not None else self.keys_and_values(x)
+        if angles is not None:
+            q, k = rotate(q, angles), rotate(k, angles)
+        y = self.processor(self, q, k, v, mask).flatten(-2)  # (N, S, C)
+        return self.to_out[0](y)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them; the second starts at zero."""
+
+    def __init__(self, channels: int, *, factor: int = 2) -> None:
+        super().__init__()
+        self.rise = nn.Linear(channels, channels * factor)
+        self.fall = nn.Linear(channels * factor, channels)
+        nn.init.zeros_(self.fall.weight)
+        nn.init.zeros_(self.fall.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return self.fall(F.gelu(self.rise(x), approximate="tanh"))

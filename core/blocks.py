@@ -1,0 +1,194 @@
+"""The building blocks of the network, on channels-last volumes.
+
+Activations are kept in ``torch.channels_last_3d``, that is B, D, H, W, C in memory. Folding
+frames into the batch, and reading voxels as tokens, are then views: nothing is copied.
+"""
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.attention import Attention, FeedForward
+from core.tensors import Volumes
+
+
+def fold(x: Tensor) -> Tensor:
+    """Frames into the batch: (B, C, D, H, W) -> (B * D, C, H, W), a view."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def unfold(x: Tensor, batch: int) -> Tensor:
+    """Frames out of the batch: (B * D, C, H, W) -> (B, C, D, H, W), a view."""
+    return x.unflatten(0, (batch, -1)).transpose(1, 2)
+
+
+def to_tokens(x: Tensor) -> Tensor:
+    """(B, C, D, H, W) -> (B, D, H, W, C), a view."""
+    return x.permute(0, 2, 3, 4, 1)
+
+
+def from_tokens(x: Tensor) -> Tensor:
+    """(B, D, H, W, C) -> (B, C, D, H, W), a view."""
+    return x.permute(0, 4, 1, 2, 3)
+
+
+class DepthConv(nn.Module):
+    """Convolution along D alone, (kd, 1, 1), starting at zero.
+
+    Written as one matrix product over shifted copies: torch's CPU kernels for (3, 1, 1) are
+    slower in bfloat16 and fall back to an unoptimized one in float32.
+    """
+
+    def __init__(self, channels: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.mix = nn.Linear(kernel * channels, channels)
+        nn.init.zeros_(self.mix.weight)
+        nn.init.zeros_(self.mix.bias)
+
+    def forward(self, x: Volumes) -> Volumes:
+        """(B, C, D, H, W) -> (B, C, D, H, W), zeros beyond the ends."""
+        tokens, reach, depth = to_tokens(x), self.kernel // 2, x.shape[2]
+        tokens = F.pad(tokens, (0, 0, 0, 0, 0, 0, reach, reach))  # (B, D + 2 reach, H, W, C)
+        shifts = [tokens[:, i : i + depth] for i in range(self.kernel)]
+        return from_tokens(self.mix(torch.cat(shifts, dim=-1)))
+
+
+class ResidualBlock(nn.Module):
+    """Two folded 2-D convolutions, one (kd, 1, 1), and AdaGN between them.
+
+    AdaGN: Dhariwal & Nichol 2021, Section 3. Group statistics run over D, H and W of one sample.
+    """
+
+    def __init__(
+        self, channels: int, out_channels: int, emb_channels: int, kernel: tuple[int, int, int]
+    ) -> None:
+        super().__init__()
+        depth, *plane = kernel
+        same = tuple(k // 2 for k in plane)
+        self.norm1 = nn.GroupNorm(min(16, channels // 4), channels)
+        self.conv1 = nn.Conv2d(channels, out_channels, tuple(plane), padding=same)
+        self.modulation = nn.Linear(emb_channels, 2 * out_channels)
+        self.norm2 = nn.GroupNorm(min(16, out_channels // 4), out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, tuple(plane), padding=same)
+        self.norm3 = nn.GroupNorm(min(16, out_channels // 4), out_channels)
+        self.depth = DepthConv(out_channels, depth)
+        same_width = channels == out_channels
+        self.skip = nn.Identity() if same_width else nn.Conv2d(channels, out_channels, 1)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Volumes, emb: Tensor) -> Volumes:
+        """(B, C, D, H, W), (B, emb) -> (B, C', D, H, W)."""
+        batch = x.shape[0]
+        scale, shift = self.modulation(emb)[:, :, None, None, None].chunk(2, dim=1)
+        h = unfold(self.conv1(fold(F.silu(self.norm1(x)))), batch)
+        h = torch.addcmul(shift, self.norm2(h), 1 + scale)  # (B, C', D, H, W)
+        h = unfold(self.conv2(fold(F.silu(h))), batch)
+        if x.shape[2] > 1:  # a single frame or slice has no neighbors along D
+            h = h + self.depth(F.silu(self.norm3(h)))
+        return unfold(self.skip(fold(x)), batch) + h
+
+
+class AttentionStage(nn.Module):
+    """Attention in each frame, over the text, and along D, then one feed-forward.
+
+    Args:
+        channels: C.
+        text_channels: Width of the text states; 0 leaves the text out.
+        head_dim: Width of one head.
+        spatial: Whether voxels of one frame attend to each other.
+    """
+
+    def __init__(
+        self, channels: int, *, text_channels: int, head_dim: int, spatial: bool
+    ) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(4))
+        self.spatial = Attention(channels, head_dim=head_dim) if spatial else None
+        self.text = (
+            Attention(channels, context_channels=text_channels, head_dim=head_dim)
+            if text_channels
+            else None
+        )
+        self.axis = Attention(channels, head_dim=head_dim)
+        self.feed = FeedForward(channels)
+
+    def forward(
+        self,
+        x: Volumes,
+        keys_values: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None,
+        angles: Tensor,
+    ) -> Volumes:
+        """(B, C, D, H, W) -> (B, C, D, H, W). ``angles`` (B or 1, D, head_dim / 2)."""
+        b, _, d, h, w = x.shape
+        x = to_tokens(x)  # (B, D, H, W, C)
+        if self.spatial is not None:
+            tokens = rearrange(self.norms[0](x), "b d h w c -> (b d) (h w) c")
+            x = x + rearrange(self.spatial(tokens), "(b d) (h w) c -> b d h w c", b=b, h=h)
+        if self.text is not None and keys_values is not None:
+            tokens = rearrange(self.norms[1](x), "b d h w c -> b (d h w) c")
+            answer = self.text(tokens, keys_values, mask)
+            x = x + rearrange(answer, "b (d h w) c -> b d h w c", d=d, h=h)
+        if d > 1:
+            tokens = rearrange(self.norms[2](x), "b d h w c -> (b h w) d c")
+            if angles.shape[0] > 1:
+                angles = angles.repeat_interleave(h * w, dim=0)
+            answer = self.axis(tokens, angles=angles)
+            x = x + rearrange(answer, "(b h w) d c -> b d h w c", b=b, h=h)
+        x = x + self.feed(self.norms[3](x))
+        return from_tokens(x)
+
+
+class Merge(nn.Module):
+    """Downsampling: each stride-shaped cell becomes one voxel through a matrix."""
+
+    def __init__(self, channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.stride = stride
+        self.mix = nn.Linear(channels * stride[0] * stride[1] * stride[2], out_channels)
+
+    def forward(self, x: Volumes) -> Volumes:
+        """(B, C, D, H, W) -> (B, C', D / sd, H / sh, W / sw)."""
+        p, q, r = self.stride
+        cells = rearrange(x, "b c (d p) (h q) (w r) -> b d h w (p q r c)", p=p, q=q, r=r)
+        return from_tokens(self.mix(cells))
+
+
+class Split(nn.Module):
+    """Upsampling: the mirror of ``Merge``."""
+
+    def __init__(self, channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.stride = stride
+        self.mix = nn.Linear(channels, out_channels * stride[0] * stride[1] * stride[2])
+
+    def forward(self, x: Volumes) -> Volumes:
+        """(B, C, D, H, W) -> (B, C', D * sd, H * sh, W * sw)."""
+        p, q, r = self.stride
+        cells = self.mix(to_tokens(x))
+        return from_tokens(
+            rearrange(cells, "b d h w (p q r c) -> b (d p) (h q) (w r) c", p=p, q=q, r=r)
+        )
+
+
+class SpatioTemporalBlock(nn.Module):
+    """One residual block and, where the level has it, one attention stage."""
+
+    def __init__(self, residual: ResidualBlock, attention: AttentionStage | None) -> None:
+        super().__init__()
+        self.residual, self.attention = residual, attention
+
+    def forward(
+        self,
+        x: Volumes,
+        emb: Tensor,
+        keys_values: tuple[Tensor, Tensor] | None,
+        mask: Tensor | None,
+        angles: Tensor,
+    ) -> Volumes:
+        """(B, C, D, H, W) -> (B, C', D, H, W)."""
+        x = self.residual(x, emb)
+        return x if self.attention is None else self.attention(x, keys_values, mask, angles)

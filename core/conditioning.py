@@ -1,0 +1,74 @@
+"""Everything a network may be told beside the noisy sample and its noise level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Conditioning:
+    """What a sample should show, frozen; any part may be missing.
+
+    Attributes:
+        tokens: (B, L, E) text states.
+        token_mask: (B, L) bool, True where a token is real.
+        concat: (B, Cc, D, H, W) channels laid beside the sample; the last is the mask
+            channel, 1 where the values are given and 0 where they are to be found.
+        label: (B,) integer class.
+        spacing: (B, 3) grid spacing along D, H, W, in seconds or millimeters.
+        resolution: (B, 3) acquired resolution along D, H, W, in the same units.
+        guidance: (B,) guidance scale the network itself should apply.
+    """
+
+    tokens: Tensor | None = None
+    token_mask: Tensor | None = None
+    concat: Tensor | None = None
+    label: Tensor | None = None
+    spacing: Tensor | None = None
+    resolution: Tensor | None = None
+    guidance: Tensor | None = None
+
+    def _map(self, function) -> Conditioning:  # noqa: ANN001
+        present = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{k: function(v) for k, v in present.items() if v is not None})
+
+    def null(self) -> Conditioning:
+        """The same question without prompt, label or guidance: what guidance pushes away from."""
+        return replace(self, tokens=None, token_mask=None, label=None, guidance=None)
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditioning:
+        """Move every part; ``dtype`` changes the floating ones that are not physical units."""
+        moved = self._map(lambda v: v.to(device))
+        if dtype is None:
+            return moved
+        cast = {
+            k: v.to(dtype) for k in ("tokens", "concat") if (v := getattr(moved, k)) is not None
+        }
+        return replace(moved, **cast)
+
+    def repeat(self, count: int) -> Conditioning:
+        """Each row ``count`` times in a row: (B, ...) -> (B * count, ...)."""
+        return self._map(lambda v: v.repeat_interleave(count, dim=0))
+
+    def take(self, rows: Tensor | slice) -> Conditioning:
+        """Only these rows of the batch; parts that are one for all stay as they are."""
+        return self._map(lambda v: v if len(v) == 1 else v[rows])
+
+    def crop(self, window: tuple[slice, slice, slice]) -> Conditioning:
+        """The part of ``concat`` inside a window along D, H, W; the rest is unchanged."""
+        if self.concat is None:
+            return self
+        return replace(self, concat=self.concat[(slice(None), slice(None), *window)])
+
+    def stack(self, other: Conditioning) -> Conditioning:
+        """Two questions one after the other along B; both must hold the same parts."""
+        joined = {}
+        for f in fields(self):
+            ours, theirs = getattr(self, f.name), getattr(other, f.name)
+            assert (ours is None) == (theirs is None), f.name
+            if ours is not None:
+                joined[f.name] = torch.cat([ours, theirs])
+        return Conditioning(**joined)

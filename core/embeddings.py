@@ -1,0 +1,67 @@
+"""Numbers as vectors: noise levels, physical lengths, and positions along D."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def fourier(values: Tensor, width: int, *, low: float, high: float) -> Tensor:
+    """Sines and cosines of ``values`` at log-spaced angular frequencies, (...,) -> (..., width).
+
+    ``high`` stays small (about 50) for noise levels: the average-velocity objective
+    differentiates through this embedding, and fast waves make that derivative explode.
+    """
+    exponents = torch.linspace(0, 1, width // 2, device=values.device, dtype=torch.float32)
+    angles = values.float()[..., None] * (low * (high / low) ** exponents)
+    return torch.cat([angles.sin(), angles.cos()], dim=-1)
+
+
+class NumberEmbedding(nn.Module):
+    """A two-layer network over the Fourier features of one number per sample."""
+
+    def __init__(self, width: int, *, features: int = 64, low: float, high: float) -> None:
+        super().__init__()
+        self.features, self.low, self.high = features, low, high
+        self.layers = nn.Sequential(nn.Linear(features, width), nn.SiLU(), nn.Linear(width, width))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(B,) or (B, N) -> (B, width): the N embeddings are summed features side by side."""
+        waves = fourier(values, self.features, low=self.low, high=self.high)
+        return self.layers(waves.to(self.layers[0].weight.dtype))
+
+
+class SpacingEmbedding(nn.Module):
+    """The grid spacing and the acquired resolution along D, H, W, as logarithms."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(6, 64), nn.SiLU(), nn.Linear(64, width))
+
+    def forward(self, spacing: Tensor, resolution: Tensor) -> Tensor:
+        """(B, 3), (B, 3) -> (B, width)."""
+        both = torch.cat([spacing, resolution], dim=1).float().clamp_min(1e-6).log()
+        return self.layers(both.to(self.layers[0].weight.dtype))
+
+
+def rotary_angles(positions: Tensor, head_dim: int, *, periods: tuple[float, float]) -> Tensor:
+    """Rotation angles for positions in physical units, (B, D) -> (B, D, head_dim / 2).
+
+    Args:
+        positions: Seconds or millimeters along D.
+        head_dim: Width of one attention head; even.
+        periods: Shortest and longest wave, in the unit of ``positions``.
+
+    Source: Su et al. 2021 (RoPE), with wavelengths in physical units instead of indices.
+    """
+    short, long = periods
+    exponents = torch.linspace(0, 1, head_dim // 2, device=positions.device)
+    frequencies = 2 * math.pi / (short * (long / short) ** exponents)
+    return positions.float()[..., None] * frequencies
+
+
+def rotate(x: Tensor, angles: Tensor) -> Tensor:
+    """Turn channel pairs of (N, D, heads, head_dim) by (N, D, head_dim / 2) angles."""
+    cos, sin = angles.cos().to(x.dtype)[..., None, :], angles.sin().to(x.dtype)[..., None, :]
+    even, odd = x.chunk(2, dim=-1)
+    return torch.cat([even * cos - odd * sin, even * sin + odd * cos], dim=-1)

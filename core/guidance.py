@@ -1,0 +1,54 @@
+"""Guidance: functions that take ``Denoise`` functions and return one."""
+
+import torch
+
+from core.path import Denoise
+from core.tensors import Volumes
+
+
+def guided(
+    conditional: Denoise,
+    unconditional: Denoise,
+    scale: float,
+    *,
+    interval: tuple[float, float] = (0.0, 1.0),
+) -> Denoise:
+    """Classifier-free guidance on the denoised sample. Ho & Salimans 2022, Eq. 6.
+
+    Args:
+        conditional: Knows the prompt.
+        unconditional: Does not.
+        scale: 1 is the conditional alone; larger follows the prompt more strictly.
+        interval: Levels (low, high) guidance acts in; outside, only the conditional is
+            evaluated. Kynkaanniemi et al. 2024.
+    """
+    if scale == 1:
+        return conditional
+    low, high = interval
+
+    def denoise(z: Volumes, t: torch.Tensor, r: torch.Tensor) -> Volumes:
+        with_prompt = conditional(z, t, r)
+        if not low <= float(t.max()) <= high:
+            return with_prompt
+        without = unconditional(z, t, r)
+        return without + scale * (with_prompt - without)
+
+    return denoise
+
+
+def clamped(denoise: Denoise, low: float, high: float) -> Denoise:
+    """Keep the estimate inside the data's range, as Saharia et al. 2022 (static thresholding)."""
+
+    def inner(z: Volumes, t: torch.Tensor, r: torch.Tensor) -> Volumes:
+        return denoise(z, t, r).clamp(low, high)
+
+    return inner
+
+
+def inpainting(denoise: Denoise, known: Volumes, mask: Volumes) -> Denoise:
+    """Hold the estimate to ``known`` where ``mask`` is 1; exact there in the final sample."""
+
+    def inner(z: Volumes, t: torch.Tensor, r: torch.Tensor) -> Volumes:
+        return torch.lerp(denoise(z, t, r), known, mask)
+
+    return inner

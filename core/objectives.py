@@ -1,0 +1,169 @@
+"""What the network is trained for: velocities first, then average velocities.
+
+Flow matching: |u(z, t, t) - (e - x)|^2 (Lipman et al. 2023). Average velocity: improved
+MeanFlow (Geng et al. 2025b): V = u(z, t, r) + (t - r) sg(du/dt) must equal the velocity, with
+du/dt along the network's own velocity. The derivative is a central finite difference under
+``no_grad`` in float32: no forward-mode AD, so any attention kernel will do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from core.conditioning import Conditioning
+from core.path import diffuse
+from core.tensors import Volumes, align
+
+Predict = Callable[[Tensor, Tensor, Tensor, Conditioning], Tensor]
+"""(z, t, r, cond) -> u, the network, wrapped or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """How noise levels are drawn and the error is weighed.
+
+    Attributes:
+        jump_share: Share of the batch with r < t; 0 is plain flow matching.
+        level_mean: Mean of logit(t).
+        level_std: Standard deviation of logit(t).
+        pure_noise_share: Share of the batch at exactly t = 1, where every walk starts.
+        land_on_data_share: Share of the jumps that land on r = 0, where every walk ends.
+        power: Adaptive weight (|error|^2 + 1e-3)^-power per sample; 0 weighs all alike.
+        dropout: Probability of dropping the prompt, for guidance.
+        finite_step: Half width of the finite difference in t.
+        guidance_max: Above 1, guidance is trained in: each row draws a scale w, log-uniform
+            from 1 to this, which the network is told and must apply itself.
+    """
+
+    jump_share: float = 0.0
+    level_mean: float = 0.0
+    level_std: float = 1.0
+    pure_noise_share: float = 0.0
+    land_on_data_share: float = 0.0
+    power: float = 0.5
+    dropout: float = 0.1
+    finite_step: float = 0.02
+    guidance_max: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The random part of one training batch, drawn before anything is computed."""
+
+    noise: Tensor
+    t: Tensor
+    r: Tensor
+    keep: Tensor
+    guidance: Tensor | None = None
+
+
+def draw(objective: Objective, x: Volumes, generator: torch.Generator) -> Draw:
+    """Noise, levels t >= r and prompt dropout for a batch; everything from ``generator``.
+
+    Jumps, where there are any, are the last rows of the batch.
+    """
+    batch = len(x)
+    logits = torch.randn(2, batch, generator=generator) * objective.level_std
+    a, b = torch.sigmoid(logits + objective.level_mean)
+    chance = torch.rand(4, batch, generator=generator)
+    a = torch.where(chance[0] < objective.pure_noise_share, torch.ones_like(a), a)
+    b = torch.where(chance[1] < objective.land_on_data_share, torch.zeros_like(b), b)
+    jumps = round(batch * objective.jump_share)
+    t, r = a.clone(), a.clone()
+    if jumps:
+        t[-jumps:] = torch.maximum(a, b)[-jumps:]
+        r[-jumps:] = torch.minimum(a, b)[-jumps:]
+    guided = objective.guidance_max > 1
+    scale = objective.guidance_max ** chance[3]
+    return Draw(
+        noise=torch.randn(x.shape, generator=generator).to(x.device),
+        t=t.to(x.device),
+        r=r.to(x.device),
+        keep=(chance[2] >= objective.dropout).to(x.device),
+        guidance=scale.to(x.device) if guided else None,
+    )
+
+
+def _drop_prompts(cond: Conditioning, keep: Tensor) -> Conditioning:
+    """The conditioning with the prompt taken away where ``keep`` is false."""
+    if cond.tokens is None:
+        return cond
+    mask = cond.token_mask
+    if mask is None:
+        mask = cond.tokens.new_ones(cond.tokens.shape[:2], dtype=torch.bool)
+    return replace(cond, token_mask=mask & keep[:, None])
+
+
+@torch.no_grad()
+def total_derivative(
+    predict: Predict,
+    z: Volumes,
+    t: Tensor,
+    r: Tensor,
+    cond: Conditioning,
+    *,
+    velocity: Volumes,
+    step: float,
+) -> Volumes:
+    """du/dt along the flow, v . grad_z u + d_t u, as a finite difference in float32.
+
+    Ahead is cut at t = 1 and behind at r, so the probe never leaves the path.
+    """
+    ahead = torch.clamp(1 - t, max=step)
+    behind = torch.minimum(torch.full_like(t, step), t - r)
+    width = (ahead + behind).clamp_min(1e-4)
+    with torch.autocast(z.device.type, enabled=False):
+        high = predict(z + align(ahead, z) * velocity, t + ahead, r, cond)
+        low = predict(z - align(behind, z) * velocity, t - behind, r, cond)
+    return (high - low) / align(width, z)
+
+
+def loss(
+    predict: Predict, x: Volumes, cond: Conditioning, drawn: Draw, objective: Objective
+) -> tuple[Tensor, Tensor]:
+    """The weighted loss to descend and the plain mean squared error per sample, (), (B,).
+
+    Args:
+        predict: The network (wrapped for several processes, or not).
+        x: (B, C, D, H, W) data.
+        cond: What the data shows.
+        drawn: From ``draw``.
+        objective: The same as was drawn from.
+    """
+    cond = _drop_prompts(replace(cond, guidance=drawn.guidance), drawn.keep)
+    z, v = diffuse(x, drawn.noise, drawn.t), drawn.noise - x
+    v = _guided_target(predict, z, v, cond, drawn)
+    u = predict(z, drawn.t, drawn.r, cond).float()
+    jumps = (drawn.t > drawn.r).nonzero()[:, 0]
+    if len(jumps):
+        part = z[jumps], drawn.t[jumps], drawn.r[jumps], cond.take(jumps)
+        gap = align(drawn.t - drawn.r, z)[jumps]
+        u = u.index_add(0, jumps, gap * _slope(predict, *part, objective.finite_step))
+    errors = (u - v).square().flatten(1).mean(1)  # (B,)
+    weights = (errors.detach() + 1e-3) ** -objective.power
+    return (weights * errors).mean(), errors.detach()
+
+
+@torch.no_grad()
+def _slope(
+    predict: Predict, z: Volumes, t: Tensor, r: Tensor, cond: Conditioning, step: float
+) -> Volumes:
+    """du/dt along the network's own velocity, the tangent of improved MeanFlow."""
+    own = predict(z, t, t, cond).float()
+    return total_derivative(predict, z, t, r, cond, velocity=own, step=step)
+
+
+@torch.no_grad()
+def _guided_target(
+    predict: Predict, z: Volumes, v: Volumes, cond: Conditioning, drawn: Draw
+) -> Volumes:
+    """v + (1 - 1/w) (v_c - v_u), whose fixed point is guidance w. Geng et al. 2025b, Eq. 19."""
+    if drawn.guidance is None:
+        return v
+    nobody = torch.zeros_like(drawn.keep)
+    plain = replace(cond, guidance=torch.ones_like(drawn.guidance))
+    with_prompt = predict(z, drawn.t, drawn.t, cond).float()
+    without = predict(z, drawn.t, drawn.t, _drop_prompts(plain, nobody)).float()
+    return v + align(1 - 1 / drawn.guidance, z) * (with_prompt - without)

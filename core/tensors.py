@@ -1,0 +1,36 @@
+"""The names of the tensors that travel through the house, and their axes.
+
+B batch, C channels, D depth, H height, W width: D counts frames in ``video`` and
+slices in ``medical``; ``core`` does not care which. L counts tokens, E is their width,
+S counts noise levels.
+"""
+
+from typing import TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+Volumes: TypeAlias = Float[Tensor, "B C D H W"]
+Levels: TypeAlias = Float[Tensor, "S"]
+Spacings: TypeAlias = Float[Tensor, "B 3"]
+
+
+def align(level: Tensor, x: Tensor) -> Tensor:
+    """Give one number per sample (or one for all) the rank of ``x``, so that it broadcasts.
+
+    Args:
+        level: Shape () or (B,).
+        x: Any tensor whose first axis is B.
+
+    Returns:
+        Shape (1, 1, ...) or (B, 1, ...), in the dtype of ``level``.
+    """
+    return level.reshape(-1, *[1] * (x.ndim - 1))
+
+
+def inference_dtype(device: torch.device | str) -> torch.dtype:
+    """bfloat16 where the device multiplies it natively, float32 elsewhere."""
+    if torch.device(device).type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32

@@ -1,0 +1,273 @@
+"""The training loop: accelerate around one step, everything random drawn from (seed, step).
+
+A batch, its noise and its order follow from the seed, the step and the process's rank alone.
+A checkpoint therefore needs the weights, the optimizer, the average and the step number, and
+a run that was killed goes on bit for bit as if it had not been.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from accelerate import Accelerator
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from core.conditioning import Conditioning
+from core.ema import WeightAverage
+from core.objectives import Objective, draw, loss
+from core.optimizers import muon
+from core.seeds import generator
+
+logger = logging.getLogger(__name__)
+
+Batch = tuple[Tensor, Conditioning]
+MakeBatch = Callable[[int, torch.Generator], Batch]
+"""(batch size, generator) -> (data, conditioning), a pure function of the generator."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one training run does.
+
+    Attributes:
+        steps: Optimizer steps in all.
+        batch_size: Samples per step and process, over all accumulated parts.
+        accumulation: Parts a step is computed in.
+        optimizer: ``"muon"`` or ``"adamw"``.
+        learning_rate: Peak rate; the two optimizers take steps of about the same size.
+        warmup: Steps of linear rise.
+        cooldown: Share of the steps, at the end, over which the rate falls to 0 (1 - sqrt).
+        weight_decay: Decoupled, on matrices.
+        clip: Largest gradient norm.
+        ema_decay: Of the weight average.
+        seed: Everything random follows from it.
+        mixed_precision: ``"bf16"`` or ``"no"``.
+        checkpoint_minutes: Time between checkpoints.
+        minutes: Stop early after this long, checkpoint written; 0 for no limit.
+    """
+
+    steps: int
+    batch_size: int = 32
+    accumulation: int = 1
+    optimizer: str = "muon"
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    cooldown: float = 0.3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    mixed_precision: str = "bf16"
+    checkpoint_minutes: float = 5.0
+    minutes: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    error: float
+    learning_rate: float
+    seconds_per_step: float
+
+    @property
+    def seconds_left(self) -> float:
+        """Time to the last step at the present pace."""
+        return (self.steps - self.step) * self.seconds_per_step
+
+
+def rate(plan: Plan, step: int) -> float:
+    """Learning rate at ``step``: rise, plateau, fall (1 - sqrt). Haegele et al. 2024."""
+    rise = min(1.0, (step + 1) / max(1, plan.warmup))
+    fall_from = plan.steps * (1 - plan.cooldown)
+    if step < fall_from:
+        return plan.learning_rate * rise
+    done = (step - fall_from) / max(1.0, plan.steps - fall_from)
+    return plan.learning_rate * rise * (1 - math.sqrt(min(1.0, done)))
+
+
+def _adamw(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """AdamW with b2 = 0.95; no decay on vectors."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": plan.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.95))
+
+
+def _muon(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """Muon inside, AdamW at the edges."""
+    return muon(network, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+
+
+OPTIMIZERS = {"muon": _muon, "adamw": _adamw}
+
+
+class Trainer:
+    """One run: the network, its optimizer and average, and the folder it is kept in.
+
+    Args:
+        network: To be trained, in float32.
+        make_batch: Where the data comes from.
+        objective: What is minimized.
+        plan: How long and how fast.
+        folder: For checkpoints; an existing one is resumed.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        make_batch: MakeBatch,
+        objective: Objective,
+        plan: Plan,
+        folder: Path,
+    ) -> None:
+        self.make_batch, self.objective, self.plan = make_batch, objective, plan
+        self.checkpoint = Path(folder) / "checkpoint"
+        cpu = not torch.cuda.is_available()
+        # Precision is ours: accelerate's would also wrap the float32 finite differences.
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+        self.network = network.to(self.accelerator.device).train()
+        self.average = WeightAverage(self.network, plan.ema_decay)
+        optimizer = OPTIMIZERS[plan.optimizer](self.network, plan)
+        self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        self.step = 0
+        if (self.checkpoint / "state.json").exists():
+            self._resume()
+
+    def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> int:
+        """Train to the last step or to the time limit; returns the step reached."""
+        began = saved = time.monotonic()
+        first = self.step
+        while self.step < self.plan.steps:
+            loss_, error = self._advance()
+            now = time.monotonic()
+            on_progress(
+                Progress(
+                    step=self.step,
+                    steps=self.plan.steps,
+                    loss=loss_,
+                    error=error,
+                    learning_rate=self.optimizer.param_groups[0]["lr"],
+                    seconds_per_step=(now - began) / (self.step - first),
+                )
+            )
+            if self.plan.minutes and now - began > 60 * self.plan.minutes:
+                break
+            if now - saved > 60 * self.plan.checkpoint_minutes:
+                self.save()
+                saved = time.monotonic()
+        self.save()
+        return self.step
+
+    def _advance(self) -> tuple[float, float]:
+        """One optimizer step; (loss, plain error). A step that is not finite changes nothing."""
+        plan, parts = self.plan, self.plan.accumulation
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate(plan, self.step)
+        total, errors = 0.0, []
+        for part in range(parts):
+            random = generator(plan.seed, self.step, part, self.accelerator.process_index)
+            x, cond = self.make_batch(plan.batch_size // parts, random)
+            device = self.accelerator.device
+            x, cond = x.to(device), cond.to(device)
+            drawn = draw(self.objective, x, random)
+            with torch.autocast(device.type, torch.bfloat16, enabled=plan.mixed_precision == "bf16"):
+                value, error = loss(self._predict, x, cond, drawn, self.objective)
+            self.accelerator.backward(value / parts)
+            total, errors = total + value.item() / parts, [*errors, error.mean().item()]
+        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), plan.clip)
+        if torch.isfinite(norm):
+            self.optimizer.step()
+        else:
+            logger.warning("step %d: gradient is not finite; the step was skipped", self.step)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.average.update(self.network, self.step)
+        self.step += 1
+        return total, sum(errors) / len(errors)
+
+    def _predict(self, z: Tensor, t: Tensor, r: Tensor, cond: Conditioning) -> Tensor:
+        """The wrapped network where gradients are wanted (DDP listens there), else the bare one."""
+        network = self.wrapped if torch.is_grad_enabled() else self.network
+        return network(z, t, r, cond)
+
+    def save(self) -> None:
+        """Write the checkpoint whole: a new folder, then a rename. One process writes."""
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process:
+            return
+        fresh = self.checkpoint.with_name("checkpoint.new")
+        shutil.rmtree(fresh, ignore_errors=True)
+        fresh.mkdir(parents=True)
+        save_file(dict(self.network.state_dict()), fresh / "network.safetensors")
+        save_file(self.average.state(), fresh / "average.safetensors")
+        tensors, numbers = _flatten(self.optimizer.state_dict()["state"])
+        save_file(tensors, fresh / "optimizer.safetensors")
+        state = {"format_version": 1, "step": self.step, "seed": self.plan.seed}
+        (fresh / "state.json").write_text(json.dumps(state | {"numbers": numbers}))
+        old = self.checkpoint.with_name("checkpoint.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if self.checkpoint.exists():
+            os.replace(self.checkpoint, old)
+        os.replace(fresh, self.checkpoint)
+        shutil.rmtree(old, ignore_errors=True)
+        logger.info("checkpoint written at step %d", self.step)
+
+    def _resume(self) -> None:
+        """Take weights, average, optimizer and step back from the checkpoint."""
+        state = json.loads((self.checkpoint / "state.json").read_text())
+        if state["seed"] != self.plan.seed:
+            raise ValueError(
+                f"seed={self.plan.seed}: the checkpoint in {self.checkpoint.parent} was made with "
+                f"seed {state['seed']}; resume with that seed or choose another folder."
+            )
+        device = str(self.accelerator.device)
+        self.network.load_state_dict(load_file(self.checkpoint / "network.safetensors", device))
+        self.average.load(load_file(self.checkpoint / "average.safetensors", device))
+        tensors = load_file(self.checkpoint / "optimizer.safetensors", device)
+        whole = self.optimizer.state_dict()
+        whole["state"] = _unflatten(tensors, state["numbers"])
+        self.optimizer.load_state_dict(whole)
+        self.step = state["step"]
+        logger.info("resumed at step %d", self.step)
+
+    def averaged_network(self) -> nn.Module:
+        """The network with the average in place of its weights; the run is over after this."""
+        self.average.copy_to(self.network)
+        return self.network.eval()
+
+
+def _flatten(state: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """An optimizer's state as named tensors and plain numbers."""
+    tensors, numbers = {}, {}
+    for index, entry in state.items():
+        for name, value in entry.items():
+            if isinstance(value, Tensor):
+                tensors[f"{index}.{name}"] = value.contiguous()
+            else:
+                numbers[f"{index}.{name}"] = value
+    return tensors, numbers
+
+
+def _unflatten(tensors: dict[str, Tensor], numbers: dict[str, float]) -> dict:
+    """The mirror of ``_flatten``."""
+    state: dict[int, dict] = {}
+    for key, value in {**tensors, **numbers}.items():
+        index, name = key.split(".", 1)
+        state.setdefault(int(index), {})[name] = value
+    return state

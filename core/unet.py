@@ -1,0 +1,313 @@
+"""The one network: a spatiotemporal 3-D U-Net for clips and volumes.
+
+Axes: B batch, C channels, D depth (frames or slices), H, W. Noise levels t and r lie on the
+linear path z = (1 - t) x + t e; the network answers with the average velocity from t to r.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from core.attention import Attention
+from core.blocks import (
+    AttentionStage,
+    Merge,
+    ResidualBlock,
+    SpatioTemporalBlock,
+    Split,
+    from_tokens,
+    to_tokens,
+)
+from core.conditioning import Conditioning
+from core.embeddings import NumberEmbedding, SpacingEmbedding, rotary_angles
+from core.tensors import Volumes
+
+Triple = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TextMemory:
+    """What the network reads from a prompt once: keys, values, and the pooled meaning.
+
+    Attributes:
+        keys_values: One pair per attention stage, each (B, L, heads, head_dim).
+        mask: (B, 1, 1, L) bool, or None when every token is real.
+        pooled: (B, emb) the mean text state, projected.
+    """
+
+    keys_values: tuple[tuple[Tensor, Tensor], ...]
+    mask: Tensor | None
+    pooled: Tensor
+
+
+class SpatioTemporalUNet(ModelMixin, ConfigMixin):
+    """Average velocity u(z, t, r) of clips and volumes; Geng et al. 2025 (MeanFlow), Eq. 3.
+
+    Args:
+        in_channels: Channels of the sample.
+        concat_channels: Channels laid beside it (``Conditioning.concat``), mask included.
+        block_out_channels: Width of each level, finest first.
+        layers_per_block: Blocks per level on the way down, and again on the way up.
+        patch_size: Cell of D, H, W voxels that the stem turns into one.
+        down_strides: Stride along D, H, W between levels; one fewer than levels.
+        kernel_size: Kernel of the blocks along D, H, W.
+        attention_levels: Which levels attend along D, over the text, and feed forward.
+        spatial_attention_levels: Which of those attend inside each frame too.
+        text_channels: Width of the text states; 0 for a network without text.
+        num_labels: Classes of ``Conditioning.label``; 0 for none.
+        head_dim: Width of one attention head.
+        rope_periods: Shortest and longest rotary wave along D, in the unit of ``spacing``.
+        default_spacing: Spacing assumed where the conditioning gives none.
+    """
+
+    _supports_gradient_checkpointing = True
+    _no_split_modules = ["SpatioTemporalBlock"]
+    _repeated_blocks = ["SpatioTemporalBlock"]
+    _skip_layerwise_casting_patterns = ["embedding", "norm"]
+
+    @register_to_config
+    def __init__(
+        self,
+        in_channels: int = 3,
+        concat_channels: int = 0,
+        block_out_channels: tuple[int, ...] = (64, 128, 256),
+        layers_per_block: int = 2,
+        patch_size: Triple = (1, 1, 1),
+        down_strides: tuple[Triple, ...] = ((1, 2, 2), (1, 2, 2)),
+        kernel_size: Triple = (3, 3, 3),
+        attention_levels: tuple[bool, ...] = (False, True, True),
+        spatial_attention_levels: tuple[bool, ...] = (False, True, True),
+        text_channels: int = 0,
+        num_labels: int = 0,
+        head_dim: int = 64,
+        rope_periods: tuple[float, float] = (0.25, 8.0),
+        default_spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    ) -> None:
+        super().__init__()
+        widths = tuple(block_out_channels)
+        strides = tuple(tuple(s) for s in down_strides)
+        if len(strides) != len(widths) - 1:
+            raise ValueError(
+                f"down_strides={strides}: {len(widths)} levels need {len(widths) - 1} strides "
+                "between them; give one triple less than block_out_channels."
+            )
+        self.patch, self.strides = tuple(patch_size), strides
+        self.cell = tuple(prod(axis) for axis in zip(self.patch, *strides, strict=True))
+        self.gradient_checkpointing = False
+        emb = 4 * widths[0]
+        self._build_embeddings(emb)
+        self.stem = Merge(in_channels + concat_channels, widths[0], self.patch)
+
+        def block(level: int, channels: int) -> SpatioTemporalBlock:
+            residual = ResidualBlock(channels, widths[level], emb, tuple(kernel_size))
+            if not attention_levels[level]:
+                return SpatioTemporalBlock(residual, None)
+            stage = AttentionStage(
+                widths[level],
+                text_channels=text_channels,
+                head_dim=head_dim,
+                spatial=spatial_attention_levels[level],
+            )
+            return SpatioTemporalBlock(residual, stage)
+
+        last = len(widths) - 1
+        self.down_blocks = nn.ModuleList(
+            nn.ModuleList(block(level, widths[level]) for _ in range(layers_per_block))
+            for level in range(last)
+        )
+        self.merges = nn.ModuleList(
+            Merge(widths[i], widths[i + 1], strides[i]) for i in range(last)
+        )
+        self.mid_block = nn.ModuleList(block(last, widths[last]) for _ in range(layers_per_block))
+        self.splits = nn.ModuleList(
+            Split(widths[i + 1], widths[i], strides[i]) for i in reversed(range(last))
+        )
+        self.up_blocks = nn.ModuleList(
+            nn.ModuleList(block(level, 2 * widths[level]) for _ in range(layers_per_block))
+            for level in reversed(range(last))
+        )
+        self.norm_out = nn.GroupNorm(min(16, widths[0] // 4), widths[0])
+        self.head = Split(widths[0], in_channels, self.patch)
+        nn.init.zeros_(self.head.mix.weight)
+        nn.init.zeros_(self.head.mix.bias)
+
+    def _build_embeddings(self, emb: int) -> None:
+        """The vectors that modulate every block, and the learned absence of a prompt."""
+        text, labels = self.config.text_channels, self.config.num_labels
+        self.level_embedding = NumberEmbedding(emb, low=0.5, high=50.0)
+        self.step_embedding = NumberEmbedding(emb, low=0.5, high=50.0)
+        self.guidance_embedding = NumberEmbedding(emb, low=0.5, high=10.0)
+        self.spacing_embedding = SpacingEmbedding(emb)
+        self.label_embedding = nn.Embedding(labels + 1, emb) if labels else None
+        self.text_embedding = (
+            nn.Sequential(nn.LayerNorm(text), nn.Linear(text, emb)) if text else None
+        )
+        self.null_token = nn.Parameter(torch.zeros(1, 1, text)) if text else None
+        for layer in (self.guidance_embedding.layers[2], self.spacing_embedding.layers[2]):
+            nn.init.zeros_(layer.weight)
+
+    def set_attention_backend(self, backend: str) -> None:
+        """Choose a diffusers attention backend for this network alone.
+
+        diffusers' own setter also flips a process-wide default, which would leak into every
+        other model of a worker; this one sets the processors and nothing else.
+
+        Args:
+            backend: A diffusers backend name such as ``"native"`` or ``"xformers"``.
+        """
+        from diffusers.models.attention_dispatch import AttentionBackendName
+
+        known = [name.value for name in AttentionBackendName]
+        if backend not in known:
+            raise ValueError(
+                f"backend={backend!r}: attention runs on one of diffusers' backends; "
+                f"choose one of {', '.join(known)}."
+            )
+        if backend == "xformers" and not torch.cuda.is_available():
+            raise ValueError(
+                "backend='xformers': xformers has no operators on a CPU; use 'native' here."
+            )
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.processor._attention_backend = AttentionBackendName(backend)
+
+    def _stages(self) -> list[AttentionStage]:
+        return [m for m in self.modules() if isinstance(m, AttentionStage) and m.text is not None]
+
+    def read(self, cond: Conditioning, batch: int) -> TextMemory | None:
+        """Keys, values and pooled meaning of the prompt; rows without a token get the null."""
+        if self.null_token is None:
+            return None
+        null = self.null_token
+        if cond.tokens is None:
+            tokens, mask = null.expand(batch, -1, -1), None
+            pooled = null[:, 0].expand(batch, -1)
+        else:
+            real = cond.token_mask
+            if real is None:
+                real = cond.tokens.new_ones(cond.tokens.shape[:2], dtype=torch.bool)
+            empty = ~real.any(dim=1)
+            first = torch.zeros_like(real)
+            first[:, 0] = True
+            real = torch.where(empty[:, None], first, real)
+            tokens = torch.where(empty[:, None, None], null, cond.tokens.to(null.dtype))
+            mask = real[:, None, None, :]
+            weights = real.to(null.dtype)[..., None]
+            pooled = (tokens * weights).sum(1) / weights.sum(1)
+        pairs = tuple(stage.text.keys_and_values(tokens) for stage in self._stages())
+        return TextMemory(pairs, mask, self.text_embedding(pooled))
+
+    def _embed(
+        self, t: Tensor, r: Tensor, cond: Conditioning, memory: TextMemory | None, batch: int
+    ) -> Tensor:
+        """All that modulates the blocks, as one vector per sample: (B, emb)."""
+        spacing = self._spacing(cond)
+        resolution = cond.resolution if cond.resolution is not None else spacing
+        both = spacing.expand(batch, 3), resolution.expand(batch, 3)
+        emb = self.level_embedding(t) + self.step_embedding(t - r) + self.spacing_embedding(*both)
+        if cond.guidance is not None:
+            emb = emb + self.guidance_embedding(cond.guidance.expand(batch).log())
+        if self.label_embedding is not None:
+            none = torch.full((batch,), self.config.num_labels, device=t.device)
+            emb = emb + self.label_embedding(cond.label if cond.label is not None else none)
+        if memory is not None:
+            emb = emb + memory.pooled
+        return F.silu(emb)
+
+    def _spacing(self, cond: Conditioning) -> Tensor:
+        """(B or 1, 3) grid spacing along D, H, W."""
+        if cond.spacing is not None:
+            return cond.spacing
+        return self.stem.mix.weight.new_tensor([self.config.default_spacing]).float()
+
+    def _angles(self, spacing: Tensor, depth: int) -> list[Tensor]:
+        """Rotary angles of every level: cell centers along D, in physical units."""
+        angles, step = [], self.patch[0]
+        head_dim = self.config.head_dim
+        for level, width in enumerate(self.config.block_out_channels):
+            index = torch.arange(depth // step, device=spacing.device) + 0.5
+            positions = index[None] * step * spacing[:, :1]
+            per_head = width // max(1, width // head_dim)
+            angles.append(rotary_angles(positions, per_head, periods=self.config.rope_periods))
+            if level < len(self.strides):
+                step *= self.strides[level][0]
+        return angles
+
+    def forward(
+        self,
+        z: Volumes,
+        t: Tensor,
+        r: Tensor | None = None,
+        cond: Conditioning | None = None,
+        memory: TextMemory | None = None,
+    ) -> Volumes:
+        """Average velocity from level ``t`` down to ``r``; instantaneous where r equals t.
+
+        Args:
+            z: (B, C, D, H, W) noisy sample, any size; padded and cropped inside.
+            t: () or (B,) noise level in [0, 1].
+            r: () or (B,) level the step lands on; ``None`` means ``t``.
+            cond: What the sample should show.
+            memory: ``read(cond)``, when the caller keeps it over many steps.
+        """
+        cond = cond or Conditioning()
+        batch, _, *size = z.shape
+        t = t.expand(batch) if t.ndim else t.repeat(batch)
+        r = t if r is None else (r.expand(batch) if r.ndim else r.repeat(batch))
+        if memory is None:
+            memory = self.read(cond, batch)
+        emb = self._embed(t, r, cond, memory, batch)
+        x = z if cond.concat is None else torch.cat([z, cond.concat.to(z.dtype)], dim=1)
+        x = _pad(x.to(self.stem.mix.weight.dtype), self.cell)
+        angles = self._angles(self._spacing(cond), x.shape[2])
+        x = self._walk(self.stem(x), emb, memory, angles)
+        x = self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
+        return x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)
+
+    def _walk(
+        self, x: Volumes, emb: Tensor, memory: TextMemory | None, angles: list[Tensor]
+    ) -> Volumes:
+        """Down, through the middle, and up again, with one skip per block."""
+        pairs = iter(memory.keys_values if memory is not None else ())
+        mask = None if memory is None else memory.mask
+
+        def run(block: SpatioTemporalBlock, x: Volumes, level: int) -> Volumes:
+            reads = block.attention is not None and block.attention.text is not None
+            pair = next(pairs) if reads else None
+            if torch.is_grad_enabled() and self.gradient_checkpointing:
+                return self._gradient_checkpointing_func(
+                    block, x, emb, pair, mask, angles[level]
+                )
+            return block(x, emb, pair, mask, angles[level])
+
+        skips = []
+        for level, blocks in enumerate(self.down_blocks):
+            for block in blocks:
+                x = run(block, x, level)
+                skips.append(x)
+            x = self.merges[level](x)
+        for block in self.mid_block:
+            x = run(block, x, len(self.strides))
+        levels = reversed(range(len(self.strides)))
+        for level, split, blocks in zip(levels, self.splits, self.up_blocks, strict=True):
+            x = split(x)
+            for block in blocks:
+                joined = torch.cat([to_tokens(x), to_tokens(skips.pop())], dim=-1)
+                x = run(block, from_tokens(joined), level)
+        return x
+
+
+def _pad(x: Volumes, cell: Triple) -> Volumes:
+    """Grow D, H, W to multiples of ``cell`` by repeating the last plane."""
+    after = [-size % step for size, step in zip(x.shape[2:], cell, strict=True)]
+    if not any(after):
+        return x
+    d, h, w = after
+    return F.pad(x, (0, w, 0, h, 0, d), mode="replicate")

@@ -1,0 +1,272 @@
+"""Clips and their files: the only door to imageio (writing) and decord (reading).
+
+``diffusers.export_to_video`` resizes frames to multiples of 16, truncates instead of rounding
+and carries no metadata, so clips are written here: exact size, exact rate, a tag inside the
+file, and a look at what was really written before it gets its name.
+"""
+
+import gc
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import decord
+import imageio.v3 as iio
+import numpy as np
+from numpy.typing import NDArray
+
+from core.records import atomic_path
+
+SMALLEST_SIDE = 8  # below, chroma planes are so narrow that codecs disagree about them
+MOST_FPS = 240
+BLOCK = 8  # pixels on a side of the blocks whose mean colors are compared after writing
+CLOSE = 20.0  # how far a block's color may be off, in 8-bit steps; 0/255 noise measures 12
+TO_YCC = np.array(
+    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]],
+    dtype=np.float32,
+)
+PREVIEW_QUALITIES = (90, 75, 60, 45, 30, 15)
+PREVIEW_SIDE = 192
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """Frames (T, H, W, 3) of uint8 RGB, and how many of them pass in a second."""
+
+    frames: NDArray[np.uint8]
+    fps: float
+
+    def __post_init__(self) -> None:
+        shape, kind = self.frames.shape, self.frames.dtype
+        if len(shape) != 4 or shape[3] != 3 or 0 in shape or kind != np.uint8:
+            raise ValueError(
+                f"frames {shape} of {kind}: a clip is (T, H, W, 3) uint8 with at least one frame; "
+                "scale to 0..255, round, and move the channels last."
+            )
+        if not (math.isfinite(self.fps) and 0.1 <= self.fps <= MOST_FPS):
+            raise ValueError(
+                f"fps={self.fps}: a clip runs at 0.1 to {MOST_FPS} frames per second; "
+                "choose a rate in that range, such as 8."
+            )
+
+    @property
+    def rate(self) -> Fraction:
+        """The exact rate: film and broadcast decimals (23.976, 29.97) mean n * 1000 / 1001."""
+        for whole in (24, 30, 48, 60, 120, 240):
+            broadcast = Fraction(whole * 1000, 1001)
+            if abs(float(broadcast) / self.fps - 1) < 4e-5:
+                return broadcast
+        return Fraction(self.fps).limit_denominator(min(1001, int(60_000 / self.fps)))
+
+    @property
+    def seconds(self) -> float:
+        """How long the clip runs."""
+        return float(len(self.frames) / self.rate)
+
+
+def write_mp4(
+    clip: Clip, path: Path | str, *, metadata: Mapping[str, Any], overwrite: bool = False
+) -> Path:
+    """Write H.264 in mp4 (yuv420p, exact rate, index first) and return the verified path.
+
+    Odd sides are padded by one repeated line, as 4:2:0 needs even ones; the true size travels in
+    the comment tag and ``read_mp4`` crops back to it. The file is decoded and compared before it
+    takes its name.
+
+    Args:
+        clip: What to write; sides of at least 8 pixels.
+        path: A name ending in ``.mp4``, in a folder that stands.
+        metadata: Plain values (prompt, seed, model, ...) kept in the file's comment tag as JSON.
+        overwrite: Replace a file that already stands there.
+
+    Raises:
+        ValueError: The name, the size or the metadata cannot be written as asked.
+        RuntimeError: What was decoded back is not what was written.
+    """
+    path = Path(path)
+    _, height, width, _ = clip.frames.shape
+    if path.suffix.lower() != ".mp4":
+        raise ValueError(f"{path.name}: clips are written as mp4; give a name ending in .mp4.")
+    if min(height, width) < SMALLEST_SIDE:
+        raise ValueError(
+            f"frames of {height} x {width}: H.264 needs sides of at least {SMALLEST_SIDE} pixels; "
+            "make the clip larger."
+        )
+    tag = _tag(metadata, height, width)
+    padded = np.pad(clip.frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        _encode(padded, clip.rate, tag, temporary)
+        _verify(clip, temporary)
+    return path
+
+
+def read_mp4(path: Path | str) -> Clip:
+    """Read every frame of a video file, cropped back to its true size, and its exact rate."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; check the name.")
+    tag = _read_tag(path)
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        fps = float(reader.get_avg_fps())
+        frames = np.stack(
+            [_unpadded_row_bytes(reader.next().asnumpy()) for _ in range(len(reader))]
+        )
+    except (RuntimeError, AssertionError, StopIteration, decord.DECORDError) as error:
+        raise _unreadable(path) from error
+    height, width = tag.get("size", frames.shape[1:3])
+    return Clip(np.ascontiguousarray(frames[:, :height, :width]), fps)
+
+
+def read_metadata(path: Path | str) -> dict[str, Any]:
+    """The metadata ``write_mp4`` was given, or an empty dict for a video from elsewhere."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: there is no such file; check the name.")
+    return _read_tag(path).get("metadata", {})
+
+
+def webp_preview(clip: Clip, *, max_kb: int = 150) -> bytes:
+    """An animated WebP of the clip in at most ``max_kb`` kilobytes, for pages that embed images.
+
+    Small clips are enlarged by whole pixels, large ones thinned; quality falls until it fits.
+    """
+    frames = _fitted(clip.frames)
+    milliseconds = round(1000 / clip.rate)
+    while True:
+        for quality in PREVIEW_QUALITIES:
+            preview = iio.imwrite(
+                "<bytes>", frames, extension=".webp", plugin="pillow", is_batch=True,
+                quality=quality, duration=milliseconds, loop=0,
+            )  # fmt: skip
+            if len(preview) <= max_kb * 1000:
+                return preview
+        if min(frames.shape[1:3]) < 16:
+            raise ValueError(
+                f"max_kb={max_kb}: {len(frames)} frames do not fit even at {frames.shape[1:3]} "
+                "pixels; allow more kilobytes or show fewer frames."
+            )
+        frames = frames[:, ::2, ::2]
+
+
+def contact_sheet(clip: Clip, *, columns: int = 8) -> bytes:
+    """A PNG of all frames in reading order on a dark ground, with one pixel between them."""
+    num_frames, height, width, _ = clip.frames.shape
+    columns = min(columns, num_frames)
+    rows = math.ceil(num_frames / columns)
+    sheet = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1, 3), 24, dtype=np.uint8)
+    for index, frame in enumerate(clip.frames):
+        top, left = (index // columns) * (height + 1) + 1, (index % columns) * (width + 1) + 1
+        sheet[top : top + height, left : left + width] = frame
+    return iio.imwrite("<bytes>", sheet, extension=".png", plugin="pillow")
+
+
+def _tag(metadata: Mapping[str, Any], height: int, width: int) -> str:
+    tag = {"software": "lamina", "size": [height, width], "metadata": dict(metadata)}
+    try:
+        return json.dumps(tag, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"metadata {sorted(metadata)}: {error}: the tag holds only finite numbers, words, "
+            "lists and tables; convert the value first."
+        ) from error
+
+
+def _encode(frames: NDArray[np.uint8], rate: Fraction, tag: str, path: Path) -> None:
+    options = {"movflags": "+faststart"}
+    with _set_aside(), iio.imopen(path, "w", plugin="pyav", options=options) as file:
+        file.init_video_stream("libx264", fps=float(rate), pixel_format="yuv420p")
+        stream = file._video_stream  # imageio has no public way to the encoder's own options
+        stream.options = {"crf": "12", "preset": "medium"}
+        stream.codec_context.colorspace = 6  # BT.601, which the RGB conversion used; players
+        stream.codec_context.color_range = 1  # guess BT.709 for large frames when it is not said
+        file.container_metadata["comment"] = tag
+        for frame in frames:
+            file.write_frame(frame)
+
+
+def _verify(clip: Clip, path: Path) -> None:
+    """Decode ``path`` and raise unless count, size, rate and pixels are the clip's."""
+    found = read_mp4(path)
+    if found.frames.shape != clip.frames.shape or found.rate != clip.rate:
+        raise RuntimeError(
+            f"decoded {found.frames.shape} at {found.rate} fps: wrote {clip.frames.shape} at "
+            f"{clip.rate}; the encoder on this machine cannot be trusted, so no file is left."
+        )
+    for index, (decoded, wrote) in enumerate(zip(found.frames, clip.frames, strict=True)):
+        error = float(np.abs(_block_colors(decoded) - _block_colors(_shown(wrote))).max())
+        if error > CLOSE:
+            raise RuntimeError(
+                f"decoded frame {index} has a block {error:.0f} steps off: up to {CLOSE:.0f} is "
+                "encoding loss; the encoder on this machine cannot be trusted, so no file is left."
+            )
+
+
+def _shown(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The frame as 4:2:0 can show it: color shared by 2 x 2 pixels, clipped to 0..255."""
+    height, width, _ = frame.shape
+    image = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") @ TO_YCC.T
+    chroma = image[..., 1:].reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 2)
+    image[..., 1:] = chroma.mean((1, 3)).repeat(2, 0).repeat(2, 1)
+    return np.clip(image @ np.linalg.inv(TO_YCC).T, 0, 255)[:height, :width]
+
+
+def _block_colors(frame: NDArray[Any]) -> NDArray[np.float32]:
+    rows, columns = frame.shape[0] // BLOCK, frame.shape[1] // BLOCK
+    whole = frame[: rows * BLOCK, : columns * BLOCK].astype(np.float32)
+    return whole.reshape(rows, BLOCK, columns, BLOCK, 3).mean((1, 3))
+
+
+def _unpadded_row_bytes(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 3) from what decord returns, which is (H, W, 4) or more at some widths.
+
+    decord takes the padded length of a row divided by its width for the number of channels
+    (dmlc/decord issue 336): 32 x 32 comes as 6 channels of sheared pixels, and batches fail.
+    """
+    height, width, _ = frame.shape
+    return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3).copy()
+
+
+@contextmanager
+def _set_aside() -> Iterator[None]:
+    """Keep what exists out of the garbage collection that imageio forces on closing a file.
+
+    It walks every object alive: 0.4 s per file in a process that holds torch and diffusers.
+    """
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _read_tag(path: Path) -> dict[str, Any]:
+    try:
+        with _set_aside(), iio.imopen(path, "r", plugin="pyav") as file:
+            comment = file.metadata().get("comment", "")
+    except (OSError, IndexError, ValueError) as error:
+        raise _unreadable(path) from error
+    try:
+        tag = json.loads(comment)
+    except ValueError:
+        return {}
+    ours = isinstance(tag, dict) and tag.get("software") == "lamina"
+    return tag if ours else {}
+
+
+def _unreadable(path: Path) -> ValueError:
+    return ValueError(
+        f"{path.name} cannot be decoded: it is not a video, or it is cut short; "
+        "write it again or choose another file."
+    )
+
+
+def _fitted(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    side = max(frames.shape[1:3])
+    larger, smaller = max(1, PREVIEW_SIDE // side), max(1, math.ceil(side / (2 * PREVIEW_SIDE)))
+    return frames.repeat(larger, 1).repeat(larger, 2)[:, ::smaller, ::smaller]

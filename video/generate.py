@@ -1,0 +1,105 @@
+"""Text to video on one page: read the prompt, walk the noise down, make frames.
+
+The stages are plain functions, so that the command line calls them in a row and a flow can place
+each where it belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from core.checkpoints import find_model, load_model
+from core.conditioning import Conditioning
+from core.guidance import guided
+from core.path import Denoise, denoiser
+from core.sampling import SAMPLERS, OnStep
+from core.schedules import linear
+from core.seeds import noise
+from core.tensors import Volumes
+from core.unet import SpatioTemporalUNet
+from video.clip import Clip
+from video.request import VideoRequest
+from video.text import TextEncoder
+
+
+@dataclass(frozen=True)
+class VideoModel:
+    """A loaded video network with its text encoder.
+
+    Attributes:
+        network: Ready to sample.
+        record: What is known of it.
+        encoder: Reads prompts; frozen.
+    """
+
+    network: SpatioTemporalUNet
+    record: dict[str, Any]
+    encoder: TextEncoder = field(default_factory=TextEncoder)
+
+    @classmethod
+    def load(cls, name: str, *, device: str | torch.device = "cpu") -> VideoModel:
+        """An installed model by name."""
+        network, record = load_model(find_model(name, "video"), device=device)
+        return cls(network, record)
+
+
+def embed(request: VideoRequest, encoder: TextEncoder) -> Conditioning:
+    """What the network is told: text states, frame spacing in seconds, guidance."""
+    tokens, mask = encoder.encode([request.prompt])
+    return Conditioning(
+        tokens=tokens,
+        token_mask=mask,
+        spacing=torch.tensor([[1 / request.fps, 1.0, 1.0]]),
+        guidance=torch.tensor([request.guidance]),
+    )
+
+
+def _denoise(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, Any]) -> Denoise:
+    """The guided network: guidance inside where it was trained in, outside otherwise."""
+    if record.get("guidance_trained_in", False):
+        return denoiser(network, cond)
+    assert cond.guidance is not None
+    scale = float(cond.guidance[0])
+    plain = replace(cond, guidance=None)
+    return guided(denoiser(network, plain), denoiser(network, plain.null()), scale)
+
+
+@torch.inference_mode()
+def sample(
+    request: VideoRequest,
+    cond: Conditioning,
+    network: SpatioTemporalUNet,
+    record: dict[str, Any],
+    *,
+    on_step: OnStep = lambda done, total, estimate: None,
+) -> Volumes:
+    """One clip in [-1, 1], (1, 3, D, H, W); the seed alone decides the noise."""
+    device = next(network.parameters()).device
+    shape = (3, request.num_frames, request.height, request.width)
+    start = noise(shape, request.seed).to(device)
+    denoise = _denoise(network, cond.to(device), record)
+    walk = SAMPLERS[request.sampler].walk
+    return walk(denoise, start, linear(request.steps), on_step=on_step)
+
+
+def to_frames(x: Volumes) -> Tensor:
+    """(1, 3, D, H, W) in [-1, 1] -> (D, H, W, 3) uint8, rounded."""
+    levels = (x[0].float().clamp(-1, 1) + 1) * 127.5
+    return levels.round().to(torch.uint8).permute(1, 2, 3, 0).cpu()
+
+
+def generate(
+    request: VideoRequest,
+    model: VideoModel,
+    *,
+    on_step: OnStep = lambda done, total, estimate: None,
+) -> Clip:
+    """A clip of what the prompt says."""
+    cond = embed(request, model.encoder)
+    x = sample(request, cond, model.network, model.record, on_step=on_step)
+    return Clip(to_frames(x).numpy(), float(Fraction(request.fps).limit_denominator(1001)))

