@@ -99,3 +99,33 @@ class SuperResolutionRequest(BaseModel):
         description="Name of a super-resolution model; `lamina models list` shows them.",
         json_schema_extra={"position": 10},
     )
+
+
+class MRITrainingRequest(BaseModel):
+    """One training run of the MRI super-resolution model on your own high-resolution heads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        default="my-heads",
+        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
+        description="Name of the new model: lower case letters, digits and dashes.",
+    )
+    heads: str = Field(
+        min_length=1,
+        description="BIDS folder with sub-*/anat/sub-*_T1w.nii.gz, sharp along every axis. Every "
+        "sixth subject is kept for validation.",
+    )
+    preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
+    steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
+    jump_steps: int = Field(
+        default=1000,
+        ge=0,
+        description="Further steps on average velocities, for few-step sampling.",
+    )
+    batch_size: int = Field(default=8, ge=1, le=4096, description="Patches per step.")
+    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate.")
+    minutes: float = Field(
+        default=0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
+    )
+    seed: int = Field(default=0, ge=0, description="Same seed, same weights on a CPU.")

@@ -10,7 +10,7 @@ Axes: inside, D is the thick axis; ``Problem.order`` says which file axis that i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -19,11 +19,11 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.operators import consistent, project
-from core.path import Denoise, denoiser
+from core.path import denoiser
 from core.sampling import OnStep, flow_map
 from core.schedules import linear
 from core.seeds import noise
-from core.tiling import tiled, windows
+from core.tiling import Window, tiled, windows
 from core.unet import SpatioTemporalUNet
 from medical.acquisition import AcquiredGrid, Acquisition, SliceSampling
 from medical.intensity import IntensityScale, measure_scale
@@ -37,16 +37,16 @@ from medical.volume import Grid, Volume, finer_grid
 EMPTY_BELOW = 0.05
 EMPTY_SHARE = 1e-3
 
-Window = tuple[slice, slice, slice]
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """Size and overlap of the windows the network sees, along D, H, W."""
+    """Size and least overlap of the network's windows along D, H, W, and windows per call."""
 
-    size: tuple[int, int, int] = (32, 64, 64)
-    overlap: tuple[int, int, int] = (8, 16, 16)
+    size: tuple[int, int, int] = (48, 64, 64)
+    overlap: tuple[int, int, int] = (8, 8, 8)
+    batch_size: int = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ def super_resolve(
         base = problem.back_projection()
         sampler = _Sampler(problem, base, request, network, tiling)
         mean, std = sampler.moments(on_step or _ignore)
-        seam = seam_energy(mean, sampler.windows, _periods(problem.acquired))
+        seam = seam_energy(mean, [w.slices for w in sampler.windows], _periods(problem.acquired))
         result = _obedient(base + RESIDUAL_SCALE * mean, problem, request.noise_std)
         return _restoration(
             volume, request, problem, result, RESIDUAL_SCALE * std, mask=mask, seam=seam
@@ -191,13 +191,11 @@ class _Sampler:
         self.device = network.device
         self.shape = problem.acquired.shape
         self.cond = problem.conditioning(base).to(self.device)
-        size = _smaller(tiling.size, self.shape)
-        overlap = _smaller(tiling.overlap, tuple(s - 1 for s in size))
-        self.windows = windows(self.shape, size, overlap)
+        self.windows = windows(self.shape, tiling.size, tiling.overlap)
         operator = problem.acquired.operator()
         missing = (problem.scan - operator.apply(base)) / RESIDUAL_SCALE
         self.denoise = consistent(
-            tiled(self._window_denoiser, self.shape, size, overlap),
+            tiled(self._windows_denoised, self._occupied(), batch_size=tiling.batch_size),
             operator,
             missing[None, None].to(self.device),
             weight=obedience(request.noise_std),
@@ -222,10 +220,15 @@ class _Sampler:
             spread += delta * (x - mean)
         return mean, (spread / max(1, self.request.samples - 1)).sqrt_()
 
-    def _window_denoiser(self, window: Window) -> Denoise:
-        if float((self.base[window] > EMPTY_BELOW).float().mean()) < EMPTY_SHARE:
-            return _nothing
-        return denoiser(self.network, self.cond.crop(window))
+    def _occupied(self) -> list[Window]:
+        """Return the windows that hold more than background; the rest needs no network."""
+        bright = self.base > EMPTY_BELOW
+        return [w for w in self.windows if float(bright[w.slices].float().mean()) > EMPTY_SHARE]
+
+    def _windows_denoised(self, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]) -> Tensor:
+        crops = [self.cond.crop(part.slices).concat for part in parts]
+        told = replace(self.cond, concat=None).repeat(len(parts))
+        return denoiser(self.network, replace(told, concat=torch.cat(crops)))(z, t, r)
 
 
 def obedience(noise_std: float) -> float:
@@ -275,7 +278,7 @@ def _restoration(
 
 
 def _thick_sampling(pitch: float, request: SuperResolutionRequest) -> SliceSampling:
-    """Return thickness and gap of the thick axis: what was said, the file's spacing for the rest."""
+    """Return thickness and gap of the thick axis; what is not said follows from the spacing."""
     thickness, gap = request.slice_thickness_mm, request.slice_gap_mm
     if thickness and gap and abs(thickness + gap - pitch) > 0.01 * pitch:
         raise ValueError(
@@ -299,17 +302,8 @@ def _periods(acquired: AcquiredGrid) -> tuple[float, float, float]:
     return d, h, w
 
 
-def _nothing(z: Tensor, t: Tensor, r: Tensor) -> Tensor:  # noqa: ARG001
-    return torch.zeros_like(z)
-
-
 def _ignore(done: int, total: int, estimate: Tensor) -> None:
     """Nobody watches."""
-
-
-def _smaller(a: tuple[int, ...], b: tuple[int, ...]) -> tuple[int, int, int]:
-    d, h, w = (max(0, min(x, y)) for x, y in zip(a, b, strict=True))
-    return d, h, w
 
 
 def _take(values: tuple[T, T, T], order: tuple[int, int, int]) -> tuple[T, T, T]:

@@ -1,0 +1,135 @@
+"""Scores of super-resolution under the written protocol (see ``medical.baselines``).
+
+A head with fine slices is the truth; its own acquisition makes the scan; every method gets the
+scan and gives back the head. PSNR is taken in the foreground, SSIM over the box around it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from statistics import fmean
+
+import torch
+from monai.metrics.regression import SSIMMetric
+from torch import Tensor
+
+from core.metrics import psnr
+from medical.acquisition import AcquiredGrid, Acquisition, acquire
+from medical.baselines import back_projection, cubic, foreground
+from medical.volume import Volume
+
+SSIM_SETTINGS = {"kernel_type": "gaussian", "win_size": 11, "kernel_sigma": 1.5, "data_range": 1.0}
+
+Restore = Callable[[Volume, tuple[float, float, float]], Tensor]
+"""``restore(scan, spacing_mm) -> (D, H, W)`` on the truth's grid, intensities in [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One method on one head, or the mean over heads.
+
+    Attributes:
+        psnr: dB in the foreground, peak 1.
+        ssim: over the foreground's box (``SSIM_SETTINGS``).
+        consistency: mean absolute difference of degrade(result) from the scan.
+        seconds: wall time.
+    """
+
+    psnr: float
+    ssim: float
+    consistency: float
+    seconds: float
+
+
+def trimmed(volume: Volume, acquisition: Acquisition) -> Volume:
+    """Return the volume cut, evenly at both ends, to a whole number of slices.
+
+    Only then do the corners of scan and head agree and every method can answer on the truth's
+    own grid.
+    """
+    data, affine = volume.data, volume.affine.copy()
+    acquired = acquisition.on_grid(volume.shape, volume.spacing_mm)
+    for axis, grid in enumerate(acquired.axes):
+        if grid is None:
+            continue
+        kept = round(grid.num_slices * grid.sampling.pitch_mm / grid.spacing_mm)
+        start = (grid.num_voxels - kept) // 2
+        data = data.narrow(axis, start, kept)
+        affine[:3, 3] += volume.affine[:3, axis] * start
+    return volume.with_data(data.contiguous(), affine)
+
+
+def evaluate(
+    heads: Iterable[Volume],
+    acquisition: Acquisition,
+    methods: Mapping[str, Restore] | None = None,
+    *,
+    on_score: Callable[[int, str, Score], None] | None = None,
+) -> dict[str, Score]:
+    """Return the mean score of cubic, back-projection and every other method over heads.
+
+    Args:
+        heads: truths, intensities in [0, 1]; trimmed to whole slices here.
+        acquisition: makes the scans, along the heads' own axes.
+        methods: name and restoration of what is compared with the two baselines.
+        on_score: called after each score with (head, method, score).
+    """
+    scores: dict[str, list[Score]] = {}
+    for index, head in enumerate(heads):
+        truth = trimmed(head, acquisition)
+        acquired = acquisition.on_grid(truth.shape, truth.spacing_mm)
+        scan = acquire(truth, acquisition)
+        for name, restore in {**_baselines(acquired), **(methods or {})}.items():
+            score = _score(restore, scan, truth, acquired)
+            scores.setdefault(name, []).append(score)
+            if on_score is not None:
+                on_score(index, name, score)
+    return {name: _mean(found) for name, found in scores.items()}
+
+
+def ssim(estimate: Tensor, truth: Tensor) -> float:
+    """Return the structural similarity of two volumes (D, H, W) with intensities in [0, 1]."""
+    metric = SSIMMetric(spatial_dims=3, **SSIM_SETTINGS)
+    return float(metric(estimate[None, None], truth[None, None]).mean())
+
+
+def _baselines(acquired: AcquiredGrid) -> dict[str, Restore]:
+    return {
+        "cubic": lambda scan, _: cubic(scan.data, acquired),
+        "back-projection": lambda scan, _: back_projection(scan.data, acquired),
+    }
+
+
+def _score(restore: Restore, scan: Volume, truth: Volume, acquired: AcquiredGrid) -> Score:
+    start = time.perf_counter()
+    estimate = restore(scan, truth.spacing_mm)
+    seconds = time.perf_counter() - start
+    if estimate.shape != truth.data.shape:
+        raise ValueError(
+            f"a method returned {tuple(estimate.shape)} for a head of {truth.shape}: results are "
+            "compared voxel by voxel; return them on the truth's grid."
+        )
+    mask = foreground(truth.data)
+    box = _box(mask)
+    return Score(
+        psnr=psnr(estimate, truth.data, mask=mask),
+        ssim=ssim(estimate[box], truth.data[box]),
+        consistency=float((acquired.operator().apply(estimate) - scan.data).abs().mean()),
+        seconds=seconds,
+    )
+
+
+def _box(mask: Tensor) -> tuple[slice, slice, slice]:
+    d, h, w = (slice(int(found.min()), int(found.max()) + 1) for found in torch.where(mask))
+    return d, h, w
+
+
+def _mean(scores: list[Score]) -> Score:
+    return Score(
+        psnr=fmean(s.psnr for s in scores),
+        ssim=fmean(s.ssim for s in scores),
+        consistency=fmean(s.consistency for s in scores),
+        seconds=fmean(s.seconds for s in scores),
+    )
