@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -250,6 +251,41 @@ class Trainer:
         """The network with the average in place of its weights; the run is over after this."""
         self.average.copy_to(self.network)
         return self.network.eval()
+
+
+class Stage(NamedTuple):
+    """A part of a training run: its name, what is minimized, and for how long."""
+
+    name: str
+    objective: Objective
+    plan: Plan
+
+
+OnStage = Callable[[str, Progress], None]
+"""Called after every step with the stage's name and where it stands."""
+
+
+def train_stages(
+    network: nn.Module,
+    make_batch: MakeBatch,
+    stages: list[Stage],
+    folder: Path,
+    *,
+    on_progress: OnStage = lambda stage, progress: None,
+) -> tuple[nn.Module, bool]:
+    """The averaged network and whether every stage was finished.
+
+    Each stage starts from the weight average of the one before. What ``folder/<stage>`` holds is
+    resumed.
+    """
+    for name, objective, plan in stages:
+        trainer = Trainer(network, make_batch, objective, plan, Path(folder) / name)
+        reached = trainer.run(lambda progress, name=name: on_progress(name, progress))
+        network = trainer.averaged_network()
+        if reached < plan.steps:
+            return network, False
+        network.train()
+    return network.eval(), True
 
 
 def _flatten(state: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -10,7 +9,7 @@ from torch import nn
 
 from core.conditioning import Conditioning
 from core.objectives import Objective
-from core.training import Batch, MakeBatch, Plan, Progress, Trainer
+from core.training import Batch, MakeBatch, OnStage, Plan, Stage, train_stages
 from video.presets import PRESETS
 from video.request import VideoTrainingRequest
 from video.text import TextEncoder
@@ -31,8 +30,8 @@ def world_batches(encoder: TextEncoder, *, fps: float = FRAMES_PER_SECOND) -> Ma
     return make_batch
 
 
-def stages(request: VideoTrainingRequest) -> list[tuple[str, Objective, Plan]]:
-    """The run's stages in order: name, objective, plan."""
+def stages(request: VideoTrainingRequest) -> list[Stage]:
+    """The run's stages, in order."""
     shared = {
         "batch_size": request.batch_size,
         "seed": request.seed,
@@ -49,8 +48,8 @@ def stages(request: VideoTrainingRequest) -> list[tuple[str, Objective, Plan]]:
         **shared,
     )
     levels = {"level_mean": 0.3, "level_std": 1.2}
-    stage_one = ("flow", Objective(pure_noise_share=0.05, **levels), flow)
-    stage_two = (
+    stage_one = Stage("flow", Objective(pure_noise_share=0.05, **levels), flow)
+    stage_two = Stage(
         "jumps",
         Objective(
             jump_share=0.5,
@@ -69,7 +68,7 @@ def train(
     folder: Path,
     *,
     make_batch: MakeBatch | None = None,
-    on_progress: Callable[[str, Progress], None] = lambda stage, progress: None,
+    on_progress: OnStage = lambda stage, progress: None,
 ) -> tuple[nn.Module, bool]:
     """The trained network (averaged weights) and whether every stage was finished.
 
@@ -80,12 +79,5 @@ def train(
         on_progress: Called after each step with the stage's name.
     """
     make_batch = make_batch or world_batches(TextEncoder())
-    network: nn.Module = PRESETS[request.preset]()
-    for name, objective, plan in stages(request):
-        trainer = Trainer(network, make_batch, objective, plan, Path(folder) / name)
-        reached = trainer.run(lambda progress, name=name: on_progress(name, progress))
-        network = trainer.averaged_network()
-        if reached < plan.steps:
-            return network, False
-        network.train()
-    return network, True
+    network = PRESETS[request.preset]()
+    return train_stages(network, make_batch, stages(request), folder, on_progress=on_progress)

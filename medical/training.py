@@ -1,0 +1,72 @@
+"""Trains the MRI network on high-resolution heads and the physics of thick slices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from core.conditioning import Conditioning
+from core.objectives import Objective
+from core.training import Batch, MakeBatch, OnStage, Plan, Stage, train_stages
+from medical.dataset import HeadPatches, load_heads, split_heads
+from medical.presets import PRESETS
+from medical.request import MRITrainingRequest
+
+PATCH = (32, 48, 48)
+
+
+def head_batches(folder: str | Path) -> MakeBatch:
+    """Random degraded patches of the training subjects in a BIDS folder."""
+    patches = HeadPatches.from_heads(split_heads(load_heads(folder), "train"), size=PATCH)
+    return patch_batches(patches)
+
+
+def patch_batches(patches: HeadPatches) -> MakeBatch:
+    """The patches as the training loop wants them."""
+
+    def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
+        drawn = patches.draw_batch(batch_size, generator)
+        cond = Conditioning(
+            concat=drawn["concat"], spacing=drawn["spacing"], resolution=drawn["resolution"]
+        )
+        return drawn["target"], cond
+
+    return make_batch
+
+
+def stages(request: MRITrainingRequest) -> list[Stage]:
+    """The run's stages, in order."""
+    shared = {
+        "batch_size": request.batch_size,
+        "learning_rate": request.learning_rate,
+        "seed": request.seed,
+        "minutes": request.minutes,
+    }
+    levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.25, "power": 0.25}
+    flow = Plan(steps=request.steps, cooldown=0.0, **shared)
+    jumps = Plan(steps=request.jump_steps, warmup=20, cooldown=0.6, **shared)
+    stage_one = Stage("flow", Objective(**levels), flow)
+    stage_two = Stage("jumps", Objective(jump_share=0.5, land_on_data_share=0.5, **levels), jumps)
+    return [stage_one, stage_two] if request.jump_steps else [stage_one]
+
+
+def train(
+    request: MRITrainingRequest,
+    folder: Path,
+    *,
+    make_batch: MakeBatch | None = None,
+    on_progress: OnStage = lambda stage, progress: None,
+) -> tuple[nn.Module, bool]:
+    """The trained network (averaged weights) and whether every stage was finished.
+
+    Args:
+        request: What to train, and for how long.
+        folder: Checkpoints lie in ``folder/<stage>``; what is there is resumed.
+        make_batch: Where data comes from; the heads of ``request.heads`` by default.
+        on_progress: Called after each step with the stage's name.
+    """
+    make_batch = make_batch or head_batches(request.heads)
+    network = PRESETS[request.preset]()
+    return train_stages(network, make_batch, stages(request), folder, on_progress=on_progress)
