@@ -15,7 +15,7 @@ MNI_CODE = 4
 
 
 def template_head() -> Volume:
-    """Return the MNI152 template that nilearn bundles: 1 mm, skull-stripped, intensities in [0, 1].
+    """Return the MNI152 head that nilearn bundles: 1 mm, skull-stripped, intensities in [0, 1].
 
     ICBM 2009a nonlinear symmetric, Fonov et al. 2011.
     """

@@ -13,6 +13,7 @@ from medical.restoration import Restoration
 from medical.volume import Volume
 
 MAX_BYTES = 200_000
+Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 COLUMNS = ("scan", "restored", "uncertainty")
 
 
@@ -38,58 +39,74 @@ def picture(scan: Volume, restoration: Restoration, *, max_bytes: int = MAX_BYTE
 
 
 def _draw(scan: Volume, restoration: Restoration, dpi: int) -> bytes:
-    figure = Figure(figsize=(7.2, 7.6), dpi=dpi, facecolor="black")
+    box = _box(restoration.mean)
+    sizes = [s * n * (high - low) for s, n, (low, high) in _extents(restoration.mean, box)]
+    heights = [sizes[2], sizes[2], sizes[1]]
+    widest = max(sizes[0], sizes[1])
+    figure = Figure(figsize=(7.2, 7.2 / 3 * sum(heights) / widest + 0.5), dpi=dpi)
     FigureCanvasAgg(figure)
-    top = restoration.scale.high
-    spread = float(np.percentile(restoration.std.data.numpy(), 99.8)) or 1.0
-    styles = ({"cmap": "gray", "vmin": restoration.scale.low, "vmax": top},) * 2
-    styles = (*styles, {"cmap": "inferno", "vmin": 0.0, "vmax": spread})
-    middle = _middle(restoration.mean)
+    figure.set_facecolor("black")
+    grid = figure.add_gridspec(3, 3, height_ratios=heights)
+    top, low = restoration.scale.high, restoration.scale.low
+    spread = max(float(np.percentile(restoration.std.data.numpy(), 99.8)), 1e-3 * (top - low))
     for row in range(3):
         for column, volume in enumerate((scan, restoration.mean, restoration.std)):
-            axes = figure.add_subplot(3, 3, 3 * row + column + 1)
-            image, aspect = cut(volume, row, middle[row])
-            axes.imshow(image, aspect=aspect, interpolation="nearest", **styles[column])
+            axes = figure.add_subplot(grid[row, column])
+            image, aspect = cut(volume, row, box)
+            color = ("inferno", 0.0, spread) if column == 2 else ("gray", low, top)
+            axes.imshow(
+                image,
+                aspect=aspect,
+                interpolation="nearest",
+                cmap=color[0],
+                vmin=color[1],
+                vmax=color[2],
+            )
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(COLUMNS[column], color="white", fontsize=10)
-    figure.text(
-        0.5,
-        0.012,
+    note = (
         f"consistency {restoration.consistency:.1e}   seam {restoration.seam:.3f}   "
-        f"uncertainty up to {spread:.3g} of {top:.3g}   research use, not for diagnosis",
-        color="0.7",
-        fontsize=7,
-        ha="center",
+        f"uncertainty up to {spread:.3g} of {top:.4g}   research use, not for diagnosis"
     )
+    figure.text(0.5, 0.01, note, color="0.7", fontsize=7, ha="center")
     figure.subplots_adjust(left=0.01, right=0.99, top=0.95, bottom=0.035, wspace=0.03, hspace=0.03)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="black")
     return buffer.getvalue()
 
 
-def cut(volume: Volume, axis: int, share: float) -> tuple[NDArray[np.float32], float]:
+def cut(volume: Volume, axis: int, box: Box) -> tuple[NDArray[np.float32], float]:
     """Return one plane of a volume, ready to draw, and its pixels' aspect.
 
     Args:
         volume: any.
-        axis: of the array, across which to cut.
-        share: where along that axis, 0 to 1 of the field of view.
+        axis: of the array, across which to cut, through the middle of the box.
+        box: part of the field of view to show, as shares of each axis.
     """
-    index = min(volume.shape[axis] - 1, int(share * volume.shape[axis]))
-    plane = volume.data.select(axis, index).numpy()
-    across, up = (volume.spacing_mm[a] for a in range(3) if a != axis)
-    return plane.T[::-1], up / across
+    middle = (box[axis][0] + box[axis][1]) / 2
+    plane = volume.data.select(axis, min(volume.shape[axis] - 1, int(middle * volume.shape[axis])))
+    across, up = (a for a in range(3) if a != axis)
+    for position, a in enumerate((across, up)):
+        low = int(box[a][0] * volume.shape[a])
+        high = max(low + 1, round(box[a][1] * volume.shape[a]))
+        plane = plane.narrow(position, low, min(high, volume.shape[a]) - low)
+    return plane.numpy().T[::-1], volume.spacing_mm[up] / volume.spacing_mm[across]
 
 
-def _middle(volume: Volume) -> tuple[float, float, float]:
-    """Return the center of the bright voxels as shares of the field of view."""
+def _box(volume: Volume, margin: float = 0.03) -> Box:
+    """Return where the bright voxels are, as shares of the field of view, with a margin."""
     bright = volume.data > 0.1 * float(volume.data.max())
     if not bool(bright.any()):
-        return 0.5, 0.5, 0.5
-    d, h, w = (
-        float(bright.any(dim=tuple(o for o in range(3) if o != a)).nonzero().float().mean() + 0.5)
-        / volume.shape[a]
-        for a in range(3)
-    )
-    return d, h, w
+        return (0.0, 1.0), (0.0, 1.0), (0.0, 1.0)
+    shares = []
+    for axis in range(3):
+        found = bright.any(dim=tuple(o for o in range(3) if o != axis)).nonzero()
+        low, high = float(found.min()), float(found.max()) + 1
+        size = volume.shape[axis]
+        shares.append((max(0.0, low / size - margin), min(1.0, high / size + margin)))
+    return shares[0], shares[1], shares[2]
+
+
+def _extents(volume: Volume, box: Box) -> list[tuple[float, int, tuple[float, float]]]:
+    return list(zip(volume.spacing_mm, volume.shape, box, strict=True))
