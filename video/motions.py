@@ -7,6 +7,7 @@ little over. Shuffled, jerky or mixed motion fits nothing and is read as None.
 import math
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -100,7 +101,7 @@ def _direction(change: np.ndarray) -> str:
 def _pace(row: str, rate: float) -> str:
     """The speed a rate stands for: ranges are parted half way between them."""
     ranges = [RATES[row][speed] for speed in SPEEDS]
-    limits = [(low[1] + high[0]) / 2 for low, high in zip(ranges, ranges[1:], strict=False)]
+    limits = [(low[1] + high[0]) / 2 for low, high in pairwise(ranges)]
     return SPEEDS[sum(rate > limit for limit in limits)]
 
 

@@ -6,8 +6,9 @@ codec give: soft edges, noise, small shifts of color. What it cannot make out is
 satisfies no claim.
 """
 
+import math
 from dataclasses import dataclass
-from itertools import permutations
+from itertools import pairwise, permutations
 from typing import Final
 
 import numpy as np
@@ -15,10 +16,12 @@ import numpy as np
 from video.motions import read_motion
 from video.prompts import Claims, ThingClaim, claims_of
 from video.scenes import FRAME_SIZE, SIZES, Scene
-from video.silhouettes import nearest_shape, turns, unit_area
+from video.silhouettes import STRANGE, nearest_shape, turns, unit_area
 from video.tracks import Track, follow, ground_of, nearest_background, nearest_color
 
 AXES: Final = ("count", "color", "shape", "size", "motion", "speed", "place", "background")
+SIZE_BOUNDS: Final = tuple(math.sqrt(a * b) for a, b in pairwise(SIZES.values()))
+"""Radius in pixels at which one size ends and the next begins."""
 PLACE_MARGIN: Final = 5.0
 """Pixels of a 64 x 64 frame by which one thing must lie beyond another."""
 
@@ -160,21 +163,13 @@ def _matched(
 def _read_thing(track: Track, ground: np.ndarray, unit: float) -> ThingReading:
     """One track in words."""
     color, strength = nearest_color(track.color, ground)
-    shape = _voted(track)
-    area = unit_area(shape or "circle")
-    radii = np.sqrt(np.maximum(track.areas * strength, 1.0) / area)
-    angles = turns(shape or "circle", track.waves)
+    names, gaps = nearest_shape(track.numbers)
+    shape = max(set(names), key=names.count)
+    radii = np.sqrt(np.maximum(track.areas * strength, 1.0) / unit_area(shape))
+    angles = turns(shape, track.waves)
     found = read_motion(track.positions, radii, angles, unit=unit)
     radius = float(np.mean(radii))
-    bounds = [
-        np.sqrt(a * b) for a, b in zip(SIZES.values(), list(SIZES.values())[1:], strict=False)
-    ]
-    size = tuple(SIZES)[sum(radius / unit > bound for bound in bounds)]
-    return ThingReading(color, shape, size, found.motion, found.speed, radius, track.positions)
-
-
-def _voted(track: Track) -> str | None:
-    """The shape most frames show, where that is at least six in ten of them."""
-    names, _ = nearest_shape(track.numbers)
-    best = max(set(names), key=names.count)
-    return best if names.count(best) >= 0.6 * len(names) else None
+    size = tuple(SIZES)[sum(radius / unit > bound for bound in SIZE_BOUNDS)]
+    steady = names.count(shape) >= 0.6 * len(names) and np.median(gaps) < STRANGE
+    seen = shape if steady else None
+    return ThingReading(color, seen, size, found.motion, found.speed, radius, track.positions)

@@ -14,9 +14,9 @@ import torch
 from video.rendering import coverage
 from video.scenes import SHAPES, SYMMETRY
 
-STRANGE: Final = 0.22
+STRANGE: Final = 0.3
 """Distance from every drawn silhouette beyond which a shape is none of ours."""
-WEIGHTS: Final = np.array([2.0, 0.6, 1.0, 1.0, 1.0])
+WEIGHTS: Final = np.array([2.0, 0.5, 1.5, 1.5, 1.5])
 """Weight of compactness, middle and the three repetitions in the distance."""
 ORDERS: Final = (3, 4, 5)
 
@@ -42,12 +42,11 @@ def moments(
     radius = np.sqrt(spread)[groups]
     near = np.sqrt(square) < 0.42 * radius
     middle = total(weight * near) / np.maximum(total(near.astype(float)), 1.0)
-    spin = (dx + 1j * dy) / radius
-    power, rounds = spin * spin, []
+    turn = (dx + 1j * dy) / np.maximum(np.sqrt(square), 1e-6)
+    wave, rounds = weight * square / radius**2 * turn**2, []
     for _ in ORDERS:
-        power = power * spin
-        both = power * weight
-        rounds.append((total(both.real) + 1j * total(both.imag)) / area)
+        wave = wave * turn
+        rounds.append((total(wave.real) + 1j * total(wave.imag)) / area)
     waves = np.stack(rounds, axis=1)
     compact = area / (2 * np.pi * spread)
     return np.column_stack([compact, np.clip(middle, 0, 1.2), np.abs(waves)]), waves
@@ -70,7 +69,7 @@ def _drawn() -> tuple[np.ndarray, np.ndarray]:
                     torch.tensor(radius),
                     torch.tensor(angle),
                 )
-                for blurs in range(3):
+                for blurs in range(4):
                     if blurs:
                         kernel = (softness.T @ softness)[None, None]
                         share = torch.conv2d(share[None, None], kernel, padding=1)[0, 0]
@@ -87,20 +86,13 @@ def _describe(share: np.ndarray) -> np.ndarray:
     return moments(np.zeros(len(x), dtype=int), 1, dx, dy, weight)[0][0]
 
 
-def nearest_shape(numbers: np.ndarray) -> tuple[list[str | None], np.ndarray]:
-    """The shape each row of five numbers (N, 5) is nearest to, and the distance (N,).
-
-    A row nearer than `STRANGE` to none is named None.
-    """
+def nearest_shape(numbers: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """The shape each row of five numbers (N, 5) is nearest to, and the distance (N,)."""
     rows, names = _drawn()
     gaps = (numbers[:, None] - rows[None]) * WEIGHTS
     far = np.sqrt((gaps * gaps).sum(-1))
     best = far.argmin(axis=1)
-    nearest = far[np.arange(len(best)), best]
-    found = [
-        SHAPES[names[i]] if gap < STRANGE else None for i, gap in zip(best, nearest, strict=True)
-    ]
-    return found, nearest
+    return [SHAPES[names[i]] for i in best], far[np.arange(len(best)), best]
 
 
 @cache

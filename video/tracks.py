@@ -23,6 +23,8 @@ STRAY_COLOR: Final = 75.0
 """RGB distance from every known color beyond which a color is none of ours."""
 STEADY: Final = 0.75
 """Share of frames that must show the same number of things."""
+CORE: Final = 0.4
+"""Share of its own color at which soft patches that touch are parted."""
 MOST_THINGS: Final = 6
 """Number of things beyond which a clip is not followed."""
 
@@ -109,14 +111,8 @@ def _find(frames: np.ndarray, ground: np.ndarray) -> _Patches:
     power = np.einsum("thwc,thwc->thw", away, away)
     in_plane = np.zeros((3, 3, 3), dtype=int)
     in_plane[1] = 1
-    labels, _ = ndimage.label(power > CONTRAST * CONTRAST, structure=in_plane)
-    t, y, x = np.nonzero(labels)
-    label = labels[t, y, x]
-    big = np.bincount(label) >= LEAST_AREA
-    keep = big[label]
-    t, y, x = t[keep], y[keep], x[keep]
-    renumber = np.cumsum(big) - 1
-    group, count = renumber[label[keep]], int(big.sum())
+    t, y, x, group = _patch_pixels(power, in_plane)
+    count = int(group.max(initial=-1)) + 1
 
     strength = np.sqrt(power[t, y, x].astype(np.float64))
     colors = _core_colors(group, count, away[t, y, x], strength) + ground
@@ -134,6 +130,44 @@ def _find(frames: np.ndarray, ground: np.ndarray) -> _Patches:
     frame[group] = t
     positions = np.column_stack([center_x, center_y]) + 0.5
     return _Patches(frame, positions, colors, area, numbers, waves)
+
+
+def _patch_pixels(power: np.ndarray, in_plane: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Frame, row, column and patch number of every pixel of a patch.
+
+    Patches are joined pixels beyond `CONTRAST`; where their cores are apart, they are parted and
+    the soft pixels between go to the core whose border is nearest.
+    """
+    labels, number = ndimage.label(power > CONTRAST * CONTRAST, structure=in_plane)
+    t, y, x = np.nonzero(labels)
+    whole = labels[t, y, x]
+    peak = np.zeros(number + 1)
+    np.maximum.at(peak, whole, power[t, y, x])
+    hard = np.zeros(labels.shape, dtype=bool)
+    hard[t, y, x] = power[t, y, x] > CORE * CORE * peak[whole]
+    cores, number = ndimage.label(hard, structure=in_plane)
+    core = cores[t, y, x]
+    size = np.bincount(core, minlength=number + 1)
+    size[0] = 0
+    core[size[core] < LEAST_AREA] = 0
+    owner = np.zeros(number + 1, dtype=int)
+    owner[core] = whole
+    in_patch = np.bincount(owner[size >= LEAST_AREA], minlength=len(peak))
+    lone = np.zeros(len(peak), dtype=int)
+    seeds = np.flatnonzero(size >= LEAST_AREA)
+    lone[owner[seeds]] = seeds
+    soft = core == 0
+    core[soft] = lone[whole[soft]]
+    for patch in np.flatnonzero(in_patch > 1):
+        mine = seeds[owner[seeds] == patch]
+        area = np.sqrt(size[mine] / np.pi)
+        here = [np.array([x[core == n].mean(), y[core == n].mean()]) for n in mine]
+        loose = np.flatnonzero(soft & (whole == patch))
+        away = [np.hypot(x[loose] - a, y[loose] - b) for a, b in here]
+        core[loose] = mine[(np.array(away) - area[:, None]).argmin(axis=0)]
+    keep = core > 0
+    _, group = np.unique(core[keep], return_inverse=True)
+    return t[keep], y[keep], x[keep], group
 
 
 def _core_colors(
