@@ -1,30 +1,24 @@
-"""Pixels to tracks: finds the things in each frame and follows them through the clip.
+"""Patches to tracks: follows each thing through the clip, and names colors.
 
-A thing is a connected patch that differs from the background; the background is the median
-color of the clip. Things are followed by the assignment with the least squared distance, which
-is exact for members of a group that move alike, whatever their step.
+Things are followed by the assignment with the least squared distance, which is exact for members
+of a group that move alike, whatever their step. The background is the median color of the clip.
 """
 
 from dataclasses import dataclass
-from itertools import permutations
 from typing import Final
 
 import numpy as np
-from scipy import ndimage
+from scipy.optimize import linear_sum_assignment
 
+from video.patches import Patches, find_patches
 from video.scenes import BACKGROUNDS, COLORS
-from video.silhouettes import moments
 
-CONTRAST: Final = 40.0
-"""RGB distance from the background from which a pixel belongs to a thing."""
-LEAST_AREA: Final = 16
-"""Pixels below which a patch is noise."""
 STRAY_COLOR: Final = 75.0
 """RGB distance from every known color beyond which a color is none of ours."""
+STRAY_GROUND: Final = 40.0
+"""RGB distance from every known background beyond which a background is none of ours."""
 STEADY: Final = 0.75
 """Share of frames that must show the same number of things."""
-CORE: Final = 0.4
-"""Share of its own color at which soft patches that touch are parted."""
 MOST_THINGS: Final = 6
 """Number of things beyond which a clip is not followed."""
 
@@ -48,23 +42,11 @@ class Track:
     waves: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Patches:
-    """All patches of a clip, side by side: N rows, and the frame of each."""
-
-    frames: np.ndarray
-    positions: np.ndarray
-    colors: np.ndarray
-    areas: np.ndarray
-    numbers: np.ndarray
-    waves: np.ndarray
-
-
 def nearest_background(rgb: np.ndarray) -> str | None:
     """The known background nearest to a color, or None where none is near."""
     gaps = {name: np.linalg.norm(rgb - np.array(known)) for name, known in BACKGROUNDS.items()}
     name = min(gaps, key=gaps.__getitem__)
-    return name if gaps[name] < 40.0 else None
+    return name if gaps[name] < STRAY_GROUND else None
 
 
 def nearest_color(rgb: np.ndarray, ground: np.ndarray) -> tuple[str | None, float]:
@@ -95,7 +77,7 @@ def follow(frames: np.ndarray, ground: np.ndarray) -> tuple[list[Track], bool]:
     things nearest to where they were; a thing missing there is put half way between its
     neighbors in time.
     """
-    patches = _find(frames, ground)
+    patches = find_patches(frames, ground)
     shown = np.bincount(patches.frames, minlength=len(frames))
     usual = int(np.bincount(shown).argmax())
     if not 1 <= usual <= MOST_THINGS:
@@ -105,86 +87,7 @@ def follow(frames: np.ndarray, ground: np.ndarray) -> tuple[list[Track], bool]:
     return tracks, bool((shown == usual).mean() >= STEADY)
 
 
-def _find(frames: np.ndarray, ground: np.ndarray) -> _Patches:
-    """All patches of all frames, measured."""
-    away = frames.astype(np.float32) - ground.astype(np.float32)
-    power = np.einsum("thwc,thwc->thw", away, away)
-    in_plane = np.zeros((3, 3, 3), dtype=int)
-    in_plane[1] = 1
-    t, y, x, group = _patch_pixels(power, in_plane)
-    count = int(group.max(initial=-1)) + 1
-
-    strength = np.sqrt(power[t, y, x].astype(np.float64))
-    colors = _core_colors(group, count, away[t, y, x], strength) + ground
-    way = colors - ground
-    share = (
-        np.einsum("nc,nc->n", away[t, y, x], way[group])
-        / np.maximum(np.einsum("nc,nc->n", way, way), 1.0)[group]
-    )
-    share = np.clip(share, 0.0, 1.2)
-    area = np.bincount(group, share, minlength=count)
-    center_x = np.bincount(group, share * x, minlength=count) / np.maximum(area, 1e-6)
-    center_y = np.bincount(group, share * y, minlength=count) / np.maximum(area, 1e-6)
-    numbers, waves = moments(group, count, x - center_x[group], y - center_y[group], share)
-    frame = np.zeros(count, dtype=int)
-    frame[group] = t
-    positions = np.column_stack([center_x, center_y]) + 0.5
-    return _Patches(frame, positions, colors, area, numbers, waves)
-
-
-def _patch_pixels(power: np.ndarray, in_plane: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Frame, row, column and patch number of every pixel of a patch.
-
-    Patches are joined pixels beyond `CONTRAST`; where their cores are apart, they are parted and
-    the soft pixels between go to the core whose border is nearest.
-    """
-    labels, number = ndimage.label(power > CONTRAST * CONTRAST, structure=in_plane)
-    t, y, x = np.nonzero(labels)
-    whole = labels[t, y, x]
-    peak = np.zeros(number + 1)
-    np.maximum.at(peak, whole, power[t, y, x])
-    hard = np.zeros(labels.shape, dtype=bool)
-    hard[t, y, x] = power[t, y, x] > CORE * CORE * peak[whole]
-    cores, number = ndimage.label(hard, structure=in_plane)
-    core = cores[t, y, x]
-    size = np.bincount(core, minlength=number + 1)
-    size[0] = 0
-    core[size[core] < LEAST_AREA] = 0
-    owner = np.zeros(number + 1, dtype=int)
-    owner[core] = whole
-    in_patch = np.bincount(owner[size >= LEAST_AREA], minlength=len(peak))
-    lone = np.zeros(len(peak), dtype=int)
-    seeds = np.flatnonzero(size >= LEAST_AREA)
-    lone[owner[seeds]] = seeds
-    soft = core == 0
-    core[soft] = lone[whole[soft]]
-    for patch in np.flatnonzero(in_patch > 1):
-        mine = seeds[owner[seeds] == patch]
-        area = np.sqrt(size[mine] / np.pi)
-        here = [np.array([x[core == n].mean(), y[core == n].mean()]) for n in mine]
-        loose = np.flatnonzero(soft & (whole == patch))
-        away = [np.hypot(x[loose] - a, y[loose] - b) for a, b in here]
-        core[loose] = mine[(np.array(away) - area[:, None]).argmin(axis=0)]
-    keep = core > 0
-    _, group = np.unique(core[keep], return_inverse=True)
-    return t[keep], y[keep], x[keep], group
-
-
-def _core_colors(
-    group: np.ndarray, count: int, away: np.ndarray, strength: np.ndarray
-) -> np.ndarray:
-    """Mean difference from the background (N, 3) over the strongest pixels of each patch."""
-    weight = strength**2
-    mean = np.bincount(group, strength * weight, minlength=count) / np.maximum(
-        np.bincount(group, weight, minlength=count), 1e-6
-    )
-    core = strength > 0.85 * mean[group]
-    size = np.maximum(np.bincount(group[core], minlength=count), 1)
-    sums = [np.bincount(group[core], away[core, c], minlength=count) for c in range(3)]
-    return np.column_stack(sums) / size[:, None]
-
-
-def _linked(patches: _Patches, num_frames: int, usual: int) -> np.ndarray:
+def _linked(patches: Patches, num_frames: int, usual: int) -> np.ndarray:
     """Row of each of the usual things in each frame (T, usual); -1 where it is missing."""
     found = [np.flatnonzero(patches.frames == frame) for frame in range(num_frames)]
     rows = np.full((num_frames, usual), -1)
@@ -198,22 +101,18 @@ def _linked(patches: _Patches, num_frames: int, usual: int) -> np.ndarray:
     return rows
 
 
-def _assigned(patches: _Patches, last: np.ndarray, here: np.ndarray) -> np.ndarray:
+def _assigned(patches: Patches, last: np.ndarray, here: np.ndarray) -> np.ndarray:
     """The patches of a frame in the order of the last ones; -1 for those missing."""
-    if len(last) == len(here) == 1:
-        return here
     step = patches.positions[last][:, None] - patches.positions[here][None]
     tint = patches.colors[last][:, None] - patches.colors[here][None]
     cost = (step**2).sum(-1) + (tint**2).sum(-1) / 25.0
-    missing = np.full((len(last), max(0, len(last) - len(here))), 1e4)
-    cost = np.concatenate([cost, missing], axis=1)
-    choices = list(permutations(range(cost.shape[1]), len(last)))
-    sums = cost[np.arange(len(last))[None], np.array(choices)].sum(axis=1)
-    best = np.array(choices[int(sums.argmin())])
-    return np.where(best < len(here), np.append(here, [-1] * missing.shape[1])[best], -1)
+    things, found = linear_sum_assignment(cost)
+    rows = np.full(len(last), -1)
+    rows[things] = here[found]
+    return rows
 
 
-def _track(patches: _Patches, row: np.ndarray) -> Track:
+def _track(patches: Patches, row: np.ndarray) -> Track:
     """One track from its row in each frame; gaps are filled between their neighbors."""
     seen = np.flatnonzero(row >= 0)
     here = row[seen]
