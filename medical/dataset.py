@@ -26,6 +26,7 @@ from medical.residual import RESIDUAL_SCALE, condition
 from medical.volume import Volume
 
 VALIDATION_EVERY = 6
+MAX_DRAWS = 50
 
 Triple = tuple[float, float, float]
 
@@ -198,17 +199,34 @@ class HeadPatches:
         return view, (spacing[0], spacing[1], spacing[2])
 
     def _draw_corner(self, volume: Tensor, generator: torch.Generator) -> list[int]:
-        """Return the corner of a random patch that holds enough head."""
+        """Return the corner of a random patch that holds enough head.
+
+        Corners are drawn anywhere first, then around bright voxels.
+        """
+        room = [n - s for n, s in zip(volume.shape, self.size, strict=True)]
         start = [0, 0, 0]
-        for _ in range(50):
-            start = [
-                _randint(n - s + 1, generator)
-                for n, s in zip(volume.shape, self.size, strict=True)
-            ]
+        for attempt in range(MAX_DRAWS):
+            start = [_randint(n + 1, generator) for n in room]
+            if attempt >= MAX_DRAWS // 2:
+                start = self._around_bright(volume, room, generator)
             d, h, w = (slice(a, a + s, 4) for a, s in zip(start, self.size, strict=True))
             if float((volume[d, h, w] > FOREGROUND).float().mean()) >= self.min_foreground:
                 break
         return start
+
+    def _around_bright(
+        self, volume: Tensor, room: list[int], generator: torch.Generator
+    ) -> list[int]:
+        """Return the corner of a patch around a random voxel of the head."""
+        bright = (volume[::8, ::8, ::8] > FOREGROUND).nonzero() * 8
+        if len(bright) == 0:
+            raise ValueError(
+                f"a head of shape {tuple(volume.shape)} has no voxel above {FOREGROUND}: heads "
+                "have intensities in [0, 1]; normalize it or leave it out."
+            )
+        center = bright[_randint(len(bright), generator)].tolist()
+        sizes = zip(center, self.size, room, strict=True)
+        return [min(max(c - s // 2, 0), most) for c, s, most in sizes]
 
     def _with_margin(
         self, volume: Tensor, start: list[int], spacing: Triple, acquisition: Acquisition

@@ -1,7 +1,8 @@
 """Scores of super-resolution under the written protocol (see ``medical.baselines``).
 
 A head with fine slices is the truth; its own acquisition makes the scan; every method gets the
-scan and gives back the head. PSNR is taken in the foreground, SSIM over the box around it.
+scan and gives back the head. PSNR is taken in the foreground, SSIM in planes through the thick
+axis inside the box around it.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class Score:
 
     Attributes:
         psnr: dB in the foreground, peak 1.
-        ssim: over the foreground's box (``SSIM_SETTINGS``).
+        ssim: mean over planes through the thick axis (``SSIM_SETTINGS``).
         consistency: mean absolute difference of degrade(result) from the scan.
         seconds: wall time.
     """
@@ -89,10 +90,17 @@ def evaluate(
     return {name: _mean(found) for name, found in scores.items()}
 
 
-def ssim(estimate: Tensor, truth: Tensor) -> float:
-    """Return the structural similarity of two volumes (D, H, W) with intensities in [0, 1]."""
-    metric = SSIMMetric(spatial_dims=3, **SSIM_SETTINGS)
-    return float(metric(estimate[None, None], truth[None, None]).mean())
+def ssim(estimate: Tensor, truth: Tensor, *, across: int = 0) -> float:
+    """Return the mean structural similarity of the planes of two volumes in [0, 1].
+
+    Args:
+        estimate: (D, H, W).
+        truth: (D, H, W).
+        across: axis at right angles to the planes; one that is not the thick one.
+    """
+    metric = SSIMMetric(spatial_dims=2, **SSIM_SETTINGS)
+    planes = (x.movedim(across, 0)[:, None].contiguous() for x in (estimate, truth))
+    return float(metric(*planes).mean())
 
 
 def _baselines(acquired: AcquiredGrid) -> dict[str, Restore]:
@@ -113,9 +121,10 @@ def _score(restore: Restore, scan: Volume, truth: Volume, acquired: AcquiredGrid
         )
     mask = foreground(truth.data)
     box = _box(mask)
+    across = 1 if acquired.axes[0] is not None else 0
     return Score(
         psnr=psnr(estimate, truth.data, mask=mask),
-        ssim=ssim(estimate[box], truth.data[box]),
+        ssim=ssim(estimate[box], truth.data[box], across=across),
         consistency=float((acquired.operator().apply(estimate) - scan.data).abs().mean()),
         seconds=seconds,
     )

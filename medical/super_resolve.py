@@ -36,6 +36,8 @@ from medical.volume import Grid, Volume, finer_grid
 
 EMPTY_BELOW = 0.05
 EMPTY_SHARE = 1e-3
+MAX_PROJECTIONS = 12
+CLIPPED_BELOW = 1e-4
 
 T = TypeVar("T")
 
@@ -237,11 +239,19 @@ def obedience(noise_std: float) -> float:
 
 
 def _obedient(x: Tensor, problem: Problem, noise_std: float) -> Tensor:
-    """Return x without intensities below the scan's lowest, still explaining the scan."""
+    """Return x without intensities below the scan's lowest, still explaining the scan.
+
+    Projections onto both sets in turn (von Neumann 1950), until what was cut off no longer
+    matters.
+    """
     operator, floor = problem.acquired.operator(), float(problem.scan.min())
-    for _ in range(2):
-        x = project(x.clamp(min=floor), operator, problem.scan, obedience(noise_std))
-    return x.clamp(min=floor)
+    for _ in range(MAX_PROJECTIONS):
+        x = project(x, operator, problem.scan, obedience(noise_std))
+        cut_off = float((floor - x).clamp(min=0.0).mean())
+        x = x.clamp(min=floor)
+        if cut_off < CLIPPED_BELOW:
+            break
+    return x
 
 
 def _restoration(

@@ -31,7 +31,9 @@ samplings = st.builds(
 )
 grids = st.builds(
     lambda sampling, n, h: AxisGrid(n, h, max(1, int(n * h / sampling.pitch_mm)), sampling),
-    samplings, st.integers(20, 60), st.floats(0.7, 1.2),
+    samplings,
+    st.integers(20, 60),
+    st.floats(0.7, 1.2),
 )
 
 
@@ -48,9 +50,11 @@ def test_a_flat_head_gives_flat_slices_and_comes_back_flat(grid):
 @settings(max_examples=40, deadline=None)
 @given(grid=grids)
 def test_the_exact_inverse_explains_every_scan(grid):
-    operator = Acquisition.slices(0, grid.sampling).on_grid(
-        (grid.num_voxels, 2, 2), (grid.spacing_mm, 1.0, 1.0)
-    ).operator()
+    operator = (
+        Acquisition.slices(0, grid.sampling)
+        .on_grid((grid.num_voxels, 2, 2), (grid.spacing_mm, 1.0, 1.0))
+        .operator()
+    )
     scan = torch.rand(grid.num_slices, 2, 2, dtype=torch.float64)
     torch.testing.assert_close(operator.apply(operator.invert(scan)), scan, rtol=1e-6, atol=1e-7)
 

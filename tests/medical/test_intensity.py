@@ -17,7 +17,8 @@ def test_the_protocol_is_the_999_permille_of_positive_voxels():
 
 
 @given(
-    low=st.floats(-2000, 0), span=st.floats(0.01, 1e5),
+    low=st.floats(-2000, 0),
+    span=st.floats(0.01, 1e5),
     values=st.lists(st.integers(-3000, 60000), min_size=1, max_size=30),
 )
 def test_whole_numbers_come_back_exactly(low, span, values):
