@@ -20,7 +20,7 @@ class Run:
     """A flow run as the server knows it."""
 
     id: str
-    name: str
+    flow: str
     state: str
     message: str
 
@@ -72,11 +72,13 @@ class Server:
                 "with the form of that deployment."
             )
         created.raise_for_status()
-        return _run(created.json())
+        return _run(created.json(), flow)
 
     def read(self, run: Run) -> Run:
         """The same run as it is now."""
-        return _run(self._get(f"/flow_runs/{run.id}"))
+        answer = self._client.get(f"/flow_runs/{run.id}")
+        answer.raise_for_status()
+        return _run(answer.json(), run.flow)
 
     def progress(self, run: Run) -> tuple[float, str]:
         """Per cent done and words for it, from the run's newest progress artifact."""
@@ -116,17 +118,12 @@ class Server:
         """Where the user interface shows the run."""
         return f"{self.address}/v2/runs/flow-run/{run.id}"
 
-    def _get(self, path: str) -> dict[str, Any]:
-        answer = self._client.get(path)
-        answer.raise_for_status()
-        return answer.json()
 
-
-def _run(answer: dict[str, Any]) -> Run:
+def _run(answer: dict[str, Any], flow: str) -> Run:
     state = answer.get("state") or {}
     return Run(
         id=answer["id"],
-        name=answer["name"],
+        flow=flow,
         state=answer.get("state_type") or "SCHEDULED",
         message=state.get("message") or "",
     )

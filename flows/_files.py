@@ -11,8 +11,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.records import sha256_file
-
 LONGEST_NAME = 60
 
 
@@ -27,6 +25,8 @@ class FileRef(BaseModel):
     @classmethod
     def of(cls, path: Path | str) -> "FileRef":
         """The reference to a file as it stands now."""
+        from core.records import sha256_file
+
         path = Path(path).resolve()
         return cls(path=str(path), sha256=sha256_file(path))
 
@@ -36,6 +36,8 @@ class FileRef(BaseModel):
         Raises:
             RuntimeError: The file has gone or its bytes are others.
         """
+        from core.records import sha256_file
+
         path = Path(self.path)
         if not path.is_file():
             raise RuntimeError(
@@ -48,6 +50,25 @@ class FileRef(BaseModel):
                 "stages must not change; run the flow again from the start."
             )
         return path
+
+
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise a ``ValueError`` now if ``path`` cannot be written later, after long work.
+
+    ``core.records.atomic_path`` holds the same rule when the file is written.
+    """
+    if not path.parent.is_dir():
+        raise ValueError(
+            f"{path}: the folder {path.parent} does not exist: results are written into folders "
+            "that stand; create it first."
+        )
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: the result is one file; add a file name.")
+    if path.exists() and not overwrite:
+        raise ValueError(
+            f"{path} exists: nothing is overwritten unasked; choose another name or add "
+            "--overwrite."
+        )
 
 
 def plain_name(text: str, otherwise: str) -> str:
@@ -74,3 +95,4 @@ def result_folder(outputs: Path, flow: str, name: str, run: str) -> Path:
     folder = outputs / flow / f"{name}-{run[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+

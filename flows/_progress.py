@@ -6,9 +6,12 @@ are; flows pass one that writes artifacts (``_artifacts.py``), commands pass one
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LINE_EVERY_S = 5.0
 MINUTE, HOUR = 60, 3600
@@ -28,11 +31,16 @@ class Clock:
         """Begin now."""
         self.began = time.monotonic()
 
-    def left(self, done: int, total: int) -> str:
-        """The time left at the present pace, in words."""
+    def passed(self) -> float:
+        """Seconds since then."""
+        return time.monotonic() - self.began
+
+    def says(self, done: int, total: int) -> str:
+        """How far it is and how long it will take at this pace: ``step 1 of 4, 3 s left``."""
+        words = f"step {done} of {total}"
         if not 0 < done < total:
-            return ""
-        return f"{duration((time.monotonic() - self.began) / done * (total - done))} left"
+            return words
+        return f"{words}, {duration(self.passed() / done * (total - done))} left"
 
 
 class Throttle:
@@ -62,42 +70,66 @@ def duration(seconds: float) -> str:
     return f"{hours:.0f} h {rest / MINUTE:.0f} min"
 
 
+def steps_of(meter: Meter) -> Callable[[int, int, object], None]:
+    """The meter as samplers call it: steps done, steps in all, the estimate so far."""
+    clock = Clock()
+    return lambda done, total, _estimate: meter(done, total, clock.says(done, total))
+
+
 @contextmanager
-def terminal_meter(label: str, stream: TextIO | None = None) -> Iterator[Meter]:
-    """A meter that draws on a terminal or writes lines elsewhere.
+def timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Add the block's seconds to ``timings`` under ``name``."""
+    began = time.monotonic()
+    yield
+    timings[name] = timings.get(name, 0.0) + time.monotonic() - began
+
+
+@contextmanager
+def terminal_meters(labels: Sequence[str], stream: TextIO | None = None) -> Iterator[list[Meter]]:
+    """Meters that draw on a terminal or write lines elsewhere, one for each label.
 
     Args:
-        label: What is under way, such as ``sampling``.
+        labels: What is under way, such as ``sampling``.
         stream: Where to; by default standard error, so that results can be piped.
     """
     stream = sys.stderr if stream is None else stream
     if not stream.isatty():
-        yield _Lines(label, stream)
+        yield [_Lines(label, stream) for label in labels]
         return
-    from rich.console import Console  # noqa: PLC0415  half of a short command's time
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[note]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(file=stream)) as progress:
-        task = progress.add_task(label, total=None, note="")
+    words = TextColumn("{task.fields[note]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), words)
+    with Progress(*columns, console=Console(file=stream)) as progress:
+        yield [_Bar(progress, label) for label in labels]
 
-        def draw(done: int, total: int, note: str = "") -> None:
-            shown = f"{done}/{total} {note}".rstrip()
-            progress.update(task, completed=done, total=total, note=shown)
 
-        yield draw
+@contextmanager
+def terminal_meter(label: str, stream: TextIO | None = None) -> Iterator[Meter]:
+    """The meter of a single job; see ``terminal_meters``."""
+    with terminal_meters([label], stream) as (meter,):
+        yield meter
+
+
+class _Bar:
+    def __init__(self, progress: "Progress", label: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(label, total=None, note="")
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self._progress.update(self._task, completed=done, total=total, note=note)
 
 
 class _Lines:
     def __init__(self, label: str, stream: TextIO) -> None:
-        self._label, self._stream = label, stream
-        self._clock, self._throttle = Clock(), Throttle(LINE_EVERY_S)
+        self._label, self._stream, self._said = label, stream, ""
+        self._throttle = Throttle(LINE_EVERY_S)
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        if done < total and not self._throttle.ready():
+        words = f"{self._label}: " + ", ".join(filter(None, (note, f"{100 * done / total:.0f} %")))
+        if words == self._said or not (self._throttle.ready() or done >= total):
             return
-        words = filter(
-            None, (f"{self._label}: {done} of {total}", note, self._clock.left(done, total))
-        )
-        self._stream.write(", ".join(words) + "\n")
+        self._said = words
+        self._stream.write(f"{words}\n")
         self._stream.flush()

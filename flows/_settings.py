@@ -21,7 +21,8 @@ class Settings:
     Attributes:
         home: State folder: the server's database, logs, locks, unfinished work.
         outputs: Root of everything that flows write.
-        models: Folders searched for the operator's own models, before the shipped ones.
+        models: Folders of the operator's own models, searched before the shipped ones; new
+            models are written to the first.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         port: The server's port, if it is free.
     """
@@ -44,15 +45,13 @@ class Settings:
 
     def environment(self) -> dict[str, str]:
         """The variables that give a child process these same places, made absolute."""
-        variables = {
+        return {
             "LAMINA_HOME": str(self.home),
             "LAMINA_OUTPUTS": str(self.outputs),
+            "LAMINA_MODELS": os.pathsep.join(map(str, self.models)),
             "LAMINA_DEVICE": self.device,
             "LAMINA_PORT": str(self.port),
         }
-        if self.models:
-            variables["LAMINA_MODELS"] = os.pathsep.join(map(str, self.models))
-        return variables
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
@@ -68,13 +67,19 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     home = Path(variables.get("LAMINA_HOME") or ".lamina").expanduser().resolve()
     outputs = Path(variables.get("LAMINA_OUTPUTS") or home / "outputs").expanduser().resolve()
     folders = filter(None, variables.get("LAMINA_MODELS", "").split(os.pathsep))
+    models = tuple(Path(folder).expanduser().resolve() for folder in folders)
     return Settings(
         home=home,
         outputs=outputs,
-        models=tuple(Path(folder).expanduser().resolve() for folder in folders),
+        models=models or (home / "models",),
         device=_device(variables.get("LAMINA_DEVICE") or "auto"),
         port=_port(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
     )
+
+
+def adopt(settings: Settings) -> None:
+    """Make these places this process's own, for ``core`` to find the operator's models."""
+    os.environ.update(settings.environment())
 
 
 def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:

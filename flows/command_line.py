@@ -11,6 +11,7 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from flows._options import sentence
+from flows._settings import adopt, read_settings
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -46,9 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        adopt(read_settings())
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:
-        return _refuse(f"{_flat(error)} See lamina {' '.join(_commands(words))} --help.")
+        return _refuse(f"{_flat(error)} See {' '.join(['lamina', *_commands(words)])} --help.")
     except ValidationError as error:
         return _refuse(sentence(error))
     except ValueError as error:

@@ -1,0 +1,85 @@
+"""What a run shows while it works and when it is done, inside the page of the run.
+
+The page can show an image only from inline data or an http address, never from a file, and it
+drops video players; an animated WebP as a data URI plays. Artifacts stay small, as the list of
+artifacts is sent with all its data.
+"""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    update_progress_artifact,
+)
+
+from flows._progress import Throttle
+
+UPDATE_EVERY_S = 2.0
+LARGEST_ARTIFACT = 200_000
+LARGEST_PICTURE = 140_000  # bytes; base64 makes four of three
+
+
+class ArtifactMeter:
+    """A meter that shows a progress bar, with words and the time left, in the run's page."""
+
+    def __init__(self, key: str) -> None:
+        """Take the artifact's key; it appears with the first call."""
+        self._key = key
+        self._throttle = Throttle(UPDATE_EVERY_S)
+        self._artifact: UUID | None = None
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """Show ``done`` of ``total``; updates closer than two seconds are dropped."""
+        if done < total and not self._throttle.ready():
+            return
+        percent = 100.0 * done / total
+        if self._artifact is None:
+            self._artifact = create_progress_artifact(percent, self._key, note)
+        else:
+            update_progress_artifact(self._artifact, percent, note)
+
+
+def data_uri(image: bytes, kind: str) -> str:
+    """An image as text that a page can hold; ``kind`` is ``webp`` or ``png``."""
+    return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
+
+
+def show_result(key: str, title: str, picture: str, facts: Mapping[str, Any]) -> None:
+    """Put one page with a picture and a table of facts into the run.
+
+    Args:
+        key: The artifact's key: lower case letters, digits, dashes.
+        title: Headline and the picture's alternative text.
+        picture: A data URI.
+        facts: Name to value, one row each.
+    """
+    _show(key, title, f"![{_plain(title)}]({picture})\n\n{_table(facts)}")
+
+
+def show_facts(key: str, title: str, facts: Mapping[str, Any]) -> None:
+    """Put one page with a table of facts into the run; arguments as in ``show_result``."""
+    _show(key, title, _table(facts))
+
+
+def _show(key: str, title: str, body: str) -> None:
+    page = f"## {_cell(title)}\n\n{body}"
+    assert len(page) <= LARGEST_ARTIFACT, f"a page of {len(page)} bytes slows the interface down"
+    create_markdown_artifact(page, key, description=title)
+
+
+def _table(facts: Mapping[str, Any]) -> str:
+    rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items())
+    return f"| | |\n|---|---|\n{rows}\n"
+
+
+def _cell(value: object) -> str:
+    text = str(value).replace("\n", " ")
+    return "".join(f"\\{sign}" if sign in "|<>`*_[]" else sign for sign in text)
+
+
+def _plain(text: str) -> str:
+    return "".join(sign for sign in text if sign not in "[]()\n")

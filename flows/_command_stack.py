@@ -1,0 +1,135 @@
+"""``lamina up``, ``demo`` and ``run``: the same jobs as flows, on the embedded stack."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from flows._api import Run, Server
+from flows._demonstration import scan_parameters, video_parameters
+from flows._progress import Clock, duration
+from flows._requests import MODELS
+from flows._settings import Settings, read_settings
+from flows._stack import Stack, borrowed, ended_by_signals
+from flows._watch import watch
+
+LOOK_EVERY_S = 0.5
+
+
+def up() -> None:
+    """Start the server, a worker and all deployments, and stay up until Ctrl-C."""
+    settings, clock = read_settings(), Clock()
+    with ended_by_signals(), Stack(settings) as stack:
+        print(f"Lamina is up after {duration(clock.passed())}. Ctrl-C ends it.")
+        for line in _addresses(stack.server, settings):
+            print(line)
+        _stay(stack)
+
+
+def demo(*, stay: bool = False) -> int:
+    """Run both main flows on real input and say where the results are.
+
+    A sentence becomes a clip; a head scanned in 4 mm slices becomes a 1 mm volume.
+
+    Args:
+        stay: Keep the stack up afterwards, until Ctrl-C.
+    """
+    settings, clock = read_settings(), Clock()
+    with ended_by_signals(), Stack(settings) as stack:
+        print(f"Lamina is up after {duration(clock.passed())}.", flush=True)
+        server = stack.server
+        video = server.start("text_to_video", video_parameters())
+        mri = server.start("super_resolve_mri", scan_parameters(settings.home / "demo"))
+        ended = watch(server, [video, mri], stack.check)
+        for run_ in ended:
+            _tell(server, settings, run_)
+        for line in _addresses(server, settings):
+            print(line)
+        print(f"Finished after {duration(clock.passed())}.", flush=True)
+        if stay:
+            _stay(stack)
+    return max(map(_code, ended))
+
+
+def run(flow: str, /, *, request: Path) -> int:
+    """Run a deployed flow, on the running stack or on one that is started for it.
+
+    Args:
+        flow: The flow's name, which is also its deployment's.
+        request: A JSON file with the fields of the flow's request.
+    """
+    asked = read_request(flow, request)
+    settings = read_settings()
+    with ended_by_signals(), borrowed(settings) as server:
+        started = server.start(flow, {"request": asked.model_dump(mode="json")})
+        (ended,) = watch(server, [started], lambda: None)
+        _tell(server, settings, ended)
+    return _code(ended)
+
+
+def read_request(flow: str, path: Path) -> BaseModel:
+    """The flow's request in a JSON file.
+
+    Raises:
+        ValueError: There is no such flow or file, it is not JSON, or a field is refused.
+    """
+    if flow not in MODELS:
+        raise ValueError(
+            f"{flow}: there is no such flow; choose one of {', '.join(sorted(MODELS))}."
+        )
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error.strerror}): a request is a JSON file; check the path."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}): a request is one JSON object with the fields of "
+            f"{MODELS[flow].__name__}; correct it there."
+        ) from error
+    return MODELS[flow].model_validate(fields)
+
+
+def _stay(stack: Stack) -> None:
+    sys.stdout.flush()
+    while True:
+        time.sleep(LOOK_EVERY_S)
+        stack.check()
+
+
+def _tell(server: Server, settings: Settings, run_: Run) -> None:
+    """Results on standard output; what went wrong on standard error."""
+    if run_.state == "COMPLETED":
+        for path in _files(settings, run_):
+            print(path)
+    else:
+        sys.stderr.write(f"{run_.flow} {run_.state.lower()}: {_reason(run_)}\n")
+    print(f"  {server.page(run_)}", flush=True)
+
+
+def _files(settings: Settings, run_: Run) -> Iterator[Path]:
+    for folder in (settings.outputs / run_.flow).glob(f"*-{run_.id[:8]}"):
+        yield from sorted(folder.iterdir())
+
+
+def _code(run_: Run) -> int:
+    """0 for a verified result, 2 for input that the run refused, 1 for a fault."""
+    if run_.state == "COMPLETED":
+        return 0
+    return 2 if "ValueError: " in run_.message else 1
+
+
+def _reason(run_: Run) -> str:
+    return run_.message.partition("ValueError: ")[2] or run_.message
+
+
+def _addresses(server: Server, settings: Settings) -> Iterator[str]:
+    yield f"  user interface  {server.address}"
+    yield f"  API             {server.address}/api"
+    yield f"  results         {settings.outputs}"
+    yield f"  logs            {settings.logs}"

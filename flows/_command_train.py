@@ -1,0 +1,42 @@
+"""``lamina train``: new models from your own data, in this process, resumable."""
+
+import sys
+
+from flows._options import options_of
+from flows._progress import terminal_meter
+from flows._settings import read_settings
+from medical.request import MRITrainingRequest
+from video.request import VideoTrainingRequest
+
+
+@options_of(VideoTrainingRequest)
+def video(*, request: VideoTrainingRequest) -> int:
+    """Train a text-to-video model on the procedural world.
+
+    A run that was stopped goes on when the same command is given again.
+    """
+    return _train(request)
+
+
+@options_of(MRITrainingRequest)
+def mri(*, request: MRITrainingRequest) -> int:
+    """Train a super-resolution model on sharp heads in a BIDS folder.
+
+    A run that was stopped goes on when the same command is given again.
+    """
+    return _train(request)
+
+
+def _train(request: VideoTrainingRequest | MRITrainingRequest) -> int:
+    from flows._devices import choose_device, slot
+    from flows._training import model_folder, train_model
+
+    settings = read_settings()
+    model_folder(request, settings)
+    with slot(choose_device(settings.device)), terminal_meter("training") as meter:
+        folder = train_model(request, settings, meter)
+    if folder is None:
+        sys.stderr.write("The time limit came first; the same command goes on from here.\n")
+        return 1
+    print(folder)
+    return 0

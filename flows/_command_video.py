@@ -1,0 +1,37 @@
+"""``lamina video``: clips from sentences, in this process."""
+
+from pathlib import Path
+
+from flows._files import check_target
+from flows._options import options_of
+from flows._progress import terminal_meter
+from flows._settings import read_settings
+from video.request import VideoRequest
+
+
+@options_of(VideoRequest, given=("prompt",))
+def generate(
+    prompt: str, output: Path, /, *, request: VideoRequest, overwrite: bool = False
+) -> None:
+    """Turn a sentence into a clip.
+
+    Beside the clip its record is written, under the same name with the ending .json.
+
+    Args:
+        prompt: What the clip should show, in one sentence.
+        output: The mp4 file to write.
+        overwrite: Replace files that already stand there.
+    """
+    for path in (output, output.with_suffix(".json")):
+        check_target(path, overwrite=overwrite)
+    from core.checkpoints import find_model
+    from flows._devices import choose_device, slot
+    from flows._video import make_clip
+    from video.generate import VideoModel
+
+    find_model(request.model, "video")
+    device = choose_device(read_settings().device)
+    model = VideoModel.load(request.model, device=device)
+    with slot(device), terminal_meter("sampling") as meter:
+        make_clip(request, output, model, meter=meter, overwrite=overwrite)
+    print(output)

@@ -1,0 +1,65 @@
+"""Models as flows and commands handle them: named in records, published after training."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from core.checkpoints import WEIGHTS, save_model
+from core.unet import SpatioTemporalUNet
+
+CARD = """# {name}
+
+Kind: {kind}. Objective: {objective}. Trained by `lamina train` on {hardware}.
+
+## Request
+
+| field | value |
+|---|---|
+{rows}
+
+## Limits
+
+Nothing was measured on this model yet. Research use{limits}.
+"""
+
+
+def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result's record says of its model: name, kind, objective, digest of the weights."""
+    kept = {name: record[name] for name in ("name", "kind", "objective") if name in record}
+    return {**kept, "sha256": record.get("sha256", {}).get(WEIGHTS, "unknown")}
+
+
+def publish(
+    folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, kind: str, finished: bool
+) -> Path:
+    """Save a trained network as a model folder with its record and card.
+
+    Args:
+        folder: The model folder; must not exist.
+        network: With averaged weights.
+        request: What training was asked for.
+        kind: ``"video"`` or ``"mri"``.
+        finished: Whether every stage of training reached its end.
+    """
+    asked = request.model_dump()
+    jumps = bool(asked["jump_steps"])
+    facts = {
+        "name": folder.name,
+        "kind": kind,
+        "objective": "average velocity" if jumps else "flow matching",
+    }
+    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    record = {
+        **facts,
+        "guidance_trained_in": kind == "video" and jumps and finished,
+        "training": {"request": asked, "finished": finished, "hardware": hardware},
+    }
+    rows = "\n".join(f"| {name} | {value} |" for name, value in asked.items())
+    limits = ", not for diagnosis" if kind == "mri" else ""
+    card = CARD.format(**facts, hardware=hardware, rows=rows, limits=limits)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return save_model(folder, network, record, card=card)

@@ -1,0 +1,20 @@
+"""What the domain says while it works, brought into the flow run's log.
+
+Prefect sends only its own loggers to the server; those of the other floors, and of the two
+libraries that speak while sampling and loading, are attached here at INFO.
+"""
+
+import logging
+
+from prefect.logging.handlers import APILogHandler
+
+LOGGERS = ("core", "video", "medical", "diffusers", "monai")
+
+
+def join_run_log() -> None:
+    """Send the loggers in ``LOGGERS`` to the server as part of the present run; idempotent."""
+    for name in LOGGERS:
+        logger = logging.getLogger(name)
+        logger.setLevel(logging.INFO)
+        if not any(isinstance(handler, APILogHandler) for handler in logger.handlers):
+            logger.addHandler(APILogHandler())

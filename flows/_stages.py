@@ -1,0 +1,54 @@
+"""How stages run: retried where another attempt may help, and never cached by Prefect.
+
+Prefect's default cache key hashes every argument; stages hand on references, so their files are
+the cache: a stage whose file already stands in the run's work folder (a run that was retried
+after a crash) takes it as it is.
+"""
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import runtime, task
+from prefect.cache_policies import NO_CACHE
+
+from flows._settings import Settings, read_settings
+
+
+def worth_retrying(_task: object, _task_run: object, state: Any) -> bool:  # noqa: ANN401
+    """Whether a failure may pass by itself: not so for input that was refused."""
+    try:
+        state.result()
+    except ValueError:
+        return False
+    except Exception:  # noqa: BLE001  whatever else went wrong, Prefect reports it
+        return True
+    return False
+
+
+stage: Callable[..., Any] = partial(task, cache_policy=NO_CACHE, persist_result=False)
+"""A stage that is tried once: its work is long, or another attempt would end the same way."""
+
+patient_stage: Callable[..., Any] = partial(
+    stage, retries=2, retry_delay_seconds=2, retry_condition_fn=worth_retrying
+)
+"""A stage that reads or writes files: a full disk or a slow share may pass."""
+
+
+def run_id() -> str:
+    """The identity of the flow run; results and unfinished work are filed under it."""
+    return str(runtime.flow_run.id)
+
+
+def work_folder(settings: Settings | None = None) -> Path:
+    """Where the stages of this run leave files for each other."""
+    folder = (settings or read_settings()).work / run_id()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def clear_work() -> None:
+    """Remove what the stages of this run left for each other, once its result stands."""
+    shutil.rmtree(work_folder(), ignore_errors=True)

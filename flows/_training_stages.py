@@ -1,0 +1,52 @@
+"""The stages that both training flows share."""
+
+from pathlib import Path
+
+from flows._artifacts import ArtifactMeter, show_facts
+from flows._files import FileRef
+from flows._settings import read_settings
+from flows._stages import stage
+from medical.request import MRITrainingRequest
+from video.request import VideoTrainingRequest
+
+Request = VideoTrainingRequest | MRITrainingRequest
+
+
+@stage
+def prepare(request: Request) -> str:
+    """Refuse a name that is taken before any time is spent; the model's folder."""
+    from flows._training import model_folder
+
+    return str(model_folder(request, read_settings()))
+
+
+@stage
+def train(request: Request) -> FileRef | None:
+    """Train on a GPU slot or the CPU; the published weights, or nothing if time ran out."""
+    from core.checkpoints import WEIGHTS
+    from flows._devices import choose_device, slot
+    from flows._training import train_model
+
+    settings = read_settings()
+    with slot(choose_device(settings.device)):
+        folder = train_model(request, settings, ArtifactMeter("training-progress"))
+    return FileRef.of(folder / WEIGHTS) if folder else None
+
+
+@stage
+def verify(weights: FileRef) -> dict[str, str]:
+    """Load the published model as any user would; what it says of itself."""
+    from core.checkpoints import load_model
+
+    folder = weights.open().parent
+    _, record = load_model(folder)
+    return {name: str(record[name]) for name in ("name", "kind", "objective")}
+
+
+@stage
+def report(weights: FileRef | None, facts: dict[str, str]) -> None:
+    """Say in the page of the run what came of it."""
+    if weights is None:
+        show_facts("training", "Time limit reached", {"to go on": "run the same request again"})
+    else:
+        show_facts("training", "Model trained", {**facts, "folder": Path(weights.path).parent})

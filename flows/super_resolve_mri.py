@@ -1,0 +1,138 @@
+"""The flow ``super_resolve_mri``: thick slices become a fine volume with its uncertainty.
+
+Stages exchange references to files. Everything heavy is imported by the stage that needs it, so
+that the form can be made, and the deployment registered, without loading torch.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows._artifacts import LARGEST_PICTURE, ArtifactMeter, data_uri, show_result
+from flows._files import FileRef, plain_name, result_folder
+from flows._progress import steps_of, timed
+from flows._run_log import join_run_log
+from flows._settings import read_settings
+from flows._stages import clear_work, patient_stage, run_id, stage, work_folder
+from medical.request import SuperResolutionRequest
+
+Refs = dict[str, FileRef]
+
+
+@patient_stage
+def prepare(request: SuperResolutionRequest) -> FileRef:
+    """Read and check the scan, on the CPU; the file it stays in."""
+    from flows._mri import check_request
+
+    return FileRef.of(check_request(request))
+
+
+@stage
+def sample(request: SuperResolutionRequest, scan: FileRef) -> Refs:
+    """Restore the scan, holding the GPU if there is one; product, maps, picture and numbers."""
+    from core.checkpoints import find_model, load_model
+    from core.records import atomic_path
+    from flows._devices import choose_device, slot
+    from medical.nifti import read_volume
+    from medical.report import picture
+    from medical.restoration import output_paths
+    from medical.super_resolve import super_resolve as restore
+
+    paths = output_paths(work_folder() / "result.nii.gz")
+    numbers, drawing = work_folder() / "numbers.json", work_folder() / "picture.png"
+    if not numbers.exists():
+        device = choose_device(read_settings().device)
+        meter = ArtifactMeter("super-resolve-mri-sampling")
+        volume = read_volume(scan.open())
+        with slot(device):
+            network, _ = load_model(find_model(request.model, "mri"), device=device)
+            restored = restore(volume, request, network, on_step=steps_of(meter))
+        restored.write(paths["result"], overwrite=True)
+        drawing.write_bytes(picture(volume, restored, max_bytes=LARGEST_PICTURE))
+        with atomic_path(numbers) as temporary:
+            temporary.write_text(json.dumps(restored.record()))
+    files = {**paths, "picture": drawing, "numbers": numbers}
+    return {role: FileRef.of(path) for role, path in files.items()}
+
+
+@patient_stage
+def publish(sampled: Refs, folder: Path, name: str) -> Refs:
+    """Copy product, maps and picture to their final place, each whole or not at all."""
+    from core.records import atomic_path
+    from medical.restoration import output_paths
+
+    published = output_paths(folder / f"{name}.nii.gz")
+    published["picture"] = folder / f"{name}.png"
+    for role, target in published.items():
+        with atomic_path(target, overwrite=True) as temporary:
+            shutil.copyfile(sampled[role].open(), temporary)
+    return {role: FileRef.of(path) for role, path in published.items()}
+
+
+@patient_stage
+def verify(request: SuperResolutionRequest, results: Refs) -> dict[str, Any]:
+    """Read the files back and hold them against scan and request; what was found."""
+    from flows._mri import check_result
+
+    return check_result({role: ref.open() for role, ref in results.items()}, request)
+
+
+@patient_stage
+def report(
+    request: SuperResolutionRequest,
+    results: Refs,
+    facts: dict[str, Any],
+    timings: dict[str, float],
+) -> FileRef:
+    """Write the record, and show scan, result and uncertainty in the page of the run."""
+    from core.checkpoints import find_model, read_record
+    from flows._mri import record_result
+
+    paths = {role: ref.open() for role, ref in results.items()}
+    model = read_record(find_model(request.model, "mri"))
+    record = record_result(paths, request, model, facts, timings, overwrite=True)
+    shown = {
+        "scan": request.scan,
+        "shape": facts["shape"],
+        "spacing (mm)": facts["spacing_mm"],
+        "consistency": f"{facts['consistency_mean_absolute']:.2g}",
+        "samples": request.samples,
+        "seed": request.seed,
+        "file": paths["result"],
+        "use": "research, not diagnosis",
+    }
+    page = data_uri(paths["picture"].read_bytes(), "png")
+    show_result("super-resolve-mri", "Super-resolved scan", page, shown)
+    return FileRef.of(record)
+
+
+@flow(name="super_resolve_mri", log_prints=True)
+def super_resolve_mri(request: SuperResolutionRequest, output_name: str = "") -> Refs:
+    """Turn a thick-slice scan into a finer volume.
+
+    The volume, its uncertainty and consistency maps, a picture and the record go into a new
+    folder under the outputs root. For research, not for diagnosis.
+
+    Args:
+        request: What to restore, and how.
+        output_name: Name of the result's folder; empty to name it after the scan.
+    """
+    join_run_log()
+    timings: dict[str, float] = {}
+    name = plain_name(output_name or Path(request.scan).name.partition(".nii")[0], "scan")
+    folder = result_folder(read_settings().outputs, "super_resolve_mri", name, run_id())
+    with timed(timings, "prepare"):
+        scan = prepare(request)
+    with timed(timings, "sample"):
+        sampled = sample(request, scan)
+    with timed(timings, "encode"):
+        results = publish(sampled, folder, name)
+    with timed(timings, "verify"):
+        facts = verify(request, results)
+    facts = json.loads(sampled["numbers"].open().read_text()) | facts
+    record = report(request, results, facts, timings)
+    clear_work()
+    return {**results, "record": record}

@@ -1,0 +1,125 @@
+"""The flow ``text_to_video``: a sentence becomes a verified mp4 with its record.
+
+Stages exchange references to files. Everything heavy is imported by the stage that needs it, so
+that the form can be made, and the deployment registered, without loading torch.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow
+
+from flows._artifacts import ArtifactMeter, data_uri, show_result
+from flows._files import FileRef, plain_name, result_folder
+from flows._progress import steps_of, timed
+from flows._run_log import join_run_log
+from flows._settings import read_settings
+from flows._stages import clear_work, patient_stage, run_id, stage, work_folder
+from video.request import VideoRequest
+
+
+@patient_stage
+def prepare(request: VideoRequest) -> FileRef:
+    """Read the prompt: its text states, on the CPU."""
+    from flows._tensors import write_tensors
+    from video.generate import embed
+    from video.text import TextEncoder
+
+    cond = embed(request, TextEncoder())
+    parts = {name: part for name, part in vars(cond).items() if part is not None}
+    return write_tensors(work_folder() / "prompt.safetensors", parts)
+
+
+@stage
+def sample(request: VideoRequest, prompt: FileRef) -> FileRef:
+    """Draw the clip from noise, holding the GPU if there is one."""
+    from core.checkpoints import find_model, load_model
+    from core.conditioning import Conditioning
+    from flows._devices import choose_device, slot
+    from flows._tensors import read_tensors, write_tensors
+    from video.generate import sample as draw
+
+    target = work_folder() / "sample.safetensors"
+    if target.exists():
+        return FileRef.of(target)
+    device = choose_device(read_settings().device)
+    meter = ArtifactMeter("text-to-video-sampling")
+    cond = Conditioning(**read_tensors(prompt))
+    with slot(device):
+        network, record = load_model(find_model(request.model, "video"), device=device)
+        drawn = draw(request, cond, network, record, on_step=steps_of(meter))
+    return write_tensors(target, {"clip": drawn.cpu()})
+
+
+@stage
+def decode(sampled: FileRef) -> FileRef:
+    """Turn the sample into frames."""
+    from flows._tensors import read_tensors, write_tensors
+    from video.generate import to_frames
+
+    frames = to_frames(read_tensors(sampled)["clip"])
+    return write_tensors(work_folder() / "frames.safetensors", {"frames": frames})
+
+
+@patient_stage
+def encode(request: VideoRequest, frames: FileRef, folder: Path) -> FileRef:
+    """Write the frames as mp4, decoded back and compared before it gets its name."""
+    from flows._tensors import read_tensors
+    from flows._video import write_clip
+    from video.clip import Clip
+
+    clip = Clip(read_tensors(frames)["frames"].numpy(), request.fps)
+    name = plain_name(request.prompt, "clip")
+    return FileRef.of(write_clip(clip, folder / f"{name}.mp4", request, overwrite=True))
+
+
+@patient_stage
+def verify(request: VideoRequest, video: FileRef) -> dict[str, Any]:
+    """Read the file back and hold it against the request; what was found."""
+    from flows._video import check_clip
+
+    return check_clip(video.open(), request)
+
+
+@patient_stage
+def report(
+    request: VideoRequest, video: FileRef, facts: dict[str, Any], timings: dict[str, float]
+) -> FileRef:
+    """Write the record and the pictures, and show the clip inside the page of the run."""
+    from core.checkpoints import find_model, read_record
+    from flows._video import record_clip, save_pictures
+
+    path = video.open()
+    model = read_record(find_model(request.model, "video"))
+    record = record_clip(path, request, model, facts, timings, overwrite=True)
+    shown = {"prompt": request.prompt, "seed": request.seed, **facts, "file": path}
+    picture = data_uri(save_pictures(path), "webp")
+    show_result("text-to-video", request.prompt, picture, shown)
+    return FileRef.of(record)
+
+
+@flow(name="text_to_video", log_prints=True)
+def text_to_video(request: VideoRequest, output_name: str = "") -> dict[str, FileRef]:
+    """Turn a sentence into a clip.
+
+    The mp4, its pictures and its record go into a new folder under the outputs root.
+
+    Args:
+        request: What to show, and how.
+        output_name: Name of the result's folder; empty to name it after the prompt.
+    """
+    join_run_log()
+    timings: dict[str, float] = {}
+    name = plain_name(output_name or request.prompt, "clip")
+    folder = result_folder(read_settings().outputs, "text_to_video", name, run_id())
+    with timed(timings, "prepare"):
+        prompt = prepare(request)
+    with timed(timings, "sample"):
+        sampled = sample(request, prompt)
+    with timed(timings, "encode"):
+        video = encode(request, decode(sampled), folder)
+    with timed(timings, "verify"):
+        facts = verify(request, video)
+    record = report(request, video, facts, timings)
+    clear_work()
+    return {"video": video, "record": record}

@@ -1,0 +1,24 @@
+"""The flow ``train_mri``: a new model, resumable, published when its training is done."""
+
+from prefect import flow
+
+from flows._files import FileRef
+from flows._run_log import join_run_log
+from flows._training_stages import prepare, report, train, verify
+from medical.request import MRITrainingRequest
+
+
+@flow(name="train_mri", log_prints=True)
+def train_mri(request: MRITrainingRequest) -> FileRef | None:
+    """Train a super-resolution model on sharp heads.
+
+    A run that was stopped, or reached its time limit, goes on when it is asked for again.
+
+    Args:
+        request: What to train, and for how long.
+    """
+    join_run_log()
+    prepare(request)
+    weights = train(request)
+    report(weights, verify(weights) if weights else {})
+    return weights

@@ -1,0 +1,24 @@
+"""The flow ``train_video``: a new model, resumable, published when its training is done."""
+
+from prefect import flow
+
+from flows._files import FileRef
+from flows._run_log import join_run_log
+from flows._training_stages import prepare, report, train, verify
+from video.request import VideoTrainingRequest
+
+
+@flow(name="train_video", log_prints=True)
+def train_video(request: VideoTrainingRequest) -> FileRef | None:
+    """Train a text-to-video model.
+
+    A run that was stopped, or reached its time limit, goes on when it is asked for again.
+
+    Args:
+        request: What to train, and for how long.
+    """
+    join_run_log()
+    prepare(request)
+    weights = train(request)
+    report(weights, verify(weights) if weights else {})
+    return weights
