@@ -61,7 +61,7 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def write_record(
+def write_record(  # noqa: PLR0913  one argument for each chapter of the record
     path: Path | str,
     *,
     task: str,

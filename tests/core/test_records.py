@@ -23,6 +23,12 @@ def record(path, **changes):
     return write_record(path, **(given | changes))
 
 
+def write_half_and_fail(path, *, overwrite=False):
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(b"half")
+        raise KeyError("lost")
+
+
 def test_sha256_of_known_bytes(tmp_path):
     path = tmp_path / "abc"
     path.write_bytes(b"abc")
@@ -42,18 +48,16 @@ def test_the_file_appears_only_when_the_block_ends(tmp_path):
 
 
 def test_a_failed_block_leaves_no_trace(tmp_path):
-    with pytest.raises(KeyError), atomic_path(tmp_path / "clip.mp4") as temporary:
-        temporary.write_bytes(b"half")
-        raise KeyError("lost")
+    with pytest.raises(KeyError):
+        write_half_and_fail(tmp_path / "clip.mp4")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_block_keeps_the_old_file(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"old")
-    with pytest.raises(KeyError), atomic_path(path, overwrite=True) as temporary:
-        temporary.write_bytes(b"half")
-        raise KeyError("lost")
+    with pytest.raises(KeyError):
+        write_half_and_fail(path, overwrite=True)
     assert path.read_bytes() == b"old"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -61,9 +65,8 @@ def test_a_failed_block_keeps_the_old_file(tmp_path):
 def test_a_file_is_replaced_only_when_asked(tmp_path):
     path = tmp_path / "clip.mp4"
     path.write_bytes(b"old")
-    with pytest.raises(ValueError, match=r"clip\.mp4 exists: .* overwrite"):
-        with atomic_path(path):
-            pytest.fail("the refusal comes before the work")
+    with pytest.raises(ValueError, match=r"clip\.mp4 exists: .* overwrite"), atomic_path(path):
+        pytest.fail("the refusal comes before the work")
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_bytes(b"new")
     assert path.read_bytes() == b"new"
@@ -71,9 +74,14 @@ def test_a_file_is_replaced_only_when_asked(tmp_path):
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
     path = tmp_path / "clip.mp4"
-    with pytest.raises(ValueError, match="exists"), atomic_path(path) as temporary:
-        temporary.write_bytes(b"mine")
-        path.write_bytes(b"theirs")
+
+    def write_while_another_does():
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(b"mine")
+            path.write_bytes(b"theirs")
+
+    with pytest.raises(ValueError, match="exists"):
+        write_while_another_does()
     assert path.read_bytes() == b"theirs"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -1,0 +1,52 @@
+# Everything a person does with this repository. `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help setup check test test-all demo bench constraints clean
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+STAMP := .venv/.installed
+# one thread per process: the processes are the parallelism
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+setup: $(STAMP)  ## make .venv and install everything into it, once
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"{sys.executable} is Python {v[0]}.{v[1]}: Lamina needs 3.11 or newer; name another with PYTHON=python3.12.")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (several minutes the first time, most of it PyTorch)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+check: $(STAMP)  ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports --no-logo
+
+test: $(STAMP)  ## the tests, without the slow ones
+	$(TEST) -m "not slow"
+
+test-all: $(STAMP)  ## every test
+	$(TEST)
+
+demo: $(STAMP)  ## a sentence to a clip and a thick-slice head to 1 mm, through Prefect
+	$(BIN)/lamina demo
+
+bench: $(STAMP)  ## measure quality and speed, print and save the numbers
+	$(BIN)/python -m tests.bench
+
+constraints:  ## resolve the ranges anew and write constraints.txt
+	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
+	@.venv-resolve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@head -2 constraints.txt > constraints.new
+	@.venv-resolve/bin/python -m pip freeze --exclude-editable | sed -E 's/\+.*//' >> constraints.new
+	@mv constraints.new constraints.txt && rm -rf .venv-resolve
+
+clean:  ## remove .venv and every cache; results and state stay
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
