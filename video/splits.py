@@ -56,3 +56,12 @@ def all_kinds() -> tuple[tuple[str, str, str], ...]:
         for motion in MOTIONS
         if motion != "spin" or shape in SYMMETRY
     )
+
+
+@cache
+def kinds_by_motion(split: str) -> dict[str, tuple[tuple[str, str, str], ...]]:
+    """The (shape, color, motion) of one side of the split rule, by motion."""
+    side = split == "held_out"
+    kinds = [kind for kind in all_kinds() if thing_held_out(*kind) == side]
+    table = {motion: tuple(kind for kind in kinds if kind[2] == motion) for motion in MOTIONS}
+    return {motion: found for motion, found in table.items() if found}

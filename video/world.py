@@ -8,7 +8,6 @@ bit, and no global random state is read or changed.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
 from random import Random
 from typing import Final
 
@@ -109,19 +108,10 @@ def draw_scene(
             return Scene(background=dice.choice(tuple(BACKGROUNDS)), objects=objects)
 
 
-@cache
-def _kinds_by_motion(split: str) -> dict[str, tuple[tuple[str, str, str], ...]]:
-    """The (shape, color, motion) of one side of the split rule, by motion."""
-    side = split == "held_out"
-    kinds = [kind for kind in splits.all_kinds() if splits.thing_held_out(*kind) == side]
-    table = {motion: tuple(kind for kind in kinds if kind[2] == motion) for motion in MOTIONS}
-    return {motion: found for motion, found in table.items() if found}
-
-
 def _draw_kinds(number: int, split: str, dice: Random) -> list[tuple[str, str, str]]:
     """(shape, color, motion) of each group: colors differ, half of the scenes share one motion."""
     if number == 1:
-        table = _kinds_by_motion(split)
+        table = splits.kinds_by_motion(split)
         return [dice.choice(table[dice.choice(tuple(table))])]
     while True:
         colors = dice.sample(tuple(COLORS), number)
