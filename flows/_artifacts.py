@@ -7,7 +7,7 @@ artifacts is sent with all its data.
 
 import base64
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -38,7 +38,7 @@ class ArtifactMeter:
             return
         percent = 100.0 * done / total
         if self._artifact is None:
-            self._artifact = create_progress_artifact(percent, self._key, note)
+            self._artifact = cast(UUID, create_progress_artifact(percent, self._key, note))
         else:
             update_progress_artifact(self._artifact, percent, note)
 

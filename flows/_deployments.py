@@ -84,7 +84,7 @@ async def register(client: PrefectClient, path: Path = PREFECT_FILE) -> list[str
             work_queue_name=declared["work_pool"].get("work_queue_name"),
             job_variables=declared["work_pool"].get("job_variables"),
         )
-        await deployment.apply()
+        await deployment.aapply()
         names.append(name)
     return names
 
@@ -94,14 +94,14 @@ async def _switches(client: PrefectClient, name: str) -> dict[str | None, bool]:
         known = await client.read_deployment_by_name(name)
     except ObjectNotFound:
         return {}
-    return {schedule.slug: schedule.active for schedule in known.schedules}
+    return {schedule.slug: bool(schedule.active) for schedule in known.schedules}
 
 
 def _schedule(table: dict[str, Any], switched: dict[str | None, bool]) -> Schedule:
     return Schedule(
         cron=table["cron"],
         timezone=table.get("timezone", "UTC"),
-        active=switched.get(table["slug"], table.get("active", True)),
+        active=bool(switched.get(table["slug"], table.get("active", True))),
         parameters=table.get("parameters", {}),
         slug=table["slug"],
     )

@@ -95,4 +95,3 @@ def result_folder(outputs: Path, flow: str, name: str, run: str) -> Path:
     folder = outputs / flow / f"{name}-{run[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-

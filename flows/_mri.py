@@ -54,7 +54,7 @@ def check_result(paths: Mapping[str, Path], request: SuperResolutionRequest) -> 
     }
 
 
-def record_result(  # noqa: PLR0913  one argument per chapter of the record
+def record_result(
     paths: Mapping[str, Path],
     request: SuperResolutionRequest,
     model: Mapping[str, Any],

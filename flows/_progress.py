@@ -92,16 +92,16 @@ def terminal_meters(labels: Sequence[str], stream: TextIO | None = None) -> Iter
         labels: What is under way, such as ``sampling``.
         stream: Where to; by default standard error, so that results can be piped.
     """
-    stream = sys.stderr if stream is None else stream
-    if not stream.isatty():
-        yield [_Lines(label, stream) for label in labels]
+    place = stream or sys.stderr
+    if not place.isatty():
+        yield [_Lines(label, place) for label in labels]
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     words = TextColumn("{task.fields[note]}")
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), words)
-    with Progress(*columns, console=Console(file=stream)) as progress:
+    with Progress(*columns, console=Console(file=place)) as progress:
         yield [_Bar(progress, label) for label in labels]
 
 

@@ -11,19 +11,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from prefect import runtime, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
 
 from flows._settings import Settings, read_settings
 
 
-def worth_retrying(_task: object, _task_run: object, state: Any) -> bool:  # noqa: ANN401
+def worth_retrying(_task: object, _task_run: object, state: Any) -> bool:
     """Whether a failure may pass by itself: not so for input that was refused."""
     try:
         state.result()
     except ValueError:
         return False
-    except Exception:  # noqa: BLE001  whatever else went wrong, Prefect reports it
+    except Exception:
         return True
     return False
 
@@ -39,7 +40,7 @@ patient_stage: Callable[..., Any] = partial(
 
 def run_id() -> str:
     """The identity of the flow run; results and unfinished work are filed under it."""
-    return str(runtime.flow_run.id)
+    return str(flow_run.id)
 
 
 def work_folder(settings: Settings | None = None) -> Path:

@@ -47,7 +47,7 @@ def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> P
     checkpoints = settings.home / "training" / request.name
     first, last = request.steps, request.steps + request.jump_steps
 
-    def watch(stage: str, progress: Any) -> None:  # noqa: ANN401  core.training.Progress
+    def watch(stage: str, progress: Any) -> None:
         done = progress.step + (first if stage == "jumps" else 0)
         left = duration((last - done) * progress.seconds_per_step)
         meter(done, last, f"step {done} of {last}, {stage}, loss {progress.loss:.4f}, {left} left")
@@ -58,7 +58,7 @@ def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> P
     return publish(target, network, request, kind=kind, finished=finished)
 
 
-def _train(request: TrainingRequest, folder: Path, watch: Any) -> tuple[Any, bool]:  # noqa: ANN401
+def _train(request: TrainingRequest, folder: Path, watch: Any) -> tuple[Any, bool]:
     if isinstance(request, VideoTrainingRequest):
         from video.training import train
 

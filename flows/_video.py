@@ -74,7 +74,7 @@ def check_clip(path: Path, request: VideoRequest) -> dict[str, Any]:
     }
 
 
-def record_clip(  # noqa: PLR0913  one argument per chapter of the record
+def record_clip(
     path: Path,
     request: VideoRequest,
     model: Mapping[str, Any],

@@ -20,6 +20,7 @@ app = App(
     name="lamina",
     help="Video and medical volumes from one spatiotemporal diffusion model.",
     default_parameter=Parameter(negative=""),
+    suppress_keyboard_interrupt=False,
 )
 for _name, _help in {
     "video": "Turn sentences into clips.",
