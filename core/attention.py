@@ -7,7 +7,7 @@ the CPU path; elsewhere diffusers' backends are used, chosen per processor.
 
 import torch
 from diffusers.models.attention import AttentionModuleMixin
-from diffusers.models.attention_dispatch import dispatch_attention_fn
+from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,8 +38,10 @@ class AttentionProcessor:
         small = q.shape[1] * k.shape[1] <= EXPLICIT_LIMIT
         if q.device.type == "cpu" and small and self._attention_backend is None:
             return explicit_attention(q, k, v, mask)
+        rows = len(q)  # one row of keys may serve many rows of queries
+        k, v = k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)
         if mask is not None:
-            mask = mask.expand(-1, q.shape[2], q.shape[1], -1)
+            mask = mask.expand(rows, q.shape[2], q.shape[1], -1)
         return dispatch_attention_fn(q, k, v, attn_mask=mask, backend=self._attention_backend)
 
 
@@ -60,6 +62,11 @@ class Attention(nn.Module, AttentionModuleMixin):
     ) -> None:
         super().__init__()
         self.heads, self.use_bias = max(1, channels // head_dim), False
+        if channels % (2 * self.heads):
+            raise ValueError(
+                f"channels={channels}, head_dim={head_dim}: {self.heads} heads of even width must "
+                "share the channels evenly; choose a head_dim that divides them."
+            )
         self.is_cross_attention = context_channels is not None
         source = context_channels or channels
         self.to_q = nn.Linear(channels, channels, bias=False)
@@ -106,3 +113,20 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         return self.fall(F.gelu(self.rise(x), approximate="tanh"))
+
+
+def use_backend(network: nn.Module, backend: str) -> None:
+    """Set a diffusers backend on every attention of one network; nothing process-wide changes."""
+    known = [name.value for name in AttentionBackendName]
+    if backend not in known:
+        raise ValueError(
+            f"backend={backend!r}: attention runs on one of diffusers' backends; "
+            f"choose one of {', '.join(known)}."
+        )
+    if backend == "xformers" and not torch.cuda.is_available():
+        raise ValueError(
+            "backend='xformers': xformers has no operators on a CPU; use 'native' here."
+        )
+    for module in network.modules():
+        if isinstance(module, Attention):
+            module.processor._attention_backend = AttentionBackendName(backend)

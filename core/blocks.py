@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.attention import Attention, FeedForward
-from core.tensors import Volumes
+from core.tensors import Features, Regridded, Triple, Volumes
 
 
 def fold(x: Tensor) -> Tensor:
@@ -31,6 +31,15 @@ def to_tokens(x: Tensor) -> Tensor:
 def from_tokens(x: Tensor) -> Tensor:
     """(B, D, H, W, C) -> (B, C, D, H, W), a view."""
     return x.permute(0, 4, 1, 2, 3)
+
+
+def pad(x: Volumes, cell: Triple) -> Regridded:
+    """Grow D, H, W to multiples of ``cell`` by repeating the last plane."""
+    after = [-size % step for size, step in zip(x.shape[2:], cell, strict=True)]
+    if not any(after):
+        return x
+    d, h, w = after
+    return F.pad(x, (0, w, 0, h, 0, d), mode="replicate")
 
 
 class DepthConv(nn.Module):
@@ -62,7 +71,7 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self, channels: int, out_channels: int, emb_channels: int, kernel: tuple[int, int, int]
+        self, channels: int, out_channels: int, emb_channels: int, kernel: Triple
     ) -> None:
         super().__init__()
         depth, *plane = kernel
@@ -79,7 +88,7 @@ class ResidualBlock(nn.Module):
         nn.init.zeros_(self.modulation.weight)
         nn.init.zeros_(self.modulation.bias)
 
-    def forward(self, x: Volumes, emb: Tensor) -> Volumes:
+    def forward(self, x: Volumes, emb: Tensor) -> Features:
         """(B, C, D, H, W), (B, emb) -> (B, C', D, H, W)."""
         batch = x.shape[0]
         scale, shift = self.modulation(emb)[:, :, None, None, None].chunk(2, dim=1)
@@ -101,9 +110,7 @@ class AttentionStage(nn.Module):
         spatial: Whether voxels of one frame attend to each other.
     """
 
-    def __init__(
-        self, channels: int, *, text_channels: int, head_dim: int, spatial: bool
-    ) -> None:
+    def __init__(self, channels: int, *, text_channels: int, head_dim: int, spatial: bool) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(4))
         self.spatial = Attention(channels, head_dim=head_dim) if spatial else None
@@ -145,12 +152,12 @@ class AttentionStage(nn.Module):
 class Merge(nn.Module):
     """Downsampling: each stride-shaped cell becomes one voxel through a matrix."""
 
-    def __init__(self, channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
+    def __init__(self, channels: int, out_channels: int, stride: Triple) -> None:
         super().__init__()
         self.stride = stride
         self.mix = nn.Linear(channels * stride[0] * stride[1] * stride[2], out_channels)
 
-    def forward(self, x: Volumes) -> Volumes:
+    def forward(self, x: Volumes) -> Regridded:
         """(B, C, D, H, W) -> (B, C', D / sd, H / sh, W / sw)."""
         p, q, r = self.stride
         cells = rearrange(x, "b c (d p) (h q) (w r) -> b d h w (p q r c)", p=p, q=q, r=r)
@@ -160,12 +167,12 @@ class Merge(nn.Module):
 class Split(nn.Module):
     """Upsampling: the mirror of ``Merge``."""
 
-    def __init__(self, channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
+    def __init__(self, channels: int, out_channels: int, stride: Triple) -> None:
         super().__init__()
         self.stride = stride
         self.mix = nn.Linear(channels, out_channels * stride[0] * stride[1] * stride[2])
 
-    def forward(self, x: Volumes) -> Volumes:
+    def forward(self, x: Volumes) -> Regridded:
         """(B, C, D, H, W) -> (B, C', D * sd, H * sh, W * sw)."""
         p, q, r = self.stride
         cells = self.mix(to_tokens(x))
@@ -188,7 +195,7 @@ class SpatioTemporalBlock(nn.Module):
         keys_values: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
         angles: Tensor,
-    ) -> Volumes:
+    ) -> Features:
         """(B, C, D, H, W) -> (B, C', D, H, W)."""
         x = self.residual(x, emb)
         return x if self.attention is None else self.attention(x, keys_values, mask, angles)

@@ -66,8 +66,9 @@ def save_model(
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
     fresh.mkdir(parents=True)
     try:
-        tensors = {k: v.detach().to("cpu", dtype).contiguous() for k, v in
-                   network.state_dict().items()}
+        tensors = {
+            k: v.detach().to("cpu", dtype).contiguous() for k, v in network.state_dict().items()
+        }
         save_file(tensors, fresh / WEIGHTS)
         (fresh / CONFIG).write_text(network.to_json_string())
         digests = {name: _sha256(fresh / name) for name in (WEIGHTS, CONFIG)}

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 
-def psnr(estimate: Tensor, truth: Tensor, *, peak: float = 1.0, mask: Tensor | None = None) -> float:
+def psnr(
+    estimate: Tensor, truth: Tensor, *, peak: float = 1.0, mask: Tensor | None = None
+) -> float:
     """Peak signal-to-noise ratio in dB: 10 log10(peak^2 / mean squared error).
 
     Args:

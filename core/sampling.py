@@ -19,22 +19,23 @@ OnStep = Callable[[int, int, Volumes], None]
 """Called after each step with (steps done, steps in all, the current estimate of the data)."""
 
 
-def _ignore(done: int, total: int, estimate: Volumes) -> None:
+def ignore(done: int, total: int, estimate: Volumes) -> None:
     """Nobody watches."""
 
 
 def _steps(levels: Levels, z: Volumes) -> list[tuple[Tensor, Tensor]]:
     """Pairs of neighboring levels, as 0-d tensors in the dtype and on the device of ``z``."""
-    if levels[-1] != 0 or bool((levels.diff() >= 0).any()):
+    falls = len(levels) > 1 and bool((levels.diff() < 0).all())
+    if not falls or levels[0] > 1 or levels[-1] != 0:
         raise ValueError(
-            f"levels={[round(float(v), 4) for v in levels]}: a sampler walks down to exactly 0; "
-            "give falling levels that end in 0, as core.schedules does."
+            f"levels={[round(float(v), 4) for v in levels]}: a sampler walks down from at most 1 "
+            "to exactly 0; give falling levels that end in 0, as core.schedules does."
         )
     return list(pairwise(levels.to(z.device, z.dtype)))
 
 
 def flow_map(
-    denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = _ignore
+    denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore
 ) -> Volumes:
     """Jump from level to level along the average velocity. Geng et al. 2025, Eq. 12.
 
@@ -48,7 +49,7 @@ def flow_map(
     return z
 
 
-def euler(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = _ignore) -> Volumes:
+def euler(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
     """First order: follow the velocity at the start of each step; DDIM with eta = 0."""
     steps = _steps(levels, z)
     for i, (t, r) in enumerate(steps, 1):
@@ -58,7 +59,7 @@ def euler(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = _ig
     return z
 
 
-def heun(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = _ignore) -> Volumes:
+def heun(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
     """Second order: average the velocities at both ends. Karras et al. 2022, Algorithm 1."""
     steps = _steps(levels, z)
     for i, (t, r) in enumerate(steps, 1):
@@ -74,7 +75,7 @@ def heun(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = _ign
 
 
 def dpmpp_2m(
-    denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = _ignore
+    denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore
 ) -> Volumes:
     """Second order from one evaluation a step. Lu et al. 2022 (DPM-Solver++), Algorithm 2.
 

@@ -12,8 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 Volumes: TypeAlias = Float[Tensor, "B C D H W"]
+Features: TypeAlias = Float[Tensor, "B C2 D H W"]  # the same grid, other channels
+Regridded: TypeAlias = Float[Tensor, "B C2 D2 H2 W2"]  # another grid
 Levels: TypeAlias = Float[Tensor, "S"]
 Spacings: TypeAlias = Float[Tensor, "B 3"]
+Triple: TypeAlias = tuple[int, int, int]
 
 
 def align(level: Tensor, x: Tensor) -> Tensor:

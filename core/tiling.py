@@ -73,18 +73,14 @@ def windows(
         overlap: Least number of voxels neighbors share along each axis.
     """
     axes = [_axis(*axis) for axis in zip(shape, size, overlap, strict=True)]
-    return [
-        Window(tuple(s for s, _ in box), tuple(w for _, w in box)) for box in product(*axes)
-    ]
+    return [Window(tuple(s for s, _ in box), tuple(w for _, w in box)) for box in product(*axes)]
 
 
 WindowDenoise = Callable[[Tensor, Tensor, Tensor, list[Window]], Tensor]
 """(z (N, C, d, h, w), t, r, the N windows) -> x_hat of each."""
 
 
-def tiled(
-    denoise_windows: WindowDenoise, parts: list[Window], *, batch_size: int = 4
-) -> Denoise:
+def tiled(denoise_windows: WindowDenoise, parts: list[Window], *, batch_size: int = 4) -> Denoise:
     """A ``Denoise`` over whole volumes (1, C, D, H, W) from one over windows.
 
     Args:

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -27,77 +26,16 @@ from core.conditioning import Conditioning
 from core.ema import WeightAverage
 from core.objectives import Objective, draw, loss
 from core.optimizers import muon
+from core.plan import Plan, Progress, rate
 from core.seeds import generator
 
 logger = logging.getLogger(__name__)
 
+FORMAT_VERSION = 1  # of a training checkpoint
+
 Batch = tuple[Tensor, Conditioning]
 MakeBatch = Callable[[int, torch.Generator], Batch]
 """(batch size, generator) -> (data, conditioning), a pure function of the generator."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What one training run does.
-
-    Attributes:
-        steps: Optimizer steps in all.
-        batch_size: Samples per step and process, over all accumulated parts.
-        accumulation: Parts a step is computed in.
-        optimizer: ``"muon"`` or ``"adamw"``.
-        learning_rate: Peak rate; the two optimizers take steps of about the same size.
-        warmup: Steps of linear rise.
-        cooldown: Share of the steps, at the end, over which the rate falls to 0 (1 - sqrt).
-        weight_decay: Decoupled, on matrices.
-        clip: Largest gradient norm.
-        ema_decay: Of the weight average.
-        seed: Everything random follows from it.
-        mixed_precision: ``"bf16"`` or ``"no"``.
-        checkpoint_minutes: Time between checkpoints.
-        minutes: Stop early after this long, checkpoint written; 0 for no limit.
-    """
-
-    steps: int
-    batch_size: int = 32
-    accumulation: int = 1
-    optimizer: str = "muon"
-    learning_rate: float = 1e-3
-    warmup: int = 100
-    cooldown: float = 0.3
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    ema_decay: float = 0.999
-    seed: int = 0
-    mixed_precision: str = "bf16"
-    checkpoint_minutes: float = 5.0
-    minutes: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """Where a run stands after a step."""
-
-    step: int
-    steps: int
-    loss: float
-    error: float
-    learning_rate: float
-    seconds_per_step: float
-
-    @property
-    def seconds_left(self) -> float:
-        """Time to the last step at the present pace."""
-        return (self.steps - self.step) * self.seconds_per_step
-
-
-def rate(plan: Plan, step: int) -> float:
-    """Learning rate at ``step``: rise, plateau, fall (1 - sqrt). Haegele et al. 2024."""
-    rise = min(1.0, (step + 1) / max(1, plan.warmup))
-    fall_from = plan.steps * (1 - plan.cooldown)
-    if step < fall_from:
-        return plan.learning_rate * rise
-    done = (step - fall_from) / max(1.0, plan.steps - fall_from)
-    return plan.learning_rate * rise * (1 - math.sqrt(min(1.0, done)))
 
 
 def _adamw(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
@@ -138,16 +76,25 @@ class Trainer:
         plan: Plan,
         folder: Path,
     ) -> None:
+        if plan.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer={plan.optimizer!r}: training descends with one of "
+                f"{sorted(OPTIMIZERS)}; name one of these."
+            )
         self.make_batch, self.objective, self.plan = make_batch, objective, plan
         self.checkpoint = Path(folder) / "checkpoint"
         cpu = not torch.cuda.is_available()
         # Precision is ours: accelerate's would also wrap the float32 finite differences.
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision="no")
+        # A batch need not reach every weight: no prompt, no guidance, or a single frame.
+        partial = DistributedDataParallelKwargs(find_unused_parameters=True)
+        self.accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[partial])
         self.network = network.to(self.accelerator.device).train()
-        self.average = WeightAverage(self.network, plan.ema_decay)
         optimizer = OPTIMIZERS[plan.optimizer](self.network, plan)
         self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+        # After ``prepare``: it gives every process the weights of the first.
+        self.average = WeightAverage(self.network, plan.ema_decay)
         self.step = 0
+        self._finish_rename()
         if (self.checkpoint / "state.json").exists():
             self._resume()
 
@@ -168,13 +115,23 @@ class Trainer:
                     seconds_per_step=(now - began) / (self.step - first),
                 )
             )
-            if self.plan.minutes and now - began > 60 * self.plan.minutes:
+            late = bool(self.plan.minutes) and now - began > 60 * self.plan.minutes
+            due = now - saved > 60 * self.plan.checkpoint_minutes
+            late, due = self._agreed(late, due)
+            if late:
                 break
-            if now - saved > 60 * self.plan.checkpoint_minutes:
+            if due:
                 self.save()
                 saved = time.monotonic()
         self.save()
         return self.step
+
+    def _agreed(self, *decisions: bool) -> list[bool]:
+        """What the first process decided: clocks differ, and all must stop and save together."""
+        if self.accelerator.num_processes == 1:
+            return list(decisions)
+        told = torch.tensor(decisions, device=self.accelerator.device)
+        return [bool(decision) for decision in broadcast(told)]
 
     def _advance(self) -> tuple[float, float]:
         """One optimizer step; (loss, plain error). A step that is not finite changes nothing."""
@@ -188,17 +145,19 @@ class Trainer:
             device = self.accelerator.device
             x, cond = x.to(device), cond.to(device)
             drawn = draw(self.objective, x, random)
-            with torch.autocast(device.type, torch.bfloat16, enabled=plan.mixed_precision == "bf16"):
+            with torch.autocast(
+                device.type, torch.bfloat16, enabled=plan.mixed_precision == "bf16"
+            ):
                 value, error = loss(self._predict, x, cond, drawn, self.objective)
             self.accelerator.backward(value / parts)
             total, errors = total + value.item() / parts, [*errors, error.mean().item()]
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), plan.clip)
         if torch.isfinite(norm):
             self.optimizer.step()
+            self.average.update(self.network, self.step)
         else:
             logger.warning("step %d: gradient is not finite; the step was skipped", self.step)
         self.optimizer.zero_grad(set_to_none=True)
-        self.average.update(self.network, self.step)
         self.step += 1
         return total, sum(errors) / len(errors)
 
@@ -219,7 +178,7 @@ class Trainer:
         save_file(self.average.state(), fresh / "average.safetensors")
         tensors, numbers = _flatten(self.optimizer.state_dict()["state"])
         save_file(tensors, fresh / "optimizer.safetensors")
-        state = {"format_version": 1, "step": self.step, "seed": self.plan.seed}
+        state = {"format_version": FORMAT_VERSION, "step": self.step, "seed": self.plan.seed}
         (fresh / "state.json").write_text(json.dumps(state | {"numbers": numbers}))
         old = self.checkpoint.with_name("checkpoint.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -229,16 +188,35 @@ class Trainer:
         shutil.rmtree(old, ignore_errors=True)
         logger.info("checkpoint written at step %d", self.step)
 
+    def _finish_rename(self) -> None:
+        """A run killed between the two renames of ``save`` left only the old checkpoint: take it."""
+        old = self.checkpoint.with_name("checkpoint.old")
+        if self.accelerator.is_main_process and old.exists() and not self.checkpoint.exists():
+            os.replace(old, self.checkpoint)
+        self.accelerator.wait_for_everyone()
+
     def _resume(self) -> None:
         """Take weights, average, optimizer and step back from the checkpoint."""
         state = json.loads((self.checkpoint / "state.json").read_text())
+        if state["format_version"] != FORMAT_VERSION:
+            raise ValueError(
+                f"{self.checkpoint} has format_version {state['format_version']!r}: this release "
+                f"reads {FORMAT_VERSION}; resume with the release that wrote it."
+            )
         if state["seed"] != self.plan.seed:
             raise ValueError(
                 f"seed={self.plan.seed}: the checkpoint in {self.checkpoint.parent} was made with "
                 f"seed {state['seed']}; resume with that seed or choose another folder."
             )
         device = str(self.accelerator.device)
-        self.network.load_state_dict(load_file(self.checkpoint / "network.safetensors", device))
+        weights = load_file(self.checkpoint / "network.safetensors", device)
+        try:
+            self.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(
+                f"{self.checkpoint} holds the weights of another network: a run is resumed with "
+                "the preset it was started with; choose that preset or another folder."
+            ) from error
         self.average.load(load_file(self.checkpoint / "average.safetensors", device))
         tensors = load_file(self.checkpoint / "optimizer.safetensors", device)
         whole = self.optimizer.state_dict()

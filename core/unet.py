@@ -6,7 +6,7 @@ linear path z = (1 - t) x + t e; the network answers with the average velocity f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from math import prod
 
 import torch
@@ -15,7 +15,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.attention import Attention
+from core.attention import use_backend
 from core.blocks import (
     AttentionStage,
     Merge,
@@ -23,28 +23,17 @@ from core.blocks import (
     SpatioTemporalBlock,
     Split,
     from_tokens,
+    pad,
     to_tokens,
 )
 from core.conditioning import Conditioning
 from core.embeddings import NumberEmbedding, SpacingEmbedding, rotary_angles
-from core.tensors import Volumes
+from core.tensors import Features, Volumes, align
+from core.text_memory import TextMemory, with_null
 
-Triple = tuple[int, int, int]
 
-
-@dataclass(frozen=True)
-class TextMemory:
-    """What the network reads from a prompt once: keys, values, and the pooled meaning.
-
-    Attributes:
-        keys_values: One pair per attention stage, each (B, L, heads, head_dim).
-        mask: (B, 1, 1, L) bool, or None when every token is real.
-        pooled: (B, emb) the mean text state, projected.
-    """
-
-    keys_values: tuple[tuple[Tensor, Tensor], ...]
-    mask: Tensor | None
-    pooled: Tensor
+LEAST_LEVEL = 0.05
+"""Below it a predicted sample is no longer divided by the level, which would amplify rounding."""
 
 
 class SpatioTemporalUNet(ModelMixin, ConfigMixin):
@@ -65,6 +54,10 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         head_dim: Width of one attention head.
         rope_periods: Shortest and longest rotary wave along D, in the unit of ``spacing``.
         default_spacing: Spacing assumed where the conditioning gives none.
+        prediction: What the last layer answers with: ``"velocity"``, or ``"sample"``, which is
+            turned into one as (z - x) / t. Where a patch holds more values than the network is
+            wide, noise cannot pass through it and only a sample can be predicted
+            (Li & He 2025, "Back to basics").
     """
 
     _supports_gradient_checkpointing = True
@@ -77,26 +70,37 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         self,
         in_channels: int = 3,
         concat_channels: int = 0,
-        block_out_channels: tuple[int, ...] = (64, 128, 256),
+        block_out_channels: Sequence[int] = (64, 128, 256),
         layers_per_block: int = 2,
-        patch_size: Triple = (1, 1, 1),
-        down_strides: tuple[Triple, ...] = ((1, 2, 2), (1, 2, 2)),
-        kernel_size: Triple = (3, 3, 3),
-        attention_levels: tuple[bool, ...] = (False, True, True),
-        spatial_attention_levels: tuple[bool, ...] = (False, True, True),
+        patch_size: Sequence[int] = (1, 1, 1),
+        down_strides: Sequence[Sequence[int]] = ((1, 2, 2), (1, 2, 2)),
+        kernel_size: Sequence[int] = (3, 3, 3),
+        attention_levels: Sequence[bool] = (False, True, True),
+        spatial_attention_levels: Sequence[bool] = (False, True, True),
         text_channels: int = 0,
         num_labels: int = 0,
         head_dim: int = 64,
-        rope_periods: tuple[float, float] = (0.25, 8.0),
-        default_spacing: tuple[float, float, float] = (1.0, 1.0, 1.0),
+        rope_periods: Sequence[float] = (0.25, 8.0),
+        default_spacing: Sequence[float] = (1.0, 1.0, 1.0),
+        prediction: str = "velocity",
     ) -> None:
         super().__init__()
         widths = tuple(block_out_channels)
         strides = tuple(tuple(s) for s in down_strides)
+        if prediction not in ("velocity", "sample"):
+            raise ValueError(
+                f"prediction={prediction!r}: the last layer answers with a velocity or a sample; "
+                "choose 'velocity' or 'sample'."
+            )
         if len(strides) != len(widths) - 1:
             raise ValueError(
                 f"down_strides={strides}: {len(widths)} levels need {len(widths) - 1} strides "
                 "between them; give one triple less than block_out_channels."
+            )
+        if not all(size % 2 for size in kernel_size):
+            raise ValueError(
+                f"kernel_size={tuple(kernel_size)}: a kernel has a middle along D, H and W; give "
+                "odd sizes such as (3, 3, 3)."
             )
         self.patch, self.strides = tuple(patch_size), strides
         self.cell = tuple(prod(axis) for axis in zip(self.patch, *strides, strict=True))
@@ -162,21 +166,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         Args:
             backend: A diffusers backend name such as ``"native"`` or ``"xformers"``.
         """
-        from diffusers.models.attention_dispatch import AttentionBackendName
-
-        known = [name.value for name in AttentionBackendName]
-        if backend not in known:
-            raise ValueError(
-                f"backend={backend!r}: attention runs on one of diffusers' backends; "
-                f"choose one of {', '.join(known)}."
-            )
-        if backend == "xformers" and not torch.cuda.is_available():
-            raise ValueError(
-                "backend='xformers': xformers has no operators on a CPU; use 'native' here."
-            )
-        for module in self.modules():
-            if isinstance(module, Attention):
-                module.processor._attention_backend = AttentionBackendName(backend)
+        use_backend(self, backend)
 
     def _stages(self) -> list[AttentionStage]:
         return [m for m in self.modules() if isinstance(m, AttentionStage) and m.text is not None]
@@ -190,14 +180,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             tokens, mask = null.expand(batch, -1, -1), None
             pooled = null[:, 0].expand(batch, -1)
         else:
-            real = cond.token_mask
-            if real is None:
-                real = cond.tokens.new_ones(cond.tokens.shape[:2], dtype=torch.bool)
-            empty = ~real.any(dim=1)
-            first = torch.zeros_like(real)
-            first[:, 0] = True
-            real = torch.where(empty[:, None], first, real)
-            tokens = torch.where(empty[:, None, None], null, cond.tokens.to(null.dtype))
+            tokens, real = with_null(cond.tokens, cond.token_mask, null)
             mask = real[:, None, None, :]
             weights = real.to(null.dtype)[..., None]
             pooled = (tokens * weights).sum(1) / weights.sum(1)
@@ -235,7 +218,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             index = torch.arange(depth // step, device=spacing.device) + 0.5
             positions = index[None] * step * spacing[:, :1]
             per_head = width // max(1, width // head_dim)
-            angles.append(rotary_angles(positions, per_head, periods=self.config.rope_periods))
+            angles.append(rotary_angles(positions, per_head, periods=tuple(self.config.rope_periods)))
             if level < len(self.strides):
                 step *= self.strides[level][0]
         return angles
@@ -265,11 +248,14 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             memory = self.read(cond, batch)
         emb = self._embed(t, r, cond, memory, batch)
         x = z if cond.concat is None else torch.cat([z, cond.concat.to(z.dtype)], dim=1)
-        x = _pad(x.to(self.stem.mix.weight.dtype), self.cell)
+        x = pad(x.to(self.stem.mix.weight.dtype), self.cell)
         angles = self._angles(self._spacing(cond), x.shape[2])
         x = self._walk(self.stem(x), emb, memory, angles)
         x = self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
-        return x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)
+        answer = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)
+        if self.config.prediction == "sample":
+            return (z - answer) / align(t.clamp_min(LEAST_LEVEL), z)
+        return answer
 
     def _walk(
         self, x: Volumes, emb: Tensor, memory: TextMemory | None, angles: list[Tensor]
@@ -278,13 +264,11 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         pairs = iter(memory.keys_values if memory is not None else ())
         mask = None if memory is None else memory.mask
 
-        def run(block: SpatioTemporalBlock, x: Volumes, level: int) -> Volumes:
+        def run(block: SpatioTemporalBlock, x: Volumes, level: int) -> Features:
             reads = block.attention is not None and block.attention.text is not None
             pair = next(pairs) if reads else None
             if torch.is_grad_enabled() and self.gradient_checkpointing:
-                return self._gradient_checkpointing_func(
-                    block, x, emb, pair, mask, angles[level]
-                )
+                return self._gradient_checkpointing_func(block, x, emb, pair, mask, angles[level])
             return block(x, emb, pair, mask, angles[level])
 
         skips = []
@@ -302,12 +286,3 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
                 joined = torch.cat([to_tokens(x), to_tokens(skips.pop())], dim=-1)
                 x = run(block, from_tokens(joined), level)
         return x
-
-
-def _pad(x: Volumes, cell: Triple) -> Volumes:
-    """Grow D, H, W to multiples of ``cell`` by repeating the last plane."""
-    after = [-size % step for size, step in zip(x.shape[2:], cell, strict=True)]
-    if not any(after):
-        return x
-    d, h, w = after
-    return F.pad(x, (0, w, 0, h, 0, d), mode="replicate")

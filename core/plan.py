@@ -1,0 +1,87 @@
+"""What a training run does, step by step, and where it stands."""
+
+import math
+from dataclasses import dataclass
+
+PRECISIONS = ("bf16", "no")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one training run does.
+
+    Attributes:
+        steps: Optimizer steps in all.
+        batch_size: Samples per step and process, over all accumulated parts.
+        accumulation: Parts a step is computed in.
+        optimizer: ``"muon"`` or ``"adamw"``.
+        learning_rate: Peak rate; the two optimizers take steps of about the same size.
+        warmup: Steps of linear rise.
+        cooldown: Share of the steps, at the end, over which the rate falls to 0 (1 - sqrt).
+        weight_decay: Decoupled, on matrices.
+        clip: Largest gradient norm.
+        ema_decay: Of the weight average.
+        seed: Everything random follows from it.
+        mixed_precision: ``"bf16"`` or ``"no"``.
+        checkpoint_minutes: Time between checkpoints.
+        minutes: Stop early after this long, checkpoint written; 0 for no limit.
+    """
+
+    steps: int
+    batch_size: int = 32
+    accumulation: int = 1
+    optimizer: str = "muon"
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    cooldown: float = 0.3
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    ema_decay: float = 0.999
+    seed: int = 0
+    mixed_precision: str = "bf16"
+    checkpoint_minutes: float = 5.0
+    minutes: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1 or self.accumulation < 1:
+            raise ValueError(
+                f"steps={self.steps}, batch_size={self.batch_size}, accumulation="
+                f"{self.accumulation}: each counts something done at least once; give 1 or more."
+            )
+        if self.batch_size % self.accumulation:
+            raise ValueError(
+                f"batch_size={self.batch_size}, accumulation={self.accumulation}: a batch is "
+                "computed in equal parts; let accumulation divide batch_size."
+            )
+        if self.mixed_precision not in PRECISIONS:
+            raise ValueError(
+                f"mixed_precision={self.mixed_precision!r}: training runs in one of {PRECISIONS}; "
+                "'no' is float32."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Where a run stands after a step."""
+
+    step: int
+    steps: int
+    loss: float
+    error: float
+    learning_rate: float
+    seconds_per_step: float
+
+    @property
+    def seconds_left(self) -> float:
+        """Time to the last step at the present pace."""
+        return (self.steps - self.step) * self.seconds_per_step
+
+
+def rate(plan: Plan, step: int) -> float:
+    """Learning rate at ``step``: rise, plateau, fall (1 - sqrt). Haegele et al. 2024."""
+    rise = min(1.0, (step + 1) / max(1, plan.warmup))
+    fall_from = plan.steps * (1 - plan.cooldown)
+    if step < fall_from:
+        return plan.learning_rate * rise
+    done = (step - fall_from) / max(1.0, plan.steps - fall_from)
+    return plan.learning_rate * rise * (1 - math.sqrt(min(1.0, done)))
