@@ -1,0 +1,100 @@
+"""Folding copies nothing, and each block is the operation it claims to be."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from core.blocks import (
+    AttentionStage,
+    DepthConv,
+    Merge,
+    ResidualBlock,
+    Split,
+    fold,
+    from_tokens,
+    pad,
+    to_tokens,
+    unfold,
+)
+
+SHAPE = (2, 8, 3, 5, 4)
+
+
+@pytest.fixture
+def x():
+    """(2, 8, 3, 5, 4), channels last in memory."""
+    drawn = torch.randn(SHAPE, generator=torch.Generator().manual_seed(0))
+    return drawn.to(memory_format=torch.channels_last_3d)
+
+
+def test_folding_and_tokens_are_views(x):
+    folded, tokens = fold(x), to_tokens(x)
+    assert folded.shape == (6, 8, 5, 4)
+    assert folded.data_ptr() == tokens.data_ptr() == x.data_ptr()
+    assert folded.is_contiguous(memory_format=torch.channels_last)
+    assert tokens.is_contiguous()
+    assert unfold(folded, 2).data_ptr() == from_tokens(tokens).data_ptr() == x.data_ptr()
+    assert torch.equal(unfold(folded, 2), x)
+    assert torch.equal(from_tokens(tokens), x)
+
+
+def test_blocks_hand_on_channels_last_memory(x):
+    residual = ResidualBlock(8, 16, 4, (3, 3, 3))
+    y = residual(x, torch.randn(2, 4))
+    assert y.shape == (2, 16, 3, 5, 4)
+    assert y.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_depth_convolution_equals_conv3d(x):
+    layer = DepthConv(8, 3)
+    torch.nn.init.normal_(layer.mix.weight)
+    torch.nn.init.normal_(layer.mix.bias)
+    kernel = layer.mix.weight.unflatten(1, (3, 8)).transpose(1, 2)[..., None, None]
+    expected = F.conv3d(x, kernel, layer.mix.bias, padding=(1, 0, 0))
+    assert torch.allclose(layer(x), expected, atol=1e-5)
+
+
+def test_a_fresh_residual_block_is_two_dimensional(x):
+    """The (3, 1, 1) starts at zero: each frame's convolutions see that frame alone."""
+    block = ResidualBlock(8, 8, 4, (3, 3, 3)).eval()
+    for norm in (block.norm1, block.norm2, block.norm3):
+        norm.forward = lambda h: h  # group statistics run over D on purpose
+    whole = block(x, torch.zeros(2, 4))
+    alone = block(x[:, :, 1:2], torch.zeros(2, 4))
+    assert torch.allclose(whole[:, :, 1:2], alone, atol=1e-5)
+
+
+def test_modulation_scales_and_shifts(x):
+    block = ResidualBlock(8, 8, 4, (3, 3, 3))
+    calm = block(x, torch.ones(2, 4))
+    assert torch.equal(calm, block(x, torch.zeros(2, 4)))  # starts silent
+    torch.nn.init.normal_(block.modulation.weight)
+    assert not torch.allclose(block(x, torch.ones(2, 4)), calm)
+
+
+@pytest.mark.parametrize("stride", [(1, 2, 2), (2, 2, 2), (3, 1, 5)])
+def test_split_mirrors_merge(stride):
+    cell = stride[0] * stride[1] * stride[2]
+    merge, split = Merge(4, 4 * cell, stride), Split(4 * cell, 4, stride)
+    x = torch.randn(2, 4, 6, 4, 10)
+    with torch.no_grad():
+        for layer in (merge, split):
+            layer.mix.weight.copy_(torch.eye(4 * cell))
+            layer.mix.bias.zero_()
+    assert merge(x).shape == (2, 4 * cell, *(n // s for n, s in zip(x.shape[2:], stride)))
+    assert torch.equal(split(merge(x)), x)
+
+
+def test_a_fresh_attention_stage_changes_nothing(x):
+    stage = AttentionStage(8, text_channels=6, head_dim=4, spatial=True)
+    pair = stage.text.keys_and_values(torch.randn(2, 7, 6))
+    assert torch.equal(stage(x, pair, None, torch.zeros(1, 3, 2)), x)
+
+
+def test_padding_repeats_the_last_plane_and_leaves_whole_cells_alone(x):
+    padded = pad(x, (2, 4, 4))
+    assert padded.shape == (2, 8, 4, 8, 4)
+    assert torch.equal(padded[:, :, :3, :5], x)
+    assert torch.equal(padded[:, :, 3, :5], x[:, :, 2])
+    assert torch.equal(padded[:, :, :3, 7], x[:, :, :, 4])
+    assert pad(x, (3, 5, 2)) is x
