@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from core.path import Denoise
+from core.path import Denoise
 
 NUM_AXES = 3
 
 
+@runtime_checkable
 class LinearOperator(Protocol):
     """What a degradation must offer to be obeyed during sampling."""
 

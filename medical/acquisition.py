@@ -80,7 +80,8 @@ class AxisGrid:
         """Return where each fine voxel lies, counted in slices: (num_voxels,)."""
         voxels = (np.arange(self.num_voxels) - (self.num_voxels - 1) / 2) * self.spacing_mm
         offset = (self.num_slices - 1) / 2
-        return (voxels - self.sampling.phase_mm) / self.sampling.pitch_mm + offset
+        positions = (voxels - self.sampling.phase_mm) / self.sampling.pitch_mm + offset
+        return positions.astype(np.float64)
 
 
 @lru_cache(maxsize=64)

@@ -100,7 +100,7 @@ def ssim(estimate: Tensor, truth: Tensor, *, across: int = 0) -> float:
     """
     metric = SSIMMetric(spatial_dims=2, **SSIM_SETTINGS)
     planes = (x.movedim(across, 0)[:, None].contiguous() for x in (estimate, truth))
-    return float(metric(*planes).mean())
+    return float(torch.as_tensor(metric(*planes)).mean())
 
 
 def _baselines(acquired: AcquiredGrid) -> dict[str, Restore]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import zlib
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
 import torch
+from nibabel.arrayproxy import ArrayProxy
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
@@ -118,7 +120,7 @@ def _open(path: Path) -> nib.Nifti1Image:
 
 
 def _check_image(path: Path, image: nib.Nifti1Image) -> None:
-    shape, dtype = image.shape, image.get_data_dtype()
+    shape, dtype = image.shape, np.dtype(image.get_data_dtype())
     if dtype.fields is not None or dtype.kind not in "iuf":
         raise ValueError(
             f"{path} stores {dtype}: a scan has one real number per voxel, not color or complex "
@@ -153,13 +155,13 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
 
 
 def _describe(image: nib.Nifti1Image) -> FileHeader:
-    header = image.header
+    header, stored = image.header, cast("ArrayProxy", image.dataobj)
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
     text = header["descrip"].tobytes().split(b"\0")[0].decode("utf-8", errors="replace")
     return FileHeader(
         dtype=header.get_data_dtype().newbyteorder("=").name,
-        slope=float(image.dataobj.slope),
-        intercept=float(image.dataobj.inter),
+        slope=float(stored.slope),
+        intercept=float(stored.inter),
         sform_code=sform if sform > 0 else qform,
         qform_code=qform if qform > 0 else sform,
         units=int(header["xyzt_units"]),

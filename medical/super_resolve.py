@@ -5,19 +5,16 @@ windows cut from one noise field; each estimate is projected onto the volumes th
 scan exactly. Samples are folded into a running mean and variance, so memory does not grow
 with K.
 
-Axes: inside, D is the thick axis; ``Problem.order`` says which file axis that is.
+Axes: inside, D is the thick axis; ``Problem.order`` says which axis of the file that is.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from core.conditioning import Conditioning
 from core.operators import consistent, project
 from core.path import denoiser
 from core.sampling import OnStep, flow_map
@@ -25,21 +22,19 @@ from core.schedules import linear
 from core.seeds import noise
 from core.tiling import Window, tiled, windows
 from core.unet import SpatioTemporalUNet
-from medical.acquisition import AcquiredGrid, Acquisition, SliceSampling
-from medical.intensity import IntensityScale, measure_scale
+from medical.acquisition import AcquiredGrid
 from medical.nifti import read_volume
+from medical.problem import Problem, prepare, protected_voxels
 from medical.request import SuperResolutionRequest
-from medical.residual import RESIDUAL_SCALE, condition
+from medical.residual import RESIDUAL_SCALE
 from medical.restoration import Restoration
 from medical.seams import seam_energy
-from medical.volume import Grid, Volume, finer_grid
+from medical.volume import Volume
 
 EMPTY_BELOW = 0.05
 EMPTY_SHARE = 1e-3
 MAX_PROJECTIONS = 12
 CLIPPED_BELOW = 1e-4
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,77 +44,6 @@ class Tiling:
     size: tuple[int, int, int] = (48, 64, 64)
     overlap: tuple[int, int, int] = (8, 8, 8)
     batch_size: int = 2
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A scan made ready: thick axis first, intensities in [0, 1].
-
-    Attributes:
-        scan: (D, H, W) as acquired.
-        acquired: the acquisition on the fine grid, axes as in ``scan``.
-        acquisition: the same along the file's axes.
-        order: file axis of each of D, H, W.
-        scale: of the intensities.
-        grid: the fine grid along the file's axes.
-    """
-
-    scan: Tensor
-    acquired: AcquiredGrid
-    acquisition: Acquisition
-    order: tuple[int, int, int]
-    scale: IntensityScale
-    grid: Grid
-
-    def to_file(self, x: Tensor) -> Tensor:
-        """Return a (D, H, W) tensor with its axes as in the file."""
-        return x.permute(*np.argsort(self.order).tolist()).contiguous()
-
-    def back_projection(self) -> Tensor:
-        """Return the scan on the fine grid, (D, H, W): where the network starts from."""
-        return self.acquired.back_projection().apply(self.scan)
-
-    def conditioning(self, back_projection: Tensor) -> Conditioning:
-        """Return what the network is told about this scan."""
-        evidence = self.acquired.evidence_map().to(back_projection.device)
-        return Conditioning(
-            concat=condition(back_projection, evidence)[None],
-            spacing=torch.tensor([self.acquired.spacing_mm], dtype=torch.float32),
-            resolution=torch.tensor([self.acquired.resolution_mm()], dtype=torch.float32),
-        )
-
-
-def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
-    """Return the scan, its acquisition and the grid asked for.
-
-    Raises:
-        ValueError: there is nothing to restore, or thickness and gap contradict the file.
-    """
-    grid = finer_grid(volume, request.spacing_mm)
-    factors = [old / new for old, new in zip(volume.spacing_mm, grid.spacing_mm, strict=True)]
-    thick = max(range(3), key=lambda axis: factors[axis])
-    if grid.shape == volume.shape:
-        raise ValueError(
-            f"spacing_mm={request.spacing_mm} where the scan has "
-            f"{tuple(round(s, 3) for s in volume.spacing_mm)}: no axis would become finer; ask "
-            "for a smaller spacing along the thick axis."
-        )
-    axes: list[SliceSampling | None] = [None, None, None]
-    for axis in range(3):
-        if grid.shape[axis] != volume.shape[axis]:
-            axes[axis] = SliceSampling(volume.spacing_mm[axis])
-    axes[thick] = _thick_sampling(volume.spacing_mm[thick], request)
-    acquisition = Acquisition((axes[0], axes[1], axes[2]), request.noise_std)
-
-    first, second = (axis for axis in range(3) if axis != thick)
-    order = (thick, first, second)
-    turned = Acquisition((axes[thick], axes[first], axes[second]), request.noise_std)
-    acquired = turned.on_grid(
-        _take(grid.shape, order), _take(grid.spacing_mm, order), _take(volume.shape, order)
-    )
-    scale = measure_scale(volume.data)
-    scan = scale.apply(volume.data).permute(*order).contiguous()
-    return Problem(scan, acquired, acquisition, order, scale, grid)
 
 
 def super_resolve(
@@ -148,34 +72,13 @@ def super_resolve(
     tiling = tiling or Tiling()
     with torch.inference_mode():
         base = problem.back_projection()
-        sampler = _Sampler(problem, base, request, network, tiling)
+        sampler = _Sampler(problem, base, request, network=network, tiling=tiling)
         mean, std = sampler.moments(on_step or _ignore)
         seam = seam_energy(mean, [w.slices for w in sampler.windows], _periods(problem.acquired))
         result = _obedient(base + RESIDUAL_SCALE * mean, problem, request.noise_std)
         return _restoration(
-            volume, request, problem, result, RESIDUAL_SCALE * std, mask=mask, seam=seam
+            volume, request, problem, result, std=RESIDUAL_SCALE * std, mask=mask, seam=seam
         )
-
-
-def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
-    """Return which voxels of the result (file's axes) a mask protects, as bool.
-
-    A mask on the scan's grid protects every fine voxel whose nearest scan voxel it holds.
-    """
-    grid = problem.grid
-    if mask.shape == grid.shape and np.allclose(mask.affine, grid.affine, atol=1e-2):
-        return mask.data > 0
-    if mask.shape != scan.shape or not np.allclose(mask.affine, scan.affine, atol=1e-2):
-        raise ValueError(
-            f"the protected mask has shape {mask.shape}: it must lie on the grid of the scan "
-            f"{scan.shape} or of the result {grid.shape}, affine included; resample it."
-        )
-    inside = mask.data.permute(*problem.order) > 0
-    for position, axis in enumerate(problem.acquired.axes):
-        if axis is not None:
-            nearest = np.clip(np.rint(axis.slice_coordinates()), 0, axis.num_slices - 1)
-            inside = inside.index_select(position, torch.from_numpy(nearest.astype(np.int64)))
-    return problem.to_file(inside)
 
 
 class _Sampler:
@@ -186,13 +89,15 @@ class _Sampler:
         problem: Problem,
         base: Tensor,
         request: SuperResolutionRequest,
+        *,
         network: SpatioTemporalUNet,
         tiling: Tiling,
     ) -> None:
         self.base, self.request, self.network = base, request, network
         self.device = network.device
         self.shape = problem.acquired.shape
-        self.cond = problem.conditioning(base).to(self.device)
+        self.channels = problem.channels(base).to(self.device)
+        self.told = problem.conditioning().to(self.device)
         self.windows = windows(self.shape, tiling.size, tiling.overlap)
         operator = problem.acquired.operator()
         missing = (problem.scan - operator.apply(base)) / RESIDUAL_SCALE
@@ -228,9 +133,9 @@ class _Sampler:
         return [w for w in self.windows if float(bright[w.slices].float().mean()) > EMPTY_SHARE]
 
     def _windows_denoised(self, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]) -> Tensor:
-        crops = [self.cond.crop(part.slices).concat for part in parts]
-        told = replace(self.cond, concat=None).repeat(len(parts))
-        return denoiser(self.network, replace(told, concat=torch.cat(crops)))(z, t, r)
+        crops = [self.channels[(..., *part.slices)] for part in parts]
+        told = replace(self.told.repeat(len(parts)), concat=torch.cat(crops))
+        return denoiser(self.network, told)(z, t, r)
 
 
 def obedience(noise_std: float) -> float:
@@ -259,8 +164,8 @@ def _restoration(
     request: SuperResolutionRequest,
     problem: Problem,
     result: Tensor,
-    std: Tensor,
     *,
+    std: Tensor,
     mask: Tensor | None,
     seam: float,
 ) -> Restoration:
@@ -287,24 +192,6 @@ def _restoration(
     )
 
 
-def _thick_sampling(pitch: float, request: SuperResolutionRequest) -> SliceSampling:
-    """Return thickness and gap of the thick axis; what is not said follows from the spacing."""
-    thickness, gap = request.slice_thickness_mm, request.slice_gap_mm
-    if thickness and gap and abs(thickness + gap - pitch) > 0.01 * pitch:
-        raise ValueError(
-            f"slice_thickness_mm={thickness:g} and slice_gap_mm={gap:g} make "
-            f"{thickness + gap:g} mm: the file's slices are {pitch:g} mm apart; "
-            "correct one, or give only one of them."
-        )
-    if gap >= pitch:
-        raise ValueError(
-            f"slice_gap_mm={gap:g}: the file's slices are {pitch:g} mm apart, gap included; "
-            "give a smaller gap."
-        )
-    thickness = thickness or pitch - gap
-    return SliceSampling(thickness, pitch - thickness, request.profile)
-
-
 def _periods(acquired: AcquiredGrid) -> tuple[float, float, float]:
     d, h, w = (
         1.0 if grid is None else grid.sampling.pitch_mm / grid.spacing_mm for grid in acquired.axes
@@ -314,7 +201,3 @@ def _periods(acquired: AcquiredGrid) -> tuple[float, float, float]:
 
 def _ignore(done: int, total: int, estimate: Tensor) -> None:
     """Nobody watches."""
-
-
-def _take(values: tuple[T, T, T], order: tuple[int, int, int]) -> tuple[T, T, T]:
-    return values[order[0]], values[order[1]], values[order[2]]

@@ -11,7 +11,8 @@ from core.operators import AxisOperator, MaskOperator, along_axis, consistent, p
 def random_operator(sizes, seed, identity=()):
     generator = torch.Generator().manual_seed(seed)
     matrices = [
-        None if axis in identity
+        None
+        if axis in identity
         else torch.rand(n_out, n_in, generator=generator, dtype=torch.float64) / n_in
         for axis, (n_out, n_in) in enumerate(sizes)
     ]
@@ -49,7 +50,9 @@ def test_the_pseudo_inverse_obeys_moore_and_penrose(sizes, seed, identity):
     y = operator.apply(x)
     inverse = operator.invert
     torch.testing.assert_close(operator.apply(inverse(y)), y, rtol=1e-6, atol=1e-8)
-    torch.testing.assert_close(inverse(operator.apply(inverse(y))), inverse(y), rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        inverse(operator.apply(inverse(y))), inverse(y), rtol=1e-6, atol=1e-6
+    )
 
 
 def test_one_projection_explains_the_measurement_and_moves_no_further_than_needed():
@@ -77,7 +80,9 @@ def test_a_consistent_denoiser_obeys_at_every_level_and_half_a_weight_goes_half_
         level = torch.tensor(t)
         full = consistent(shrink, operator, y)(z, level, level)
         half = consistent(shrink, operator, y, weight=0.5)(z, level, level)
-        torch.testing.assert_close(operator.apply(full), y.expand(2, -1, -1, -1, -1), atol=1e-4, rtol=0)
+        torch.testing.assert_close(
+            operator.apply(full), y.expand(2, -1, -1, -1, -1), atol=1e-4, rtol=0
+        )
         torch.testing.assert_close(half, (full + shrink(z, level, level)) / 2, atol=1e-5, rtol=0)
 
 

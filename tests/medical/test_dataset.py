@@ -112,20 +112,21 @@ def test_the_thick_axis_is_d_and_its_numbers_follow_it(heads):
 
 def test_the_drawn_acquisitions_cover_their_range():
     generator = torch.Generator().manual_seed(0)
-    drawn = [AcquisitionRange().draw(generator, (1.0, 0.9, 0.8)) for _ in range(600)]
+    limits = AcquisitionRange()
+    drawn = [limits.draw(generator, (1.0, 0.9, 0.8)) for _ in range(600)]
     thick = [a.axes[0] for a in drawn]
-    share = {t: np.mean([s.thickness_mm == t for s in thick]) for t in (2.0, 3.0, 4.0, 5.0)}
-    assert share[4.0] == pytest.approx(0.24, abs=0.06)
-    assert min(share.values()) > 0.06
+    for common in set(limits.common_mm):
+        share = limits.common_share * limits.common_mm.count(common) / len(limits.common_mm)
+        assert np.mean([s.thickness_mm == common for s in thick]) == pytest.approx(share, abs=0.06)
     assert min(s.thickness_mm for s in thick) < 2.0
     assert max(s.thickness_mm for s in thick) > 6.0
-    assert np.mean([s.gap_mm > 0 for s in thick]) == pytest.approx(0.2, abs=0.06)
+    assert np.mean([s.gap_mm > 0 for s in thick]) == pytest.approx(limits.gap_share, abs=0.06)
     assert all(0 <= s.gap_mm <= 0.3 * s.thickness_mm for s in thick)
     assert all(abs(s.phase_mm) <= s.pitch_mm / 2 for s in thick)
     coarse = [a.axes[1] for a in drawn if a.axes[1] is not None]
-    assert len(coarse) / 600 == pytest.approx(0.12, abs=0.05)
+    assert len(coarse) / 600 == pytest.approx(limits.in_plane_share, abs=0.05)
     assert all(0.9 <= s.thickness_mm <= 1.8 for s in coarse)
-    assert np.mean([a.noise_std > 0 for a in drawn]) == pytest.approx(0.15, abs=0.05)
+    assert np.mean([a.noise_std > 0 for a in drawn]) == pytest.approx(limits.noise_share, abs=0.05)
 
 
 def test_patches_hold_enough_head():

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from core.seeds import noise
+from core.unet import SpatioTemporalUNet
 from medical.acquisition import Acquisition, SliceSampling, acquire
 from medical.baselines import back_projection, cubic
 from medical.nifti import read_volume, write_volume
@@ -17,18 +18,25 @@ from medical.volume import FileHeader, Volume
 SMALL = Tiling(size=(16, 12, 12), overlap=(4, 4, 4))
 
 
-class StandIn:
+class StandIn(SpatioTemporalUNet):
     """A network with x_hat = share * z, whatever it is told; counts its windows."""
 
-    device = torch.device("cpu")
-
     def __init__(self, share=0.0):
+        super().__init__(
+            in_channels=1,
+            concat_channels=2,
+            block_out_channels=(32,),
+            layers_per_block=1,
+            down_strides=(),
+            attention_levels=(False,),
+            spatial_attention_levels=(False,),
+        )
         self.share, self.windows, self.conditions = share, 0, []
 
     def read(self, cond, batch):
         return None
 
-    def __call__(self, z, t, r, cond=None, memory=None):
+    def forward(self, z, t, r=None, cond=None, memory=None):
         self.windows += len(z)
         self.conditions.append(cond)
         return (1 - self.share) * z / t
