@@ -47,15 +47,17 @@ def diffuse(x: Volumes, noise: Volumes, t: Tensor) -> Volumes:
 def denoiser(network: SpatioTemporalUNet, cond: Conditioning | None = None) -> Denoise:
     """The network as a ``Denoise``; the prompt is read once and kept over all steps.
 
+    A network that was trained on instantaneous velocities alone is never told where a step lands.
     The walk stays in the dtype of ``z`` (float32 or wider) while the network runs in its own.
     """
     cond = cond or Conditioning()
+    jumps = network.config.trained_objective == "average_velocity"
     memories: dict[int, object] = {}
 
     def denoise(z: Volumes, t: Tensor, r: Tensor) -> Volumes:
         if len(z) not in memories:
             memories[len(z)] = network.read(cond, len(z))
-        u = network(z, t, r, cond, memory=memories[len(z)])
+        u = network(z, t, r if jumps else t, cond, memory=memories[len(z)])
         return z - align(t, z) * u
 
     return denoise

@@ -262,6 +262,8 @@ def train_stages(
         network = trainer.averaged_network()
         if reached < plan.steps:
             return network, False
+        if objective.jump_share > 0:
+            network.register_to_config(trained_objective="average_velocity")
         network.train()
     return network.eval(), True
 

@@ -58,6 +58,8 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             turned into one as (z - x) / t. Where a patch holds more values than the network is
             wide, noise cannot pass through it and only a sample can be predicted
             (Li & He 2025, "Back to basics").
+        trained_objective: ``"flow_matching"`` or ``"average_velocity"``; only the second knows
+            what a landing level is.
     """
 
     _supports_gradient_checkpointing = True
@@ -83,6 +85,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         rope_periods: Sequence[float] = (0.25, 8.0),
         default_spacing: Sequence[float] = (1.0, 1.0, 1.0),
         prediction: str = "velocity",
+        trained_objective: str = "flow_matching",
     ) -> None:
         super().__init__()
         widths = tuple(block_out_channels)
@@ -218,7 +221,9 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             index = torch.arange(depth // step, device=spacing.device) + 0.5
             positions = index[None] * step * spacing[:, :1]
             per_head = width // max(1, width // head_dim)
-            angles.append(rotary_angles(positions, per_head, periods=tuple(self.config.rope_periods)))
+            angles.append(
+                rotary_angles(positions, per_head, periods=tuple(self.config.rope_periods))
+            )
             if level < len(self.strides):
                 step *= self.strides[level][0]
         return angles

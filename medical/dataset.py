@@ -75,13 +75,13 @@ class AcquisitionRange:
         noise_std: largest noise, intensities in [0, 1].
     """
 
-    common_mm: tuple[float, ...] = (2.0, 3.0, 4.0, 4.0, 5.0)
-    common_share: float = 0.6
+    common_mm: tuple[float, ...] = (2.0, 3.0, 4.0, 4.0, 4.0, 5.0)
+    common_share: float = 0.75
     thickness_mm: tuple[float, float] = (1.5, 6.5)
-    gap_share: float = 0.2
-    box_share: float = 0.2
-    in_plane_share: float = 0.12
-    noise_share: float = 0.15
+    gap_share: float = 0.15
+    box_share: float = 0.15
+    in_plane_share: float = 0.08
+    noise_share: float = 0.1
     noise_std: float = 0.02
 
     def draw(self, generator: torch.Generator, spacing_mm: Triple) -> Acquisition:

@@ -16,6 +16,7 @@ def tiny() -> SpatioTemporalUNet:
         spatial_attention_levels=(False, False),
         head_dim=32,
         rope_periods=(2.0, 64.0),
+        prediction="sample",
     )
 
 
@@ -30,7 +31,9 @@ def base() -> SpatioTemporalUNet:
         down_strides=((2, 2, 2), (2, 2, 2)),
         attention_levels=(False, False, True),
         spatial_attention_levels=(False, False, False),
+        kernel_size=(5, 3, 3),
         rope_periods=(2.0, 64.0),
+        prediction="sample",
     )
 
 

@@ -124,8 +124,8 @@ class MRITrainingRequest(BaseModel):
         description="Further steps on average velocities, for few-step sampling.",
     )
     batch_size: int = Field(default=8, ge=1, le=4096, description="Patches per step.")
-    learning_rate: float = Field(default=1e-3, gt=0, le=1, description="Peak learning rate.")
+    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate.")
     minutes: float = Field(
-        default=0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
+        default=0.0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
     )
     seed: int = Field(default=0, ge=0, description="Same seed, same weights on a CPU.")

@@ -44,12 +44,15 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
         "seed": request.seed,
         "minutes": request.minutes,
     }
-    levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.25, "power": 0.25}
-    flow = Plan(steps=request.steps, cooldown=0.0, **shared)
-    jumps = Plan(steps=request.jump_steps, warmup=20, cooldown=0.6, **shared)
-    stage_one = Stage("flow", Objective(**levels), flow)
-    stage_two = Stage("jumps", Objective(jump_share=0.5, land_on_data_share=0.5, **levels), jumps)
-    return [stage_one, stage_two] if request.jump_steps else [stage_one]
+    levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
+    flow = Objective(power=0.25, **levels)
+    if not request.jump_steps:
+        return [Stage("flow", flow, Plan(steps=request.steps, **shared))]
+    jumps = Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels)
+    return [
+        Stage("flow", flow, Plan(steps=request.steps, cooldown=0.0, **shared)),
+        Stage("jumps", jumps, Plan(steps=request.jump_steps, warmup=20, cooldown=0.6, **shared)),
+    ]
 
 
 def train(

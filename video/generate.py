@@ -18,7 +18,7 @@ from core.conditioning import Conditioning
 from core.guidance import guided
 from core.path import Denoise, denoiser
 from core.sampling import SAMPLERS, OnStep
-from core.schedules import linear
+from core.schedules import shifted
 from core.seeds import noise
 from core.tensors import Volumes
 from core.unet import SpatioTemporalUNet
@@ -84,7 +84,7 @@ def sample(
     start = noise(shape, request.seed).to(device)
     denoise = _denoise(network, cond.to(device), record)
     walk = SAMPLERS[request.sampler].walk
-    return walk(denoise, start, linear(request.steps), on_step=on_step)
+    return walk(denoise, start, shifted(request.steps), on_step=on_step)
 
 
 def to_frames(x: Volumes) -> Tensor:

@@ -15,6 +15,7 @@ def tiny() -> SpatioTemporalUNet:
         spatial_attention_levels=(False, True),
         text_channels=384,
         head_dim=32,
+        prediction="sample",
     )
 
 
@@ -29,6 +30,7 @@ def base() -> SpatioTemporalUNet:
         attention_levels=(False, True, True),
         spatial_attention_levels=(False, True, True),
         text_channels=384,
+        prediction="sample",
     )
 
 

@@ -56,6 +56,6 @@ class VideoTrainingRequest(BaseModel):
     batch_size: int = Field(16, ge=1, le=4096, description="Clips per step.")
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
     minutes: float = Field(
-        0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
+        0.0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
     )
     seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")

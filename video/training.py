@@ -10,12 +10,15 @@ from torch import nn
 from core.conditioning import Conditioning
 from core.objectives import Objective
 from core.training import Batch, MakeBatch, OnStage, Plan, Stage, train_stages
+from video.dataset import draw_pieces, load_clips
 from video.presets import PRESETS
 from video.request import VideoTrainingRequest
 from video.text import TextEncoder
 from video.world import draw_batch
 
 FRAMES_PER_SECOND = 8.0
+COUNT_SHARES = (0.8, 0.13, 0.07)
+"""Share of training scenes with one, two and three objects."""
 
 
 def world_batches(encoder: TextEncoder, *, fps: float = FRAMES_PER_SECOND) -> MakeBatch:
@@ -23,9 +26,23 @@ def world_batches(encoder: TextEncoder, *, fps: float = FRAMES_PER_SECOND) -> Ma
     spacing = torch.tensor([[1 / fps, 1.0, 1.0]])
 
     def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
-        clips, captions, _ = draw_batch(batch_size, generator, split="train")
+        clips, captions, _ = draw_batch(
+            batch_size, generator, split="train", count_shares=COUNT_SHARES
+        )
         tokens, mask = encoder.encode(captions)
         return clips, Conditioning(tokens=tokens, token_mask=mask, spacing=spacing)
+
+    return make_batch
+
+
+def clip_batches(folder: Path | str, encoder: TextEncoder) -> MakeBatch:
+    """Random pieces of the captioned clips in a folder."""
+    clips = load_clips(folder)
+
+    def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
+        pieces, captions, spacing = draw_pieces(clips, batch_size, generator)
+        tokens, mask = encoder.encode(captions)
+        return pieces, Conditioning(tokens=tokens, token_mask=mask, spacing=spacing)
 
     return make_batch
 
@@ -34,33 +51,26 @@ def stages(request: VideoTrainingRequest) -> list[Stage]:
     """The run's stages, in order."""
     shared = {
         "batch_size": request.batch_size,
+        "learning_rate": request.learning_rate,
         "seed": request.seed,
         "minutes": request.minutes,
     }
-    flow = Plan(
-        steps=request.steps, learning_rate=request.learning_rate, cooldown=0.0, **shared
+    levels = {"level_mean": 1.0, "level_std": 1.2}
+    flow = Objective(pure_noise_share=0.05, **levels)
+    if not request.jump_steps:
+        return [Stage("flow", flow, Plan(steps=request.steps, **shared))]
+    jumps = Objective(
+        jump_share=0.5,
+        pure_noise_share=0.2,
+        land_on_data_share=0.3,
+        guidance_max=4.0,
+        power=1.0,
+        **levels,
     )
-    jumps = Plan(
-        steps=request.jump_steps,
-        learning_rate=request.learning_rate,
-        warmup=20,
-        cooldown=0.6,
-        **shared,
-    )
-    levels = {"level_mean": 0.3, "level_std": 1.2}
-    stage_one = Stage("flow", Objective(pure_noise_share=0.05, **levels), flow)
-    stage_two = Stage(
-        "jumps",
-        Objective(
-            jump_share=0.5,
-            pure_noise_share=0.2,
-            land_on_data_share=0.3,
-            guidance_max=4.0,
-            **levels,
-        ),
-        jumps,
-    )
-    return [stage_one, stage_two] if request.jump_steps else [stage_one]
+    return [
+        Stage("flow", flow, Plan(steps=request.steps, cooldown=0.0, **shared)),
+        Stage("jumps", jumps, Plan(steps=request.jump_steps, warmup=20, cooldown=0.6, **shared)),
+    ]
 
 
 def train(
@@ -75,9 +85,12 @@ def train(
     Args:
         request: What to train, and for how long.
         folder: Checkpoints lie in ``folder/<stage>``; what is there is resumed.
-        make_batch: Where data comes from; the procedural world by default.
+        make_batch: Where data comes from; ``request.clips``, or the procedural world.
         on_progress: Called after each step with the stage's name.
     """
-    make_batch = make_batch or world_batches(TextEncoder())
+    if make_batch is None:
+        encoder = TextEncoder()
+        own = request.clips
+        make_batch = clip_batches(own, encoder) if own else world_batches(encoder)
     network = PRESETS[request.preset]()
     return train_stages(network, make_batch, stages(request), folder, on_progress=on_progress)
