@@ -37,6 +37,8 @@ def noise(
     return -drawn if stream != sample else drawn
 
 
-def noise_batch(shape: tuple[int, ...], seed: int, samples: range) -> Volumes:
+def noise_batch(
+    shape: tuple[int, ...], seed: int, samples: range, *, antithetic: bool = False
+) -> Volumes:
     """The noise of several samples: (len(samples), *shape)."""
-    return torch.cat([noise(shape, seed, sample=i) for i in samples])
+    return torch.cat([noise(shape, seed, sample=i, antithetic=antithetic) for i in samples])

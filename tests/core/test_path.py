@@ -97,11 +97,14 @@ def test_noise_predictions_are_refused_at_pure_noise():
         denoised_from_epsilon(z, z, number(1.0))
 
 
-def test_denoiser_is_the_line_along_the_network(tiny):
-    network = tiny()
+@pytest.mark.parametrize("objective", ["average_velocity", "flow_matching"])
+def test_denoiser_is_the_line_along_the_network(tiny, objective):
+    """Only a network trained on average velocities is told where the step lands."""
+    network = tiny(trained_objective=objective)
     z = torch.randn(2, 2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
     t, r = torch.tensor([0.8, 0.4]), torch.tensor([0.1, 0.0])
-    expected = z - t.view(-1, 1, 1, 1, 1) * network(z, t, r)
+    landing = r if objective == "average_velocity" else t
+    expected = z - t.view(-1, 1, 1, 1, 1) * network(z, t, landing)
     assert torch.equal(denoiser(network)(z, t, r), expected)
 
 
