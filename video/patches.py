@@ -70,19 +70,26 @@ def find_patches(frames: np.ndarray, ground: np.ndarray) -> Patches:
 
 def _patch_pixels(power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Frame, row, column and patch number of every pixel of a patch, from squared contrast."""
-    labels, number = ndimage.label(power > CONTRAST * CONTRAST, structure=IN_PLANE)
+    labels = _joined(power > CONTRAST * CONTRAST)
     t, y, x = np.nonzero(labels)
     whole, here = labels[t, y, x], power[t, y, x]
-    peak = np.zeros(number + 1)
+    peak = np.zeros(int(labels.max()) + 1)
     np.maximum.at(peak, whole, here)
     hard = np.zeros(labels.shape, dtype=bool)
     hard[t, y, x] = here > CORE * CORE * peak[whole]
-    core = ndimage.label(hard, structure=IN_PLANE)[0][t, y, x]
+    core = _joined(hard)[t, y, x]
     core[np.bincount(core)[core] < LEAST_AREA] = 0
     _spread(core, whole, x, y)
     keep = core > 0
     _, group = np.unique(core[keep], return_inverse=True)
     return t[keep], y[keep], x[keep], group
+
+
+def _joined(mask: np.ndarray) -> np.ndarray:
+    """The number of the joined set each pixel belongs to, from 1; 0 outside the mask."""
+    labels = np.empty(mask.shape, dtype=np.int32)
+    ndimage.label(mask, structure=IN_PLANE, output=labels)
+    return labels
 
 
 def _spread(core: np.ndarray, whole: np.ndarray, x: np.ndarray, y: np.ndarray) -> None:
