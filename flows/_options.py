@@ -73,11 +73,10 @@ def _line(detail: ErrorDetails) -> str:
         return str(context["error"])
     name = ".".join(map(str, detail["loc"])) or "request"
     shown = name if detail["type"] == "missing" else f"{name}={_short(detail['input'])}"
-    default = (
-        detail["msg"][:1].lower() + detail["msg"][1:],
-        "correct it; --help names the limits",
-    )
-    rule, way_out = RULES.get(detail["type"], default)
+    if detail["type"] not in RULES:
+        rule = detail["msg"][:1].lower() + detail["msg"][1:]
+        return f"{shown}: {rule}; correct {name}, --help describes it."
+    rule, way_out = RULES[detail["type"]]
     return f"{shown}: {name} {rule.format(**context)}; {way_out.format(**context)}."
 
 

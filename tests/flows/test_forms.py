@@ -1,0 +1,64 @@
+"""The form of every flow is what the interface shows: a change of it should be seen in review.
+
+Run this file as a program to take the present forms as the wanted ones.
+"""
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+from flows._deployments import read_deployments
+from flows._requests import MODELS
+
+SNAPSHOT = Path(__file__).with_name("forms.json")
+
+
+def form(flow):
+    from prefect.utilities.callables import parameter_schema
+
+    function = getattr(importlib.import_module(f"flows.{flow}"), flow)
+    return json.loads(parameter_schema(function).model_dump_json(exclude_none=True))
+
+
+@pytest.mark.parametrize("flow", MODELS)
+def test_the_form_is_the_wanted_one(flow):
+    wanted = json.loads(SNAPSHOT.read_text(encoding="utf-8"))
+    assert form(flow) == wanted[flow], f"if this is meant: python {Path(__file__).name}"
+
+
+@pytest.mark.parametrize("flow", MODELS)
+def test_every_field_of_the_form_is_described(flow):
+    schema = form(flow)
+    undescribed = [
+        name for name, field in schema["properties"].items() if "description" not in field
+    ]
+    request = schema["definitions"][MODELS[flow].__name__]
+    undescribed += [name for name, f in request["properties"].items() if "description" not in f]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize("flow", MODELS)
+def test_one_request_model_that_refuses_unknown_fields(flow):
+    schema = form(flow)
+    models = [name for name, field in schema["properties"].items() if "$ref" in str(field)]
+    assert models == ["request"]
+    assert schema["definitions"][MODELS[flow].__name__]["additionalProperties"] is False
+
+
+def test_file_flow_and_deployment_share_one_name():
+    declared = {table["name"]: table["entrypoint"] for table in read_deployments()}
+    assert declared == {flow: f"flows.{flow}.{flow}" for flow in MODELS}
+    for flow in MODELS:
+        assert getattr(importlib.import_module(f"flows.{flow}"), flow).name == flow
+
+
+def test_schedules_are_shipped_paused():
+    schedules = [s for table in read_deployments() for s in table.get("schedules", [])]
+    assert [schedule["active"] for schedule in schedules] == [False]
+
+
+if __name__ == "__main__":
+    forms = {flow: form(flow) for flow in MODELS}
+    SNAPSHOT.write_text(json.dumps(forms, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
