@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.attention import Attention, FeedForward
+from core.embeddings import grid_angles
 from core.tensors import Features, Regridded, Triple, Volumes
 
 
@@ -101,17 +102,22 @@ class ResidualBlock(nn.Module):
 
 
 class AttentionStage(nn.Module):
-    """Attention in each frame, over the text, and along D, then one feed-forward.
+    """Attention in space, over the text, and along D, then one feed-forward.
 
     Args:
         channels: C.
         text_channels: Width of the text states; 0 leaves the text out.
         head_dim: Width of one head.
         spatial: Whether voxels of one frame attend to each other.
+        joint: Whether they attend to those of all frames instead, with rotary positions along
+            D, H and W: what moves is then followed in one step.
     """
 
-    def __init__(self, channels: int, *, text_channels: int, head_dim: int, spatial: bool) -> None:
+    def __init__(
+        self, channels: int, *, text_channels: int, head_dim: int, spatial: bool, joint: bool
+    ) -> None:
         super().__init__()
+        self.joint = joint
         self.norms = nn.ModuleList(nn.LayerNorm(channels) for _ in range(4))
         self.spatial = Attention(channels, head_dim=head_dim) if spatial else None
         self.text = (
@@ -133,8 +139,7 @@ class AttentionStage(nn.Module):
         b, _, d, h, w = x.shape
         x = to_tokens(x)  # (B, D, H, W, C)
         if self.spatial is not None:
-            tokens = rearrange(self.norms[0](x), "b d h w c -> (b d) (h w) c")
-            x = x + rearrange(self.spatial(tokens), "(b d) (h w) c -> b d h w c", b=b, h=h)
+            x = x + self._attend_in_space(self.norms[0](x), angles)
         if self.text is not None and keys_values is not None:
             tokens = rearrange(self.norms[1](x), "b d h w c -> b (d h w) c")
             answer = self.text(tokens, keys_values, mask)
@@ -147,6 +152,17 @@ class AttentionStage(nn.Module):
             x = x + rearrange(answer, "(b h w) d c -> b d h w c", b=b, h=h)
         x = x + self.feed(self.norms[3](x))
         return from_tokens(x)
+
+    def _attend_in_space(self, x: Tensor, angles: Tensor) -> Tensor:
+        """(B, D, H, W, C) -> (B, D, H, W, C), frame by frame or over all frames at once."""
+        assert self.spatial is not None
+        b, d, h, w, _ = x.shape
+        if not self.joint:
+            answer = self.spatial(rearrange(x, "b d h w c -> (b d) (h w) c"))
+            return rearrange(answer, "(b d) (h w) c -> b d h w c", b=b, h=h)
+        tokens = rearrange(x, "b d h w c -> b (d h w) c")
+        answer = self.spatial(tokens, angles=grid_angles(angles, h, w))
+        return rearrange(answer, "b (d h w) c -> b d h w c", d=d, h=h)
 
 
 class Merge(nn.Module):

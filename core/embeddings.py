@@ -60,6 +60,27 @@ def rotary_angles(positions: Tensor, head_dim: int, *, periods: tuple[float, flo
     return positions.float()[..., None] * frequencies
 
 
+def grid_angles(angles: Tensor, height: int, width: int) -> Tensor:
+    """Rotation angles of a whole grid: half of the channel pairs turn along D, a quarter along H
+    and a quarter along W, (N, D, P) -> (N, D * H * W, P).
+
+    Args:
+        angles: Of the positions along D; every second frequency is kept.
+        height: Cells along H, counted from 0.
+        width: Cells along W.
+    """
+    n, depth, pairs = angles.shape
+    along_d = angles[..., ::2]
+    rest = pairs - along_d.shape[-1]
+    rows, columns = (
+        rotary_angles(torch.arange(length, device=angles.device)[None], 2 * count, periods=(4, 64))
+        for length, count in ((height, rest // 2), (width, rest - rest // 2))
+    )
+    shape = (n, depth, height, width, -1)
+    parts = (along_d[:, :, None, None], rows[:, None, :, None], columns[:, None, None])
+    return torch.cat([part.expand(shape) for part in parts], dim=-1).flatten(1, 3)
+
+
 def rotate(x: Tensor, angles: Tensor) -> Tensor:
     """Turn channel pairs of (N, D, heads, head_dim) by (N, D, head_dim / 2) angles."""
     cos, sin = angles.cos().to(x.dtype)[..., None, :], angles.sin().to(x.dtype)[..., None, :]

@@ -49,6 +49,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         kernel_size: Kernel of the blocks along D, H, W.
         attention_levels: Which levels attend along D, over the text, and feed forward.
         spatial_attention_levels: Which of those attend inside each frame too.
+        joint_attention: Let those attend to all frames at once.
         text_channels: Width of the text states; 0 for a network without text.
         num_labels: Classes of ``Conditioning.label``; 0 for none.
         head_dim: Width of one attention head.
@@ -79,6 +80,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         kernel_size: Sequence[int] = (3, 3, 3),
         attention_levels: Sequence[bool] = (False, True, True),
         spatial_attention_levels: Sequence[bool] = (False, True, True),
+        joint_attention: bool = False,
         text_channels: int = 0,
         num_labels: int = 0,
         head_dim: int = 64,
@@ -121,6 +123,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
                 text_channels=text_channels,
                 head_dim=head_dim,
                 spatial=spatial_attention_levels[level],
+                joint=joint_attention,
             )
             return SpatioTemporalBlock(residual, stage)
 

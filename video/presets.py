@@ -13,6 +13,7 @@ def tiny() -> SpatioTemporalUNet:
         down_strides=((1, 2, 2),),
         attention_levels=(False, True),
         spatial_attention_levels=(False, True),
+        joint_attention=True,
         text_channels=384,
         head_dim=32,
         prediction="sample",
@@ -29,6 +30,7 @@ def base() -> SpatioTemporalUNet:
         down_strides=((1, 2, 2), (1, 2, 2)),
         attention_levels=(False, True, True),
         spatial_attention_levels=(False, True, True),
+        joint_attention=True,
         text_channels=384,
         prediction="sample",
     )
