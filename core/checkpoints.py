@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from importlib.util import find_spec
@@ -21,6 +22,8 @@ from safetensors.torch import load_file, save_file
 
 from core.tensors import inference_dtype
 from core.unet import SpatioTemporalUNet
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, RECORD = "weights.safetensors", "config.json", "model.json"
@@ -60,7 +63,7 @@ def save_model(
             f"kind={record.get('kind')!r}: a model is one of {KINDS}; say which in its record."
         )
     if folder.exists():
-        raise FileExistsError(
+        raise ValueError(
             f"{folder} exists: a model never replaces another; choose a new name or move it away."
         )
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -102,6 +105,11 @@ def read_record(folder: Path) -> dict[str, Any]:
             f"{path} has format_version {version!r}: this release reads {FORMAT_VERSION}; "
             "use the release the model was made with, or train it again."
         )
+    if record.get("kind") not in KINDS or not isinstance(record.get("sha256"), dict):
+        raise ValueError(
+            f"{path} names no kind or no digests: the record of a model holds both; copy the "
+            "model again."
+        )
     return record
 
 
@@ -135,14 +143,32 @@ def load_model(
             f"{folder / WEIGHTS} is not a safetensors file ({error}): weights are read from "
             "safetensors alone, never from pickles; convert or copy the model again."
         ) from error
-    config = json.loads((folder / CONFIG).read_text())
-    network = SpatioTemporalUNet.from_config(config)
+    network = _build(folder)
+    try:
+        network.load_state_dict({k: v.float() for k, v in tensors.items()})
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder / WEIGHTS} holds the weights of another network than {CONFIG} describes: "
+            "the two belong together; copy the model again."
+        ) from error
     dtype = dtype or inference_dtype(device)
-    network.load_state_dict({k: v.float() for k, v in tensors.items()})
     for module in network.modules():  # not .to(dtype): diffusers' warns without a reason
         for parameter in module.parameters(recurse=False):
             parameter.data = parameter.data.to(device, dtype)
     return network.eval().requires_grad_(False), record
+
+
+def _build(folder: Path) -> SpatioTemporalUNet:
+    """A network of the shape ``config.json`` describes."""
+    try:
+        network = SpatioTemporalUNet.from_config(json.loads((folder / CONFIG).read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{folder / CONFIG} describes no network of this release ({error}): a config is the "
+            "JSON that was saved with the weights; copy the model again."
+        ) from error
+    assert isinstance(network, SpatioTemporalUNet)
+    return network
 
 
 def shelves() -> list[Path]:
@@ -157,7 +183,10 @@ def list_models() -> list[tuple[Path, dict[str, Any]]]:
     found: dict[str, tuple[Path, dict[str, Any]]] = {}
     for shelf in shelves():
         for path in sorted(shelf.glob(f"*/{RECORD}")):
-            found.setdefault(path.parent.name, (path.parent, read_record(path.parent)))
+            try:
+                found.setdefault(path.parent.name, (path.parent, read_record(path.parent)))
+            except ValueError as error:  # one broken folder must not hide the others
+                logger.warning("left out: %s", error)
     return list(found.values())
 
 
