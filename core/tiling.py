@@ -52,6 +52,7 @@ def _axis(length: int, size: int, overlap: int) -> list[tuple[slice, Tensor]]:
     starts = torch.linspace(0, length - size, count).round().long().tolist()
     position = torch.arange(size, dtype=torch.float64) + 0.5
     ramp = torch.minimum(position, size - position).clamp(max=max(overlap, 1))
+    ramp = torch.sin(ramp / ramp.max() * torch.pi / 2).square()  # a window fades in without a step
     rows = torch.zeros(count, length, dtype=torch.float64)
     for row, start in zip(rows, starts, strict=True):
         row[start : start + size] = ramp

@@ -10,6 +10,7 @@ Axes: inside, D is the thick axis; ``Problem.order`` says which axis of the file
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -20,7 +21,7 @@ from core.path import denoiser
 from core.sampling import OnStep, flow_map
 from core.schedules import linear
 from core.seeds import noise
-from core.tiling import Window, tiled, windows
+from core.tiling import Slices, Window, tiled, windows
 from core.unet import SpatioTemporalUNet
 from medical.acquisition import AcquiredGrid
 from medical.nifti import read_volume
@@ -39,11 +40,28 @@ CLIPPED_BELOW = 1e-4
 
 @dataclass(frozen=True)
 class Tiling:
-    """Size and least overlap of the network's windows along D, H, W, and windows per call."""
+    """The network's windows along D, H, W, and how many it sees per call.
+
+    Attributes:
+        size: largest window; windows shrink, by whole cells, to cover the head evenly.
+        overlap: least number of voxels that neighbors share.
+        cell: voxels the network turns into one at its coarsest level.
+        batch_size: windows per call.
+    """
 
     size: tuple[int, int, int] = (48, 64, 64)
     overlap: tuple[int, int, int] = (8, 8, 8)
+    cell: int = 8
     batch_size: int = 2
+
+    def fitted(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return the smallest window that covers a box with as few windows as ``size`` does."""
+        sizes = []
+        for length, size, overlap in zip(shape, self.size, self.overlap, strict=True):
+            count = max(1, math.ceil((length - overlap) / (size - overlap)))
+            least = math.ceil((length + (count - 1) * overlap) / count)
+            sizes.append(min(size, self.cell * math.ceil(least / self.cell)))
+        return sizes[0], sizes[1], sizes[2]
 
 
 def super_resolve(
@@ -74,8 +92,9 @@ def super_resolve(
         base = problem.back_projection()
         sampler = _Sampler(problem, base, request, network=network, tiling=tiling)
         mean, std = sampler.moments(on_step or _ignore)
-        seam = seam_energy(mean, [w.slices for w in sampler.windows], _periods(problem.acquired))
         result = _obedient(base + RESIDUAL_SCALE * mean, problem, request.noise_std)
+        borders, periods = [w.slices for w in sampler.windows], _periods(problem.acquired)
+        seam = seam_energy(result, borders, periods, reference=base)
         return _restoration(
             volume, request, problem, result, std=RESIDUAL_SCALE * std, mask=mask, seam=seam
         )
@@ -98,11 +117,11 @@ class _Sampler:
         self.shape = problem.acquired.shape
         self.channels = problem.channels(base).to(self.device)
         self.told = problem.conditioning().to(self.device)
-        self.windows = windows(self.shape, tiling.size, tiling.overlap)
+        self.windows = self._cover(tiling)
         operator = problem.acquired.operator()
         missing = (problem.scan - operator.apply(base)) / RESIDUAL_SCALE
         self.denoise = consistent(
-            tiled(self._windows_denoised, self._occupied(), batch_size=tiling.batch_size),
+            tiled(self._windows_denoised, self.windows, batch_size=tiling.batch_size),
             operator,
             missing[None, None].to(self.device),
             weight=obedience(request.noise_std),
@@ -127,15 +146,39 @@ class _Sampler:
             spread += delta * (x - mean)
         return mean, (spread / max(1, self.request.samples - 1)).sqrt_()
 
-    def _occupied(self) -> list[Window]:
-        """Return the windows that hold more than background; the rest needs no network."""
+    def _cover(self, tiling: Tiling) -> list[Window]:
+        """Return windows over what is more than background; the rest needs no network."""
         bright = self.base > EMPTY_BELOW
-        return [w for w in self.windows if float(bright[w.slices].float().mean()) > EMPTY_SHARE]
+        box = bounding_box(bright, margin=tiling.cell)
+        d, h, w = (side.stop - side.start for side in box)
+        extent = (d, h, w)
+        cover = windows(extent, tiling.fitted(extent), tiling.overlap)
+        moved = [_shifted(window, box) for window in cover]
+        return [w for w in moved if float(bright[w.slices].float().mean()) > EMPTY_SHARE]
 
     def _windows_denoised(self, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]) -> Tensor:
         crops = [self.channels[(..., *part.slices)] for part in parts]
         told = replace(self.told.repeat(len(parts)), concat=torch.cat(crops))
         return denoiser(self.network, told)(z, t, r)
+
+
+def bounding_box(bright: Tensor, *, margin: int) -> Slices:
+    """Return the box around all true voxels (D, H, W), widened by a margin inside the volume."""
+    sides = []
+    for axis, size in enumerate(bright.shape):
+        others = tuple(a for a in range(3) if a != axis)
+        found = bright.any(dim=others).nonzero().flatten().tolist() or [0, size - 1]
+        sides.append(slice(max(0, found[0] - margin), min(size, found[-1] + 1 + margin)))
+    return sides[0], sides[1], sides[2]
+
+
+def _shifted(window: Window, box: Slices) -> Window:
+    """Return a window of a box as a window of the volume."""
+    d, h, w = (
+        slice(outer.start + inner.start, outer.start + inner.stop)
+        for outer, inner in zip(box, window.slices, strict=True)
+    )
+    return Window((d, h, w), window.weights)
 
 
 def obedience(noise_std: float) -> float:

@@ -10,9 +10,10 @@ from medical.acquisition import Acquisition, SliceSampling, acquire
 from medical.baselines import back_projection, cubic
 from medical.nifti import read_volume, write_volume
 from medical.presets import tiny
+from medical.problem import prepare
 from medical.request import SuperResolutionRequest
 from medical.residual import RESIDUAL_SCALE
-from medical.super_resolve import Tiling, obedience, prepare, super_resolve
+from medical.super_resolve import Tiling, bounding_box, obedience, super_resolve
 from medical.volume import FileHeader, Volume
 
 SMALL = Tiling(size=(16, 12, 12), overlap=(4, 4, 4))
@@ -282,3 +283,27 @@ def test_the_real_network_runs_through_it():
     )
     assert torch.isfinite(result.mean.data).all()
     assert result.consistency < 5e-3
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ((96, 96, 96), (40, 56, 56)),  # two windows of 64 would overlap by 32, two of 56 by 16
+        ((20, 64, 65), (24, 64, 40)),
+        ((200, 200, 200), (48, 56, 56)),
+    ],
+)
+def test_windows_shrink_to_cover_the_head_evenly(shape, expected):
+    tiling = Tiling(size=(48, 64, 64), overlap=(8, 8, 8))
+    fitted = tiling.fitted(shape)
+    assert fitted == expected
+    for length, size, largest in zip(shape, fitted, tiling.size, strict=True):
+        count = -(-(length - 8) // (largest - 8))
+        assert count * size - (count - 1) * 8 >= length
+
+
+def test_the_box_holds_all_that_is_bright():
+    bright = torch.zeros(20, 30, 40, dtype=torch.bool)
+    bright[5, 29, 10] = bright[9, 20, 12] = True
+    assert bounding_box(bright, margin=2) == (slice(3, 12), slice(18, 30), slice(8, 15))
+    assert bounding_box(bright & False, margin=2) == (slice(0, 20), slice(0, 30), slice(0, 40))
