@@ -29,7 +29,7 @@ class Stated:
 
 
 def draw_stated(dice: Random) -> Stated:
-    """What a training caption says: shape, color and motion nearly always, the rest half the time."""
+    """What a training caption says: shape, color and motion nearly always, the rest by halves."""
     return Stated(
         colors=dice.random() < 0.95,
         shapes=dice.random() < 0.96,

@@ -7,6 +7,7 @@ oracle scores a clip against when there is no scene, only words.
 import re
 from dataclasses import dataclass, field
 from functools import cache
+from itertools import product
 from typing import Final
 
 from video import wording
@@ -98,31 +99,51 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 @cache
 def _lexicon() -> tuple[dict[tuple[str, ...], tuple[str, str]], int]:
     """Every phrase as words -> (kind, value), and the length of the longest."""
-    entries: dict[str, tuple[str, str]] = {"the": ("number", "1")}
-    entries |= {phrase: ("filler", "") for phrase in FILLERS}
-    entries |= {mark: ("break", "") for mark in (",", ";", ".", "and", "while")}
-    entries |= {"both": ("all", ""), "all": ("all", "")}
+    entries = _small_words() | _thing_words() | _verb_words()
+    lexicon = {tuple(phrase.replace("-", " ").split()): token for phrase, token in entries.items()}
+    return lexicon, max(map(len, lexicon))
+
+
+def _small_words() -> dict[str, tuple[str, str]]:
+    """Fillers, breaks, numbers, paces, relations and whole background phrases."""
+    entries = {"the": ("number", "1"), **dict.fromkeys(("both", "all"), ("all", ""))}
+    entries |= dict.fromkeys(FILLERS, ("filler", ""))
+    entries |= dict.fromkeys((",", ";", ".", "and", "while"), ("break", ""))
     for word, number in wording.NUMBERS.items():
-        entries |= {word: ("number", str(number)), str(number): ("number", str(number))}
-    tables = {"size": wording.ADJECTIVES, "color": wording.HUES, "pace": wording.PACES}
-    for kind, table in (tables | {"relation": wording.RELATIONS, "way": wording.WAYS}).items():
-        entries |= {phrase: (kind, value) for value, said in table.items() for phrase in said}
+        entries |= dict.fromkeys((word, str(number)), ("number", str(number)))
+    for kind, table in (("pace", wording.PACES), ("relation", wording.RELATIONS)):
+        for value, said in table.items():
+            entries |= dict.fromkeys(said, (kind, value))
+    for name, grounds in wording.GROUNDS.items():
+        phrases = product(("on", "against", "over"), grounds, ("background", "backdrop"))
+        entries |= {f"{at} a {hue} {word}": ("background", name) for at, hue, word in phrases}
+    return entries
+
+
+def _thing_words() -> dict[str, tuple[str, str]]:
+    """Sizes, colors, nouns and `the red one`."""
+    entries: dict[str, tuple[str, str]] = {}
+    for size, adjectives in wording.ADJECTIVES.items():
+        entries |= dict.fromkeys(adjectives, ("size", size))
     for color, hues in wording.HUES.items():
+        entries |= dict.fromkeys(hues, ("color", color))
         entries |= {f"the {hue} one": ("subject", color) for hue in hues}
     for shape, nouns in wording.NOUNS.items():
-        entries |= {noun: ("noun", f"{shape}|singular") for noun in nouns}
-        entries |= {plural(noun): ("noun", f"{shape}|plural") for noun in nouns}
+        entries |= dict.fromkeys(nouns, ("noun", f"{shape}|singular"))
+        entries |= dict.fromkeys(map(plural, nouns), ("noun", f"{shape}|plural"))
+    return entries
+
+
+def _verb_words() -> dict[str, tuple[str, str]]:
+    """Verbs in every form, and the ways that follow them."""
+    entries: dict[str, tuple[str, str]] = {}
+    for motion, ways in wording.WAYS.items():
+        entries |= dict.fromkeys(ways, ("way", motion))
     for form in FORMS:
         entries |= {inflect(verb, form): ("travel", form) for verb in wording.TRAVEL}
         for motion, deeds in wording.DEEDS.items():
             entries |= {inflect(deed, form): ("deed", f"{motion}|{form}") for deed in deeds}
-    for name, grounds in wording.GROUNDS.items():
-        for ground in grounds:
-            for start in ("on", "against", "over"):
-                for word in ("background", "backdrop"):
-                    entries[f"{start} a {ground} {word}"] = ("background", name)
-    lexicon = {tuple(phrase.replace("-", " ").split()): token for phrase, token in entries.items()}
-    return lexicon, max(map(len, lexicon))
+    return entries
 
 
 @dataclass

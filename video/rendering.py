@@ -109,7 +109,7 @@ def _members(
             moves = path(thing)
             moves[:, 2] *= thing.radius
             for center in thing.centers:
-                rows.append(moves + (*center, 0.0, 0.0))
+                rows.append(moves + np.array([*center, 0.0, 0.0]))
                 owners.append(number)
                 colors.append(COLORS[thing.color])
     return np.array(rows, dtype=np.float32), owners, colors
