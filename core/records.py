@@ -126,7 +126,10 @@ def methods_sentence(
 ) -> str:
     """One sentence for a methods section: the job, the software, the model and its settings."""
     facts = [f"model {model.get('name', 'unnamed')}"]
-    if digest := model.get("sha256"):
+    digest = model.get("sha256")
+    if isinstance(digest, Mapping):  # a model folder's digests, by file name
+        digest = digest.get("weights.safetensors")
+    if digest:
         facts.append(f"weights sha256 {str(digest)[:12]}")
     if objective := model.get("objective"):
         facts.append(f"trained for {objective}")

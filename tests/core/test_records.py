@@ -121,6 +121,12 @@ def test_the_record_names_bytes_versions_and_settings(tmp_path):
     assert "intended_use" not in written
 
 
+def test_the_methods_name_the_weights_among_a_models_files(tmp_path):
+    digests = {"config.json": "cd" * 32, "weights.safetensors": "ef" * 32}
+    path = record(tmp_path / "a.json", model={"name": "tiny", "sha256": digests})
+    assert "weights sha256 efefefefefef," in json.loads(path.read_text())["methods"]
+
+
 def test_the_total_is_the_wall_time(tmp_path):
     path = record(tmp_path / "a.json", timings={"sample": 1.0, "total": 3.0})
     assert json.loads(path.read_text())["wall_time_s"] == 3.0
