@@ -14,6 +14,10 @@ PREFERRED_PORT = 4200
 LARGEST_PORT = 65535
 
 
+# Jobs share the cores: a thread that waits by spinning makes every job many times slower.
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     """Where state, results and models stand, and which device computes.
@@ -78,14 +82,17 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def adopt(settings: Settings) -> None:
-    """Make these places this process's own, for ``core`` to find the operator's models."""
-    os.environ.update(settings.environment())
+    """Make these places this process's own, for ``core`` to find the operator's models.
+
+    Comes before torch is imported, which reads how its threads should wait only once.
+    """
+    os.environ.update({**WAITING, **os.environ, **settings.environment()})
 
 
 def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without foreign Prefect settings, with ours and ``extra``."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    return {**inherited, **settings.environment(), **extra}
+    return {**WAITING, **inherited, **settings.environment(), **extra}
 
 
 def _device(text: str) -> str:
