@@ -4,15 +4,15 @@ Prefect's own client is complete and takes a second to import; these few calls a
 user interface makes when a person presses Run.
 """
 
-from collections.abc import Iterator
+import json
 from dataclasses import dataclass
 from typing import Any
-
-import httpx
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
-NOT_FOUND = 404
-UNPROCESSABLE = (409, 422)
+OK, NOT_FOUND, REFUSED = 200, 404, (409, 422)
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -31,24 +31,23 @@ class Run:
 
 
 class Server:
-    """A server at an address."""
+    """A server at an address, ``http://host:port``."""
 
     def __init__(self, address: str) -> None:
-        """Remember the address, ``http://host:port``; nothing is sent yet."""
+        """Remember the address; nothing is sent yet."""
         self.address = address
-        self._client = httpx.Client(base_url=f"{address}/api", timeout=30)
 
     def healthy(self) -> bool:
         """Whether a server answers there."""
         try:
-            return self._client.get("/health", timeout=2).is_success
-        except httpx.HTTPError:
+            return self._call("/health", patience_s=2)[0] == OK
+        except OSError:
             return False
 
     def has_worker(self, pool: str, name: str) -> bool:
         """Whether the worker of that name polls the pool."""
-        answer = self._client.post(f"/work_pools/{pool}/workers/filter", json={})
-        return answer.is_success and any(worker["name"] == name for worker in answer.json())
+        status, workers = self._call(f"/work_pools/{pool}/workers/filter", {})
+        return status == OK and any(worker["name"] == name for worker in workers)
 
     def start(self, flow: str, parameters: dict[str, Any]) -> Run:
         """Ask for a run of the deployment ``flow/flow``, as the Run button does.
@@ -56,67 +55,80 @@ class Server:
         Raises:
             ValueError: There is no such deployment, or it does not accept the parameters.
         """
-        found = self._client.get(f"/deployments/name/{flow}/{flow}")
-        if found.status_code == NOT_FOUND:
+        status, deployment = self._call(f"/deployments/name/{flow}/{flow}")
+        if status == NOT_FOUND:
             raise ValueError(
                 f"{flow}: a flow is named by its deployment; choose one of "
                 f"{', '.join(sorted(self.flows()))}."
             )
-        found.raise_for_status()
-        created = self._client.post(
-            f"/deployments/{found.json()['id']}/create_flow_run", json={"parameters": parameters}
-        )
-        if created.status_code in UNPROCESSABLE:
+        path = f"/deployments/{deployment['id']}/create_flow_run"
+        status, created = self._call(path, {"parameters": parameters})
+        if status in REFUSED:
             raise ValueError(
-                f"{flow}: the request was refused: {created.json().get('detail')}; compare it "
-                "with the form of that deployment."
+                f"{flow}: the request was refused: {created.get('detail')}; compare it with the "
+                "form of that deployment."
             )
-        created.raise_for_status()
-        return _run(created.json(), flow)
+        return _run(self._checked(path, status, created), flow)
 
     def read(self, run: Run) -> Run:
         """The same run as it is now."""
-        answer = self._client.get(f"/flow_runs/{run.id}")
-        answer.raise_for_status()
-        return _run(answer.json(), run.flow)
+        return _run(self._answer(f"/flow_runs/{run.id}"), run.flow)
 
     def progress(self, run: Run) -> tuple[float, str]:
         """Per cent done and words for it, from the run's newest progress artifact."""
-        found = self.artifacts(run, kind="progress")
+        found = self.artifacts(run, "progress")
         if not found:
             return 0.0, ""
         return float(found[-1]["data"]), found[-1]["description"] or ""
 
     def artifacts(self, run: Run, kind: str) -> list[dict[str, Any]]:
         """The run's artifacts of one kind, oldest first."""
-        query = {
-            "artifacts": {"flow_run_id": {"any_": [run.id]}, "type": {"any_": [kind]}},
-            "sort": "CREATED_DESC",
-        }
-        answer = self._client.post("/artifacts/filter", json=query)
-        answer.raise_for_status()
-        return answer.json()[::-1]
+        wanted = {"flow_run_id": {"any_": [run.id]}, "type": {"any_": [kind]}}
+        query = {"artifacts": wanted, "sort": "CREATED_DESC"}
+        return self._answer("/artifacts/filter", query)[::-1]
 
-    def logs(self, run: Run, newest: int = 20) -> Iterator[str]:
-        """The last lines of the run's log."""
-        query = {
-            "logs": {"flow_run_id": {"any_": [run.id]}},
-            "sort": "TIMESTAMP_DESC",
-            "limit": newest,
-        }
-        answer = self._client.post("/logs/filter", json=query)
-        answer.raise_for_status()
-        return (line["message"] for line in reversed(answer.json()))
+    def logs(self, run: Run, newest: int = 20) -> list[str]:
+        """The last lines of the run's log, oldest first."""
+        wanted = {"flow_run_id": {"any_": [run.id]}}
+        query = {"logs": wanted, "sort": "TIMESTAMP_DESC", "limit": newest}
+        return [line["message"] for line in self._answer("/logs/filter", query)][::-1]
 
     def flows(self) -> list[str]:
         """The names of all deployments."""
-        answer = self._client.post("/deployments/filter", json={})
-        answer.raise_for_status()
-        return [deployment["name"] for deployment in answer.json()]
+        return [deployment["name"] for deployment in self._answer("/deployments/filter", {})]
 
     def page(self, run: Run) -> str:
         """Where the user interface shows the run."""
         return f"{self.address}/v2/runs/flow-run/{run.id}"
+
+    def _answer(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self._checked(path, *self._call(path, body))
+
+    def _checked(self, path: str, status: int, answer: Any) -> Any:
+        if status != OK:
+            raise RuntimeError(
+                f"{self.address}{path} answered {status}: the server should know this; see its "
+                f"log: {answer}"
+            )
+        return answer
+
+    def _call(
+        self, path: str, body: dict[str, Any] | None = None, *, patience_s: float = PATIENCE_S
+    ) -> tuple[int, Any]:
+        """GET without a body, POST with one; the status and the answer, whatever they are."""
+        request = Request(
+            f"{self.address}/api{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Content-Type": "application/json"},
+        )
+        try:
+            with urlopen(request, timeout=patience_s) as answer:
+                status, text = answer.status, answer.read()
+        except HTTPError as error:
+            with error:
+                status, text = error.code, error.read()
+        content = json.loads(text) if text else None
+        return OK if status in range(200, 300) else status, content
 
 
 def _run(answer: dict[str, Any], flow: str) -> Run:

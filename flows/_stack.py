@@ -26,7 +26,7 @@ from flows._settings import Settings, child_environment
 
 HOST = "127.0.0.1"
 POOL = "lamina"
-START_LIMIT_S = 120.0
+START_LIMIT_S = 300.0
 STOP_LIMIT_S = 15.0
 POLL_S = 0.1
 
@@ -84,8 +84,10 @@ class Stack:
         """
         self._prepare()
         try:
-            self.address = f"http://{HOST}:{free_port(self.settings.port)}"
-            self._start()
+            with listen(self.settings.port) as ear:
+                self.address = f"http://{HOST}:{ear.getsockname()[1]}"
+                self._spawn_both(ear)
+            self._await_both()
         except BaseException:
             self.__exit__()
             raise
@@ -119,8 +121,7 @@ class Stack:
                 "time may use a state folder; use that one, stop it, or set LAMINA_HOME."
             ) from error
 
-    def _start(self) -> None:
-        port = self.address.rpartition(":")[2]
+    def _spawn_both(self, ear: socket.socket) -> None:
         environment = child_environment(
             self.settings,
             {
@@ -131,30 +132,33 @@ class Stack:
             },
         )
         reading, self._pipe = os.pipe()
+        modules = {
+            "server": ["flows._server", str(ear.fileno())],
+            "worker": ["flows._worker", str(Path.cwd())],
+        }
         try:
-            self._spawn("server", ["flows._server", HOST, port], environment, reading)
-            self._spawn("worker", ["flows._worker", str(Path.cwd())], environment, reading)
+            for name, module in modules.items():
+                log = self.settings.logs / f"{name}.log"
+                with log.open("wb") as file:
+                    process = subprocess.Popen(
+                        [sys.executable, "-m", *module],
+                        stdin=reading,
+                        stdout=file,
+                        stderr=subprocess.STDOUT,
+                        env=environment,
+                        start_new_session=True,
+                        pass_fds=[ear.fileno()] if name == "server" else [],
+                    )
+                self.children.append(Child(name, process, log))
         finally:
             os.close(reading)
-        server = self.server
+
+    def _await_both(self) -> None:
+        server, worker = self.server, f"lamina-{self.children[-1].process.pid}"
         self._wait(server.healthy, "the server does not answer")
-        worker = f"lamina-{self.children[-1].process.pid}"
         self._wait(lambda: server.has_worker(POOL, worker), "the worker does not poll")
         state = {"address": self.address, "pid": os.getpid()}
         (self.settings.home / "stack.json").write_text(json.dumps(state), encoding="utf-8")
-
-    def _spawn(self, name: str, module: list[str], environment: dict[str, str], pipe: int) -> None:
-        log = self.settings.logs / f"{name}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                [sys.executable, "-m", *module],
-                stdin=pipe,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
-        self.children.append(Child(name, process, log))
 
     def _wait(self, ready: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + START_LIMIT_S
@@ -204,16 +208,22 @@ def ended_by_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def free_port(preferred: int) -> int:
-    """``preferred`` if nobody listens there, else any free port."""
+def listen(preferred: int) -> socket.socket:
+    """A listening socket on ``preferred`` if nobody has it, else on any free port.
+
+    It is handed to the server, which starts to answer seconds later: until then the port is
+    kept, and what is asked waits.
+    """
     for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            return probe.getsockname()[1]
+        ear = socket.socket()
+        ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            ear.bind((HOST, port))
+            ear.listen(128)
+        except OSError:
+            ear.close()
+            continue
+        return ear
     raise RuntimeError(f"{HOST}: no free port: the server needs one; close some programs.")
 
 
