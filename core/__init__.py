@@ -1,1 +1,108 @@
-"""What every floor shares: network, noise, sampling, operators, tiling, training."""
+"""What every floor shares: network, noise, sampling, operators, tiling, training.
+
+The names most often needed can be taken from here; they are loaded when first asked for.
+
+>>> import torch, core
+>>> network = core.SpatioTemporalUNet(
+...     in_channels=1, block_out_channels=(16, 32), layers_per_block=1,
+...     down_strides=((1, 2, 2),), attention_levels=(False, True),
+...     spatial_attention_levels=(False, True),
+... )
+>>> cond = core.Conditioning(spacing=torch.tensor([[4.0, 1.0, 1.0]]))
+>>> z = core.noise((1, 3, 9, 7), seed=0)
+>>> with torch.no_grad():
+...     x = core.euler(core.denoiser(network, cond), z, core.linear(steps=4))
+>>> x.shape
+torch.Size([1, 1, 3, 9, 7])
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.checkpoints import find_model, list_models, load_model, save_model
+    from core.conditioning import Conditioning
+    from core.diffusers_bridge import sample_with
+    from core.guidance import guided, inpainting
+    from core.objectives import Objective
+    from core.operators import AxisOperator, consistent
+    from core.path import Denoise, denoiser, diffuse
+    from core.plan import Plan, Progress
+    from core.sampling import SAMPLERS, dpmpp_2m, euler, flow_map, heun
+    from core.schedules import karras, linear, shifted
+    from core.seeds import noise
+    from core.tiling import tiled, windows
+    from core.training import Trainer
+    from core.unet import SpatioTemporalUNet
+
+HOMES = {
+    "AxisOperator": "operators",
+    "Conditioning": "conditioning",
+    "Denoise": "path",
+    "Objective": "objectives",
+    "Plan": "plan",
+    "Progress": "plan",
+    "SAMPLERS": "sampling",
+    "SpatioTemporalUNet": "unet",
+    "Trainer": "training",
+    "consistent": "operators",
+    "denoiser": "path",
+    "diffuse": "path",
+    "dpmpp_2m": "sampling",
+    "euler": "sampling",
+    "find_model": "checkpoints",
+    "flow_map": "sampling",
+    "guided": "guidance",
+    "heun": "sampling",
+    "inpainting": "guidance",
+    "karras": "schedules",
+    "linear": "schedules",
+    "list_models": "checkpoints",
+    "load_model": "checkpoints",
+    "noise": "seeds",
+    "sample_with": "diffusers_bridge",
+    "save_model": "checkpoints",
+    "shifted": "schedules",
+    "tiled": "tiling",
+    "windows": "tiling",
+}
+"""Name to the module it lives in."""
+
+__all__ = [
+    "SAMPLERS",
+    "AxisOperator",
+    "Conditioning",
+    "Denoise",
+    "Objective",
+    "Plan",
+    "Progress",
+    "SpatioTemporalUNet",
+    "Trainer",
+    "consistent",
+    "denoiser",
+    "diffuse",
+    "dpmpp_2m",
+    "euler",
+    "find_model",
+    "flow_map",
+    "guided",
+    "heun",
+    "inpainting",
+    "karras",
+    "linear",
+    "list_models",
+    "load_model",
+    "noise",
+    "sample_with",
+    "save_model",
+    "shifted",
+    "tiled",
+    "windows",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module a name lives in: importing one file of core must not import diffusers."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'core' has no attribute {name!r}")
+    return getattr(import_module(f"core.{HOMES[name]}"), name)

@@ -28,7 +28,7 @@ def explicit_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> 
 class AttentionProcessor:
     """Runs one attention module; the backend is set per processor, never process-wide."""
 
-    _attention_backend = None
+    _attention_backend: AttentionBackendName | None = None
     _parallel_config = None
 
     def __call__(
@@ -74,9 +74,10 @@ class Attention(nn.Module, AttentionModuleMixin):
         self.to_v = nn.Linear(source, channels, bias=False)
         self.norm_q = nn.RMSNorm(channels // self.heads, eps=1e-6)
         self.norm_k = nn.RMSNorm(channels // self.heads, eps=1e-6)
-        self.to_out = nn.ModuleList([nn.Linear(channels, channels), nn.Dropout(0.0)])
-        nn.init.zeros_(self.to_out[0].weight)
-        nn.init.zeros_(self.to_out[0].bias)
+        out = nn.Linear(channels, channels)
+        nn.init.zeros_(out.weight)
+        nn.init.zeros_(out.bias)
+        self.to_out = nn.ModuleList([out, nn.Dropout(0.0)])
         self.processor = AttentionProcessor()
 
     def keys_and_values(self, context: Tensor) -> tuple[Tensor, Tensor]:

@@ -75,13 +75,13 @@ class ResidualBlock(nn.Module):
         self, channels: int, out_channels: int, emb_channels: int, kernel: Triple
     ) -> None:
         super().__init__()
-        depth, *plane = kernel
-        same = tuple(k // 2 for k in plane)
+        depth, height, width = kernel
+        plane, same = (height, width), (height // 2, width // 2)
         self.norm1 = nn.GroupNorm(min(16, channels // 4), channels)
-        self.conv1 = nn.Conv2d(channels, out_channels, tuple(plane), padding=same)
+        self.conv1 = nn.Conv2d(channels, out_channels, plane, padding=same)
         self.modulation = nn.Linear(emb_channels, 2 * out_channels)
         self.norm2 = nn.GroupNorm(min(16, out_channels // 4), out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, tuple(plane), padding=same)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, plane, padding=same)
         self.norm3 = nn.GroupNorm(min(16, out_channels // 4), out_channels)
         self.depth = DepthConv(out_channels, depth)
         same_width = channels == out_channels

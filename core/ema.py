@@ -45,4 +45,7 @@ class WeightAverage:
                 f"{sorted(missing)[:3]}: the checkpoint's averages name other weights than the "
                 "network has; resume with the preset the checkpoint was made with."
             )
-        self.shadow = {n: state[n].float().clone() for n in self.shadow}
+        self.shadow = {
+            name: state[name].to(mean.device, torch.float32, copy=True)
+            for name, mean in self.shadow.items()
+        }

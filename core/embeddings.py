@@ -28,7 +28,7 @@ class NumberEmbedding(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(B,) or (B, N) -> (B, width): the N embeddings are summed features side by side."""
         waves = fourier(values, self.features, low=self.low, high=self.high)
-        return self.layers(waves.to(self.layers[0].weight.dtype))
+        return self.layers(waves.to(next(self.layers.parameters()).dtype))
 
 
 class SpacingEmbedding(nn.Module):
@@ -41,7 +41,7 @@ class SpacingEmbedding(nn.Module):
     def forward(self, spacing: Tensor, resolution: Tensor) -> Tensor:
         """(B, 3), (B, 3) -> (B, width)."""
         both = torch.cat([spacing, resolution], dim=1).float().clamp_min(1e-6).log()
-        return self.layers(both.to(self.layers[0].weight.dtype))
+        return self.layers(both.to(next(self.layers.parameters()).dtype))
 
 
 def rotary_angles(positions: Tensor, head_dim: int, *, periods: tuple[float, float]) -> Tensor:
@@ -61,8 +61,9 @@ def rotary_angles(positions: Tensor, head_dim: int, *, periods: tuple[float, flo
 
 
 def grid_angles(angles: Tensor, height: int, width: int) -> Tensor:
-    """Rotation angles of a whole grid: half of the channel pairs turn along D, a quarter along H
-    and a quarter along W, (N, D, P) -> (N, D * H * W, P).
+    """Rotation angles of a whole grid, (N, D, P) -> (N, D * H * W, P).
+
+    Half of the channel pairs turn along D, a quarter along H and a quarter along W.
 
     Args:
         angles: Of the positions along D; every second frequency is kept.
@@ -73,7 +74,9 @@ def grid_angles(angles: Tensor, height: int, width: int) -> Tensor:
     along_d = angles[..., ::2]
     rest = pairs - along_d.shape[-1]
     rows, columns = (
-        rotary_angles(torch.arange(length, device=angles.device)[None], 2 * count, periods=(4, 64))
+        rotary_angles(
+            torch.arange(length, device=angles.device)[None], 2 * count, periods=(4.0, 64.0)
+        )
         for length, count in ((height, rest // 2), (width, rest - rest // 2))
     )
     shape = (n, depth, height, width, -1)

@@ -59,7 +59,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(groups, {"lr": lr, "momentum": momentum, "betas": betas})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         """One update of every weight that has a gradient."""
         assert closure is None, "this optimizer evaluates no closure"
         for group in self.param_groups:
@@ -67,18 +67,18 @@ class Muon(torch.optim.Optimizer):
             for weight in group["params"]:
                 if weight.grad is not None:
                     weight.mul_(1 - group["lr"] * group["weight_decay"])
-                    weight.add_(update(weight, group), alpha=-group["lr"])
+                    weight.add_(update(weight, weight.grad, group), alpha=-group["lr"])
 
-    def _inner_update(self, weight: Tensor, group: dict) -> Tensor:
+    def _inner_update(self, weight: Tensor, grad: Tensor, group: dict) -> Tensor:
         state = self.state[weight]
         if not state:
             state["momentum"] = torch.zeros_like(weight)
-        mean = state["momentum"].lerp_(weight.grad, 1 - group["momentum"])
-        ahead = weight.grad.lerp(mean, group["momentum"]).flatten(1)
+        mean = state["momentum"].lerp_(grad, 1 - group["momentum"])
+        ahead = grad.lerp(mean, group["momentum"]).flatten(1)
         size = 0.2 * max(ahead.shape) ** 0.5
         return size * orthogonalize(ahead).view_as(weight)
 
-    def _outer_update(self, weight: Tensor, group: dict) -> Tensor:
+    def _outer_update(self, weight: Tensor, grad: Tensor, group: dict) -> Tensor:
         state = self.state[weight]
         if not state:
             state["step"] = torch.zeros((), dtype=torch.float32)
@@ -86,8 +86,8 @@ class Muon(torch.optim.Optimizer):
             state["square"] = torch.zeros_like(weight)
         first, second = group["betas"]
         state["step"] += 1
-        mean = state["mean"].lerp_(weight.grad, 1 - first)
-        square = state["square"].lerp_(weight.grad.square(), 1 - second)
+        mean = state["mean"].lerp_(grad, 1 - first)
+        square = state["square"].lerp_(grad.square(), 1 - second)
         step = float(state["step"])
         scale = (square / (1 - second**step)).sqrt_().add_(1e-8)
         return mean / (1 - first**step) / scale

@@ -51,7 +51,7 @@ def denoiser(network: SpatioTemporalUNet, cond: Conditioning | None = None) -> D
     The walk stays in the dtype of ``z`` (float32 or wider) while the network runs in its own.
     """
     cond = cond or Conditioning()
-    jumps = network.config.trained_objective == "average_velocity"
+    jumps = network.config["trained_objective"] == "average_velocity"
     memories: dict[int, object] = {}
 
     def denoise(z: Volumes, t: Tensor, r: Tensor) -> Volumes:

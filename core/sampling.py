@@ -34,9 +34,7 @@ def _steps(levels: Levels, z: Volumes) -> list[tuple[Tensor, Tensor]]:
     return list(pairwise(levels.to(z.device, z.dtype)))
 
 
-def flow_map(
-    denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore
-) -> Volumes:
+def flow_map(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
     """Jump from level to level along the average velocity. Geng et al. 2025, Eq. 12.
 
     Only for networks trained on average velocities; exact in one step where they are.
@@ -74,9 +72,7 @@ def heun(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = igno
     return z
 
 
-def dpmpp_2m(
-    denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore
-) -> Volumes:
+def dpmpp_2m(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
     """Second order from one evaluation a step. Lu et al. 2022 (DPM-Solver++), Algorithm 2.
 
     With lambda = log((1 - t) / t), z_r = (r / t) z + (1 - r) (1 - e^-h) D for a step h in

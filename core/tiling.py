@@ -73,8 +73,11 @@ def windows(
         size: Of a window; an axis shorter than it gets one window.
         overlap: Least number of voxels neighbors share along each axis.
     """
-    axes = [_axis(*axis) for axis in zip(shape, size, overlap, strict=True)]
-    return [Window(tuple(s for s, _ in box), tuple(w for _, w in box)) for box in product(*axes)]
+    along_d, along_h, along_w = (_axis(*axis) for axis in zip(shape, size, overlap, strict=True))
+    return [
+        Window((d, h, w), (share_d, share_h, share_w))
+        for (d, share_d), (h, share_h), (w, share_w) in product(along_d, along_h, along_w)
+    ]
 
 
 WindowDenoise = Callable[[Tensor, Tensor, Tensor, list[Window]], Tensor]

@@ -28,6 +28,7 @@ from core.objectives import Objective, draw, loss
 from core.optimizers import muon
 from core.plan import Plan, Progress, rate
 from core.seeds import generator
+from core.unet import SpatioTemporalUNet
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: SpatioTemporalUNet,
         make_batch: MakeBatch,
         objective: Objective,
         plan: Plan,
@@ -152,6 +153,7 @@ class Trainer:
             self.accelerator.backward(value / parts)
             total, errors = total + value.item() / parts, [*errors, error.mean().item()]
         norm = self.accelerator.clip_grad_norm_(self.network.parameters(), plan.clip)
+        assert norm is not None  # it is where gradients are clipped by accelerate's own hooks
         if torch.isfinite(norm):
             self.optimizer.step()
             self.average.update(self.network, self.step)
@@ -162,7 +164,7 @@ class Trainer:
         return total, sum(errors) / len(errors)
 
     def _predict(self, z: Tensor, t: Tensor, r: Tensor, cond: Conditioning) -> Tensor:
-        """The wrapped network where gradients are wanted (DDP listens there), else the bare one."""
+        """The wrapped network where gradients are wanted (DDP listens there), or the bare one."""
         network = self.wrapped if torch.is_grad_enabled() else self.network
         return network(z, t, r, cond)
 
@@ -189,7 +191,7 @@ class Trainer:
         logger.info("checkpoint written at step %d", self.step)
 
     def _finish_rename(self) -> None:
-        """A run killed between the two renames of ``save`` left only the old checkpoint: take it."""
+        """Take the old checkpoint back if a run was killed between the two renames of ``save``."""
         old = self.checkpoint.with_name("checkpoint.old")
         if self.accelerator.is_main_process and old.exists() and not self.checkpoint.exists():
             os.replace(old, self.checkpoint)
@@ -208,8 +210,7 @@ class Trainer:
                 f"seed={self.plan.seed}: the checkpoint in {self.checkpoint.parent} was made with "
                 f"seed {state['seed']}; resume with that seed or choose another folder."
             )
-        device = str(self.accelerator.device)
-        weights = load_file(self.checkpoint / "network.safetensors", device)
+        weights = load_file(self.checkpoint / "network.safetensors")
         try:
             self.network.load_state_dict(weights)
         except RuntimeError as error:
@@ -217,15 +218,15 @@ class Trainer:
                 f"{self.checkpoint} holds the weights of another network: a run is resumed with "
                 "the preset it was started with; choose that preset or another folder."
             ) from error
-        self.average.load(load_file(self.checkpoint / "average.safetensors", device))
-        tensors = load_file(self.checkpoint / "optimizer.safetensors", device)
+        self.average.load(load_file(self.checkpoint / "average.safetensors"))
+        tensors = load_file(self.checkpoint / "optimizer.safetensors")
         whole = self.optimizer.state_dict()
         whole["state"] = _unflatten(tensors, state["numbers"])
         self.optimizer.load_state_dict(whole)
         self.step = state["step"]
         logger.info("resumed at step %d", self.step)
 
-    def averaged_network(self) -> nn.Module:
+    def averaged_network(self) -> SpatioTemporalUNet:
         """The network with the average in place of its weights; the run is over after this."""
         self.average.copy_to(self.network)
         return self.network.eval()
@@ -244,13 +245,13 @@ OnStage = Callable[[str, Progress], None]
 
 
 def train_stages(
-    network: nn.Module,
+    network: SpatioTemporalUNet,
     make_batch: MakeBatch,
     stages: list[Stage],
     folder: Path,
     *,
     on_progress: OnStage = lambda stage, progress: None,
-) -> tuple[nn.Module, bool]:
+) -> tuple[SpatioTemporalUNet, bool]:
     """The averaged network and whether every stage was finished.
 
     Each stage starts from the weight average of the one before. What ``folder/<stage>`` holds is

@@ -6,8 +6,9 @@ linear path z = (1 - t) x + t e; the network answers with the average velocity f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
+from typing import cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -15,7 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.attention import use_backend
+from core.attention import Attention, use_backend
 from core.blocks import (
     AttentionStage,
     Merge,
@@ -28,9 +29,9 @@ from core.blocks import (
 )
 from core.conditioning import Conditioning
 from core.embeddings import NumberEmbedding, SpacingEmbedding, rotary_angles
-from core.tensors import Features, Volumes, align
+from core.shapes import check_shape, triple
+from core.tensors import Features, Triple, Volumes, align
 from core.text_memory import TextMemory, with_null
-
 
 LEAST_LEVEL = 0.05
 """Below it a predicted sample is no longer divided by the level, which would amplify rounding."""
@@ -64,12 +65,12 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
     """
 
     _supports_gradient_checkpointing = True
-    _no_split_modules = ["SpatioTemporalBlock"]
-    _repeated_blocks = ["SpatioTemporalBlock"]
-    _skip_layerwise_casting_patterns = ["embedding", "norm"]
+    _no_split_modules = ("SpatioTemporalBlock",)
+    _repeated_blocks = ("SpatioTemporalBlock",)
+    _skip_layerwise_casting_patterns = ("embedding", "norm")
 
     @register_to_config
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  the settings diffusers keeps in config.json
         self,
         in_channels: int = 3,
         concat_channels: int = 0,
@@ -90,32 +91,17 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         trained_objective: str = "flow_matching",
     ) -> None:
         super().__init__()
-        widths = tuple(block_out_channels)
-        strides = tuple(tuple(s) for s in down_strides)
-        if prediction not in ("velocity", "sample"):
-            raise ValueError(
-                f"prediction={prediction!r}: the last layer answers with a velocity or a sample; "
-                "choose 'velocity' or 'sample'."
-            )
-        if len(strides) != len(widths) - 1:
-            raise ValueError(
-                f"down_strides={strides}: {len(widths)} levels need {len(widths) - 1} strides "
-                "between them; give one triple less than block_out_channels."
-            )
-        if not all(size % 2 for size in kernel_size):
-            raise ValueError(
-                f"kernel_size={tuple(kernel_size)}: a kernel has a middle along D, H and W; give "
-                "odd sizes such as (3, 3, 3)."
-            )
-        self.patch, self.strides = tuple(patch_size), strides
-        self.cell = tuple(prod(axis) for axis in zip(self.patch, *strides, strict=True))
+        widths, strides = tuple(block_out_channels), tuple(map(triple, down_strides))
+        check_shape(widths, strides, triple(kernel_size), prediction)
+        self.patch, self.strides = triple(patch_size), strides
+        self.cell = triple([prod(axis) for axis in zip(self.patch, *strides, strict=True)])
         self.gradient_checkpointing = False
         emb = 4 * widths[0]
         self._build_embeddings(emb)
         self.stem = Merge(in_channels + concat_channels, widths[0], self.patch)
 
         def block(level: int, channels: int) -> SpatioTemporalBlock:
-            residual = ResidualBlock(channels, widths[level], emb, tuple(kernel_size))
+            residual = ResidualBlock(channels, widths[level], emb, triple(kernel_size))
             if not attention_levels[level]:
                 return SpatioTemporalBlock(residual, None)
             stage = AttentionStage(
@@ -127,30 +113,40 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             )
             return SpatioTemporalBlock(residual, stage)
 
-        last = len(widths) - 1
-        self.down_blocks = nn.ModuleList(
-            nn.ModuleList(block(level, widths[level]) for _ in range(layers_per_block))
-            for level in range(last)
-        )
-        self.merges = nn.ModuleList(
-            Merge(widths[i], widths[i + 1], strides[i]) for i in range(last)
-        )
-        self.mid_block = nn.ModuleList(block(last, widths[last]) for _ in range(layers_per_block))
-        self.splits = nn.ModuleList(
-            Split(widths[i + 1], widths[i], strides[i]) for i in reversed(range(last))
-        )
-        self.up_blocks = nn.ModuleList(
-            nn.ModuleList(block(level, 2 * widths[level]) for _ in range(layers_per_block))
-            for level in reversed(range(last))
-        )
+        self._build_blocks(widths, strides, layers_per_block, block)
         self.norm_out = nn.GroupNorm(min(16, widths[0] // 4), widths[0])
         self.head = Split(widths[0], in_channels, self.patch)
         nn.init.zeros_(self.head.mix.weight)
         nn.init.zeros_(self.head.mix.bias)
 
+    def _build_blocks(
+        self,
+        widths: tuple[int, ...],
+        strides: tuple[Triple, ...],
+        layers: int,
+        block: Callable[[int, int], SpatioTemporalBlock],
+    ) -> None:
+        """The way down, the middle and the way up; ``block`` takes a level and its channels."""
+        last = len(widths) - 1
+        self.down_blocks = nn.ModuleList(
+            nn.ModuleList(block(level, widths[level]) for _ in range(layers))
+            for level in range(last)
+        )
+        self.merges = nn.ModuleList(
+            Merge(widths[i], widths[i + 1], strides[i]) for i in range(last)
+        )
+        self.mid_block = nn.ModuleList(block(last, widths[last]) for _ in range(layers))
+        self.splits = nn.ModuleList(
+            Split(widths[i + 1], widths[i], strides[i]) for i in reversed(range(last))
+        )
+        self.up_blocks = nn.ModuleList(
+            nn.ModuleList(block(level, 2 * widths[level]) for _ in range(layers))
+            for level in reversed(range(last))
+        )
+
     def _build_embeddings(self, emb: int) -> None:
         """The vectors that modulate every block, and the learned absence of a prompt."""
-        text, labels = self.config.text_channels, self.config.num_labels
+        text, labels = self.config["text_channels"], self.config["num_labels"]
         self.level_embedding = NumberEmbedding(emb, low=0.5, high=50.0)
         self.step_embedding = NumberEmbedding(emb, low=0.5, high=50.0)
         self.guidance_embedding = NumberEmbedding(emb, low=0.5, high=10.0)
@@ -160,8 +156,8 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             nn.Sequential(nn.LayerNorm(text), nn.Linear(text, emb)) if text else None
         )
         self.null_token = nn.Parameter(torch.zeros(1, 1, text)) if text else None
-        for layer in (self.guidance_embedding.layers[2], self.spacing_embedding.layers[2]):
-            nn.init.zeros_(layer.weight)
+        for embedding in (self.guidance_embedding, self.spacing_embedding):
+            nn.init.zeros_(embedding.layers.get_parameter("2.weight"))
 
     def set_attention_backend(self, backend: str) -> None:
         """Choose a diffusers attention backend for this network alone.
@@ -174,12 +170,13 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         """
         use_backend(self, backend)
 
-    def _stages(self) -> list[AttentionStage]:
-        return [m for m in self.modules() if isinstance(m, AttentionStage) and m.text is not None]
+    def _readers(self) -> list[Attention]:
+        stages = (m for m in self.modules() if isinstance(m, AttentionStage))
+        return [stage.text for stage in stages if stage.text is not None]
 
     def read(self, cond: Conditioning, batch: int) -> TextMemory | None:
         """Keys, values and pooled meaning of the prompt; rows without a token get the null."""
-        if self.null_token is None:
+        if self.null_token is None or self.text_embedding is None:
             return None
         null = self.null_token
         if cond.tokens is None:
@@ -190,7 +187,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             mask = real[:, None, None, :]
             weights = real.to(null.dtype)[..., None]
             pooled = (tokens * weights).sum(1) / weights.sum(1)
-        pairs = tuple(stage.text.keys_and_values(tokens) for stage in self._stages())
+        pairs = tuple(text.keys_and_values(tokens) for text in self._readers())
         return TextMemory(pairs, mask, self.text_embedding(pooled))
 
     def _embed(
@@ -204,7 +201,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         if cond.guidance is not None:
             emb = emb + self.guidance_embedding(cond.guidance.expand(batch).log())
         if self.label_embedding is not None:
-            none = torch.full((batch,), self.config.num_labels, device=t.device)
+            none = torch.full((batch,), self.config["num_labels"], device=t.device)
             emb = emb + self.label_embedding(cond.label if cond.label is not None else none)
         if memory is not None:
             emb = emb + memory.pooled
@@ -214,18 +211,18 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         """(B or 1, 3) grid spacing along D, H, W."""
         if cond.spacing is not None:
             return cond.spacing
-        return self.stem.mix.weight.new_tensor([self.config.default_spacing]).float()
+        return self.stem.mix.weight.new_tensor([self.config["default_spacing"]]).float()
 
     def _angles(self, spacing: Tensor, depth: int) -> list[Tensor]:
         """Rotary angles of every level: cell centers along D, in physical units."""
         angles, step = [], self.patch[0]
-        head_dim = self.config.head_dim
-        for level, width in enumerate(self.config.block_out_channels):
+        head_dim = self.config["head_dim"]
+        for level, width in enumerate(self.config["block_out_channels"]):
             index = torch.arange(depth // step, device=spacing.device) + 0.5
             positions = index[None] * step * spacing[:, :1]
             per_head = width // max(1, width // head_dim)
             angles.append(
-                rotary_angles(positions, per_head, periods=tuple(self.config.rope_periods))
+                rotary_angles(positions, per_head, periods=tuple(self.config["rope_periods"]))
             )
             if level < len(self.strides):
                 step *= self.strides[level][0]
@@ -261,7 +258,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         x = self._walk(self.stem(x), emb, memory, angles)
         x = self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
         answer = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)
-        if self.config.prediction == "sample":
+        if self.config["prediction"] == "sample":
             return (z - answer) / align(t.clamp_min(LEAST_LEVEL), z)
         return answer
 
@@ -276,19 +273,22 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             reads = block.attention is not None and block.attention.text is not None
             pair = next(pairs) if reads else None
             if torch.is_grad_enabled() and self.gradient_checkpointing:
+                assert self._gradient_checkpointing_func is not None
                 return self._gradient_checkpointing_func(block, x, emb, pair, mask, angles[level])
             return block(x, emb, pair, mask, angles[level])
 
         skips = []
-        for level, blocks in enumerate(self.down_blocks):
+        down = cast("list[list[SpatioTemporalBlock]]", self.down_blocks)
+        up = cast("list[list[SpatioTemporalBlock]]", self.up_blocks)
+        for level, blocks in enumerate(down):
             for block in blocks:
                 x = run(block, x, level)
                 skips.append(x)
             x = self.merges[level](x)
-        for block in self.mid_block:
+        for block in cast("list[SpatioTemporalBlock]", self.mid_block):
             x = run(block, x, len(self.strides))
         levels = reversed(range(len(self.strides)))
-        for level, split, blocks in zip(levels, self.splits, self.up_blocks, strict=True):
+        for level, split, blocks in zip(levels, self.splits, up, strict=True):
             x = split(x)
             for block in blocks:
                 joined = torch.cat([to_tokens(x), to_tokens(skips.pop())], dim=-1)

@@ -81,14 +81,31 @@ def test_split_mirrors_merge(stride):
         for layer in (merge, split):
             layer.mix.weight.copy_(torch.eye(4 * cell))
             layer.mix.bias.zero_()
-    assert merge(x).shape == (2, 4 * cell, *(n // s for n, s in zip(x.shape[2:], stride)))
+    assert merge(x).shape == (
+        2,
+        4 * cell,
+        *(n // s for n, s in zip(x.shape[2:], stride, strict=True)),
+    )
     assert torch.equal(split(merge(x)), x)
 
 
-def test_a_fresh_attention_stage_changes_nothing(x):
-    stage = AttentionStage(8, text_channels=6, head_dim=4, spatial=True)
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_fresh_attention_stage_changes_nothing(x, joint):
+    stage = AttentionStage(8, text_channels=6, head_dim=4, spatial=True, joint=joint)
     pair = stage.text.keys_and_values(torch.randn(2, 7, 6))
     assert torch.equal(stage(x, pair, None, torch.zeros(1, 3, 2)), x)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_frames_see_each_other_in_space_only_where_attention_is_joint(x, joint):
+    stage = AttentionStage(8, text_channels=0, head_dim=4, spatial=True, joint=joint)
+    torch.nn.init.normal_(stage.spatial.to_out[0].weight)
+    angles = torch.zeros(1, 3, 2)
+    changed = x.clone()
+    changed[:, :, 2] += torch.randn(8, 1, 1)
+    moved = (stage(changed, None, None, angles) - stage(x, None, None, angles)).abs()
+    assert moved[:, :, 2].max() > 0.1
+    assert bool(moved[:, :, :2].max() > 1e-3) is joint
 
 
 def test_padding_repeats_the_last_plane_and_leaves_whole_cells_alone(x):

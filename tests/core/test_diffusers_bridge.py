@@ -98,9 +98,7 @@ def test_noise_comes_from_the_generator(gaussian, noise32):
 
     def run(seed, eta):
         generator = torch.Generator().manual_seed(seed)
-        return sample_with(
-            scheduler, gaussian.denoise, noise32, 10, generator=generator, eta=eta
-        )
+        return sample_with(scheduler, gaussian.denoise, noise32, 10, generator=generator, eta=eta)
 
     assert torch.equal(run(0, 1.0), run(0, 1.0))
     assert not torch.equal(run(0, 1.0), run(1, 1.0))

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from core.embeddings import NumberEmbedding, SpacingEmbedding, fourier, rotary_angles, rotate
+from core.embeddings import (
+    NumberEmbedding,
+    SpacingEmbedding,
+    fourier,
+    grid_angles,
+    rotary_angles,
+    rotate,
+)
 
 
 def test_fourier_features_move_no_faster_than_their_highest_wave():
@@ -40,6 +47,17 @@ def test_the_shortest_wave_turns_once_in_its_period():
     angles = rotary_angles(torch.tensor([[0.0, 0.25]]), 16, periods=(0.25, 8.0))
     assert angles[0, 1, 0] == pytest.approx(2 * torch.pi, rel=1e-6)
     assert angles[0, 1, -1] == pytest.approx(2 * torch.pi * 0.25 / 8, rel=1e-6)
+
+
+def test_a_grid_turns_with_each_of_its_axes():
+    along_d = rotary_angles(torch.arange(3.0)[None], 16, periods=(2.0, 64.0))
+    grid = grid_angles(along_d, 4, 5).view(1, 3, 4, 5, 8)
+    assert torch.equal(grid[0, :, 1, 2, :4], along_d[0, :, ::2])
+    for axis, channels in ((1, slice(0, 4)), (2, slice(4, 6)), (3, slice(6, 8))):
+        steps = grid.diff(dim=axis)
+        assert (steps[..., channels] > 0).all()
+        steps[..., channels] = 0
+        assert not steps.any()
 
 
 def test_number_embedding_answers_in_the_dtype_of_its_weights():

@@ -113,10 +113,7 @@ def test_the_finite_difference_of_the_network_is_its_derivative(tiny):
     _, exact = torch.autograd.functional.jvp(
         lambda z, t: network(z, t, r), (z, t), (velocity, torch.ones_like(t))
     )
-    found = total_derivative(
-        lambda z, t, r, cond: network(z, t, r, cond), z, t, r, NOTHING, velocity=velocity,
-        step=0.005,
-    )  # fmt: skip
+    found = total_derivative(network, z, t, r, NOTHING, velocity=velocity, step=0.005)
     assert relative(found, exact) < 0.01
 
 

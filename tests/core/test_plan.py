@@ -1,5 +1,7 @@
 """The learning rate rises, rests and falls; impossible plans are refused before they start."""
 
+from itertools import pairwise
+
 import pytest
 
 from core.plan import Plan, Progress, rate
@@ -11,7 +13,7 @@ def test_the_rate_rises_rests_and_falls_to_zero():
     assert rates[0] == pytest.approx(0.02)
     assert rates[99:700] == [2.0] * 601
     assert rates[850] == pytest.approx(2.0 * (1 - 0.5**0.5))
-    assert all(a > b for a, b in zip(rates[700:], rates[701:], strict=False))
+    assert all(a > b for a, b in pairwise(rates[700:]))
     assert rate(plan, 1000) == 0
 
 
@@ -20,9 +22,7 @@ def test_no_cooldown_keeps_the_plateau():
 
 
 def test_time_left_follows_the_pace():
-    progress = Progress(
-        step=30, steps=100, loss=0, error=0, learning_rate=0, seconds_per_step=0.5
-    )
+    progress = Progress(step=30, steps=100, loss=0, error=0, learning_rate=0, seconds_per_step=0.5)
     assert progress.seconds_left == 35
 
 

@@ -54,9 +54,7 @@ def test_evaluations_per_step_are_as_declared(name, gaussian, noise_field):
         return gaussian.denoise(z, t, r)
 
     sampler = SAMPLERS[name]
-    sampler.walk(
-        counted, noise_field, linear(6), on_step=lambda *progress: seen.append(progress)
-    )
+    sampler.walk(counted, noise_field, linear(6), on_step=lambda *progress: seen.append(progress))
     free_at_the_end = sampler.evaluations - 1
     assert len(asked) == 6 * sampler.evaluations - free_at_the_end
     assert [(done, total) for done, total, _ in seen] == [(i, 6) for i in range(1, 7)]

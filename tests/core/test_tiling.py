@@ -1,5 +1,7 @@
 """Windows share every voxel fairly: no seam, no gap, no trace of how they were batched."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -23,7 +25,7 @@ def layouts(draw):
 @given(layouts())
 @settings(max_examples=60, deadline=None)
 def test_shares_sum_to_one_everywhere(layout):
-    shape, size, overlap = layout
+    shape, size, _ = layout
     total = torch.zeros(shape)
     for part in windows(*layout):
         box = total[part.slices]
@@ -42,7 +44,7 @@ def test_neighbors_share_at_least_the_overlap(layout):
         starts = sorted({p.slices[axis].start for p in parts})
         assert starts[0] == 0
         assert max(p.slices[axis].stop for p in parts) == shape[axis]
-        gaps = [b - a for a, b in zip(starts, starts[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(starts)]
         assert all(0 < gap <= size[axis] - overlap[axis] for gap in gaps)
 
 

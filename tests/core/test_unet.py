@@ -37,6 +37,7 @@ def told():
         {},
         {"patch_size": (2, 4, 4), "down_strides": ((1, 2, 2),)},
         {"patch_size": (1, 1, 1), "down_strides": ((2, 1, 3),), "kernel_size": (5, 3, 1)},
+        {"joint_attention": True},
         {"patch_size": (3, 2, 1), "down_strides": ((1, 1, 1),), "kernel_size": (1, 3, 3)},
     ],
     ids=str,
@@ -270,7 +271,8 @@ def test_labels_need_a_row_each(tiny):
 
 
 def test_a_network_that_predicts_samples_answers_with_their_velocity(tiny):
-    network, plain = tiny(prediction="sample"), tiny()
+    plain = tiny()
+    network = tiny(prediction="sample", trained_objective="average_velocity")
     z = draw(2, 2, 2, 4, 4)
     sample = plain(z, T, R)  # the same weights, read as a velocity
     assert torch.allclose(denoiser(network)(z, T, R), sample, atol=1e-5)

@@ -1,0 +1,32 @@
+"""Which sizes a network can have along D, H, W, checked before anything is built."""
+
+from collections.abc import Sequence
+
+from core.tensors import Triple
+
+
+def triple(values: Sequence[int]) -> Triple:
+    """Three numbers along D, H, W; a config read from JSON holds lists."""
+    d, h, w = values
+    return d, h, w
+
+
+def check_shape(
+    widths: tuple[int, ...], strides: tuple[Triple, ...], kernel_size: Triple, prediction: str
+) -> None:
+    """Refuse a shape no network can have."""
+    if prediction not in ("velocity", "sample"):
+        raise ValueError(
+            f"prediction={prediction!r}: the last layer answers with a velocity or a sample; "
+            "choose 'velocity' or 'sample'."
+        )
+    if len(strides) != len(widths) - 1:
+        raise ValueError(
+            f"down_strides={strides}: {len(widths)} levels need {len(widths) - 1} strides "
+            "between them; give one triple less than block_out_channels."
+        )
+    if not all(size % 2 for size in kernel_size):
+        raise ValueError(
+            f"kernel_size={kernel_size}: a kernel has a middle along D, H and W; give "
+            "odd sizes such as (3, 3, 3)."
+        )
