@@ -26,6 +26,9 @@ from video.clip import Clip
 from video.request import VideoRequest
 from video.text import TextEncoder
 
+SHIFT = 8.0
+"""Steps dwell near noise: a clip is so redundant that motion is settled above t = 0.8."""
+
 
 @dataclass(frozen=True)
 class VideoModel:
@@ -79,12 +82,26 @@ def sample(
     on_step: OnStep = lambda done, total, estimate: None,
 ) -> Volumes:
     """One clip in [-1, 1], (1, 3, D, H, W); the seed alone decides the noise."""
-    device = next(network.parameters()).device
     shape = (3, request.num_frames, request.height, request.width)
-    start = noise(shape, request.seed).to(device)
+    start = noise(shape, request.seed)
+    return sample_from(start, request, cond, network, record=record, on_step=on_step)
+
+
+@torch.inference_mode()
+def sample_from(
+    start: Volumes,
+    request: VideoRequest,
+    cond: Conditioning,
+    network: SpatioTemporalUNet,
+    *,
+    record: dict[str, Any],
+    on_step: OnStep = lambda done, total, estimate: None,
+) -> Volumes:
+    """Clips in [-1, 1] from given noise (B, 3, D, H, W), one per row of ``cond``."""
+    device = next(network.parameters()).device
     denoise = _denoise(network, cond.to(device), record)
     walk = SAMPLERS[request.sampler].walk
-    return walk(denoise, start, shifted(request.steps), on_step=on_step)
+    return walk(denoise, start.to(device), shifted(request.steps, shift=SHIFT), on_step=on_step)
 
 
 def to_frames(x: Volumes) -> Tensor:

@@ -27,7 +27,7 @@ class VideoRequest(BaseModel):
         description="flow_map for few steps; euler, heun or dpmpp_2m for 10 and more.",
     )
     guidance: float = Field(
-        2.0, ge=1, le=8, description="How strictly the prompt is followed, 1 to 8."
+        3.0, ge=1, le=8, description="How strictly the prompt is followed, 1 to 8."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
     model: str = Field("scenes-64", description="Name of an installed video model.")

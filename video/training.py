@@ -55,7 +55,7 @@ def stages(request: VideoTrainingRequest) -> list[Stage]:
         "seed": request.seed,
         "minutes": request.minutes,
     }
-    levels = {"level_mean": 1.3, "level_std": 1.2}
+    levels = {"level_mean": 2.0, "level_std": 1.2}
     flow = Objective(pure_noise_share=0.05, **levels)
     if not request.jump_steps:
         return [Stage("flow", flow, Plan(steps=request.steps, **shared))]
