@@ -38,7 +38,7 @@ demo: $(STAMP)  ## a sentence to a clip and a thick-slice head to 1 mm, through 
 	$(BIN)/lamina demo
 
 bench: $(STAMP)  ## measure quality and speed, print and save the numbers
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.benchmarks
 
 constraints:  ## resolve the ranges anew and write constraints.txt
 	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve

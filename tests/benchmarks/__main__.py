@@ -1,0 +1,83 @@
+"""Runs the benchmarks and writes the page: ``python -m tests.benchmarks --only ROW --quick``."""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+
+from tests.benchmarks.models import tiny_models
+from tests.benchmarks.page import page, table
+from tests.benchmarks.reasons import with_reasons
+from tests.benchmarks.results import THREADS, keep
+
+ROWS = {
+    "heads": "tests.benchmarks.heads",
+    "whole-head": "tests.benchmarks.whole_head",
+    "prompts": "tests.benchmarks.prompts",
+    "latency": "tests.benchmarks.latency",
+    "network": "tests.benchmarks.network",
+    "flow": "tests.benchmarks.flow_cost",
+}
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def main() -> int:
+    """Run the rows that were asked for; 0 unless one of them broke."""
+    chosen = _arguments()
+    torch.set_num_threads(THREADS)
+    size = {"quick": chosen.quick, "full": chosen.full}
+    with TemporaryDirectory() as shelf:
+        if chosen.tiny:
+            tiny_models(Path(shelf))
+        broken = [key for key in chosen.only or ROWS if not _measure(key, size, chosen.save)]
+    for key in broken:
+        sys.stderr.write(f"{key}: did not run; see above.\n")
+    return 1 if broken else 0
+
+
+def _measure(key: str, size: dict[str, bool], save: bool) -> bool:
+    """Run one row, print it, and keep it; whether it ran."""
+    sys.stdout.write(f"\n== {key}\n")
+    sys.stdout.flush()
+    start = time.perf_counter()
+    try:
+        row = importlib.import_module(ROWS[key]).run(**size)
+    except (ValueError, RuntimeError, AssertionError) as error:
+        sys.stderr.write(f"{key}: {error}\n")
+        return False
+    options = {name: value for name, value in size.items() if value}
+    record = row.as_record(seconds=time.perf_counter() - start, options=options)
+    record = with_reasons(key, record)
+    sys.stdout.write(f"{table(record['figures'])}\n" + "".join(f"- {n}\n" for n in record["notes"]))
+    sys.stdout.flush()
+    if save:
+        rows = keep(DOCS / "benchmarks.json", key, record)
+        (DOCS / "benchmarks.md").write_text(page(rows, list(ROWS)))
+    return True
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=list(ROWS), help="this row; repeatable")
+    parser.add_argument("--quick", action="store_true", help="few samples: does it run at all?")
+    parser.add_argument("--full", action="store_true", help="every validation head, more prompts")
+    parser.add_argument("--tiny", action="store_true", help="untrained tiny models; not saved")
+    parser.add_argument("--no-save", dest="save", action="store_false", help="print only")
+    parser.add_argument("--page", action="store_true", help="only write the page anew")
+    chosen = parser.parse_args()
+    if chosen.page:
+        rows = json.loads((DOCS / "benchmarks.json").read_text())
+        rows = {key: with_reasons(key, row) for key, row in rows.items()}
+        (DOCS / "benchmarks.md").write_text(page(rows, list(ROWS)))
+        sys.exit(0)
+    chosen.save = chosen.save and not chosen.tiny
+    return chosen
+
+
+if __name__ == "__main__":
+    sys.exit(main())

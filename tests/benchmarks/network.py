@@ -1,0 +1,117 @@
+"""The network's speed beside MONAI's and diffusers' of the same widths."""
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+from diffusers import UNet3DConditionModel
+from monai.networks.nets.diffusion_model_unet import DiffusionModelUNet
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from core.conditioning import Conditioning
+from core.unet import SpatioTemporalUNet
+from tests.benchmarks.results import Figure, Row
+
+WIDTHS = (64, 128, 256)
+SHAPE = (1, 4, 16, 32, 32)
+TOKENS = (1, 77, 384)
+TARGETS = {"MONAI": 2.5, "diffusers": 8.0}
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+PROTOCOL = (
+    "One forward pass at 1 x 4 x 16 x 32 x 32 with 77 text tokens of width 384, no gradient, all "
+    "networks in one process, same dtype, turn by turn; median over rounds after one warm-up. "
+    "Widths (64, 128, 256), two residual blocks per level, attention (in each frame, over the "
+    "text) at the two coarser levels, heads of 64 channels. Ours: `SpatioTemporalUNet` with its "
+    "defaults, keys and values of the text computed anew in every pass. MONAI: "
+    "`DiffusionModelUNet(num_res_blocks=2, attention_levels=(False, True, True), "
+    "num_head_channels=64, norm_num_groups=32)`; its attention runs over all voxels of a level, "
+    "it halves D too, and its way up has one block more per level. diffusers: "
+    "`UNet3DConditionModel(layers_per_block=2, attention_head_dim=64)` with `DownBlock3D`, "
+    "`CrossAttnDownBlock3D`, `CrossAttnDownBlock3D` and the mirror; the temporal transformer at "
+    "its entrance cannot be left out, and its way up has one block more per level too."
+)
+
+
+def run(*, quick: bool = False, full: bool = False) -> Row:
+    """Time all three in both dtypes."""
+    rounds = 2 if quick else 15 if full else 7
+    figures, details = [], {}
+    for name, dtype in DTYPES.items():
+        times, facts = _times(dtype, rounds)
+        details[name] = {who: facts[who] | {"seconds": times[who]} for who in times}
+        ours = median(times["ours"])
+        figures.append(Figure(name=f"ours, {name}", value=1e3 * ours, unit="ms",
+                              note=_spread(times["ours"])))
+        for rival, least in TARGETS.items():
+            theirs = median(times[rival])
+            figures.append(Figure(
+                name=f"{rival} over ours, {name}", value=theirs / ours, unit="times", low=least,
+                note=f"{1e3 * theirs:.0f} ms, {_spread(times[rival])}",
+            ))
+    notes = [
+        f"{who}: {fact['parameters'] / 1e6:.1f} million weights, {fact['flop'] / 1e9:.0f} GFLOP"
+        for who, fact in details["float32"].items()
+    ]
+    return Row(title="Network speed", protocol=PROTOCOL, figures=figures, notes=notes,
+               details=details)
+
+
+def _times(dtype: torch.dtype, rounds: int) -> tuple[dict[str, list[float]], dict[str, dict]]:
+    torch.manual_seed(0)
+    passes = _passes(dtype)
+    times: dict[str, list[float]] = {who: [] for who in passes}
+    facts = {}
+    with torch.inference_mode():
+        for who, (network, forward) in passes.items():
+            with FlopCounterMode(display=False) as counter:
+                forward()
+            facts[who] = {
+                "parameters": sum(p.numel() for p in network.parameters()),
+                "flop": counter.get_total_flops(),
+            }
+        for _ in range(rounds):
+            for who, (_, forward) in passes.items():
+                start = time.perf_counter()
+                forward()
+                times[who].append(round(time.perf_counter() - start, 5))
+    return times, facts
+
+
+def _passes(dtype: torch.dtype) -> dict[str, tuple[nn.Module, Callable[[], object]]]:
+    z, tokens = torch.randn(SHAPE).to(dtype), torch.randn(TOKENS).to(dtype)
+    level, step = torch.tensor([0.5]), torch.tensor([500])
+    cond = Conditioning(tokens=tokens)
+    ours = _ready(SpatioTemporalUNet(in_channels=4, block_out_channels=WIDTHS, text_channels=384),
+                  dtype)
+    monai = _ready(DiffusionModelUNet(
+        spatial_dims=3, in_channels=4, out_channels=4, num_res_blocks=2, channels=WIDTHS,
+        attention_levels=(False, True, True), norm_num_groups=32, num_head_channels=64,
+        with_conditioning=True, cross_attention_dim=384,
+    ), dtype)
+    attending = ("CrossAttnDownBlock3D", "CrossAttnUpBlock3D")
+    diffusers = _ready(UNet3DConditionModel(
+        in_channels=4, out_channels=4, block_out_channels=WIDTHS, layers_per_block=2,
+        down_block_types=("DownBlock3D", attending[0], attending[0]),
+        up_block_types=(attending[1], attending[1], "UpBlock3D"),
+        cross_attention_dim=384, attention_head_dim=64,
+    ), dtype)
+    return {
+        "ours": (ours, lambda: ours(z, level, level, cond)),
+        "MONAI": (monai, lambda: monai(z, step, context=tokens)),
+        "diffusers": (diffusers, lambda: diffusers(z, step, tokens, return_dict=False)),
+    }
+
+
+def _ready(network: nn.Module, dtype: torch.dtype) -> nn.Module:
+    """In its dtype; not by ``.to``, about which diffusers' classes warn without a reason."""
+    for module in network.modules():
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(dtype)
+    return network.eval().requires_grad_(False)
+
+
+def _spread(seconds: list[float]) -> str:
+    return f"{1e3 * min(seconds):.0f} to {1e3 * max(seconds):.0f} ms"

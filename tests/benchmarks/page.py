@@ -1,0 +1,74 @@
+"""The benchmark page: every row of the JSON as a table with its protocol."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+HEAD = """# Benchmarks
+
+Written by `make bench`; do not edit. Every number stands beside the protocol it was measured
+under and the target the project set before measuring. A target that is not met stays, with the
+distance and the reason. The numbers with all details are in `benchmarks.json`.
+"""
+
+
+def page(rows: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
+    """The page in Markdown.
+
+    Args:
+        rows: As ``results.keep`` returns them.
+        order: Keys in the order of the page; rows not measured yet are left out.
+    """
+    present = [rows[key] for key in order if key in rows]
+    parts = [HEAD, _summary(present), *map(_section, present)]
+    return "\n".join(parts).rstrip() + "\n"
+
+
+def table(figures: Sequence[Mapping[str, Any]]) -> str:
+    """The figures as a Markdown table."""
+    lines = ["| what | value | target | |", "|---|---|---|---|"]
+    for figure in figures:
+        value = f"{shown(figure['value'])} {figure['unit']}".strip()
+        note = f" ({figure['note']})" if figure["note"] else ""
+        lines.append(f"| {figure['name']} | {value}{note} | {_target(figure)} | "
+                     f"{figure['verdict']} |")
+    return "\n".join(lines)
+
+
+def shown(value: float) -> str:
+    """A number with as many digits as can be trusted."""
+    size = abs(value)
+    if size and size < 1e-2:
+        return f"{value:.1e}"
+    return f"{value:.3f}" if size < 10 else f"{value:.1f}"
+
+
+def _target(figure: Mapping[str, Any]) -> str:
+    return f"{figure['target']} {figure['unit']}".strip() if figure["target"] else ""
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
+    """All figures that have a target, in one table."""
+    lines = ["| benchmark | what | value | target | |", "|---|---|---|---|---|"]
+    for row in rows:
+        for figure in row["figures"]:
+            if figure["target"]:
+                value = f"{shown(figure['value'])} {figure['unit']}".strip()
+                lines.append(f"| {row['title']} | {figure['name']} | {value} | "
+                             f"{_target(figure)} | {figure['verdict']} |")
+    return "\n".join(lines)
+
+
+def _section(row: Mapping[str, Any]) -> str:
+    where = row["machine"]
+    flags = ", ".join(where["flags"]) or "none of note"
+    options = ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "defaults"
+    return "\n".join([
+        f"\n## {row['title']}\n",
+        f"{row['protocol']}\n",
+        table(row["figures"]),
+        "",
+        *(f"- {note}" for note in row["notes"]),
+        f"\nMeasured {row['measured']} in {row['seconds']} s ({options}) on {where['processor']}, "
+        f"{where['cores']} cores, {where['threads']} threads, {flags}; torch {where['torch']}, "
+        f"Python {where['python']}; load average before the run {where['load_before']}.",
+    ])

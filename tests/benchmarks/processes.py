@@ -1,0 +1,57 @@
+"""What a child process costs: seconds, CPU time of it and all it waited for, peak memory."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.results import THREADS
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one process.
+
+    Attributes:
+        seconds: Wall time from start to exit.
+        cpu_seconds: User and system time, its own and that of the children it waited for.
+        peak_mib: Largest resident memory.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+
+
+def lamina(words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> Cost:
+    """Run the command line in a fresh process with two threads.
+
+    Raises:
+        RuntimeError: It did not exit with 0.
+    """
+    command = [sys.executable, "-m", "flows.command_line", *words]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), **(extra or {})}
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        raise RuntimeError(
+            f"lamina {' '.join(words)} ended with {process.returncode}: it should end with 0; it "
+            f"said: {said.decode(errors='replace')[-800:]}"
+        )
+    return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def waited_for(pid: int) -> float:
+    """CPU seconds of all children a process has waited for, and of theirs (Linux)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")

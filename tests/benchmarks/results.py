@@ -1,0 +1,138 @@
+"""What a benchmark found: figures held against their targets, as JSON and as a page."""
+
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+
+THREADS = 2
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One number and, where the project has set one, the range it should lie in.
+
+    Attributes:
+        name: What was measured.
+        value: The number.
+        unit: Of the number; empty for a share or a ratio.
+        low: Least value that meets the target; None without one.
+        high: Largest value that meets the target; None without one.
+        note: An interval, a spread, or what else belongs beside the number.
+    """
+
+    name: str
+    value: float
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    note: str = ""
+
+    @property
+    def missed_by(self) -> float:
+        """Distance from the target; 0 where it is met or where there is none."""
+        below = 0.0 if self.low is None else self.low - self.value
+        above = 0.0 if self.high is None else self.value - self.high
+        return max(0.0, below, above)
+
+    @property
+    def target(self) -> str:
+        """The target in words; empty where there is none."""
+        if self.low is not None and self.high is not None:
+            return f"{_number(self.low)} to {_number(self.high)}"
+        if self.low is not None:
+            return f"at least {_number(self.low)}"
+        return "" if self.high is None else f"at most {_number(self.high)}"
+
+    @property
+    def verdict(self) -> str:
+        """Whether the target is met, and by how much it is missed."""
+        if not self.target:
+            return ""
+        missed = self.missed_by
+        return f"**missed by {_number(missed)}**" if missed else "met"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One benchmark.
+
+    Attributes:
+        title: For the page.
+        protocol: How it was measured, in full sentences.
+        figures: What came out.
+        notes: What a reader must know, among it why a target was missed.
+        details: Anything else worth keeping, for the JSON alone.
+    """
+
+    title: str
+    protocol: str
+    figures: Sequence[Figure] = ()
+    notes: Sequence[str] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_record(self, *, seconds: float, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The row with when, where and how it was run."""
+        figures = [
+            asdict(f) | {"target": f.target, "verdict": f.verdict} for f in self.figures
+        ]
+        return {
+            **asdict(self),
+            "figures": figures,
+            "measured": datetime.now(UTC).isoformat(timespec="minutes"),
+            "seconds": round(seconds, 1),
+            "options": dict(options),
+            "machine": machine(),
+        }
+
+
+def machine() -> dict[str, Any]:
+    """The machine as far as it matters to speed."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "threads": torch.get_num_threads(),
+        "flags": [flag for flag in FLAGS if flag in _flags()],
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 1),
+    }
+
+
+def keep(path: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Put one row into the JSON file, leave the others, and return them all."""
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    rows[key] = record
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(rows, indent=2) + "\n")
+    return rows
+
+
+def _processor() -> str:
+    for line in _cpuinfo():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _flags() -> set[str]:
+    for line in _cpuinfo():
+        if line.startswith("flags"):
+            return set(line.partition(":")[2].split())
+    return set()
+
+
+def _cpuinfo() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
