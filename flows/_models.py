@@ -8,23 +8,9 @@ from typing import Any
 import torch
 from pydantic import BaseModel
 
+from core.cards import card
 from core.checkpoints import WEIGHTS, save_model
 from core.unet import SpatioTemporalUNet
-
-CARD = """# {name}
-
-Kind: {kind}. Objective: {objective}. Trained by `lamina train` on {hardware}.
-
-## Request
-
-| field | value |
-|---|---|
-{rows}
-
-## Limits
-
-Nothing was measured on this model yet. Research use{limits}.
-"""
 
 
 def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,8 +44,5 @@ def publish(
         "guidance_trained_in": kind == "video" and jumps and finished,
         "training": {"request": asked, "finished": finished, "hardware": hardware},
     }
-    rows = "\n".join(f"| {name} | {value} |" for name, value in asked.items())
-    limits = ", not for diagnosis" if kind == "mri" else ""
-    card = CARD.format(**facts, hardware=hardware, rows=rows, limits=limits)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return save_model(folder, network, record, card=card)
+    return save_model(folder, network, record, card=card(record))
