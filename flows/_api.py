@@ -5,14 +5,18 @@ user interface makes when a person presses Run.
 """
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
+from uuid import uuid4
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 OK, NOT_FOUND, REFUSED = 200, 404, (409, 422)
+BUSY = 503  # SQLite is locked by another writer
 PATIENCE_S = 60.0
+HEALTH_PATIENCE_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -40,7 +44,7 @@ class Server:
     def healthy(self) -> bool:
         """Whether a server answers there."""
         try:
-            return self._call("/health", patience_s=2)[0] == OK
+            return self._call_once("/health", None, HEALTH_PATIENCE_S)[0] == OK
         except OSError:
             return False
 
@@ -62,7 +66,8 @@ class Server:
                 f"{', '.join(sorted(self.flows()))}."
             )
         path = f"/deployments/{deployment['id']}/create_flow_run"
-        status, created = self._call(path, {"parameters": parameters})
+        body = {"parameters": parameters, "idempotency_key": str(uuid4())}
+        status, created = self._call(path, body)
         if status in REFUSED:
             raise ValueError(
                 f"{flow}: the request was refused: {created.get('detail')}; compare it with the "
@@ -112,8 +117,17 @@ class Server:
             )
         return answer
 
-    def _call(
-        self, path: str, body: dict[str, Any] | None = None, *, patience_s: float = PATIENCE_S
+    def _call(self, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """The status and the answer, asked again for a while where the server is too busy."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            status, answer = self._call_once(path, body, PATIENCE_S)
+            if status != BUSY or time.monotonic() > deadline:
+                return status, answer
+            time.sleep(0.5)
+
+    def _call_once(
+        self, path: str, body: dict[str, Any] | None, patience_s: float
     ) -> tuple[int, Any]:
         """GET without a body, POST with one; the status and the answer, whatever they are."""
         request = Request(
