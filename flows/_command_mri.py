@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from flows._files import check_target
+from flows._files import check_apart, check_target
 from flows._options import options_of
 from flows._progress import steps_of, terminal_meter, timed
 from flows._settings import read_settings
@@ -32,6 +32,7 @@ def super_resolve(
 
     for path in (*output_paths(output).values(), record_path(output)):
         check_target(path, overwrite=overwrite)
+        check_apart(path, scan, request.protect)
     folder = find_model(request.model, "mri")
     device = choose_device(read_settings().device)
     timings: dict[str, float] = {}

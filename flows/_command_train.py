@@ -11,7 +11,7 @@ from video.request import VideoTrainingRequest
 
 @options_of(VideoTrainingRequest)
 def video(*, request: VideoTrainingRequest) -> int:
-    """Train a text-to-video model on the procedural world.
+    """Train a text-to-video model on the procedural world or on your own clips.
 
     A run that was stopped goes on when the same command is given again.
     """

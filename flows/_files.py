@@ -71,6 +71,16 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         )
 
 
+def check_apart(path: Path, *inputs: str) -> None:
+    """Raise a ``ValueError`` if writing ``path`` would destroy one of the inputs, named or not."""
+    for name in filter(None, inputs):
+        if path.exists() and Path(name).exists() and path.samefile(name):
+            raise ValueError(
+                f"{path} is an input of this job: a result never replaces what it was made from, "
+                "not even with --overwrite; choose another name."
+            )
+
+
 def plain_name(text: str, otherwise: str) -> str:
     """``text`` as a file name: lower case letters, digits and single dashes, at most 60.
 

@@ -185,6 +185,9 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
     info = volume.header
     kind = nib.Nifti2Image if len(info.template) == 540 else nib.Nifti1Image
     header = kind.header_class(info.template or None, check=False)
+    if header.get_data_shape() != volume.shape:  # the order of slices that are no longer there
+        for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
+            header[name] = 0
     header.set_data_dtype(np.dtype(info.dtype))
     voxels = stored_voxels(volume.data, info)
     image = kind(voxels, volume.affine, header)

@@ -18,7 +18,7 @@ class VideoRequest(BaseModel):
         description="What the clip should show, in one sentence.",
     )
     num_frames: int = Field(16, ge=1, le=128, description="Frames of the clip, 1 to 128.")
-    fps: float = Field(8.0, gt=0, le=120, description="Frames per second, up to 120.")
+    fps: float = Field(8.0, ge=0.1, le=120, description="Frames per second, 0.1 to 120.")
     height: int = Field(64, ge=16, le=256, description="Height in pixels, 16 to 256.")
     width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
     steps: int = Field(4, ge=1, le=128, description="Sampling steps; 4 is usual, 1 to 128.")
