@@ -152,7 +152,9 @@ class _Sampler:
         box = bounding_box(bright, margin=tiling.cell)
         d, h, w = (side.stop - side.start for side in box)
         extent = (d, h, w)
-        cover = windows(extent, tiling.fitted(extent), tiling.overlap)
+        size = tiling.fitted(extent)
+        d, h, w = (min(o, s - 1) for o, s in zip(tiling.overlap, size, strict=True))
+        cover = windows(extent, size, (d, h, w))
         moved = [_shifted(window, box) for window in cover]
         return [w for w in moved if float(bright[w.slices].float().mean()) > EMPTY_SHARE]
 
