@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import LARGEST_PICTURE, ArtifactMeter, data_uri, show_result
+from flows._artifacts import ArtifactMeter, show_result, webp_uri
 from flows._files import FileRef, plain_name, result_folder
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
@@ -20,6 +20,7 @@ from flows._stages import clear_work, patient_stage, run_id, stage, work_folder
 from medical.request import SuperResolutionRequest
 
 Refs = dict[str, FileRef]
+LARGEST_PICTURE_FILE = 2_000_000  # bytes
 
 
 @patient_stage
@@ -51,7 +52,7 @@ def sample(request: SuperResolutionRequest, scan: FileRef) -> Refs:
             network, _ = load_model(find_model(request.model, "mri"), device=device)
             restored = restore(volume, request, network, on_step=steps_of(meter))
         restored.write(paths["result"], overwrite=True)
-        drawing.write_bytes(picture(volume, restored, max_bytes=LARGEST_PICTURE))
+        drawing.write_bytes(picture(volume, restored, max_bytes=LARGEST_PICTURE_FILE))
         with atomic_path(numbers) as temporary:
             temporary.write_text(json.dumps(restored.record()))
     files = {**paths, "picture": drawing, "numbers": numbers}
@@ -104,7 +105,7 @@ def report(
         "file": paths["result"],
         "use": "research, not diagnosis",
     }
-    page = data_uri(paths["picture"].read_bytes(), "png")
+    page = webp_uri(paths["picture"].read_bytes())
     show_result("super-resolve-mri", "Super-resolved scan", page, shown)
     return FileRef.of(record)
 

@@ -45,8 +45,8 @@ def generate(requests: list[VideoRequest], folder: Path) -> int:
     from flows._video import make_clip
     from video.generate import VideoModel
 
-    targets = [(request, clip_path(request, folder)) for request in requests]
-    missing = [(r, path) for r, path in targets if not path.with_suffix(".json").exists()]
+    targets = {clip_path(request, folder): request for request in requests}
+    missing = [(r, path) for path, r in targets.items() if not path.with_suffix(".json").exists()]
     if not missing:
         return 0
     meter, clock = ArtifactMeter("video-batch-progress"), Clock()

@@ -1,4 +1,9 @@
+import base64
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from flows import _artifacts
 from flows._artifacts import (
@@ -7,6 +12,7 @@ from flows._artifacts import (
     ArtifactMeter,
     data_uri,
     show_result,
+    webp_uri,
 )
 
 
@@ -48,3 +54,14 @@ def test_a_page_holds_its_picture_and_no_markup_from_outside(shown):
 def test_the_largest_picture_fits_a_page(shown):
     show_result("clip", "title", data_uri(bytes(LARGEST_PICTURE), "png"), {"a" * 50: "b" * 400})
     assert len(shown[0][1]) <= LARGEST_ARTIFACT
+
+
+def test_a_picture_of_noise_is_made_to_fit():
+    noise = np.random.default_rng(0).integers(0, 256, (900, 900, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(noise).save(buffer, "PNG")
+    head, _, body = webp_uri(buffer.getvalue()).partition(",")
+    assert head == "data:image/webp;base64"
+    shown = base64.b64decode(body)
+    assert len(shown) <= LARGEST_PICTURE
+    assert Image.open(io.BytesIO(shown)).width in (900, 450, 225)

@@ -144,7 +144,7 @@ def test_the_worker_restores_a_scan_named_by_a_relative_path(lamina):
     assert read_volume(folder / "head.nii.gz").shape == (12, 10, 16)
     run = Run(out.rsplit("/", 1)[1].strip(), "super_resolve_mri", "", "")
     (page,) = lamina.server.artifacts(run, "markdown")
-    assert "](data:image/png;base64," in page["data"]
+    assert "](data:image/webp;base64," in page["data"]
     assert len(page["data"]) < 200_000
 
 
