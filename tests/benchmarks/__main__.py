@@ -53,7 +53,9 @@ def _measure(key: str, size: dict[str, bool], save: bool) -> bool:
     options = {name: value for name, value in size.items() if value}
     record = row.as_record(seconds=time.perf_counter() - start, options=options)
     record = with_reasons(key, record)
-    sys.stdout.write(f"{table(record['figures'])}\n" + "".join(f"- {n}\n" for n in record["notes"]))
+    sys.stdout.write(
+        f"{table(record['figures'])}\n" + "".join(f"- {n}\n" for n in record["notes"])
+    )
     sys.stdout.flush()
     if save:
         rows = keep(DOCS / "benchmarks.json", key, record)

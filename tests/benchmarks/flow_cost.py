@@ -2,8 +2,8 @@
 
 import os
 import time
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -31,20 +31,27 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     """Run both in turn on a stack of its own."""
     turns = 1 if quick else 5 if full else 3
     flows, commands = [], []
-    with TemporaryDirectory() as name, _places(Path(name)):
-        with Stack(read_settings()) as stack:
-            for turn in range(turns + 1):
-                commands.append(_command(Path(name) / f"{turn}.mp4"))
-                flows.append(_flow(stack))
+    with TemporaryDirectory() as name, _places(Path(name)), Stack(read_settings()) as stack:
+        for turn in range(turns + 1):
+            commands.append(_command(Path(name) / f"{turn}.mp4"))
+            flows.append(_flow(stack))
     command, flow = median(commands[1:]), median(flows[1:])
     figures = [
         Figure(name="command, CPU time", value=command, unit="s"),
         Figure(name="flow, CPU time", value=flow, unit="s"),
-        Figure(name="flow beyond command", value=flow - command, unit="s",
-               high=FIXED_S + SHARE * command),
+        Figure(
+            name="flow beyond command",
+            value=flow - command,
+            unit="s",
+            high=FIXED_S + SHARE * command,
+        ),
     ]
-    return Row(title="Cost of a flow run", protocol=PROTOCOL, figures=figures,
-               details={"command": commands, "flow": flows})
+    return Row(
+        title="Cost of a flow run",
+        protocol=PROTOCOL,
+        figures=figures,
+        details={"command": commands, "flow": flows},
+    )
 
 
 def _command(target: Path) -> float:
@@ -60,8 +67,10 @@ def _flow(stack: Stack) -> float:
     deadline = time.monotonic() + PATIENCE_S
     while not (run_ := stack.server.read(run_)).ended:
         if time.monotonic() > deadline:
-            raise RuntimeError(f"run {run_.id} is {run_.state} after {PATIENCE_S:.0f} s: it should "
-                               "end within seconds; see the worker's log.")
+            raise RuntimeError(
+                f"run {run_.id} is {run_.state} after {PATIENCE_S:.0f} s: it should "
+                "end within seconds; see the worker's log."
+            )
         time.sleep(0.5)
     if run_.state != "COMPLETED":
         raise RuntimeError(f"run {run_.id} ended {run_.state}: {run_.message}")

@@ -12,8 +12,10 @@ from torch import Tensor
 from core.checkpoints import find_model, load_model
 from core.unet import SpatioTemporalUNet
 from medical.acquisition import Acquisition, SliceSampling
-from medical.dataset import load_heads, split_heads
+from medical.dataset import VALIDATION_EVERY
 from medical.evaluate import Restore, Score, evaluate
+from medical.intensity import measure_scale
+from medical.nifti import read_volume
 from medical.phantom import template_head
 from medical.request import SuperResolutionRequest
 from medical.super_resolve import super_resolve
@@ -79,8 +81,10 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     ways = ["one step"] if quick else list(WAYS)
     wanted = 1 if quick else None if full else NUM_HEADS
     figures, notes, details = [], [], {}
-    for place, heads in {"validation heads": validation_heads(wanted),
-                         "MNI152 template": [template_head()]}.items():
+    for place, heads in {
+        "validation heads": validation_heads(wanted),
+        "MNI152 template": [template_head()],
+    }.items():
         if not heads:
             notes.append(
                 "The heads are not on this machine (set LAMINA_DATA to the data folder), so only "
@@ -97,39 +101,66 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
         "The template is the mean of 152 heads and was not trained on; it is smoother than any "
         "head and says less about the model."
     )
-    return Row(title="Super-resolution, 4 mm to 1 mm", protocol=PROTOCOL, figures=figures,
-               notes=notes, details=details)
+    return Row(
+        title="Super-resolution, 4 mm to 1 mm",
+        protocol=PROTOCOL,
+        figures=figures,
+        notes=notes,
+        details=details,
+    )
 
 
 def validation_heads(wanted: int | None) -> list[Volume]:
     """Heads that training never saw; none where the data is not on this machine."""
     folder = Path(os.environ.get("LAMINA_DATA", ROOT.parent / "shared" / "data")) / "t1-heads"
-    if not folder.is_dir():
-        return []
-    return [volume for _, volume in split_heads(load_heads(folder), "validation")][:wanted]
+    paths = sorted(folder.glob("sub-*/anat/sub-*_T1w.nii.gz"))
+    chosen = [path for i, path in enumerate(paths) if i % VALIDATION_EVERY == VALIDATION_EVERY - 1]
+    volumes = [read_volume(path) for path in chosen[:wanted]]
+    return [
+        volume.with_data(measure_scale(volume.data).apply(volume.data), dtype="float32")
+        for volume in volumes
+    ]
 
 
 def _acquisition() -> Acquisition:
     return Acquisition.slices(SLICE_AXIS, SliceSampling(THICKNESS_MM))
 
 
-def _figures(
-    place: str, scores: dict[str, Score], model: _Model, *, judged: bool
-) -> list[Figure]:
+def _figures(place: str, scores: dict[str, Score], model: _Model, *, judged: bool) -> list[Figure]:
     base, product = scores["back-projection"], "mean of 4"
     figures = []
     for name, score in scores.items():
         low = base.psnr + GAIN_DB if judged and name == product else None
-        figures.append(Figure(name=f"{place}: {name}, PSNR", value=score.psnr, unit="dB", low=low,
-                              note=f"SSIM {score.ssim:.4f}, {score.seconds:.0f} s a head"))
+        figures.append(
+            Figure(
+                name=f"{place}: {name}, PSNR",
+                value=score.psnr,
+                unit="dB",
+                low=low,
+                note=f"SSIM {score.ssim:.4f}, {score.seconds:.0f} s a head",
+            )
+        )
     if product in scores:
         gain = scores[product].psnr - base.psnr
         figures += [
-            Figure(name=f"{place}: gain over back-projection", value=gain, unit="dB",
-                   low=GAIN_DB if judged else None),
-            Figure(name=f"{place}: consistency", value=max(model.consistencies),
-                   high=CONSISTENCY, note="the worst head"),
-            Figure(name=f"{place}: seam energy", value=fmean(model.seams), low=SEAM[0],
-                   high=SEAM[1], note=f"{min(model.seams):.3f} to {max(model.seams):.3f}"),
+            Figure(
+                name=f"{place}: gain over back-projection",
+                value=gain,
+                unit="dB",
+                low=GAIN_DB if judged else None,
+            ),
+            Figure(
+                name=f"{place}: consistency",
+                value=max(model.consistencies),
+                high=CONSISTENCY,
+                note="the worst head",
+            ),
+            Figure(
+                name=f"{place}: seam energy",
+                value=fmean(model.seams),
+                low=SEAM[0],
+                high=SEAM[1],
+                note=f"{min(model.seams):.3f} to {max(model.seams):.3f}",
+            ),
         ]
     return figures

@@ -30,6 +30,11 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
             write_mp4(clip, Path(folder) / f"{seed}.mp4", metadata={"seed": seed})
             seconds.append(time.perf_counter() - start)
     warm = seconds[1:]
-    figure = Figure(name="prompt to mp4, warm", value=median(warm), unit="s", high=SECONDS,
-                    note=f"{min(warm):.2f} to {max(warm):.2f} s, n = {len(warm)}")
+    figure = Figure(
+        name="prompt to mp4, warm",
+        value=median(warm),
+        unit="s",
+        high=SECONDS,
+        note=f"{min(warm):.2f} to {max(warm):.2f} s, n = {len(warm)}",
+    )
     return Row(title="Text to video, latency", protocol=PROTOCOL, figures=[figure])

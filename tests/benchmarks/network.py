@@ -43,20 +43,27 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
         times, facts = _times(dtype, rounds)
         details[name] = {who: facts[who] | {"seconds": times[who]} for who in times}
         ours = median(times["ours"])
-        figures.append(Figure(name=f"ours, {name}", value=1e3 * ours, unit="ms",
-                              note=_spread(times["ours"])))
+        figures.append(
+            Figure(name=f"ours, {name}", value=1e3 * ours, unit="ms", note=_spread(times["ours"]))
+        )
         for rival, least in TARGETS.items():
             theirs = median(times[rival])
-            figures.append(Figure(
-                name=f"{rival} over ours, {name}", value=theirs / ours, unit="times", low=least,
-                note=f"{1e3 * theirs:.0f} ms, {_spread(times[rival])}",
-            ))
+            figures.append(
+                Figure(
+                    name=f"{rival} over ours, {name}",
+                    value=theirs / ours,
+                    unit="times",
+                    low=least,
+                    note=f"{1e3 * theirs:.0f} ms, {_spread(times[rival])}",
+                )
+            )
     notes = [
         f"{who}: {fact['parameters'] / 1e6:.1f} million weights, {fact['flop'] / 1e9:.0f} GFLOP"
         for who, fact in details["float32"].items()
     ]
-    return Row(title="Network speed", protocol=PROTOCOL, figures=figures, notes=notes,
-               details=details)
+    return Row(
+        title="Network speed", protocol=PROTOCOL, figures=figures, notes=notes, details=details
+    )
 
 
 def _times(dtype: torch.dtype, rounds: int) -> tuple[dict[str, list[float]], dict[str, dict]]:
@@ -84,20 +91,38 @@ def _passes(dtype: torch.dtype) -> dict[str, tuple[nn.Module, Callable[[], objec
     z, tokens = torch.randn(SHAPE).to(dtype), torch.randn(TOKENS).to(dtype)
     level, step = torch.tensor([0.5]), torch.tensor([500])
     cond = Conditioning(tokens=tokens)
-    ours = _ready(SpatioTemporalUNet(in_channels=4, block_out_channels=WIDTHS, text_channels=384),
-                  dtype)
-    monai = _ready(DiffusionModelUNet(
-        spatial_dims=3, in_channels=4, out_channels=4, num_res_blocks=2, channels=WIDTHS,
-        attention_levels=(False, True, True), norm_num_groups=32, num_head_channels=64,
-        with_conditioning=True, cross_attention_dim=384,
-    ), dtype)
+    ours = _ready(
+        SpatioTemporalUNet(in_channels=4, block_out_channels=WIDTHS, text_channels=384), dtype
+    )
+    monai = _ready(
+        DiffusionModelUNet(
+            spatial_dims=3,
+            in_channels=4,
+            out_channels=4,
+            num_res_blocks=2,
+            channels=WIDTHS,
+            attention_levels=(False, True, True),
+            norm_num_groups=32,
+            num_head_channels=64,
+            with_conditioning=True,
+            cross_attention_dim=384,
+        ),
+        dtype,
+    )
     attending = ("CrossAttnDownBlock3D", "CrossAttnUpBlock3D")
-    diffusers = _ready(UNet3DConditionModel(
-        in_channels=4, out_channels=4, block_out_channels=WIDTHS, layers_per_block=2,
-        down_block_types=("DownBlock3D", attending[0], attending[0]),
-        up_block_types=(attending[1], attending[1], "UpBlock3D"),
-        cross_attention_dim=384, attention_head_dim=64,
-    ), dtype)
+    diffusers = _ready(
+        UNet3DConditionModel(
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=WIDTHS,
+            layers_per_block=2,
+            down_block_types=("DownBlock3D", attending[0], attending[0]),
+            up_block_types=(attending[1], attending[1], "UpBlock3D"),
+            cross_attention_dim=384,
+            attention_head_dim=64,
+        ),
+        dtype,
+    )
     return {
         "ours": (ours, lambda: ours(z, level, level, cond)),
         "MONAI": (monai, lambda: monai(z, step, context=tokens)),

@@ -29,8 +29,9 @@ def table(figures: Sequence[Mapping[str, Any]]) -> str:
     for figure in figures:
         value = f"{shown(figure['value'])} {figure['unit']}".strip()
         note = f" ({figure['note']})" if figure["note"] else ""
-        lines.append(f"| {figure['name']} | {value}{note} | {_target(figure)} | "
-                     f"{figure['verdict']} |")
+        lines.append(
+            f"| {figure['name']} | {value}{note} | {_target(figure)} | {figure['verdict']} |"
+        )
     return "\n".join(lines)
 
 
@@ -39,7 +40,7 @@ def shown(value: float) -> str:
     size = abs(value)
     if size and size < 1e-2:
         return f"{value:.1e}"
-    return f"{value:.3f}" if size < 10 else f"{value:.1f}"
+    return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 100 else f"{value:.0f}"
 
 
 def _target(figure: Mapping[str, Any]) -> str:
@@ -53,8 +54,10 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
         for figure in row["figures"]:
             if figure["target"]:
                 value = f"{shown(figure['value'])} {figure['unit']}".strip()
-                lines.append(f"| {row['title']} | {figure['name']} | {value} | "
-                             f"{_target(figure)} | {figure['verdict']} |")
+                lines.append(
+                    f"| {row['title']} | {figure['name']} | {value} | "
+                    f"{_target(figure)} | {figure['verdict']} |"
+                )
     return "\n".join(lines)
 
 
@@ -62,13 +65,16 @@ def _section(row: Mapping[str, Any]) -> str:
     where = row["machine"]
     flags = ", ".join(where["flags"]) or "none of note"
     options = ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "defaults"
-    return "\n".join([
-        f"\n## {row['title']}\n",
-        f"{row['protocol']}\n",
-        table(row["figures"]),
-        "",
-        *(f"- {note}" for note in row["notes"]),
-        f"\nMeasured {row['measured']} in {row['seconds']} s ({options}) on {where['processor']}, "
-        f"{where['cores']} cores, {where['threads']} threads, {flags}; torch {where['torch']}, "
-        f"Python {where['python']}; load average before the run {where['load_before']}.",
-    ])
+    return "\n".join(
+        [
+            f"\n## {row['title']}\n",
+            f"{row['protocol']}\n",
+            table(row["figures"]),
+            "",
+            *(f"- {note}" for note in row["notes"]),
+            f"\nMeasured {row['measured']} in {row['seconds']} s ({options}) on "
+            f"{where['processor']}, {where['cores']} cores, {where['threads']} threads, {flags}; "
+            f"torch {where['torch']}, Python {where['python']}; load average before the run "
+            f"{where['load_before']}.",
+        ]
+    )

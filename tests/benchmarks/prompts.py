@@ -58,8 +58,9 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
         f"(pixels in [-1, 1]) in {native}, and by {twice:.1e} in float32: the noise "
         "is the same bit for bit, what remains is the rounding of other kernels."
     ]
-    return Row(title="Text to video, oracle accuracy", protocol=PROTOCOL, figures=figures,
-               notes=notes)
+    return Row(
+        title="Text to video, oracle accuracy", protocol=PROTOCOL, figures=figures, notes=notes
+    )
 
 
 def wilson(hits: int, number: int, z: float = 1.96) -> tuple[float, float]:
@@ -134,8 +135,13 @@ def _share(
 ) -> Figure:
     share = sum(hits) / max(1, len(hits))
     least, most = wilson(sum(hits), len(hits))
-    return Figure(name=name, value=share, low=low, high=high,
-                  note=f"{least:.2f} to {most:.2f}, n = {len(hits)}")
+    return Figure(
+        name=name,
+        value=share,
+        low=low,
+        high=high,
+        note=f"{least:.2f} to {most:.2f}, n = {len(hits)}",
+    )
 
 
 def _batched_against_alone(model: VideoModel, captions: Sequence[str]) -> tuple[float, float]:

@@ -80,9 +80,7 @@ class Row:
 
     def as_record(self, *, seconds: float, options: Mapping[str, Any]) -> dict[str, Any]:
         """The row with when, where and how it was run."""
-        figures = [
-            asdict(f) | {"target": f.target, "verdict": f.verdict} for f in self.figures
-        ]
+        figures = [asdict(f) | {"target": f.target, "verdict": f.verdict} for f in self.figures]
         return {
             **asdict(self),
             "figures": figures,

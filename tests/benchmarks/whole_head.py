@@ -18,9 +18,9 @@ SECONDS, MIB = 60.0, 3 * 1024.0
 
 PROTOCOL = (
     "MNI152 cropped to 180 x 220 x 180 at 1 mm around its middle, scanned in 45 contiguous 4 mm "
-    "slices (int16), through `lamina mri super-resolve SCAN RESULT --samples 4` in a fresh process "
-    "with two threads: start of Python, imports, weights, sampling, writing and checking all "
-    "three files. Wall time, CPU time and peak resident memory of that process (`wait4`)."
+    "slices (int16), through `lamina mri super-resolve SCAN RESULT --samples 4` in a fresh "
+    "process with two threads: start of Python, imports, weights, sampling, writing and checking "
+    "all three files. Wall time, CPU time and peak resident memory of that process (`wait4`)."
 )
 
 
@@ -30,8 +30,16 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
         scan = Path(folder) / "scan.nii.gz"
         write_volume(thick_head(), scan)
         costs = [
-            lamina(["mri", "super-resolve", str(scan), str(Path(folder) / f"{turn}.nii.gz"),
-                    "--samples", "1" if quick else "4"])
+            lamina(
+                [
+                    "mri",
+                    "super-resolve",
+                    str(scan),
+                    str(Path(folder) / f"{turn}.nii.gz"),
+                    "--samples",
+                    "1" if quick else "4",
+                ]
+            )
             for turn in range(3 if full else 1)
         ]
     cost = sorted(costs, key=lambda found: found.seconds)[len(costs) // 2]
