@@ -13,8 +13,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -181,6 +181,7 @@ class Trainer:
         tensors, numbers = _flatten(self.optimizer.state_dict()["state"])
         save_file(tensors, fresh / "optimizer.safetensors")
         state = {"format_version": FORMAT_VERSION, "step": self.step, "seed": self.plan.seed}
+        state["plan"] = self._lasting_plan()
         (fresh / "state.json").write_text(json.dumps(state | {"numbers": numbers}))
         old = self.checkpoint.with_name("checkpoint.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -189,6 +190,11 @@ class Trainer:
         os.replace(fresh, self.checkpoint)
         shutil.rmtree(old, ignore_errors=True)
         logger.info("checkpoint written at step %d", self.step)
+
+    def _lasting_plan(self) -> dict[str, float | str]:
+        """What a run must not change on the way; how long it lasts may be."""
+        free = {"steps", "cooldown", "minutes", "checkpoint_minutes", "seed"}
+        return {k: v for k, v in asdict(self.plan).items() if k not in free}
 
     def _finish_rename(self) -> None:
         """Take the old checkpoint back if a run was killed between the two renames of ``save``."""
@@ -210,6 +216,14 @@ class Trainer:
                 f"seed={self.plan.seed}: the checkpoint in {self.checkpoint.parent} was made with "
                 f"seed {state['seed']}; resume with that seed or choose another folder."
             )
+        before, now = state.get("plan", {}), self._lasting_plan()
+        changed = [f"{k}={now[k]} (was {v})" for k, v in before.items() if v != now[k]]
+        if changed:
+            raise ValueError(
+                f"{', '.join(changed)}: the run in {self.checkpoint.parent} is under way with "
+                "other settings, which must not change half-way; give the old ones or choose "
+                "another name."
+            )
         weights = load_file(self.checkpoint / "network.safetensors")
         try:
             self.network.load_state_dict(weights)
@@ -230,43 +244,6 @@ class Trainer:
         """The network with the average in place of its weights; the run is over after this."""
         self.average.copy_to(self.network)
         return self.network.eval()
-
-
-class Stage(NamedTuple):
-    """A part of a training run: its name, what is minimized, and for how long."""
-
-    name: str
-    objective: Objective
-    plan: Plan
-
-
-OnStage = Callable[[str, Progress], None]
-"""Called after every step with the stage's name and where it stands."""
-
-
-def train_stages(
-    network: SpatioTemporalUNet,
-    make_batch: MakeBatch,
-    stages: list[Stage],
-    folder: Path,
-    *,
-    on_progress: OnStage = lambda stage, progress: None,
-) -> tuple[SpatioTemporalUNet, bool]:
-    """The averaged network and whether every stage was finished.
-
-    Each stage starts from the weight average of the one before. What ``folder/<stage>`` holds is
-    resumed.
-    """
-    for name, objective, plan in stages:
-        trainer = Trainer(network, make_batch, objective, plan, Path(folder) / name)
-        reached = trainer.run(lambda progress, name=name: on_progress(name, progress))
-        network = trainer.averaged_network()
-        if reached < plan.steps:
-            return network, False
-        if objective.jump_share > 0:
-            network.register_to_config(trained_objective="average_velocity")
-        network.train()
-    return network.eval(), True
 
 
 def _flatten(state: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, float]]:

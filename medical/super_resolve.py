@@ -144,7 +144,9 @@ class _Sampler:
             delta = x - mean
             mean += delta / (k + 1)
             spread += delta * (x - mean)
-        return mean, (spread / max(1, self.request.samples - 1)).sqrt_()
+        # Pairs of opposite noise leave no chance in the mean: nothing is lost to estimating it.
+        count = self.request.samples
+        return mean, (spread / (count if count % 2 == 0 else max(1, count - 1))).sqrt_()
 
     def _cover(self, tiling: Tiling) -> list[Window]:
         """Return windows over what is more than background; the rest needs no network."""
@@ -192,11 +194,13 @@ def _obedient(x: Tensor, problem: Problem, noise_std: float) -> Tensor:
     """Return x without intensities below the scan's lowest, still explaining the scan.
 
     Projections onto both sets in turn (von Neumann 1950), until what was cut off no longer
-    matters.
+    matters. A noisy scan is approached once, by its weight, and not explained exactly.
     """
     operator, floor = problem.acquired.operator(), float(problem.scan.min())
+    if noise_std > 0:
+        return project(x, operator, problem.scan, obedience(noise_std)).clamp(min=floor)
     for _ in range(MAX_PROJECTIONS):
-        x = project(x, operator, problem.scan, obedience(noise_std))
+        x = project(x, operator, problem.scan)
         cut_off = float((floor - x).clamp(min=0.0).mean())
         x = x.clamp(min=floor)
         if cut_off < CLIPPED_BELOW:

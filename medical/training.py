@@ -9,7 +9,9 @@ from torch import nn
 
 from core.conditioning import Conditioning
 from core.objectives import Objective
-from core.training import Batch, MakeBatch, OnStage, Plan, Stage, train_stages
+from core.plan import Plan
+from core.stages import OnStage, Stage, train_stages
+from core.training import Batch, MakeBatch
 from medical.dataset import HeadPatches, load_heads, split_heads
 from medical.presets import PRESETS
 from medical.request import MRITrainingRequest

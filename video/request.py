@@ -23,8 +23,9 @@ class VideoRequest(BaseModel):
     width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
     steps: int = Field(4, ge=1, le=128, description="Sampling steps; 4 is usual, 1 to 128.")
     sampler: SamplerName = Field(
-        "flow_map",
-        description="flow_map for few steps; euler, heun or dpmpp_2m for 10 and more.",
+        "euler",
+        description="euler is usual; heun or dpmpp_2m for 10 steps and more; flow_map for models "
+        "trained on average velocities.",
     )
     guidance: float = Field(
         3.0, ge=1, le=8, description="How strictly the prompt is followed, 1 to 8."

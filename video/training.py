@@ -9,7 +9,9 @@ from torch import nn
 
 from core.conditioning import Conditioning
 from core.objectives import Objective
-from core.training import Batch, MakeBatch, OnStage, Plan, Stage, train_stages
+from core.plan import Plan
+from core.stages import OnStage, Stage, train_stages
+from core.training import Batch, MakeBatch
 from video.dataset import draw_pieces, load_clips
 from video.presets import PRESETS
 from video.request import VideoTrainingRequest

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from safetensors.torch import load_file
 from core.conditioning import Conditioning
 from core.objectives import Draw, Objective, draw, loss
 from core.seeds import generator
-from core.training import OPTIMIZERS, Stage, train_stages
+from core.stages import Stage, train_stages
+from core.training import OPTIMIZERS
 
 # Under autocast, torch says once that it cannot fuse a normalization.
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
@@ -245,14 +247,22 @@ def test_a_stage_starts_from_the_average_of_the_one_before(tmp_path):
     train_stages(tiny_run.network(), tiny_run.batch, stages()[:1], tmp_path / "one")
     average = load_file(tmp_path / "one" / "flow" / "checkpoint" / "average.safetensors")
     shutil.copytree(tmp_path / "one", tmp_path / "two")
-    frozen = stages(1, learning_rate=0.0)
+    frozen = [stages()[0], stages(1, learning_rate=0.0)[1]]
     network, _ = train_stages(tiny_run.network(), tiny_run.batch, frozen, tmp_path / "two")
     for name, weight in network.named_parameters():
         assert torch.allclose(weight, average[name], atol=1e-7)
 
 
-def test_a_stage_out_of_time_ends_the_run_unfinished(tmp_path):
-    short = stages(3, minutes=1e-9)
+def test_a_run_out_of_time_ends_unfinished(tmp_path):
+    short = [s._replace(plan=replace(s.plan, minutes=1e-4)) for s in stages(3)]
     _, done = train_stages(tiny_run.network(), tiny_run.batch, short, tmp_path)
     assert not done
-    assert json.loads((tmp_path / "jumps" / "checkpoint" / "state.json").read_text())["step"] == 1
+    assert json.loads((tmp_path / "flow" / "checkpoint" / "state.json").read_text())["step"] == 1
+    assert not (tmp_path / "jumps").exists()
+
+
+def test_settings_do_not_change_half_way(tmp_path):
+    train_stages(tiny_run.network(), tiny_run.batch, stages()[:1], tmp_path)
+    other = [s._replace(plan=replace(s.plan, learning_rate=0.5)) for s in stages()[:1]]
+    with pytest.raises(ValueError, match=r"learning_rate=0.5 \(was .*give the old ones"):
+        train_stages(tiny_run.network(), tiny_run.batch, other, tmp_path)

@@ -108,8 +108,8 @@ def test_antithetic_samples_cancel_and_their_spread_is_the_noise():
     alone = super_resolve(scan, request(samples=2), StandIn(0.0), tiling=SMALL)
     torch.testing.assert_close(pair.mean.data, alone.mean.data, atol=0.05, rtol=0)
     inside = alone.mean.data > 100
-    # x = 0.5 e, less what the scan fixes: spread near 0.5 sqrt(2) sqrt(3/4) RESIDUAL_SCALE
-    expected = 0.5 * 2**0.5 * RESIDUAL_SCALE * (3 / 4) ** 0.5 * pair.scale.high
+    # x = 0.5 e, less what the scan fixes: spread near 0.5 sqrt(3/4) RESIDUAL_SCALE
+    expected = 0.5 * RESIDUAL_SCALE * (3 / 4) ** 0.5 * pair.scale.high
     rms = float(pair.std.data[inside].square().mean().sqrt())
     assert rms == pytest.approx(expected, rel=0.1)
 
