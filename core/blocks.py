@@ -146,6 +146,7 @@ class AttentionStage(nn.Module):
             x = x + rearrange(answer, "b (d h w) c -> b d h w c", d=d, h=h)
         if d > 1:
             tokens = rearrange(self.norms[2](x), "b d h w c -> (b h w) d c")
+            tokens = tokens.contiguous()  # else torch copies the weights, once for every row
             if angles.shape[0] > 1:
                 angles = angles.repeat_interleave(h * w, dim=0)
             answer = self.axis(tokens, angles=angles)
