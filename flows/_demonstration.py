@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-PROMPT = "two red circles move left"
+PROMPT = "a green triangle moves up"
 SEED = 7
 
 
