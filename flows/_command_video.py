@@ -22,6 +22,8 @@ def generate(
         output: The mp4 file to write.
         overwrite: Replace files that already stand there.
     """
+    if output.suffix.lower() != ".mp4":
+        raise ValueError(f"{output.name}: clips are written as mp4; give a name ending in .mp4.")
     for path in (output, output.with_suffix(".json")):
         check_target(path, overwrite=overwrite)
     from core.checkpoints import find_model

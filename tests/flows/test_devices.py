@@ -66,7 +66,9 @@ def test_a_cpu_needs_no_turn(gpu):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(_devices.torch.cuda, "device_count", lambda: 1)
     assert choose_device("cuda:0") == GPU
-    with pytest.raises(ValueError, match=r"LAMINA_DEVICE=cuda:1: this machine offers 1 .*; set it"):
+    with pytest.raises(
+        ValueError, match=r"LAMINA_DEVICE=cuda:1: this machine offers 1 .*; set it"
+    ):
         choose_device("cuda:1")
 
 
