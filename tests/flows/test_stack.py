@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import psutil
@@ -92,6 +93,22 @@ def gone(processes: list[psutil.Process], seconds: float = 40.0) -> list[psutil.
     return psutil.wait_procs(processes, timeout=seconds)[1]
 
 
+def schedules(server: Server) -> list[dict]:
+    return server._answer("/deployments/name/video_batch/video_batch")["schedules"]
+
+
+def switch_on(server: Server) -> None:
+    (schedule,) = schedules(server)
+    assert not schedule["active"]
+    request = Request(
+        f"{server.address}/api/deployments/{schedule['deployment_id']}/schedules/{schedule['id']}",
+        data=b'{"active": true}',
+        headers={"Content-Type": "application/json"},
+        method="PATCH",
+    )
+    urlopen(request).close()
+
+
 @pytest.fixture(scope="module")
 def lamina(tiny_models, tmp_path_factory):
     folder = tmp_path_factory.mktemp("stack")
@@ -166,6 +183,17 @@ def test_training_goes_to_the_batch_queue_and_its_log_reaches_the_run(lamina):
     wait(lambda: any("checkpoint written" in line for line in lamina.server.logs(run, 100)), 30)
 
 
+def test_a_canceled_run_ends_with_its_process(lamina):
+    asked = {"name": "canceled", "preset": "tiny", "steps": 100_000, "batch_size": 2}
+    run = lamina.server.start("train_video", {"request": asked})
+    wait(lambda: lamina.server.progress(run)[1] != "")
+    (process,) = [p for p in lamina.everyone() if "prefect.engine" in " ".join(p.cmdline())]
+    state = {"state": {"type": "CANCELLING"}}
+    lamina.server._answer(f"/flow_runs/{run.id}/set_state", state)
+    assert gone([process]) == []
+    wait(lambda: lamina.server.read(run).state == "CANCELLED")
+
+
 def test_a_second_stack_in_the_same_state_folder_is_refused(lamina):
     second = lamina.start("up")
     _, err = second.communicate(timeout=60)
@@ -199,6 +227,7 @@ def test_a_killed_stack_leaves_nothing_and_the_next_one_closes_its_books(
     long = {"name": "long", "preset": "tiny", "steps": 100_000, "batch_size": 2}
     run = lamina.server.start("train_video", {"request": long})
     wait(lambda: lamina.server.progress(run)[1] != "")
+    switch_on(lamina.server)
     everyone = lamina.everyone()
     assert len(everyone) >= 3  # server, worker, flow run
     lamina.end(signal.SIGKILL)
@@ -207,6 +236,7 @@ def test_a_killed_stack_leaves_nothing_and_the_next_one_closes_its_books(
     try:
         left = lamina.server.read(run)
         assert left.state == "CRASHED"
+        assert schedules(lamina.server)[0]["active"], "a person switched it on"
         again = lamina.server.start("train_video", {"request": long})
         wait(lambda: lamina.server.progress(again)[1] != "")
         everyone = lamina.everyone()
