@@ -63,9 +63,9 @@ def run(flow: str, /, *, request: Path) -> int:
     """
     asked = read_request(flow, request)
     settings = read_settings()
-    with ended_by_signals(), borrowed(settings) as server:
+    with ended_by_signals(), borrowed(settings) as (server, check):
         started = server.start(flow, {"request": asked.model_dump(mode="json")})
-        (ended,) = watch(server, [started], lambda: None)
+        (ended,) = watch(server, [started], check)
         _tell(server, settings, ended)
     return _code(ended)
 

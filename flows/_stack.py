@@ -183,13 +183,17 @@ def running_address(settings: Settings) -> str | None:
 
 
 @contextmanager
-def borrowed(settings: Settings) -> Iterator[Server]:
-    """The server of the running stack, or of one that lives as long as the block."""
+def borrowed(settings: Settings) -> Iterator[tuple[Server, Callable[[], None]]]:
+    """The server of the running stack, or of one that lives as long as the block.
+
+    With it comes a check that raises when a stack of our own is in trouble; a borrowed one is
+    looked after by whoever started it.
+    """
     if address := running_address(settings):
-        yield Server(address)
+        yield Server(address), lambda: None
         return
     with Stack(settings) as stack:
-        yield stack.server
+        yield stack.server, stack.check
 
 
 @contextmanager
