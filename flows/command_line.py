@@ -35,9 +35,9 @@ app["models"].command("flows._command_models:list_models", name="list")
 app["models"].command("flows._command_models:show")
 app["train"].command("flows._command_train:video")
 app["train"].command("flows._command_train:mri")
-app.command("flows._command_stack:up")
-app.command("flows._command_stack:demo")
-app.command("flows._command_stack:run")
+app.command("flows._command_stack:up", help="Start server, worker and deployments, until Ctrl-C.")
+app.command("flows._command_stack:demo", help="Run both main flows and say where the results are.")
+app.command("flows._command_stack:run", help="Run one flow from a file with its request.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
