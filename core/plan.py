@@ -12,7 +12,7 @@ class Plan:
 
     Attributes:
         steps: Optimizer steps in all.
-        batch_size: Samples per step and process, over all accumulated parts.
+        batch_size: Samples per step, over all processes and accumulated parts.
         accumulation: Parts a step is computed in.
         optimizer: ``"muon"`` or ``"adamw"``.
         learning_rate: Peak rate; the two optimizers take steps of about the same size.

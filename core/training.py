@@ -89,6 +89,7 @@ class Trainer:
         # A batch need not reach every weight: no prompt, no guidance, or a single frame.
         partial = DistributedDataParallelKwargs(find_unused_parameters=True)
         self.accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[partial])
+        self.part_size = self._part_size()
         self.network = network.to(self.accelerator.device).train()
         optimizer = OPTIMIZERS[plan.optimizer](self.network, plan)
         self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
@@ -127,6 +128,16 @@ class Trainer:
         self.save()
         return self.step
 
+    def _part_size(self) -> int:
+        """Samples that one process computes at a time."""
+        plan, processes = self.plan, self.accelerator.num_processes
+        if plan.batch_size % (plan.accumulation * processes):
+            raise ValueError(
+                f"batch_size={plan.batch_size}, accumulation={plan.accumulation}: {processes} "
+                "processes take equal parts of a batch; let the product of both divide it."
+            )
+        return plan.batch_size // (plan.accumulation * processes)
+
     def _agreed(self, *decisions: bool) -> list[bool]:
         """What the first process decided: clocks differ, and all must stop and save together."""
         if self.accelerator.num_processes == 1:
@@ -142,7 +153,7 @@ class Trainer:
         total, errors = 0.0, []
         for part in range(parts):
             random = generator(plan.seed, self.step, part, self.accelerator.process_index)
-            x, cond = self.make_batch(plan.batch_size // parts, random)
+            x, cond = self.make_batch(self.part_size, random)
             device = self.accelerator.device
             x, cond = x.to(device), cond.to(device)
             drawn = draw(self.objective, x, random)

@@ -1,0 +1,23 @@
+"""One more process of a training run: ``python -m flows._training_peer KIND REQUEST``.
+
+It computes its part of every batch and neither reports nor publishes anything.
+"""
+
+import sys
+
+from flows._lifeline import end_with_parent
+from flows._settings import adopt, read_settings
+
+
+def main(kind: str, text: str) -> None:
+    """Train beside the first process until it is done."""
+    end_with_parent()
+    settings = read_settings()
+    adopt(settings)
+    from flows._training import descend, parse
+
+    descend(parse(kind, text), settings, lambda stage, progress: None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
