@@ -64,10 +64,11 @@ def options_of(
 
 def sentence(error: ValidationError) -> str:
     """What came, the rule and the way out, one line per field that was refused."""
-    return "\n".join(_line(detail) for detail in error.errors())
+    return "\n".join(complaint(detail) for detail in error.errors())
 
 
-def _line(detail: ErrorDetails) -> str:
+def complaint(detail: ErrorDetails) -> str:
+    """What came, the rule and the way out for one field that was refused."""
     context: Mapping[str, Any] = detail.get("ctx", {})
     if detail["type"] == "value_error":
         return str(context["error"])

@@ -1,0 +1,137 @@
+"""The plan of a batch: how long, how much room, and which shard makes which item.
+
+Pure functions of the items and of what they take; nothing is written here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from flows._batch_items import Item, Kind
+from flows._progress import duration
+from medical.request import SuperResolutionRequest
+
+CLIP_S_PER_VALUE = 1.1e-6  # one core: 16 frames of 64 x 64 in 4 steps take 0.29 s
+HEAD_S_PER_STEP = 3.8  # two cores: a head to 1 mm with 4 samples of 2 steps takes 30 s
+GPU_SPEEDUP = 15.0
+LEAST_S = 0.05  # writing, checking and recording a clip
+GPU_FILE = Path("/dev/nvidia0")
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch will do and take.
+
+    Attributes:
+        kind: ``video`` or ``mri``.
+        items: Every item with its shard; -1 for one that stands already.
+        standing: How many stand already.
+        repeated: Rows that repeat an earlier one.
+        shards: Number of shards.
+        seconds_per_item: Of the items to make, on average.
+        measured: Whether that was measured in this batch, or is a rule of thumb.
+        bytes_needed: Room that the missing results will take.
+    """
+
+    kind: Kind
+    items: tuple[tuple[Item, int], ...]
+    standing: int
+    repeated: tuple[str, ...]
+    shards: int
+    seconds_per_item: float
+    measured: bool
+    bytes_needed: int
+
+    @property
+    def missing(self) -> int:
+        """How many items are to be made."""
+        return len(self.items) - self.standing
+
+    def says(self, free: int, slots: int = 1) -> list[str]:
+        """The plan in words, one line each, for a person before anything starts."""
+        total = self.missing * self.seconds_per_item
+        basis = "measured here" if self.measured else "rule of thumb"
+        lines = [
+            f"{len(self.items)} items ({self.kind}), {self.standing} made already, "
+            f"{self.missing} to make",
+            f"{self.shards} shards, {_seconds(self.seconds_per_item)} an item ({basis}), about "
+            f"{duration(total / max(1, min(slots, self.shards)))} on {slots} device(s)",
+            f"{self.bytes_needed / GB:.2f} GB to write, {free / GB:.1f} GB free",
+        ]
+        if self.repeated:
+            shown = "; ".join(self.repeated[:3]) + ("; ..." if len(self.repeated) > 3 else "")
+            lines.append(f"{len(self.repeated)} rows repeat another and are made once: {shown}")
+        return lines
+
+
+def make_plan(
+    items: Sequence[Item],
+    standing: Iterable[str],
+    *,
+    repeated: Sequence[str] = (),
+    shard_minutes: float = 10.0,
+    measured_s: float = 0.0,
+) -> Plan:
+    """The plan for the items that do not stand yet; they keep their order.
+
+    Args:
+        items: All items of the batch, each once.
+        standing: Addresses of those that are made and whole.
+        repeated: Rows that were left out.
+        shard_minutes: Length of a shard.
+        measured_s: What an item took so far in this batch; 0 for a rule of thumb.
+    """
+    stand = set(standing)
+    missing = [item for item in items if item.address not in stand]
+    costs = [measured_s or expected_seconds(item) for item in missing]
+    total = sum(costs)
+    shards = max(1, round(total / (60 * shard_minutes))) if missing else 0
+    shards = min(shards, len(missing))
+    placed, passed = {}, 0.0
+    for item, cost in zip(missing, costs, strict=True):
+        placed[item.address] = min(shards - 1, int((passed + cost / 2) / total * shards))
+        passed += cost
+    numbers = {old: new for new, old in enumerate(sorted(set(placed.values())))}
+    return Plan(
+        kind=items[0].kind,
+        items=tuple((item, numbers.get(placed.get(item.address, -1), -1)) for item in items),
+        standing=len(items) - len(missing),
+        repeated=tuple(repeated),
+        shards=len(numbers),
+        seconds_per_item=total / len(missing) if missing else measured_s,
+        measured=measured_s > 0,
+        bytes_needed=sum(map(expected_bytes, missing)),
+    )
+
+
+def expected_seconds(item: Item) -> float:
+    """A rule of thumb for one item on this machine."""
+    request, speed = item.request, GPU_SPEEDUP if GPU_FILE.exists() else 1.0
+    if isinstance(request, SuperResolutionRequest):
+        return max(1.0, HEAD_S_PER_STEP * request.samples * request.steps / speed)
+    values = request.num_frames * request.height * request.width * request.steps
+    return LEAST_S + CLIP_S_PER_VALUE * values / speed
+
+
+def expected_bytes(item: Item) -> int:
+    """An upper bound for the files of one item."""
+    request = item.request
+    if isinstance(request, SuperResolutionRequest):
+        finer = 4.0 / min(request.spacing_mm)  # from slices of usual thickness
+        return int(3 * finer * Path(request.scan).stat().st_size) + 2_500_000
+    return 2 * request.num_frames * request.height * request.width + 150_000
+
+
+def check_room(needed: int, free: int, reserve_gb: float) -> None:
+    """Raise a ``ValueError`` unless so many bytes fit and the reserve stays free."""
+    if free < needed + reserve_gb * GB:
+        raise ValueError(
+            f"{needed / GB:.2f} GB are needed and {reserve_gb:g} GB kept in reserve, but "
+            f"{free / GB:.2f} GB are free: nothing is started that cannot be kept; free some "
+            "space, point LAMINA_OUTPUTS to a larger disk, or lower limits.reserve_gb."
+        )
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)

@@ -1,0 +1,167 @@
+"""What a person may ask of a batch: many clips, many scans, and one shard of either."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from medical.request import SuperResolutionRequest
+from video.request import SamplerName, VideoRequest
+
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+CLIP_FIELDS = ("num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "model")
+SCAN_FIELDS = (
+    "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
+    "noise_std", "model",
+)  # fmt: skip
+OWN_SEED = -1
+
+
+class BatchLimits(BaseModel):
+    """When a batch ends before its items do, and how patient it is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    deadline_minutes: float = Field(
+        default=0.0, ge=0, description="Stop this many minutes after the start; 0 for no deadline."
+    )
+    gpu_minutes: float = Field(
+        default=0.0,
+        ge=0,
+        description="Stop after this many minutes of sampling in all; 0 for no limit.",
+    )
+    items: int = Field(
+        default=0,
+        ge=0,
+        description="Stop when this many items are made in all; 0 for all of them.",
+    )
+    tries: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="How often a shard may be started while items are missing.",
+    )
+    retry_delay_s: float = Field(
+        default=30.0, ge=0, le=3600, description="Seconds to wait before a shard is started again."
+    )
+    shard_minutes: float = Field(
+        default=10.0, ge=0.05, le=20, description="Length of a shard; 5 to 20 minutes are usual."
+    )
+    shards_at_once: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Shards handed to the workers at once; 2 to 3 for each GPU.",
+    )
+    item_minutes: float = Field(
+        default=0.0,
+        ge=0,
+        description="End a shard that shows no sign of life for so long; 0 for 20 times what an "
+        "item should take.",
+    )
+    reserve_gb: float = Field(
+        default=1.0,
+        ge=0,
+        description="Disk space that is left free whatever happens, in gigabytes.",
+    )
+
+
+class ClipBatchRequest(BaseModel):
+    """Many clips, from a prompt file or from lines of text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        "nightly",
+        pattern=NAME,
+        max_length=60,
+        description="Name of the batch: lower case letters, digits, dashes. A later run with the "
+        "same name makes only what is missing or has changed.",
+    )
+    prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
+    prompt_file: str = Field(
+        "",
+        description="Text with one prompt per line, or .csv, .jsonl or .yaml with a column "
+        "`prompt`; further columns override the fields below, row by row.",
+    )
+    num_frames: int = Field(16, ge=1, le=128, description="Frames of each clip, 1 to 128.")
+    fps: float = Field(8.0, ge=0.1, le=120, description="Frames per second, 0.1 to 120.")
+    height: int = Field(64, ge=16, le=256, description="Height in pixels, 16 to 256.")
+    width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
+    steps: int = Field(4, ge=1, le=128, description="Sampling steps of each clip, 1 to 128.")
+    sampler: SamplerName = Field("euler", description="euler is usual; as for a single clip.")
+    guidance: float = Field(3.0, ge=1, le=8, description="How strictly prompts are followed.")
+    seed: int = Field(
+        OWN_SEED,
+        ge=OWN_SEED,
+        lt=2**63,
+        description="Seed of every clip; -1 derives each clip's own from what it shall show.",
+    )
+    model: str = Field("scenes-64", description="Name of an installed video model.")
+    accept_only: bool = Field(
+        False,
+        description="Keep only clips that show what was asked; others are drawn again with "
+        "another seed.",
+    )
+    draws: int = Field(
+        4, ge=1, le=64, description="How often a clip may be drawn until it is accepted."
+    )
+    limits: BatchLimits = Field(BatchLimits(), description="Budgets and patience.")
+
+
+class ScanBatchRequest(BaseModel):
+    """Many scans, from a folder or a BIDS dataset."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(
+        "nightly",
+        pattern=NAME,
+        max_length=60,
+        description="Name of the batch: lower case letters, digits, dashes. A later run with the "
+        "same name restores only what is missing or has changed.",
+    )
+    scans: str = Field(
+        min_length=1,
+        description="A BIDS dataset, whose *_T1w.nii.gz are taken, or a folder of NIfTI files.",
+    )
+    subjects: str = Field(
+        "", description="Only these subjects, separated by spaces: 01 02; empty for all."
+    )
+    spacing_mm: tuple[float, float, float] = Field(
+        (1.0, 1.0, 1.0), description="Largest voxel size wanted along the three axes."
+    )
+    samples: int = Field(4, ge=1, le=64, description="Restorations to draw of each, 1 to 64.")
+    steps: int = Field(2, ge=1, le=50, description="Sampling steps of each restoration, 1 to 50.")
+    slice_thickness_mm: float = Field(
+        0.0, ge=0, le=20, description="Width of the slice profile; 0 takes each file's own."
+    )
+    slice_gap_mm: float = Field(
+        0.0, ge=0, le=20, description="Distance between slices; 0 takes each file's own."
+    )
+    profile: Literal["gaussian", "box"] = Field(
+        "gaussian", description="Shape of a slice along its thickness."
+    )
+    noise_std: float = Field(0.0, ge=0, le=0.2, description="Noise of the scans, 0 to 0.2.")
+    seed: int = Field(
+        OWN_SEED,
+        ge=OWN_SEED,
+        le=2**31 - 1,
+        description="Seed of every scan; -1 derives each scan's own from its bytes.",
+    )
+    model: str = Field("heads-1mm", description="Name of a super-resolution model.")
+    limits: BatchLimits = Field(BatchLimits(), description="Budgets and patience.")
+
+
+class ShardRequest(BaseModel):
+    """One shard of a planned batch; what it holds stands in the batch's folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: str = Field(default="default", pattern=NAME, description="Project of the batch.")
+    batch: str = Field(pattern=NAME, description="Name of the batch.")
+    shard: int = Field(ge=0, description="Number of the shard, from 0.")
+    attempt: int = Field(default=1, ge=1, description="How often it was started, with this time.")
+
+
+BatchRequest = ClipBatchRequest | ScanBatchRequest
+ItemRequest = VideoRequest | SuperResolutionRequest

@@ -1,0 +1,88 @@
+"""Lines that outlive a crash, and locks that do not: plain files and the kernel.
+
+Only the standard library, as processes that must start at once read this.
+"""
+
+import fcntl
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+BEAT_S = 5.0
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of a JSON lines file; one that a crash cut short is left out."""
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        for line in file:
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def append_line(path: Path, value: dict[str, Any]) -> None:
+    """Add one line and see it onto the disk, on a line of its own whatever a crash left."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        size = os.fstat(descriptor).st_size
+        whole = not size or os.pread(descriptor, 1, size - 1) == b"\n"
+        text = json.dumps(value, ensure_ascii=False, default=str)
+        os.write(descriptor, f"{'' if whole else os.linesep}{text}\n".encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def now() -> str:
+    """The time, to the millisecond, in one form everywhere."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@contextmanager
+def held(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
+    """Hold an OS lock on a file for the block; the kernel frees it however the process ends.
+
+    Args:
+        path: The lock's file; it stays.
+        wait: Wait for others; otherwise the block learns whether it holds the lock.
+        shared: Hold it beside others that share it.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    try:
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        try:
+            fcntl.flock(descriptor, kind | (0 if wait else fcntl.LOCK_NB))
+            got = True
+        except BlockingIOError:
+            got = False
+        yield got
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def beating(path: Path) -> Iterator[None]:
+    """Touch a file now and then while the block lasts, for others on any host to see."""
+    over = threading.Event()
+
+    def beat() -> None:
+        while not over.wait(BEAT_S):
+            os.utime(path)
+
+    threading.Thread(target=beat, name="beat", daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()

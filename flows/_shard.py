@@ -1,0 +1,282 @@
+"""One shard of a batch: the model loaded once, and a short assembly line.
+
+While one item is sampled, the next are prepared and those before are encoded, verified and
+recorded. Each outcome is appended to the shard's manifest as soon as the item's files stand; an
+item that stands already is not made again. Without Prefect: ``python -m flows._shard PROJECT
+BATCH SHARD ATTEMPT``.
+"""
+
+import errno
+import logging
+import os
+import shutil
+import sys
+from collections import Counter, deque
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+from flows._batch_items import Item
+from flows._batch_plan import check_room, expected_bytes, expected_seconds
+from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
+from flows._journal import append_line, beating, held, now
+from flows._manifest import Batch, Outcome, files_of, intact, unfinished
+from flows._progress import Clock, Meter, Throttle, timed
+from flows._settings import Settings, read_settings
+from flows._shard_makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
+from flows._shard_watch import Watchdog, watched
+
+logger = logging.getLogger(__name__)
+
+AHEAD = 3  # items prepared before their turn
+BEHIND = 4  # items sampled whose files do not stand yet
+LOOK_EVERY_S = 0.5
+LOADING_S = 900.0
+PATIENCE, LEAST_PATIENCE_S = 20.0, 300.0  # times what is expected
+GOING_ON = ("planned", "running")
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass
+class Report:
+    """What a shard did.
+
+    Attributes:
+        counts: ``made``, ``failed``, ``rejected`` now, and ``stood`` before.
+        left: Items still to be made.
+        ended: Why it ended before its items did; empty otherwise.
+    """
+
+    counts: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    ended: str = ""
+
+    def plain(self) -> dict[str, Any]:
+        """As a flow returns it."""
+        return {**self.counts, "left": self.left, "ended": self.ended}
+
+
+def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:
+    """Make what is missing of a shard.
+
+    Args:
+        settings: Places.
+        asked: Which shard.
+        meter: Told how many items are through.
+
+    Raises:
+        RuntimeError: The disk or the device gave out; what is missing can be tried again.
+    """
+    batch = Batch.named(settings, asked.project, asked.batch)
+    batch.read()
+    outcomes = batch.shard_file(asked.shard)
+    alone = held(outcomes.with_suffix(".lock"), wait=False)
+    with held(batch.root / "plan.lock", shared=True), alone as only_one:
+        if not only_one:
+            return Report(ended="another process makes this shard")
+        with beating(outcomes.with_suffix(".lock")):
+            return _Shard(settings, batch, asked, meter).run()
+
+
+class _Shard:
+    """The assembly line."""
+
+    def __init__(
+        self, settings: Settings, batch: Batch, asked: ShardRequest, meter: Meter
+    ) -> None:
+        from flows._devices import choose_device
+
+        self.batch, self.asked, self.meter = batch, asked, meter
+        self.request: BatchRequest = batch.request()
+        self.clock, self.report = Clock(), Report()
+        self.total, self._open = 0, set[str]()
+        self.device = choose_device(settings.device)
+        self.watchdog: Watchdog
+        self._look = Throttle(LOOK_EVERY_S)
+
+    @property
+    def draws(self) -> int:
+        """How often an item may be drawn."""
+        request = self.request
+        clips = isinstance(request, ClipBatchRequest) and request.accept_only
+        return request.draws if clips else 1  # pyright: ignore[reportAttributeAccessIssue]
+
+    def run(self) -> Report:
+        """Make what is missing, in order."""
+        jobs = self._missing()
+        self.total, self._open = len(jobs), {job.item.address for job in jobs}
+        if not jobs:
+            return self.report
+        with watched(self.batch.shard_file(self.asked.shard)) as self.watchdog:
+            self.watchdog.says(LOADING_S)
+            self._work(jobs, self._maker())
+        self.report.left = len(self._open)
+        return self.report
+
+    def _missing(self) -> deque[Job]:
+        """The jobs to do; what stands without an outcome gets one."""
+        known, jobs = self.batch.outcomes(), deque[Job]()
+        for item, _ in self.batch.items(self.asked.shard):
+            outcome = known.get(item.address)
+            if files := intact(self.batch, item):
+                self.report.counts["stood"] += 1
+                if outcome is None or outcome["state"] != "made":
+                    self._append(Job(item), "made", files=files)
+            elif outcome and outcome["state"] != "made" and not unfinished(outcome, self.draws):
+                self.report.counts["stood"] += 1
+            else:
+                drawn = outcome["attempt"] if outcome and outcome["state"] == "rejected" else 0
+                jobs.append(Job(item, draw=drawn + 1))
+        return jobs
+
+    def _maker(self) -> Maker:
+        if isinstance(self.request, ClipBatchRequest):
+            return ClipMaker(self.device, judge=self.request.accept_only)
+        return ScanMaker(self.device)
+
+    def _work(self, waiting: deque[Job], maker: Maker) -> None:
+        behind: dict[Future[Outcome], Job] = {}
+        ahead: dict[str, Future[Any]] = {}
+        hands = max(1, min(4, (os.cpu_count() or 2) - 1))
+        with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(hands) as finishing:
+            try:
+                while waiting or behind:
+                    if not waiting or len(behind) >= BEHIND:
+                        wait(behind, return_when=FIRST_COMPLETED)
+                    self._collect(behind, waiting)
+                    if self._ended():
+                        waiting.clear()
+                    for job in islice(waiting, AHEAD):
+                        if job.item.address not in ahead:
+                            ahead[job.item.address] = preparing.submit(_prepare, maker, job)
+                    if waiting:
+                        job = waiting.popleft()
+                        if self._sampled(maker, job, ahead.pop(job.item.address)):
+                            behind[finishing.submit(self._finished, maker, job)] = job
+            finally:
+                preparing.shutdown(cancel_futures=True)
+                wait(behind)
+                self._collect(behind, deque())
+
+    def _sampled(self, maker: Maker, job: Job, prepared: Future[Any]) -> bool:
+        """Sample one item when it is this shard's turn; whether that went well."""
+        from flows._devices import slot
+
+        try:
+            job.prepared = prepared.result()
+            self._check_room(job.item)
+            self.watchdog.says(0)
+            with slot(self.device, urgent=False):
+                self.watchdog.says(self._patience_s(job.item), job.item.address, job.draw)
+                with timed(job.timings, "sample"):
+                    job.sampled = maker.sample(job)
+        except Exception as error:
+            self._failed(job, error)
+            return False
+        return True
+
+    def _finished(self, maker: Maker, job: Job) -> Outcome:
+        """Write one item down; in a thread."""
+        try:
+            paths = maker.finish(job, self.batch)
+            return {"state": "made", "files": files_of(self.batch, paths), "error": ""}
+        except NotAsAskedError as error:
+            return {"state": "rejected", "files": {}, "error": f"draw {job.draw}: {error}"}
+        finally:
+            job.sampled = None
+
+    def _collect(self, behind: dict[Future[Outcome], Job], waiting: deque[Job]) -> None:
+        """Append the outcomes of items that are through; rejected ones queue up again."""
+        for future in [future for future in behind if future.done()]:
+            job = behind.pop(future)
+            try:
+                outcome = future.result()
+            except Exception as error:
+                self._failed(job, error)
+                continue
+            self._append(job, **outcome)
+            if outcome["state"] == "rejected" and job.draw < self.draws:
+                self.total += 1
+                waiting.appendleft(Job(job.item, draw=job.draw + 1))
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        """Record a failed item and go on, unless the next ones would fail likewise."""
+        if _gives_out(error):
+            raise RuntimeError(
+                f"{job.item.row}: {error}: without disk or device no item can be made; the shard "
+                "ends here and is started again for what is missing."
+            ) from error
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        logger.warning("%s (%s) failed: %s", job.item.address, job.item.row, words)
+        self._append(job, "failed", error=words[:1000])
+
+    def _append(
+        self, job: Job, state: str, files: dict[str, Any] | None = None, error: str = ""
+    ) -> None:
+        self.report.counts[state] += 1
+        line = {
+            "item": job.item.address,
+            "state": state,
+            "files": files or {},
+            "seconds": round(sum(job.timings.values()), 4),
+            "sample_s": round(job.timings.get("sample", 0.0), 4),
+            "attempt": job.draw,
+            "try": self.asked.attempt,
+            "time": now(),
+            "error": error,
+        }
+        append_line(self.batch.shard_file(self.asked.shard), line)
+        if not unfinished(line, self.draws):
+            self._open.discard(job.item.address)
+        if state != "made" or job.timings:
+            counts = self.report.counts
+            done = counts["made"] + counts["failed"] + counts["rejected"]
+            self.meter(done, max(done, self.total), self.clock.says(done, self.total))
+
+    def _ended(self) -> bool:
+        """Whether a person or a budget ended the batch meanwhile."""
+        if not self.report.ended and self._look.ready():
+            state = self.batch.state()
+            self.report.ended = "" if state in GOING_ON else f"the batch is {state}"
+        return bool(self.report.ended)
+
+    def _check_room(self, item: Item) -> None:
+        free = shutil.disk_usage(self.batch.root).free
+        try:
+            check_room(expected_bytes(item), free, self.request.limits.reserve_gb)
+        except ValueError as error:
+            raise OSError(errno.ENOSPC, str(error)) from error
+
+    def _patience_s(self, item: Item) -> float:
+        if self.request.limits.item_minutes:
+            return 60 * self.request.limits.item_minutes
+        return max(LEAST_PATIENCE_S, PATIENCE * expected_seconds(item))
+
+
+def _prepare(maker: Maker, job: Job) -> Any:
+    with timed(job.timings, "prepare"):
+        return maker.prepare(job)
+
+
+def _gives_out(error: Exception) -> bool:
+    """Whether disk or device failed, and not the item; a CUDA error never leaves its process."""
+    return getattr(error, "errno", None) in FULL or "CUDA error" in str(error)
+
+
+def main(words: list[str]) -> int:
+    """Run one shard in this process."""
+    from flows._progress import terminal_meter
+    from flows._settings import adopt
+
+    settings = read_settings()
+    adopt(settings)
+    project, batch, shard, attempt = words
+    asked = ShardRequest(project=project, batch=batch, shard=int(shard), attempt=int(attempt))
+    with terminal_meter(f"shard {shard}") as meter:
+        run_shard(settings, asked, meter)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

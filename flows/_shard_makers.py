@@ -1,0 +1,207 @@
+"""How one item of a shard is made, in three steps that can overlap with those of others.
+
+``prepare`` needs the CPU and no device, ``sample`` the device, ``finish`` the CPU and the disk.
+Only ``sample`` must run alone. ``finish`` writes the item's record last.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from core.checkpoints import find_model, load_model
+from core.conditioning import Conditioning
+from core.records import atomic_path
+from core.unet import SpatioTemporalUNet
+from flows._batch_items import Item, drawn_again
+from flows._manifest import Batch
+from flows._progress import timed
+from medical.request import SuperResolutionRequest
+from video.request import VideoRequest
+
+Timings = dict[str, float]
+Paths = dict[str, Path]
+LARGEST_PICTURE = 2_000_000  # bytes
+
+
+@dataclass
+class Job:
+    """An item on its way through a shard.
+
+    Attributes:
+        item: What to make.
+        draw: How often it was drawn, with this time.
+        timings: Step to seconds.
+        prepared: What ``prepare`` returned.
+        sampled: What ``sample`` returned.
+    """
+
+    item: Item
+    draw: int = 1
+    timings: Timings = field(default_factory=dict)
+    prepared: Any = None
+    sampled: Any = None
+
+
+class NotAsAskedError(Exception):
+    """A clip does not show what was asked; the message names what is not as asked."""
+
+
+class Maker(Protocol):
+    """Makes items of one kind."""
+
+    def prepare(self, job: Job) -> Any:
+        """Whatever ``sample`` needs beyond the request."""
+        ...
+
+    def sample(self, job: Job) -> Any:
+        """The result in memory, off the device."""
+        ...
+
+    def finish(self, job: Job, batch: Batch) -> Paths:
+        """Write, read back, record; the files by role, the record last."""
+        ...
+
+
+class Networks:
+    """Networks on the device, each loaded once."""
+
+    def __init__(self, device: torch.device, kind: str) -> None:
+        """Load nothing yet."""
+        self._device, self._kind = device, kind
+        self._loaded: dict[str, tuple[SpatioTemporalUNet, dict[str, Any]]] = {}
+
+    def __getitem__(self, name: str) -> tuple[SpatioTemporalUNet, dict[str, Any]]:
+        """The network and its record."""
+        if name not in self._loaded:
+            folder = find_model(name, self._kind)
+            self._loaded[name] = load_model(folder, device=self._device)
+        return self._loaded[name]
+
+
+class ClipMaker:
+    """Makes clips; with ``judge``, only those that show what was asked."""
+
+    def __init__(self, device: torch.device, *, judge: bool) -> None:
+        """Load nothing yet."""
+        self._networks, self._judge = Networks(device, "video"), judge
+
+    @cached_property
+    def _encoder(self) -> Any:
+        from video.text import TextEncoder
+
+        return TextEncoder()
+
+    def prepare(self, job: Job) -> Conditioning:
+        """The prompt's text states."""
+        from video.generate import embed
+
+        return embed(_clip(job), self._encoder)
+
+    def sample(self, job: Job) -> torch.Tensor:
+        """The clip in [-1, 1], on the CPU."""
+        from video.generate import sample
+
+        network, record = self._networks[_clip(job).model]
+        return sample(_clip(job), job.prepared, network, record).cpu()
+
+    def finish(self, job: Job, batch: Batch) -> Paths:
+        """Judge, encode, verify, draw the pictures, record.
+
+        Raises:
+            NotAsAskedError: The clip does not show what was asked; nothing is written.
+        """
+        from flows._video import check_clip, record_clip, save_pictures, write_clip
+        from video.clip import Clip
+        from video.generate import to_frames
+
+        request, path = _clip(job), batch.results / f"{job.item.stem}.mp4"
+        frames = to_frames(job.sampled).numpy()
+        extra: dict[str, Any] = {"item": job.item.address, "batch": batch.root.name}
+        if self._judge:
+            extra |= {"draw": job.draw, "shows": judged(frames, request.prompt)}
+        with timed(job.timings, "encode"):
+            write_clip(Clip(frames, _rate(request)), path, request, overwrite=True)
+        with timed(job.timings, "verify"):
+            facts = check_clip(path, request)
+        with timed(job.timings, "pictures"):
+            save_pictures(path)
+        record = self._networks[request.model][1]
+        recorded = record_clip(path, request, record, facts | extra, job.timings, overwrite=True)
+        pictures = {"preview": path.with_suffix(".webp"), "sheet": path.with_suffix(".png")}
+        return {"video": path, **pictures, "record": recorded}
+
+
+class ScanMaker:
+    """Restores scans."""
+
+    def __init__(self, device: torch.device) -> None:
+        """Load nothing yet."""
+        self._networks = Networks(device, "mri")
+
+    def prepare(self, job: Job) -> Any:
+        """The scan, read and checked."""
+        from flows._mri import check_request
+        from medical.nifti import read_volume
+
+        return read_volume(check_request(_scan(job)))
+
+    def sample(self, job: Job) -> Any:
+        """The restoration."""
+        from medical.super_resolve import super_resolve
+
+        network, _ = self._networks[_scan(job).model]
+        return super_resolve(job.prepared, _scan(job), network)
+
+    def finish(self, job: Job, batch: Batch) -> Paths:
+        """Write, verify, draw the picture, record."""
+        from flows._mri import check_result, record_result
+        from medical.report import picture
+
+        request, restored = _scan(job), job.sampled
+        with timed(job.timings, "encode"):
+            paths = restored.write(batch.results / f"{job.item.stem}.nii.gz", overwrite=True)
+        with timed(job.timings, "verify"):
+            facts = restored.record() | check_result(paths, request)
+        drawing = batch.results / f"{job.item.stem}.png"
+        with timed(job.timings, "pictures"), atomic_path(drawing, overwrite=True) as temporary:
+            temporary.write_bytes(picture(job.prepared, restored, max_bytes=LARGEST_PICTURE))
+        model = self._networks[request.model][1]
+        facts |= {"item": job.item.address, "batch": batch.root.name}
+        record = record_result(paths, request, model, facts, job.timings, overwrite=True)
+        return {**paths, "picture": drawing, "record": record}
+
+
+def judged(frames: Any, prompt: str) -> dict[str, bool]:
+    """What the clip shows as asked, axis by axis.
+
+    Raises:
+        NotAsAskedError: Not all of it.
+    """
+    from video.oracle import read_clip, score
+    from video.prompts import parse_caption
+
+    verdict = score(read_clip(frames), parse_caption(prompt))
+    if missed := [axis for axis, met in verdict.items() if not met]:
+        raise NotAsAskedError(f"not as asked: {', '.join(missed)}")
+    return verdict
+
+
+def _clip(job: Job) -> VideoRequest:
+    """What this draw is asked."""
+    assert isinstance(job.item.request, VideoRequest)
+    return drawn_again(job.item.request, job.draw)
+
+
+def _scan(job: Job) -> SuperResolutionRequest:
+    assert isinstance(job.item.request, SuperResolutionRequest)
+    return job.item.request
+
+
+def _rate(request: VideoRequest) -> float:
+    """The rate as a single clip has it."""
+    from fractions import Fraction
+
+    return float(Fraction(request.fps).limit_denominator(1001))
