@@ -24,7 +24,8 @@ class Plan:
         seed: Everything random follows from it.
         mixed_precision: ``"bf16"`` or ``"no"``.
         checkpoint_minutes: Time between checkpoints.
-        minutes: Stop early after this long, checkpoint written; 0 for no limit.
+        minutes: Time budget over all sittings; the schedule ends with it where the steps would
+            take longer. 0 for none.
     """
 
     steps: int
@@ -70,18 +71,30 @@ class Progress:
     error: float
     learning_rate: float
     seconds_per_step: float
+    budget_left_s: float = math.inf
 
     @property
     def seconds_left(self) -> float:
-        """Time to the last step at the present pace."""
-        return (self.steps - self.step) * self.seconds_per_step
+        """Time to the last step at the present pace, or to the end of the time budget."""
+        return min((self.steps - self.step) * self.seconds_per_step, self.budget_left_s)
 
 
-def rate(plan: Plan, step: int) -> float:
-    """Learning rate at ``step``: rise, plateau, fall (1 - sqrt). Haegele et al. 2024."""
+def share_done(plan: Plan, step: int, spent_s: float) -> float:
+    """Which part of the run lies behind: of its steps or of its time, whichever is more."""
+    of_time = spent_s / (60 * plan.minutes) if plan.minutes else 0.0
+    return min(1.0, max(step / plan.steps, of_time))
+
+
+def rate(plan: Plan, step: int, spent_s: float = 0.0) -> float:
+    """Learning rate at ``step``: rise, plateau, fall (1 - sqrt). Haegele et al. 2024.
+
+    Args:
+        plan: The run.
+        step: Steps taken.
+        spent_s: Seconds spent, which count where the plan has a time budget.
+    """
     rise = min(1.0, (step + 1) / max(1, plan.warmup))
-    fall_from = plan.steps * (1 - plan.cooldown)
-    if step < fall_from:
+    fallen = share_done(plan, step, spent_s) - (1 - plan.cooldown)
+    if fallen <= 0 or not plan.cooldown:
         return plan.learning_rate * rise
-    done = (step - fall_from) / max(1.0, plan.steps - fall_from)
-    return plan.learning_rate * rise * (1 - math.sqrt(min(1.0, done)))
+    return plan.learning_rate * rise * (1 - math.sqrt(fallen / plan.cooldown))

@@ -1,10 +1,8 @@
 """A training run in stages: each begins with the averaged weights of the one before."""
 
-import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from core.objectives import Objective
 from core.plan import Plan, Progress
@@ -20,6 +18,40 @@ class Stage(NamedTuple):
     plan: Plan
 
 
+JUMP_COST = 4
+"""Time of a step on average velocities, in steps of flow matching."""
+RESERVE_MINUTES = 0.5
+"""Part of a time budget that is kept for loading and for writing the model."""
+
+
+def flow_then_jumps(
+    flow: Objective,
+    jumps: Objective,
+    *,
+    steps: int,
+    jump_steps: int,
+    minutes: float = 0.0,
+    **plan: Any,
+) -> list[Stage]:
+    """Flow matching, then average velocities if any steps are asked of them.
+
+    Args:
+        flow: Objective of the first stage.
+        jumps: Objective of the second.
+        steps: Steps of the first stage.
+        jump_steps: Steps of the second; with 0, the learning rate falls in the first.
+        minutes: Time budget of both together; 0 for none.
+        plan: What both plans share.
+    """
+    budget = max(minutes - RESERVE_MINUTES, minutes / 2)
+    if not jump_steps:
+        return [Stage("flow", flow, Plan(steps=steps, minutes=budget, **plan))]
+    first = budget * steps / (steps + JUMP_COST * jump_steps)
+    plateau = Plan(steps=steps, minutes=first, cooldown=0.0, **plan)
+    fall = Plan(steps=jump_steps, minutes=budget - first, warmup=20, cooldown=0.6, **plan)
+    return [Stage("flow", flow, plateau), Stage("jumps", jumps, fall)]
+
+
 OnStage = Callable[[str, Progress], None]
 """Called after every step with the stage's name and where it stands."""
 
@@ -31,22 +63,26 @@ def train_stages(
     folder: Path,
     *,
     on_progress: OnStage = lambda stage, progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[SpatioTemporalUNet, bool]:
     """The averaged network and whether every stage was finished.
 
     Each stage starts from the weight average of the one before. What ``folder/<stage>`` holds is
-    resumed. A plan's time limit counts from the start of the first stage.
+    resumed.
+
+    Args:
+        network: To be trained.
+        make_batch: Where the data comes from.
+        stages: In order.
+        folder: For the checkpoints.
+        on_progress: Called after every step.
+        should_stop: Asked after every step; if true, the run ends there, resumable.
     """
-    began = time.monotonic()
-    for name, objective, asked in stages:
-        passed = (time.monotonic() - began) / 60
-        if asked.minutes and passed >= asked.minutes:
-            return network, False
-        plan = replace(asked, minutes=asked.minutes - passed if asked.minutes else 0.0)
+    for name, objective, plan in stages:
         trainer = Trainer(network, make_batch, objective, plan, Path(folder) / name)
-        reached = trainer.run(lambda progress, name=name: on_progress(name, progress))
+        reached = trainer.run(lambda progress, name=name: on_progress(name, progress), should_stop)
         network = trainer.averaged_network()
-        if reached < plan.steps:
+        if not reached:
             return network, False
         if objective.jump_share > 0:
             network.register_to_config(trained_objective="average_velocity")

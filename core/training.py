@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import shutil
 import time
@@ -26,7 +27,7 @@ from core.conditioning import Conditioning
 from core.ema import WeightAverage
 from core.objectives import Objective, draw, loss
 from core.optimizers import muon
-from core.plan import Plan, Progress, rate
+from core.plan import Plan, Progress, rate, share_done
 from core.seeds import generator
 from core.unet import SpatioTemporalUNet
 
@@ -95,18 +96,29 @@ class Trainer:
         self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
         # After ``prepare``: it gives every process the weights of the first.
         self.average = WeightAverage(self.network, plan.ema_decay)
-        self.step = 0
+        self.step, self.spent_s = 0, 0.0
         self._finish_rename()
         if (self.checkpoint / "state.json").exists():
             self._resume()
 
-    def run(self, on_progress: Callable[[Progress], None] = lambda progress: None) -> int:
-        """Train to the last step or to the time limit; returns the step reached."""
+    def run(
+        self,
+        on_progress: Callable[[Progress], None] = lambda progress: None,
+        should_stop: Callable[[], bool] = lambda: False,
+    ) -> bool:
+        """Train to the last step or to the end of the time budget; whether that was reached.
+
+        Args:
+            on_progress: Called after every step.
+            should_stop: Asked after every step; if true, the run ends there, resumable.
+        """
         began = saved = time.monotonic()
-        first = self.step
-        while self.step < self.plan.steps:
+        first, before = self.step, self.spent_s
+        while share_done(self.plan, self.step, self.spent_s) < 1:
             loss_, error = self._advance()
             now = time.monotonic()
+            due = now - saved > 60 * self.plan.checkpoint_minutes
+            self.spent_s, due, stop = self._agreed(before + now - began, due, should_stop())
             on_progress(
                 Progress(
                     step=self.step,
@@ -115,18 +127,16 @@ class Trainer:
                     error=error,
                     learning_rate=self.optimizer.param_groups[0]["lr"],
                     seconds_per_step=(now - began) / (self.step - first),
+                    budget_left_s=(60 * self.plan.minutes or math.inf) - self.spent_s,
                 )
             )
-            late = bool(self.plan.minutes) and now - began > 60 * self.plan.minutes
-            due = now - saved > 60 * self.plan.checkpoint_minutes
-            late, due = self._agreed(late, due)
-            if late:
+            if stop:
                 break
             if due:
                 self.save()
                 saved = time.monotonic()
         self.save()
-        return self.step
+        return share_done(self.plan, self.step, self.spent_s) >= 1
 
     def _part_size(self) -> int:
         """Samples that one process computes at a time."""
@@ -138,18 +148,18 @@ class Trainer:
             )
         return plan.batch_size // (plan.accumulation * processes)
 
-    def _agreed(self, *decisions: bool) -> list[bool]:
-        """What the first process decided: clocks differ, and all must stop and save together."""
+    def _agreed(self, *told: float) -> list[float]:
+        """What the first process says: clocks differ, and all must stop and save together."""
         if self.accelerator.num_processes == 1:
-            return list(decisions)
-        told = torch.tensor(decisions, device=self.accelerator.device)
-        return [bool(decision) for decision in broadcast(told)]
+            return list(told)
+        said = torch.tensor(told, dtype=torch.float64, device=self.accelerator.device)
+        return broadcast(said).tolist()
 
     def _advance(self) -> tuple[float, float]:
         """One optimizer step; (loss, plain error). A step that is not finite changes nothing."""
         plan, parts = self.plan, self.plan.accumulation
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(plan, self.step)
+            group["lr"] = rate(plan, self.step, self.spent_s)
         total, errors = 0.0, []
         for part in range(parts):
             random = generator(plan.seed, self.step, part, self.accelerator.process_index)
@@ -193,6 +203,8 @@ class Trainer:
         save_file(tensors, fresh / "optimizer.safetensors")
         state = {"format_version": FORMAT_VERSION, "step": self.step, "seed": self.plan.seed}
         state["plan"] = self._lasting_plan()
+        if self.plan.minutes:  # the clock is the one thing that two equal runs do not share
+            state["spent_s"] = self.spent_s
         (fresh / "state.json").write_text(json.dumps(state | {"numbers": numbers}))
         old = self.checkpoint.with_name("checkpoint.old")
         shutil.rmtree(old, ignore_errors=True)
@@ -248,7 +260,7 @@ class Trainer:
         whole = self.optimizer.state_dict()
         whole["state"] = _unflatten(tensors, state["numbers"])
         self.optimizer.load_state_dict(whole)
-        self.step = state["step"]
+        self.step, self.spent_s = state["step"], state.get("spent_s", 0.0)
         logger.info("resumed at step %d", self.step)
 
     def averaged_network(self) -> SpatioTemporalUNet:

@@ -33,10 +33,11 @@ def _train(request: VideoTrainingRequest | MRITrainingRequest) -> int:
 
     settings = read_settings()
     model_folder(request, settings)
-    with slot(choose_device(settings.device)), terminal_meter("training") as meter:
-        folder = train_model(request, settings, meter)
-    if folder is None:
-        sys.stderr.write("The time limit came first; the same command goes on from here.\n")
-        return 1
+    try:
+        with slot(choose_device(settings.device)), terminal_meter("training") as meter:
+            folder = train_model(request, settings, meter)
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; the same command goes on from the last checkpoint.\n")
+        return 130
     print(folder)
     return 0

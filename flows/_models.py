@@ -19,9 +19,7 @@ def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "sha256": record.get("sha256", {}).get(WEIGHTS, "unknown")}
 
 
-def publish(
-    folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, kind: str, finished: bool
-) -> Path:
+def publish(folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, kind: str) -> Path:
     """Save a trained network as a model folder with its record and card.
 
     Args:
@@ -29,7 +27,6 @@ def publish(
         network: With averaged weights.
         request: What training was asked for.
         kind: ``"video"`` or ``"mri"``.
-        finished: Whether every stage of training reached its end.
     """
     asked = request.model_dump()
     jumps = bool(asked["jump_steps"])
@@ -41,8 +38,8 @@ def publish(
     hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
     record = {
         **facts,
-        "guidance_trained_in": kind == "video" and jumps and finished,
-        "training": {"request": asked, "finished": finished, "hardware": hardware},
+        "guidance_trained_in": kind == "video" and jumps,
+        "training": {"request": asked, "hardware": hardware},
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     return save_model(folder, network, record, card=card(record))

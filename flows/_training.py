@@ -6,7 +6,13 @@ on when the same request is made again; a finished model goes to the operator's 
 
 from __future__ import annotations
 
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flows._models import publish
@@ -36,16 +42,15 @@ def model_folder(request: TrainingRequest, settings: Settings) -> Path:
     return folder
 
 
-def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> Path | None:
-    """Train, and publish the model if every stage reached its end.
+def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> Path:
+    """Train and publish the model; its folder.
+
+    The first Ctrl-C or SIGTERM is obeyed after a checkpoint; the same request goes on from there.
 
     Args:
         request: Of either kind.
         settings: Where checkpoints and models stand.
         meter: Told the step, the number of steps, and the stage with its loss.
-
-    Returns:
-        The model's folder, or None if the time limit came first; the same request goes on then.
     """
     from flows._training_processes import joined, number_of_processes
 
@@ -55,15 +60,44 @@ def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> P
 
     def watch(stage: str, progress: Any) -> None:
         done = progress.step + (first if stage == "jumps" else 0)
-        left = duration((last - done) * progress.seconds_per_step)
+        later = request.jump_steps * progress.seconds_per_step if stage == "flow" else 0.0
+        left = duration(min(progress.seconds_left + later, 60 * request.minutes or math.inf))
         meter(done, last, f"step {done} of {last}, {stage}, loss {progress.loss:.4f}, {left} left")
 
     count = number_of_processes(request.batch_size, settings.device)
-    with joined(count, kind, request.model_dump_json(), settings):
-        network, finished = descend(request, settings, watch)
-    if not finished:
-        return None
-    return publish(target, network, request, kind=kind, finished=finished)
+    others = joined(count, kind, request.model_dump_json(), settings)
+    with ends_late() as should_stop, others:
+        network = descend(request, settings, watch, should_stop)
+    return publish(target, network, request, kind=kind)
+
+
+@contextmanager
+def ends_late() -> Iterator[Callable[[], bool]]:
+    """Hold back the first Ctrl-C or SIGTERM until the end of the block; whether there was one.
+
+    Training can then write its checkpoint in step with its other processes. A second signal is
+    obeyed at once. Outside the main thread nothing is held back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in numbers}
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        signal.signal(number, before[number] or signal.SIG_DFL)
+
+    try:
+        for number in numbers:
+            signal.signal(number, remember)
+        yield lambda: bool(received)
+    finally:
+        for number in numbers:
+            signal.signal(number, before[number] or signal.SIG_DFL)
+    if received:
+        signal.raise_signal(received[0])
 
 
 def kind_of(request: TrainingRequest) -> str:
@@ -77,13 +111,18 @@ def parse(kind: str, text: str) -> TrainingRequest:
     return model.model_validate_json(text)
 
 
-def descend(request: TrainingRequest, settings: Settings, watch: OnStage) -> tuple[Any, bool]:
-    """The part of training that every process takes: the network, and whether it was finished."""
+def descend(
+    request: TrainingRequest,
+    settings: Settings,
+    watch: OnStage,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Any:
+    """The part of training that every process takes; the network as it was left."""
     folder = settings.home / "training" / request.name
     if isinstance(request, VideoTrainingRequest):
         from video.training import train
 
-        return train(request, folder, on_progress=watch)
+        return train(request, folder, on_progress=watch, should_stop=should_stop)[0]
     from medical.training import train as train_mri
 
-    return train_mri(request, folder, on_progress=watch)
+    return train_mri(request, folder, on_progress=watch, should_stop=should_stop)[0]

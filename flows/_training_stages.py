@@ -21,16 +21,16 @@ def prepare(request: Request) -> str:
 
 
 @stage
-def train(request: Request) -> FileRef | None:
-    """Train on a GPU slot or the CPU; the published weights, or nothing if time ran out."""
+def train(request: Request) -> FileRef:
+    """Train on a GPU slot or the CPU; the published weights."""
     from core.checkpoints import WEIGHTS
     from flows._devices import choose_device, slot
     from flows._training import train_model
 
     settings = read_settings()
-    with slot(choose_device(settings.device)):
+    with slot(choose_device(settings.device), urgent=False):
         folder = train_model(request, settings, ArtifactMeter("training-progress"))
-    return FileRef.of(folder / WEIGHTS) if folder else None
+    return FileRef.of(folder / WEIGHTS)
 
 
 @stage
@@ -44,9 +44,6 @@ def verify(weights: FileRef) -> dict[str, str]:
 
 
 @stage
-def report(weights: FileRef | None, facts: dict[str, str]) -> None:
+def report(weights: FileRef, facts: dict[str, str]) -> None:
     """Say in the page of the run what came of it."""
-    if weights is None:
-        show_facts("training", "Time limit reached", {"to go on": "run the same request again"})
-    else:
-        show_facts("training", "Model trained", {**facts, "folder": Path(weights.path).parent})
+    show_facts("training", "Model trained", {**facts, "folder": Path(weights.path).parent})

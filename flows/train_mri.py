@@ -9,10 +9,10 @@ from medical.request import MRITrainingRequest
 
 
 @flow(name="train_mri", log_prints=True)
-def train_mri(request: MRITrainingRequest) -> FileRef | None:
+def train_mri(request: MRITrainingRequest) -> FileRef:
     """Train a super-resolution model on sharp heads.
 
-    A run that was stopped, or reached its time limit, goes on when it is asked for again.
+    A run that was stopped goes on when it is asked for again.
 
     Args:
         request: What to train, and for how long.
@@ -20,5 +20,5 @@ def train_mri(request: MRITrainingRequest) -> FileRef | None:
     join_run_log()
     prepare(request)
     weights = train(request)
-    report(weights, verify(weights) if weights else {})
+    report(weights, verify(weights))
     return weights

@@ -9,10 +9,10 @@ from video.request import VideoTrainingRequest
 
 
 @flow(name="train_video", log_prints=True)
-def train_video(request: VideoTrainingRequest) -> FileRef | None:
+def train_video(request: VideoTrainingRequest) -> FileRef:
     """Train a text-to-video model.
 
-    A run that was stopped, or reached its time limit, goes on when it is asked for again.
+    A run that was stopped goes on when it is asked for again.
 
     Args:
         request: What to train, and for how long.
@@ -20,5 +20,5 @@ def train_video(request: VideoTrainingRequest) -> FileRef | None:
     join_run_log()
     prepare(request)
     weights = train(request)
-    report(weights, verify(weights) if weights else {})
+    report(weights, verify(weights))
     return weights

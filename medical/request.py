@@ -126,6 +126,9 @@ class MRITrainingRequest(BaseModel):
     batch_size: int = Field(default=8, ge=1, le=4096, description="Patches per step.")
     learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate.")
     minutes: float = Field(
-        default=0.0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
+        default=0.0,
+        ge=0,
+        description="Time budget: where the steps would take longer, fewer are taken and the "
+        "model is written within it; 0 for none.",
     )
     seed: int = Field(default=0, ge=0, description="Same seed, same weights on a CPU.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,8 +10,7 @@ from torch import nn
 
 from core.conditioning import Conditioning
 from core.objectives import Objective
-from core.plan import Plan
-from core.stages import OnStage, Stage, train_stages
+from core.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.training import Batch, MakeBatch
 from medical.dataset import HeadPatches, load_heads, split_heads
 from medical.presets import PRESETS
@@ -40,21 +40,14 @@ def patch_batches(patches: HeadPatches) -> MakeBatch:
 
 def stages(request: MRITrainingRequest) -> list[Stage]:
     """The run's stages, in order."""
-    shared = {
-        "batch_size": request.batch_size,
-        "learning_rate": request.learning_rate,
-        "seed": request.seed,
-        "minutes": request.minutes,
-    }
     levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
-    flow = Objective(power=0.25, **levels)
-    if not request.jump_steps:
-        return [Stage("flow", flow, Plan(steps=request.steps, **shared))]
-    jumps = Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels)
-    return [
-        Stage("flow", flow, Plan(steps=request.steps, cooldown=0.0, **shared)),
-        Stage("jumps", jumps, Plan(steps=request.jump_steps, warmup=20, cooldown=0.6, **shared)),
-    ]
+    return flow_then_jumps(
+        Objective(power=0.25, **levels),
+        Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
+        **request.model_dump(
+            include={"steps", "jump_steps", "minutes", "batch_size", "learning_rate", "seed"}
+        ),
+    )
 
 
 def train(
@@ -63,6 +56,7 @@ def train(
     *,
     make_batch: MakeBatch | None = None,
     on_progress: OnStage = lambda stage, progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[nn.Module, bool]:
     """The trained network (averaged weights) and whether every stage was finished.
 
@@ -71,7 +65,15 @@ def train(
         folder: Checkpoints lie in ``folder/<stage>``; what is there is resumed.
         make_batch: Where data comes from; the heads of ``request.heads`` by default.
         on_progress: Called after each step with the stage's name.
+        should_stop: Asked after each step; if true, training ends there, resumable.
     """
     make_batch = make_batch or head_batches(request.heads)
     network = PRESETS[request.preset]()
-    return train_stages(network, make_batch, stages(request), folder, on_progress=on_progress)
+    return train_stages(
+        network,
+        make_batch,
+        stages(request),
+        folder,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )

@@ -50,13 +50,18 @@ class VideoTrainingRequest(BaseModel):
         description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "
         "empty for the procedural world.",
     )
-    steps: int = Field(3000, ge=1, description="Optimizer steps of flow matching.")
+    steps: int = Field(6000, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(
         1500, ge=0, description="Further steps on average velocities, for few-step sampling."
     )
-    batch_size: int = Field(16, ge=1, le=4096, description="Clips per step.")
+    batch_size: int = Field(
+        32, ge=1, le=4096, description="Clips per step, shared out to GPUs or CPU cores."
+    )
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
     minutes: float = Field(
-        0.0, ge=0, description="Stop after this many minutes, resumable; 0 for no limit."
+        0.0,
+        ge=0,
+        description="Time budget: where the steps would take longer, fewer are taken and the "
+        "model is written within it; 0 for none.",
     )
     seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")

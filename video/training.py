@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -9,8 +10,7 @@ from torch import nn
 
 from core.conditioning import Conditioning
 from core.objectives import Objective
-from core.plan import Plan
-from core.stages import OnStage, Stage, train_stages
+from core.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.training import Batch, MakeBatch
 from video.dataset import draw_pieces, load_clips
 from video.presets import PRESETS
@@ -50,29 +50,26 @@ def clip_batches(folder: Path | str, encoder: TextEncoder) -> MakeBatch:
 
 
 def stages(request: VideoTrainingRequest) -> list[Stage]:
-    """The run's stages, in order."""
-    shared = {
-        "batch_size": request.batch_size,
-        "learning_rate": request.learning_rate,
-        "seed": request.seed,
-        "minutes": request.minutes,
-    }
+    """The run's stages, in order.
+
+    What moves, and where to, is settled at levels of 0.8 to 0.97: most draws fall there, and the
+    error is not evened out over levels (``power=0``), which would draw the weight to fine detail.
+    """
     levels = {"level_mean": 2.0, "level_std": 1.2}
-    flow = Objective(pure_noise_share=0.05, **levels)
-    if not request.jump_steps:
-        return [Stage("flow", flow, Plan(steps=request.steps, **shared))]
-    jumps = Objective(
-        jump_share=0.5,
-        pure_noise_share=0.2,
-        land_on_data_share=0.3,
-        guidance_max=4.0,
-        power=1.0,
-        **levels,
+    return flow_then_jumps(
+        Objective(power=0.0, pure_noise_share=0.1, **levels),
+        Objective(
+            jump_share=0.5,
+            pure_noise_share=0.2,
+            land_on_data_share=0.3,
+            guidance_max=4.0,
+            power=1.0,
+            **levels,
+        ),
+        **request.model_dump(
+            include={"steps", "jump_steps", "minutes", "batch_size", "learning_rate", "seed"}
+        ),
     )
-    return [
-        Stage("flow", flow, Plan(steps=request.steps, cooldown=0.0, **shared)),
-        Stage("jumps", jumps, Plan(steps=request.jump_steps, warmup=20, cooldown=0.6, **shared)),
-    ]
 
 
 def train(
@@ -81,6 +78,7 @@ def train(
     *,
     make_batch: MakeBatch | None = None,
     on_progress: OnStage = lambda stage, progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[nn.Module, bool]:
     """The trained network (averaged weights) and whether every stage was finished.
 
@@ -89,10 +87,19 @@ def train(
         folder: Checkpoints lie in ``folder/<stage>``; what is there is resumed.
         make_batch: Where data comes from; ``request.clips``, or the procedural world.
         on_progress: Called after each step with the stage's name.
+        should_stop: Asked after each step; if true, training ends there, resumable.
     """
     if make_batch is None:
-        encoder = TextEncoder()
+        # Rounding states to bfloat16 halves the time of reading the captions.
+        encoder = TextEncoder(dtype=torch.bfloat16)
         own = request.clips
         make_batch = clip_batches(own, encoder) if own else world_batches(encoder)
     network = PRESETS[request.preset]()
-    return train_stages(network, make_batch, stages(request), folder, on_progress=on_progress)
+    return train_stages(
+        network,
+        make_batch,
+        stages(request),
+        folder,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )

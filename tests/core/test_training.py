@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import os
 import shutil
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,7 +19,7 @@ from safetensors.torch import load_file
 from core.conditioning import Conditioning
 from core.objectives import Draw, Objective, draw, loss
 from core.seeds import generator
-from core.stages import Stage, train_stages
+from core.stages import Stage, flow_then_jumps, train_stages
 from core.training import OPTIMIZERS
 
 # Under autocast, torch says once that it cannot fuse a normalization.
@@ -71,7 +73,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert state["step"] == 3  # step 4 was done but not yet saved: it is done again
     again = tiny_run.trainer(tmp_path / "killed", 6, seed=99)  # its own weights do not matter
     assert again.step == 3
-    assert again.run() == 6
+    assert again.run()
+    assert again.step == 6
     assert saved(tmp_path / "killed") == saved(tmp_path / "whole")
 
 
@@ -79,15 +82,16 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimizer, precision):
     settings = {"optimizer": optimizer, "mixed_precision": precision, "accumulation": 2}
     tiny_run.trainer(tmp_path / "whole", 3, **settings).run()
-    stopped = tiny_run.trainer(tmp_path / "stopped", 3, minutes=1e-9, **settings)
-    assert stopped.run() == 1
+    stopped = tiny_run.trainer(tmp_path / "stopped", 3, **settings)
+    assert not stopped.run(should_stop=lambda: True)
+    assert stopped.step == 1
     torch.manual_seed(123)  # the process-wide generator plays no part
-    assert tiny_run.trainer(tmp_path / "stopped", 3, **settings).run() == 3
+    assert tiny_run.trainer(tmp_path / "stopped", 3, **settings).run()
     assert saved(tmp_path / "stopped") == saved(tmp_path / "whole")
 
 
 def test_a_run_killed_inside_save_still_has_a_checkpoint(tmp_path):
-    tiny_run.trainer(tmp_path / "run", 2, minutes=1e-9).run()
+    tiny_run.trainer(tmp_path / "run", 2).run(should_stop=lambda: True)
     before = saved(tmp_path / "run")
     checkpoint = tmp_path / "run" / "checkpoint"
     checkpoint.rename(checkpoint.with_name("checkpoint.old"))  # between the two renames
@@ -253,12 +257,51 @@ def test_a_stage_starts_from_the_average_of_the_one_before(tmp_path):
         assert torch.allclose(weight, average[name], atol=1e-7)
 
 
-def test_a_run_out_of_time_ends_unfinished(tmp_path):
-    short = [s._replace(plan=replace(s.plan, minutes=1e-4)) for s in stages(3)]
-    _, done = train_stages(tiny_run.network(), tiny_run.batch, short, tmp_path)
+def test_a_run_that_is_asked_to_stop_ends_unfinished(tmp_path):
+    _, done = train_stages(
+        tiny_run.network(), tiny_run.batch, stages(3), tmp_path, should_stop=lambda: True
+    )
     assert not done
     assert json.loads((tmp_path / "flow" / "checkpoint" / "state.json").read_text())["step"] == 1
     assert not (tmp_path / "jumps").exists()
+
+
+def tick_ten_seconds(monkeypatch):
+    """Every look at the clock finds it ten seconds later: at the start, and after every step."""
+    clock = iter(range(0, 1000, 10))
+    monkeypatch.setattr("core.training.time", SimpleNamespace(monotonic=lambda: next(clock)))
+
+
+def test_a_time_budget_ends_the_whole_schedule_in_time(tmp_path, monkeypatch):
+    tick_ten_seconds(monkeypatch)
+    run = tiny_run.trainer(
+        tmp_path, 1000, minutes=1.0, cooldown=0.5, warmup=0, checkpoint_minutes=60.0
+    )
+    seen = []
+    assert run.run(seen.append)
+    assert run.step == 6
+    peak = run.plan.learning_rate
+    falling = [peak * (1 - math.sqrt((share - 0.5) / 0.5)) for share in (4 / 6, 5 / 6)]
+    assert [p.learning_rate for p in seen] == pytest.approx([peak] * 4 + falling)
+    assert [p.budget_left_s for p in seen] == [50, 40, 30, 20, 10, 0]
+
+
+def test_a_time_budget_is_counted_over_all_sittings(tmp_path, monkeypatch):
+    tick_ten_seconds(monkeypatch)
+    first = tiny_run.trainer(tmp_path, 1000, minutes=1.0, checkpoint_minutes=60.0)
+    assert not first.run(should_stop=lambda: first.step == 4)
+    again = tiny_run.trainer(tmp_path, 1000, minutes=1.0, checkpoint_minutes=60.0)
+    assert again.run()
+    assert again.step == 6
+
+
+def test_a_time_budget_is_shared_out_to_the_stages():
+    both = flow_then_jumps(Objective(), tiny_run.OBJECTIVE, steps=300, jump_steps=50, minutes=20.5)
+    assert [s.plan.minutes for s in both] == pytest.approx([12, 8])
+    (flow,) = flow_then_jumps(
+        Objective(), tiny_run.OBJECTIVE, steps=300, jump_steps=0, minutes=20.5
+    )
+    assert flow.plan.minutes == 20
 
 
 def test_settings_do_not_change_half_way(tmp_path):
