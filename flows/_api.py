@@ -48,11 +48,6 @@ class Server:
         except OSError:
             return False
 
-    def has_worker(self, pool: str, name: str) -> bool:
-        """Whether the worker of that name polls the pool."""
-        status, workers = self._call(f"/work_pools/{pool}/workers/filter", {})
-        return status == OK and any(worker["name"] == name for worker in workers)
-
     def start(self, flow: str, parameters: dict[str, Any]) -> Run:
         """Ask for a run of the deployment ``flow/flow``, as the Run button does.
 

@@ -4,7 +4,8 @@
 server and pool; this is the quick way for the embedded stack, reading the same file.
 """
 
-import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,9 @@ from prefect.flows import EntrypointType, load_flow_from_entrypoint
 from prefect.schedules import Schedule
 from prefect.workers.process import ProcessWorker
 
-from flows._stack import POOL
+from flows._pools import BATCH, PRIORITIES, Place
 
 PREFECT_FILE = Path(__file__).parent.parent / "infra" / "prefect.yaml"
-SLOTS = 2
-QUEUES = {  # name: (priority, how many runs at once); a long training leaves a slot free
-    "interactive": (1, None),
-    "batch": (10, 1),
-}
 
 
 def read_deployments(path: Path = PREFECT_FILE) -> list[dict[str, Any]]:
@@ -32,31 +28,41 @@ def read_deployments(path: Path = PREFECT_FILE) -> list[dict[str, Any]]:
     return yaml.safe_load(path.read_text(encoding="utf-8"))["deployments"]
 
 
-async def prepare_pool(client: PrefectClient, folder: Path) -> None:
-    """Create or refresh the process pool and its two queues.
+async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
+    """Create or refresh the process pool that these places belong to, and its two queues.
 
-    The job template starts the engine with this very interpreter, in ``folder``: one Python
-    start per run instead of two, and relative paths in a request mean what a person expects.
+    The server counts the runs of a pool, orphans among them, and starts no more than there are
+    places for.
 
     Args:
         client: A client of the server.
-        folder: The working folder of the pool's flow runs.
+        places: All that serve the pool.
     """
-    template = ProcessWorker.get_default_base_job_template()
-    variables = template["variables"]["properties"]
-    variables["command"]["default"] = f"{sys.executable} -m prefect.engine"
-    variables["working_dir"]["default"] = str(folder)
+    pool, together = places[0].pool, _together(places)
     wanted = WorkPoolCreate(
-        name=POOL, type="process", base_job_template=template, concurrency_limit=SLOTS
+        name=pool,
+        type="process",
+        base_job_template=ProcessWorker.get_default_base_job_template(),
+        concurrency_limit=sum(together.values()),
     )
     await client.create_work_pool(wanted, overwrite=True)
-    for name, (priority, limit) in QUEUES.items():
+    for name, priority in PRIORITIES.items():
+        limit = together[name] if name == BATCH else None
         try:
             await client.create_work_queue(
-                name, work_pool_name=POOL, priority=priority, concurrency_limit=limit
+                name, work_pool_name=pool, priority=priority, concurrency_limit=limit
             )
         except ObjectAlreadyExists:
-            continue
+            queue = await client.read_work_queue_by_name(name, work_pool_name=pool)
+            await client.update_work_queue(queue.id, concurrency_limit=limit)
+
+
+def _together(places: Sequence[Place]) -> Counter[str]:
+    """How many runs of each queue all places take at a time."""
+    total: Counter[str] = Counter()
+    for place in places:
+        total.update(place.lanes)
+    return total
 
 
 async def register(client: PrefectClient, path: Path = PREFECT_FILE) -> list[str]:

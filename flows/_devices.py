@@ -1,7 +1,8 @@
 """Which device computes, and whose turn it is.
 
 One job at a time samples on a GPU: a lock file per device, held by the kernel for a process and
-released by it when that process ends in whatever way. A CPU needs no turn.
+released by it when that process ends in whatever way. A CPU needs no turn, unless it was
+declared to be so many GPUs (``LAMINA_GPUS``).
 """
 
 import logging
@@ -11,7 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from filelock import FileLock
+
+from flows._settings import read_settings
+from flows._turnstile import turn
 
 logger = logging.getLogger(__name__)
 
@@ -34,13 +37,29 @@ def choose_device(wish: str) -> torch.device:
 
 
 @contextmanager
-def slot(device: torch.device) -> Iterator[None]:
-    """Hold the device for as long as the block lasts; wait for it if another job does."""
-    if device.type != "cuda":
+def slot(device: torch.device, *, urgent: bool = True) -> Iterator[None]:
+    """Hold the device for as long as the block lasts; wait for it if another job does.
+
+    Args:
+        device: That will compute.
+        urgent: Whether to go before jobs that are not: a batch holds the device for one item
+            at a time and lets urgent ones in between.
+    """
+    path = lock_path(device)
+    gate = path.with_suffix(".gate") if path else read_settings().home / "locks" / "cpu.gate"
+    with turn(path, gate, urgent=urgent):
+        if path:
+            logger.log(logging.INFO if urgent else logging.DEBUG, "holding %s", path.stem)
         yield
-        return
-    identity = torch.cuda.get_device_properties(device).uuid
-    lock = FileLock(Path(tempfile.gettempdir()) / f"lamina-gpu-{identity}.lock", mode=0o666)
-    with lock:
-        logger.info("holding GPU %s", identity)
-        yield
+
+
+def lock_path(device: torch.device) -> Path | None:
+    """The file whose lock is the device's turn, or None if it needs none.
+
+    A real GPU has one for all users of the host, a pretended one stands in the state folder.
+    """
+    if device.type == "cuda":
+        identity = torch.cuda.get_device_properties(device).uuid
+        return Path(tempfile.gettempdir()) / f"lamina-gpu-{identity}.lock"
+    settings = read_settings()
+    return settings.home / "locks" / f"{settings.slot}.lock" if settings.slot else None

@@ -29,6 +29,12 @@ class Settings:
             models are written to the first.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         port: The server's port, if it is free.
+        gpus: How many GPUs to serve, real ones first, then pretended ones that compute on the
+            CPU; empty to take what the machine has.
+        slot: Which pretended GPU this process was given, empty for none.
+        gallery_tokens: The file that says who may see which project in the gallery; None for an
+            open gallery.
+        gallery_user_header: Header in which a trusted proxy names the user; empty for none.
     """
 
     home: Path
@@ -36,6 +42,10 @@ class Settings:
     models: tuple[Path, ...]
     device: str
     port: int
+    gpus: str = ""
+    slot: str = ""
+    gallery_tokens: Path | None = None
+    gallery_user_header: str = ""
 
     @property
     def work(self) -> Path:
@@ -55,22 +65,27 @@ class Settings:
             "LAMINA_MODELS": os.pathsep.join(map(str, self.models)),
             "LAMINA_DEVICE": self.device,
             "LAMINA_PORT": str(self.port),
+            "LAMINA_GPUS": self.gpus,
+            "LAMINA_SLOT": self.slot,
+            "LAMINA_GALLERY_TOKENS": str(self.gallery_tokens or ""),
+            "LAMINA_GALLERY_PROXY_USER_HEADER": self.gallery_user_header,
         }
 
 
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
-    """The places named by ``LAMINA_HOME``, ``_OUTPUTS``, ``_MODELS``, ``_DEVICE`` and ``_PORT``.
+    """The places that the variables ``LAMINA_...`` name, one per attribute of ``Settings``.
 
     Args:
         environment: Variables to read; by default those of this process.
 
     Raises:
-        ValueError: A variable holds something that cannot be a device or a port.
+        ValueError: A variable holds something that cannot be a device, a port or a count.
     """
     variables = os.environ if environment is None else environment
     home = Path(variables.get("LAMINA_HOME") or ".lamina").expanduser().resolve()
     outputs = Path(variables.get("LAMINA_OUTPUTS") or home / "outputs").expanduser().resolve()
     folders = filter(None, variables.get("LAMINA_MODELS", "").split(os.pathsep))
+    tokens = variables.get("LAMINA_GALLERY_TOKENS", "")
     models = tuple(Path(folder).expanduser().resolve() for folder in folders)
     return Settings(
         home=home,
@@ -78,6 +93,10 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         models=models or (home / "models",),
         device=_device(variables.get("LAMINA_DEVICE") or "auto"),
         port=_port(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
+        gallery_tokens=Path(tokens).expanduser().resolve() if tokens else None,
+        gallery_user_header=variables.get("LAMINA_GALLERY_PROXY_USER_HEADER", ""),
+        gpus=_gpus(variables.get("LAMINA_GPUS", "")),
+        slot=variables.get("LAMINA_SLOT", ""),
     )
 
 
@@ -110,3 +129,12 @@ def _port(text: str) -> int:
             f"{PREFERRED_PORT}."
         )
     return int(text)
+
+
+def _gpus(text: str) -> str:
+    if not re.fullmatch(r"|[1-9]\d{0,2}", text):
+        raise ValueError(
+            f"LAMINA_GPUS={text}: it is the number of GPUs to serve, 1 to 999; set a number, or "
+            "leave it empty to take all."
+        )
+    return text

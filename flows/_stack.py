@@ -1,6 +1,6 @@
-"""The embedded stack: a Prefect server and a worker on this machine, for as long as wanted.
+"""The embedded stack: a Prefect server and workers on this machine, for as long as wanted.
 
-Both are children in process groups of their own, so that Ctrl-C in a terminal reaches only the
+All are children in process groups of their own, so that Ctrl-C in a terminal reaches only the
 one that started them, and it can end them in order. They also watch a pipe to their parent and
 end by themselves if it is killed. All state stands in the state folder.
 """
@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +22,10 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from flows._api import Server
+from flows._pools import POOLS, Place, places
 from flows._settings import Settings, child_environment
 
 HOST = "127.0.0.1"
-POOL = "lamina"
 START_LIMIT_S = 300.0
 STOP_LIMIT_S = 15.0
 POLL_S = 0.1
@@ -62,11 +62,12 @@ class Child:
 
 
 class Stack:
-    """Server, worker and deployments; a context manager that ends all it started."""
+    """Server, workers and deployments; a context manager that ends all it started."""
 
     def __init__(self, settings: Settings) -> None:
         """Take the places; nothing starts before ``with``."""
         self.settings = settings
+        self.places = [place for pool in POOLS for place in places(pool, settings)]
         self.children: list[Child] = []
         self._lock = FileLock(settings.home / "stack.lock")
         self._pipe: int | None = None
@@ -77,7 +78,7 @@ class Stack:
         return Server(self.address)
 
     def __enter__(self) -> Self:
-        """Start both children and return when the worker polls.
+        """Start all children and return when the workers poll.
 
         Raises:
             ValueError: Another stack already runs in this state folder.
@@ -87,15 +88,15 @@ class Stack:
         try:
             with listen(self.settings.port) as ear:
                 self.address = f"http://{HOST}:{ear.getsockname()[1]}"
-                self._spawn_both(ear)
-            self._await_both()
+                self._spawn_all(ear)
+            self._await_all()
         except BaseException:
             self.__exit__()
             raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the worker with its flow runs, then the server; nothing stays behind."""
+        """End the workers with their flow runs, then the server; nothing stays behind."""
         (self.settings.home / "stack.json").unlink(missing_ok=True)
         for child in reversed(self.children):
             _end(child.process)
@@ -122,7 +123,7 @@ class Stack:
                 "time may use a state folder; use that one, stop it, or set LAMINA_HOME."
             ) from error
 
-    def _spawn_both(self, ear: socket.socket) -> None:
+    def _spawn_all(self, ear: socket.socket) -> None:
         environment = child_environment(
             self.settings,
             {
@@ -133,33 +134,48 @@ class Stack:
             },
         )
         reading, self._pipe = os.pipe()
-        modules = {
-            "server": ["flows._server", str(ear.fileno())],
-            "worker": ["flows._worker", str(Path.cwd())],
-        }
         try:
-            for name, module in modules.items():
-                log = self.settings.logs / f"{name}.log"
-                with log.open("wb") as file:
-                    process = subprocess.Popen(
-                        [sys.executable, "-m", *module],
-                        stdin=reading,
-                        stdout=file,
-                        stderr=subprocess.STDOUT,
-                        env=environment,
-                        start_new_session=True,
-                        pass_fds=[ear.fileno()] if name == "server" else [],
-                    )
-                self.children.append(Child(name, process, log))
+            server = ["flows._server", str(ear.fileno())]
+            self._spawn("server", server, environment, reading, keep=[ear.fileno()])
+            for place in self.places:
+                first = place is self.places[0]
+                module = ["flows._worker", place.write()]
+                module += [other.write() for other in self.places] if first else []
+                self._spawn(place.name, module, environment | place.environment(), reading)
         finally:
             os.close(reading)
 
-    def _await_both(self) -> None:
-        server, worker = self.server, f"lamina-{self.children[-1].process.pid}"
-        self._wait(server.healthy, "the server does not answer")
-        self._wait(lambda: server.has_worker(POOL, worker), "the worker does not poll")
+    def _spawn(
+        self,
+        name: str,
+        module: Sequence[str],
+        environment: Mapping[str, str],
+        reading: int,
+        keep: Sequence[int] = (),
+    ) -> None:
+        log = self.settings.logs / f"{name}.log"
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *module],
+                stdin=reading,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                pass_fds=keep,
+            )
+        self.children.append(Child(name, process, log))
+
+    def _await_all(self) -> None:
+        self._wait(self.server.healthy, "the server does not answer")
+        for place in self.places:
+            self._wait(lambda place=place: self._polls(place), f"{place.name} does not poll")
         state = {"address": self.address, "pid": os.getpid()}
         (self.settings.home / "stack.json").write_text(json.dumps(state), encoding="utf-8")
+
+    def _polls(self, place: Place) -> bool:
+        """Whether the worker has said so; the server may still remember an earlier one."""
+        return "started!" in (self.settings.logs / f"{place.name}.log").read_text("utf-8")
 
     def _wait(self, ready: Callable[[], bool], complaint: str) -> None:
         deadline = time.monotonic() + START_LIMIT_S

@@ -1,43 +1,143 @@
-"""The embedded stack's worker as a child process: ``python -m flows._worker FOLDER``.
+"""A worker of one place, as a child process: ``python -m flows._worker PLACE [PLACE ...]``.
 
-It registers the deployments, closes the books on runs that an earlier stack left behind, and
-then polls. Flow runs are its children in its process group, so they end with it.
+A place is a ``flows._pools.Place`` as JSON. When more than the first are given, the server's pools
+are first made to hold those, its deployments brought up to date, and the books closed on runs
+that an earlier stack left behind. Flow runs are its children in its process group and end with it.
 """
 
 import asyncio
 import contextlib
-import os
 import signal
 import sys
+from collections import Counter
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
+from typing import Any
+from uuid import UUID
 
+from anyio.abc import TaskStatus
 from prefect.client.orchestration import PrefectClient, get_client
 from prefect.client.schemas.filters import (
     FlowRunFilter,
     FlowRunFilterState,
     FlowRunFilterStateType,
 )
-from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.responses import WorkerFlowRunResponse
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed
-from prefect.workers.process import ProcessWorker
+from prefect.workers.process import (
+    ProcessJobConfiguration,
+    ProcessWorker,
+    ProcessWorkerResult,
+)
 
 from flows._deployments import prepare_pool, register
 from flows._lifeline import end_with_parent
-from flows._stack import POOL
+from flows._pools import BATCH, Place
 
 UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 LEFT_BEHIND = "The stack stopped while this run was under way; press Retry to run it again."
+UNNAMED = "default"  # the queue of runs for which nobody named one; served as a batch
 
 
-async def work(folder: Path) -> None:
-    """Prepare the server and poll it for runs until cancelled."""
+class JobHere(ProcessJobConfiguration):
+    """A run by this very interpreter, in the worker's folder, unless the deployment says else.
+
+    That is one Python start per run instead of two, relative paths in a request mean what a
+    person expects, and hosts may have their interpreters in different places.
+    """
+
+    def prepare_for_flow_run(self, *arguments: Any, **options: Any) -> None:
+        """Fill in command and folder, then let Prefect fill in the rest."""
+        self.command = self.command or f"{sys.executable} -m prefect.engine"
+        self.working_dir = self.working_dir or Path.cwd()
+        super().prepare_for_flow_run(*arguments, **options)
+
+
+class PlaceWorker(ProcessWorker):
+    """A process worker that takes only so many runs of each queue at a time.
+
+    Prefect's own limit of a worker counts all queues alike, and ends the worker when a suspended
+    run is resumed at once.
+    """
+
+    job_configuration = JobHere
+
+    @classmethod
+    def __dispatch_key__(cls) -> None:
+        """None: it stands beside Prefect's process worker and does not replace it."""
+
+    def __init__(self, place: Place) -> None:
+        """Serve one place."""
+        super().__init__(work_pool_name=place.pool, name=place.name)
+        self.place = place
+        self._under_way: dict[UUID, str] = {}
+        self._running: set[UUID] = set()
+
+    async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        taken: list[WorkerFlowRunResponse] = []
+        for lane, places in self.place.lanes.items():
+            free = places - Counter(self._under_way.values())[lane]
+            new = await self._waiting(lane) if free > 0 else []
+            self._under_way |= {entry.flow_run.id: lane for entry in new[:free]}
+            taken += new[:free]
+        return taken
+
+    async def _waiting(self, lane: str) -> list[WorkerFlowRunResponse]:
+        self._work_queues = {lane, UNNAMED} if lane == BATCH else {lane}
+        found = await super()._get_scheduled_flow_runs()
+        # A suspended run that is resumed at once may still be ending here.
+        ours = self._under_way.keys() | self._submitting_flow_run_ids
+        return [entry for entry in found if entry.flow_run.id not in ours]
+
+    async def _submit_run(self, flow_run: FlowRun) -> None:
+        try:
+            await super()._submit_run(flow_run)
+        finally:
+            if flow_run.id not in self._running:
+                self._under_way.pop(flow_run.id, None)
+
+    async def run(
+        self,
+        flow_run: FlowRun,
+        configuration: ProcessJobConfiguration,
+        task_status: TaskStatus[int] | None = None,
+    ) -> ProcessWorkerResult:
+        """Run it to its end, in a process of its own."""
+        self._running.add(flow_run.id)
+        try:
+            return await super().run(flow_run, configuration, task_status)
+        finally:
+            self._running.discard(flow_run.id)
+            self._under_way.pop(flow_run.id, None)
+
+
+async def work(place: Place, to_prepare: Sequence[Place]) -> None:
+    """Prepare the server if that is asked, and poll it for runs until cancelled."""
     async with get_client() as client:
         await _wait_for(client)
-        await prepare_pool(client, folder)
-        await _close_left_behind(client)
-        await register(client)
-    worker = ProcessWorker(work_pool_name=POOL, name=f"lamina-{os.getpid()}")
-    await worker.start(printer=_say)
+        if to_prepare:
+            await _prepare(client, to_prepare)
+        while not await _exists(client, place.pool):
+            await asyncio.sleep(0.2)
+    await PlaceWorker(place).start(printer=_say)
+
+
+async def _prepare(client: PrefectClient, places: Sequence[Place]) -> None:
+    for _, together in groupby(places, key=lambda place: place.pool):
+        await prepare_pool(client, list(together))
+    await _close_left_behind(client)
+    await register(client)
+
+
+async def _exists(client: PrefectClient, pool: str) -> bool:
+    try:
+        await client.read_work_pool(pool)
+    except ObjectNotFound:
+        return False
+    return True
 
 
 async def _wait_for(client: PrefectClient) -> None:
@@ -58,8 +158,8 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-async def _until_signaled(folder: Path) -> None:
-    task = asyncio.ensure_future(work(folder))
+async def _until_signaled(place: Place, to_prepare: Sequence[Place]) -> None:
+    task = asyncio.ensure_future(work(place, to_prepare))
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, task.cancel)
@@ -67,6 +167,11 @@ async def _until_signaled(folder: Path) -> None:
         await task
 
 
-if __name__ == "__main__":
+def main(place: str, *to_prepare: str) -> None:
+    """Serve the place until told to stop; both arguments as they stand on the command line."""
     end_with_parent()
-    asyncio.run(_until_signaled(Path(sys.argv[1])))
+    asyncio.run(_until_signaled(Place.read(place), [Place.read(text) for text in to_prepare]))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
