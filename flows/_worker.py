@@ -66,8 +66,9 @@ class PlaceWorker(ProcessWorker):
     job_configuration = JobHere
 
     @classmethod
-    def __dispatch_key__(cls) -> None:
-        """None: it stands beside Prefect's process worker and does not replace it."""
+    def __dispatch_key__(cls) -> str:
+        """A name of its own: it stands beside Prefect's process worker, it does not replace it."""
+        return "lamina-process"
 
     def __init__(self, place: Place) -> None:
         """Serve one place."""

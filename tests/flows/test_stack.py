@@ -44,10 +44,14 @@ class Lamina:
     def up(self) -> "Lamina":
         self.process = self.start("up")
         state = self.folder / "state" / "stack.json"
-        wait(lambda: state.exists() and json.loads(state.read_text())["pid"] == self.process.pid)
+        wait(lambda: self.process.poll() is not None or self.wrote(state))
+        assert self.process.poll() is None, self.process.communicate()
         self.server = Server(json.loads(state.read_text())["address"])
         self.family = psutil.Process(self.process.pid).children(recursive=True)
         return self
+
+    def wrote(self, state: Path) -> bool:
+        return state.exists() and json.loads(state.read_text())["pid"] == self.process.pid
 
     def end(self, number: int) -> tuple[str, str]:
         self.process.send_signal(number)
@@ -94,7 +98,7 @@ def gone(processes: list[psutil.Process], seconds: float = 40.0) -> list[psutil.
 
 
 def schedules(server: Server) -> list[dict]:
-    return server._answer("/deployments/name/video_batch/video_batch")["schedules"]
+    return server._answer("/deployments/name/generate_clips/generate_clips")["schedules"]
 
 
 def switch_on(server: Server) -> None:
@@ -131,7 +135,7 @@ def test_the_worker_makes_a_clip(lamina):
     wait(lambda: lamina.server.read(run).ended)
     run = lamina.server.read(run)
     assert run.state == "COMPLETED", run.message
-    folder = lamina.folder / "outputs" / "text_to_video" / f"a-clip-{run.id[:8]}"
+    folder = lamina.folder / "outputs" / "default" / "text_to_video" / f"a-clip-{run.id[:8]}"
     (video,) = folder.glob("*.mp4")
     assert len(read_mp4(video).frames) == 4
     record = json.loads(video.with_suffix(".json").read_text())
@@ -153,7 +157,7 @@ def test_the_worker_restores_a_scan_named_by_a_relative_path(lamina):
     asked = {"scan": "head.nii.gz", "model": "tiny-mri", "samples": 2, "steps": 1}
     code, out, err = lamina.run("super_resolve_mri", asked)
     assert code == 0, err
-    (folder,) = (lamina.folder / "outputs" / "super_resolve_mri").iterdir()
+    (folder,) = (lamina.folder / "outputs" / "default" / "super_resolve_mri").iterdir()
     files = {path.name for path in folder.iterdir()}
     maps = {"head.nii.gz", "head_std.nii.gz", "head_consistency.nii.gz"}
     assert files == maps | {"head.json", "head.png"}
@@ -171,7 +175,7 @@ def test_input_that_a_run_refuses_is_code_2_and_leaves_nothing(lamina):
     assert code == 2
     assert "no.nii.gz does not exist: a scan is read from a file; check the path." in err
     assert "Traceback" not in err
-    outputs = lamina.folder / "outputs" / "super_resolve_mri"
+    outputs = lamina.folder / "outputs" / "default" / "super_resolve_mri"
     assert not list(outputs.glob("no-*/*"))
 
 
