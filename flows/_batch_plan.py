@@ -27,6 +27,7 @@ class Plan:
         kind: ``video`` or ``mri``.
         items: Every item with its shard; -1 for one that stands already.
         standing: How many stand already.
+        settled: How many were refused, or drawn in vain as often as allowed.
         repeated: Rows that repeat an earlier one.
         shards: Number of shards.
         seconds_per_item: Of the items to make, on average.
@@ -37,6 +38,7 @@ class Plan:
     kind: Kind
     items: tuple[tuple[Item, int], ...]
     standing: int
+    settled: int
     repeated: tuple[str, ...]
     shards: int
     seconds_per_item: float
@@ -46,7 +48,7 @@ class Plan:
     @property
     def missing(self) -> int:
         """How many items are to be made."""
-        return len(self.items) - self.standing
+        return len(self.items) - self.standing - self.settled
 
     def says(self, free: int, slots: int = 1) -> list[str]:
         """The plan in words, one line each, for a person before anything starts."""
@@ -59,6 +61,8 @@ class Plan:
             f"{duration(total / max(1, min(slots, self.shards)))} on {slots} device(s)",
             f"{self.bytes_needed / GB:.2f} GB to write, {free / GB:.1f} GB free",
         ]
+        if self.settled:
+            lines.append(f"{self.settled} failed or were rejected for good; see batch status")
         if self.repeated:
             shown = "; ".join(self.repeated[:3]) + ("; ..." if len(self.repeated) > 3 else "")
             lines.append(f"{len(self.repeated)} rows repeat another and are made once: {shown}")
@@ -69,6 +73,7 @@ def make_plan(
     items: Sequence[Item],
     standing: Iterable[str],
     *,
+    settled: Iterable[str] = (),
     repeated: Sequence[str] = (),
     shard_minutes: float = 10.0,
     measured_s: float = 0.0,
@@ -78,12 +83,13 @@ def make_plan(
     Args:
         items: All items of the batch, each once.
         standing: Addresses of those that are made and whole.
+        settled: Addresses of those that will never be.
         repeated: Rows that were left out.
         shard_minutes: Length of a shard.
         measured_s: What an item took so far in this batch; 0 for a rule of thumb.
     """
-    stand = set(standing)
-    missing = [item for item in items if item.address not in stand]
+    stand, given_up = set(standing), set(settled)
+    missing = [item for item in items if item.address not in stand | given_up]
     costs = [measured_s or expected_seconds(item) for item in missing]
     total = sum(costs)
     shards = max(1, round(total / (60 * shard_minutes))) if missing else 0
@@ -96,7 +102,8 @@ def make_plan(
     return Plan(
         kind=items[0].kind,
         items=tuple((item, numbers.get(placed.get(item.address, -1), -1)) for item in items),
-        standing=len(items) - len(missing),
+        standing=sum(item.address in stand for item in items),
+        settled=sum(item.address in given_up - stand for item in items),
         repeated=tuple(repeated),
         shards=len(numbers),
         seconds_per_item=total / len(missing) if missing else measured_s,

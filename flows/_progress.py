@@ -4,14 +4,19 @@ Everything long takes a ``Meter`` and calls it with how many steps are done and 
 are; flows pass one that writes artifacts (``_artifacts.py``), commands pass one from here.
 """
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 LINE_EVERY_S = 5.0
 MINUTE, HOUR = 60, 3600
@@ -74,6 +79,35 @@ def steps_of(meter: Meter) -> Callable[[int, int, object], None]:
     """The meter as samplers call it: steps done, steps in all, the estimate so far."""
     clock = Clock()
     return lambda done, total, _estimate: meter(done, total, clock.says(done, total))
+
+
+@contextmanager
+def aside(meter: Meter) -> Iterator[Meter]:
+    """The meter as one that never keeps its caller waiting and never fails.
+
+    What it is told while it is still busy with the last is left out, save the very last.
+    """
+    state = copy_context()
+    told: list[tuple[int, int, str]] = []
+    busy: list[Future[None]] = []
+
+    def tell() -> None:
+        while told:
+            news = told.pop()
+            told.clear()
+            try:
+                state.run(meter, *news)
+            except Exception as error:
+                logger.warning("progress could not be shown: %s", error)
+
+    def take(done: int, total: int, note: str = "") -> None:
+        told.append((done, total, note))
+        if not busy or busy[-1].done():
+            busy[:] = [line.submit(tell)]
+
+    with ThreadPoolExecutor(1) as line:
+        yield take
+        line.submit(tell)
 
 
 @contextmanager

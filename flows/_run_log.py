@@ -1,6 +1,6 @@
 """What the domain says while it works, brought into the flow run's log.
 
-Prefect sends only its own loggers to the server; those of the other floors, and of the two
+Prefect sends only its own loggers to the server; those of every floor, and of the two
 libraries that speak while sampling and loading, are attached here at INFO.
 """
 
@@ -8,7 +8,7 @@ import logging
 
 from prefect.logging.handlers import APILogHandler
 
-LOGGERS = ("core", "video", "medical", "diffusers", "monai")
+LOGGERS = ("flows", "core", "video", "medical", "diffusers", "monai")
 
 
 def join_run_log() -> None:

@@ -27,6 +27,7 @@ for _name, _help in {
     "mri": "Turn thick slices into volumes.",
     "models": "See which models there are.",
     "train": "Train a model on your own data.",
+    "batch": "Make many clips or restore many scans, by night.",
 }.items():
     app.command(App(name=_name, help=_help))
 app["video"].command("flows._command_video:generate")
@@ -35,8 +36,20 @@ app["models"].command("flows._command_models:list_models", name="list")
 app["models"].command("flows._command_models:show")
 app["train"].command("flows._command_train:video")
 app["train"].command("flows._command_train:mri")
+for _name, _help in {
+    "plan": "Say what a batch would make, how long it would take and how much room.",
+    "run": "Make what is missing of a batch.",
+    "status": "Say how a batch stands, or all batches.",
+    "retry": "Try again what failed.",
+    "cancel": "End a batch and keep what is made.",
+    "pause": "Let a batch rest after the items under way.",
+    "resume": "Let a paused batch go on.",
+}.items():
+    app["batch"].command(f"flows._command_batch:{_name}", help=_help)
 app.command("flows._command_stack:up", help="Start server, worker and deployments, until Ctrl-C.")
 app.command("flows._command_stack:demo", help="Run both main flows and say where the results are.")
+app.command("flows._command_gallery:gallery", help="Serve the gallery alone, until Ctrl-C.")
+app.command("flows._command_reproduce:reproduce", help="Make an output again and compare it.")
 app.command("flows._command_stack:run", help="Run one flow from a file with its request.")
 
 

@@ -5,14 +5,13 @@ from prefect.cache_policies import NO_CACHE
 from prefect.logging.handlers import APILogHandler
 from prefect.states import Failed
 
-from flows import super_resolve_mri, text_to_video, train_video, video_batch
+from flows import super_resolve_mri, text_to_video, train_video
 from flows._run_log import LOGGERS, join_run_log
 from flows._stages import worth_retrying
 
 STAGES = [
     *(getattr(text_to_video, name) for name in ("prepare", "sample", "decode", "encode")),
     *(getattr(super_resolve_mri, name) for name in ("prepare", "sample", "publish", "verify")),
-    *(getattr(video_batch, name) for name in ("prepare", "generate")),
     train_video.train,
 ]
 

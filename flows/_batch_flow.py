@@ -1,0 +1,63 @@
+"""What the flows that coordinate batches share, whatever the items are."""
+
+import contextlib
+import logging
+from typing import Any
+
+from flows._artifacts import ArtifactMeter, show_facts, show_result
+from flows._batch_requests import BatchRequest
+from flows._batch_sheet import contact_sheet
+from flows._coordinator import coordinate
+from flows._manifest import Batch
+from flows._progress import aside
+from flows._run_log import join_run_log
+from flows._settings import read_settings
+from flows._shard_runs import Deployed, cancel
+
+
+def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
+    """Coordinate a batch within a flow run, and show its counts and some of its results."""
+    join_run_log()
+    settings = read_settings()
+    with aside(ArtifactMeter("batch-progress")) as meter:
+        ended = coordinate(settings, project, request, Deployed(), meter)
+    batch = Batch.named(settings, project, request.name)
+    facts = {**ended, "folder": batch.root}
+    key, title = f"batch-{request.name}", f"Batch {request.name}: {ended['state']}"
+    picture = contact_sheet(batch)
+    if picture:
+        show_result(key, title, picture, facts)
+    else:
+        show_facts(key, title, facts)
+    return ended
+
+
+def abandon(flow: Any, flow_run: Any, state: Any) -> None:
+    """Cancel the batch and its shards; Prefect calls it in a process of its own."""
+    parameters = flow_run.parameters
+    batch = Batch.named(read_settings(), parameters["project"], parameters["request"]["name"])
+    with contextlib.suppress(ValueError):
+        cancel_batch(batch, "its run was cancelled")
+
+
+def cancel_batch(batch: Batch, reason: str) -> bool:
+    """End a batch; what is made is kept. Whether there was something to end.
+
+    Shards look for this between items; their runs are cancelled, too, where a server knows them.
+    """
+    from flows._journal import read_lines
+
+    if not batch.change(
+        only_from=("planned", "running", "paused"), state="cancelled", reason=reason
+    ):
+        return False
+    last: dict[int, dict[str, Any]] = {}
+    for line in read_lines(batch.root / "submissions.jsonl"):
+        last[line["shard"]] = line
+    for line in last.values():
+        if not line.get("ended"):
+            try:
+                cancel(line["run"])
+            except Exception as error:
+                logging.getLogger(__name__).warning("run %s: %s", line["run"], error)
+    return True

@@ -1,0 +1,126 @@
+"""From a request to a batch on disk, planned; the same request continues what stands there."""
+
+import shutil
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from flows._batch_items import Item
+from flows._batch_plan import Plan, check_room, make_plan
+from flows._batch_requests import BatchRequest, ClipBatchRequest
+from flows._journal import append_line, held, now, read_lines
+from flows._manifest import Batch, Outcome, intact, unfinished
+from flows._settings import Settings
+
+
+def draws_of(request: BatchRequest) -> int:
+    """How often an item may be drawn."""
+    clips = isinstance(request, ClipBatchRequest)
+    return request.draws if clips and request.accept_only else 1
+
+
+def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], list[str]]) -> Plan:
+    """What is to be done, given what stands; nothing is written.
+
+    Args:
+        batch: Where it stands, or will.
+        request: What was asked.
+        asked: Its items and the rows that repeat others, from ``items_of``.
+    """
+    items, repeated = asked
+    known = batch.outcomes() if batch.exists() else {}
+    draws = draws_of(request)
+    standing = [item.address for item in items if batch.exists() and intact(batch, item)]
+    settled = [
+        address
+        for address, outcome in known.items()
+        if outcome["state"] != "made" and not unfinished(outcome, draws)
+    ]
+    return make_plan(
+        items,
+        standing,
+        settled=settled,
+        repeated=repeated,
+        shard_minutes=request.limits.shard_minutes,
+        measured_s=_measured(known),
+    )
+
+
+def start_batch(batch: Batch, request: BatchRequest, plan: Plan) -> None:
+    """Write the plan down, or keep the one on disk if it still holds; the batch is running then.
+
+    Raises:
+        ValueError: The disk is too small, or shards of another plan are still at work.
+    """
+    check_room(plan.bytes_needed, free_bytes(batch.root), request.limits.reserve_gb)
+    with held(batch.root / "plan.lock", wait=False) as nobody_works:
+        if _holds(batch, request, plan):
+            batch.change(state="running", reason="")
+        elif nobody_works:
+            batch.create(_described(batch, request, plan), list(plan.items))
+        else:
+            raise ValueError(
+                f"{batch.root.name}: shards of an earlier request are still at work: a batch "
+                f"changes only when none is; wait, or `lamina batch cancel {batch.root.name}`."
+            )
+
+
+def reopen(batch: Batch) -> int:
+    """Let items that were refused be tried once more; how many there are."""
+    refused = [
+        outcome
+        for outcome in batch.outcomes().values()
+        if outcome["state"] == "failed" and not unfinished(outcome)
+    ]
+    for outcome in refused:
+        again = {**outcome, "error": f"asked again after {outcome['error']}", "time": now()}
+        append_line(batch.root / "shards" / "reopened.jsonl", again)
+    return len(refused)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where ``folder`` is or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _holds(batch: Batch, request: BatchRequest, plan: Plan) -> bool:
+    """Whether the plan on disk is of this request and has a shard for all that is missing."""
+    if not batch.exists() or batch.read()["request"] != request.model_dump(mode="json"):
+        return False
+    shards = {line["item"]: line["shard"] for line in read_lines(batch.root / "items.jsonl")}
+    wanted = {item.address: shard for item, shard in plan.items}
+    return shards.keys() == wanted.keys() and all(
+        shards[address] >= 0 for address, shard in wanted.items() if shard >= 0
+    )
+
+
+def _described(batch: Batch, request: BatchRequest, plan: Plan) -> dict[str, Any]:
+    created = batch.read()["created"] if batch.exists() else now()
+    return {
+        "name": batch.root.name,
+        "project": batch.root.parent.parent.name,
+        "kind": plan.kind,
+        "request": request.model_dump(mode="json"),
+        "created": created,
+        "items": len(plan.items),
+        "shards": plan.shards,
+        "repeated": len(plan.repeated),
+        "seconds_per_item": round(plan.seconds_per_item, 4),
+        "state": "running",
+        "reason": "",
+    }
+
+
+def _measured(known: dict[str, Outcome]) -> float:
+    """What an item took so far, 0 if none was made."""
+    times = [outcome["seconds"] for outcome in known.values() if outcome["state"] == "made"]
+    return median(times) if times else 0.0
+
+
+def open_batch(settings: Settings, project: str, request: BatchRequest) -> Batch:
+    """The batch's folder, made if need be."""
+    batch = Batch.named(settings, project, request.name)
+    batch.root.mkdir(parents=True, exist_ok=True)
+    return batch

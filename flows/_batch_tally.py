@@ -1,0 +1,91 @@
+"""How far a batch is, from the lines that its shards append; each line is read once."""
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from flows._manifest import Batch, unfinished
+
+
+@dataclass
+class Tally:
+    """Counts of a batch while it runs.
+
+    Attributes:
+        batch: Whose.
+        draws: How often an item may be drawn.
+        missing: Address to shard, of what is still to be made.
+        states: Address to last state, of what was heard of.
+        sampled_s: Seconds of sampling in all.
+        item_s: Seconds that made items took, and how many they were.
+    """
+
+    batch: Batch
+    draws: int = 1
+    missing: dict[str, int] = field(default_factory=dict)
+    states: dict[str, str] = field(default_factory=dict)
+    sampled_s: float = 0.0
+    item_s: tuple[float, int] = (0.0, 0)
+    _items: set[str] = field(default_factory=set)
+    _read: dict[Path, int] = field(default_factory=dict)
+
+    def skip(self) -> None:
+        """Leave out what was appended until now; before looking at what stands."""
+        self._read = {path: path.stat().st_size for path in self._files()}
+
+    def begin(self, missing: set[str]) -> None:
+        """Take the items of the plan, these missing, and what became of the others before."""
+        shards = {item.address: shard for item, shard in self.batch.items()}
+        self.missing = {address: shards[address] for address in shards if address in missing}
+        self._items = set(shards)
+        for address, outcome in self.batch.outcomes().items():
+            if address in shards and address not in missing:
+                self.states[address] = outcome["state"]
+
+    def update(self) -> None:
+        """Read what was appended since."""
+        for path in self._files():
+            start = self._read.get(path, 0)
+            if path.stat().st_size <= start:
+                continue
+            with path.open("rb") as file:
+                file.seek(start)
+                text = file.read()
+            whole = text.rfind(b"\n") + 1
+            self._read[path] = start + whole
+            for line in text[:whole].splitlines():
+                self._take(line)
+
+    def left(self, shard: int) -> int:
+        """How many items of a shard are still to be made."""
+        return Counter(self.missing.values())[shard]
+
+    @property
+    def open_shards(self) -> list[int]:
+        """Shards with missing items, in order."""
+        return sorted(set(self.missing.values()))
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many items are in each state."""
+        return Counter(self.states.values())
+
+    def _files(self) -> list[Path]:
+        return sorted((self.batch.root / "shards").glob("*.jsonl"))
+
+    def _take(self, line: bytes) -> None:
+        try:
+            outcome: dict[str, Any] = json.loads(line)
+        except ValueError:
+            return  # cut short by a crash; the next line stands on its own
+        if (item := outcome["item"]) not in self._items:
+            return  # of an earlier request
+        self.sampled_s += outcome.get("sample_s", 0.0)
+        self.states[item] = outcome["state"]
+        if outcome["state"] == "made" and outcome["seconds"]:
+            total, count = self.item_s
+            self.item_s = total + outcome["seconds"], count + 1
+        if not unfinished(outcome, self.draws):
+            self.missing.pop(item, None)

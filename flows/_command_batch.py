@@ -1,0 +1,209 @@
+"""``lamina batch``: many clips or scans, planned, run, watched, ended and tried again."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from flows._batch_requests import BatchRequest, ClipBatchRequest, ScanBatchRequest
+from flows._manifest import Batch
+from flows._settings import read_settings
+
+Project = Annotated[str, Parameter(help="Project under which results are filed.")]
+Settable = Annotated[
+    list[str] | None,
+    Parameter(
+        name="--set", help="A field of the form, such as steps=2 or limits.tries=5; repeatable."
+    ),
+]
+FLOWS = {"video": "generate_clips", "mri": "restore_scans"}
+WAITING_FOR = ("planned", "running", "paused")
+
+
+def plan(source: Path, /, *, name: str = "nightly", project: Project = "default",
+         set_: Settable = None) -> None:  # fmt: skip
+    """Say what a batch would make, how long it would take and how much room; write nothing.
+
+    Args:
+        source: A prompt file (text, .csv, .jsonl, .yaml), or a folder or BIDS dataset of scans.
+        name: Name of the batch.
+    """
+    _show_plan(_batch(project, name), read_request(source, name, set_ or []))
+
+
+def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
+        set_: Settable = None, here: bool = False, dry_run: bool = False) -> int:  # fmt: skip
+    """Make what is missing of a batch; the same command again makes nothing twice.
+
+    Args:
+        source: A prompt file (text, .csv, .jsonl, .yaml), or a folder or BIDS dataset of scans.
+        name: Name of the batch.
+        here: Without Prefect, in processes of this machine.
+        dry_run: Only say what would be done, as `lamina batch plan` does.
+    """
+    request = read_request(source, name, set_ or [])
+    if dry_run:
+        _show_plan(_batch(project, name), request)
+        return 0
+    return _run(project, request, here)
+
+
+def status(name: str = "", /, *, project: Project = "default", failed: bool = False) -> None:
+    """Say how a batch stands, or all batches of a project.
+
+    Args:
+        name: Name of the batch; none for all.
+        failed: List the items that failed or were rejected, with the reasons.
+    """
+    if name:
+        print(_state(_batch(project, name)))
+    else:
+        for folder in sorted(_batch(project, "x").root.parent.glob("*/batch.json")):
+            print(_state(Batch(folder.parent)))
+    if name and failed:
+        for outcome in _batch(project, name).outcomes().values():
+            if outcome["state"] != "made":
+                print(f"  {outcome['item']}  {outcome['state']}: {outcome['error']}")
+
+
+def retry(name: str, /, *, project: Project = "default", here: bool = False) -> int:
+    """Try again what failed, also what was refused.
+
+    Args:
+        name: Name of the batch.
+        here: Without Prefect, in processes of this machine.
+    """
+    from flows._batch_start import reopen
+
+    batch = _batch(project, name)
+    request = batch.request()
+    print(f"{reopen(batch)} refused items are tried once more, and all that is missing.")
+    return _run(project, request, here)
+
+
+def cancel(name: str, /, *, project: Project = "default") -> None:
+    """End a batch and keep what is made.
+
+    Args:
+        name: Name of the batch.
+    """
+    from flows._batch_flow import cancel_batch
+
+    batch = _batch(project, name)
+    if not cancel_batch(batch, "cancelled on the command line"):
+        raise _unfit(batch, "cancelled", WAITING_FOR)
+    print(_state(batch))
+
+
+def pause(name: str, /, *, project: Project = "default") -> None:
+    """Let a batch rest after the items under way, until it is resumed.
+
+    Args:
+        name: Name of the batch.
+    """
+    _change(project, name, "paused", ("running",))
+
+
+def resume(name: str, /, *, project: Project = "default") -> None:
+    """Let a paused batch go on.
+
+    Args:
+        name: Name of the batch.
+    """
+    _change(project, name, "running", ("paused",))
+
+
+def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchRequest:
+    """The request for a prompt file or a folder of scans, with fields as ``name=value``."""
+    fields: dict[str, Any] = {"name": name}
+    for word in settings:
+        key, found, value = word.partition("=")
+        if not found:
+            raise ValueError(
+                f"--set {word}: a field is set as name=value; write such as --set steps=2."
+            )
+        group, _, inner = key.partition(".")
+        if inner:
+            fields.setdefault(group, {})[inner] = value
+        else:
+            fields[key] = value.split(",") if key == "spacing_mm" else value
+    if source.is_dir():
+        return ScanBatchRequest(scans=str(source.resolve()), **fields)
+    return ClipBatchRequest(prompt_file=str(source.resolve()), **fields)
+
+
+def _run(project: str, request: BatchRequest, here: bool) -> int:
+    batch = _batch(project, request.name)
+    if here:
+        from flows._coordinator import coordinate
+        from flows._progress import terminal_meter
+        from flows._shard_runs import Here
+
+        _show_plan(batch, request)
+        with terminal_meter(f"batch {request.name}") as meter:
+            coordinate(read_settings(), project, request, Here(), meter)
+    else:
+        _run_deployed(project, request)
+    print(_state(batch))
+    said = batch.read()
+    return 0 if said["state"] == "finished" and not said["reason"] else 1
+
+
+def _run_deployed(project: str, request: BatchRequest) -> None:
+    from flows._stack import borrowed, ended_by_signals
+    from flows._watch import watch
+
+    kind = "video" if isinstance(request, ClipBatchRequest) else "mri"
+    parameters = {"request": request.model_dump(mode="json"), "project": project}
+    with ended_by_signals(), borrowed(read_settings()) as (server, check):
+        started = server.start(FLOWS[kind], parameters)
+        (ended,) = watch(server, [started], check)
+        if ended.state != "COMPLETED":
+            sys.stderr.write(f"{ended.flow} {ended.state.lower()}: {ended.message}\n")
+        print(f"  {server.page(ended)}", flush=True)
+
+
+def _show_plan(batch: Batch, request: BatchRequest) -> None:
+    from flows._batch_items import items_of
+    from flows._batch_plan import check_room
+    from flows._batch_start import free_bytes, plan_batch
+
+    planned, free = plan_batch(batch, request, items_of(request)), free_bytes(batch.root)
+    for line in planned.says(free):
+        print(line)
+    sys.stdout.flush()
+    check_room(planned.bytes_needed, free, request.limits.reserve_gb)
+
+
+def _state(batch: Batch) -> str:
+    """One line on a batch."""
+    said = batch.read()
+    known = dict.fromkeys(("made", "failed", "rejected"), 0)
+    addresses = {item.address for item, _ in batch.items()}
+    for address, outcome in batch.outcomes().items():
+        if address in addresses:
+            known[outcome["state"]] += 1
+    counts = ", ".join(f"{count} {state}" for state, count in known.items() if count)
+    reason = f" ({said['reason']})" if said["reason"] else ""
+    words = f"{said['state']}{reason}, {said['items']} items, {counts or 'none made'}"
+    return f"{said['name']}: {words}; {batch.root}"
+
+
+def _change(project: str, name: str, state: str, only_from: tuple[str, ...]) -> None:
+    batch = _batch(project, name)
+    if not batch.change(only_from=only_from, state=state):
+        raise _unfit(batch, state, only_from)
+    print(_state(batch))
+
+
+def _unfit(batch: Batch, state: str, only_from: tuple[str, ...]) -> ValueError:
+    return ValueError(
+        f"{batch.root.name} is {batch.state()}: only a batch that is {' or '.join(only_from)} "
+        f"can become {state}; see `lamina batch status {batch.root.name}`."
+    )
+
+
+def _batch(project: str, name: str) -> Batch:
+    return Batch.named(read_settings(), project, name)

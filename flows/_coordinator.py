@@ -1,0 +1,249 @@
+"""Sees a planned batch through: hands out shards, watches them, starts again what is missing.
+
+What became of the items is read from the manifest, never from the server; a shard counts as ended
+when its run has ended or shows no sign of life. Who runs the shards is somebody else's
+(``_shard_runs.py``): a work pool, or this machine.
+"""
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from flows._batch_items import items_of
+from flows._batch_requests import BatchRequest, ShardRequest
+from flows._batch_start import draws_of, free_bytes, open_batch, plan_batch, start_batch
+from flows._batch_tally import Tally
+from flows._journal import append_line, held, now, read_lines
+from flows._manifest import Batch
+from flows._progress import Clock, Meter
+from flows._settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SILENCE_S = 180.0  # a shard's process starts within this and then beats every few seconds
+ELSEWHERE_S = 60.0
+Sight = Literal["waiting", "running", "ended"]
+
+
+class Hands(Protocol):
+    """Who runs shards."""
+
+    look_every_s: float
+
+    def start(self, asked: ShardRequest, key: str) -> str:
+        """Start a shard and return its run; a second call with the same key is the same run."""
+        ...
+
+    def look(self, run: str) -> Sight:
+        """How a run stands."""
+        ...
+
+    def end(self, run: str) -> None:
+        """Cancel a run, or bury one that died unnoticed."""
+        ...
+
+
+@dataclass
+class Attempt:
+    """A shard's run under way; ``beat`` is the last sign of life and when it was seen."""
+
+    run: str
+    number: int
+    beat: tuple[float, float]
+
+
+@dataclass
+class Coordinator:
+    """One batch, from now to its end.
+
+    Attributes:
+        batch: Planned and running.
+        request: What was asked.
+        hands: Who runs shards.
+        meter: Told how many items are through.
+        tally: What became of the items.
+    """
+
+    batch: Batch
+    request: BatchRequest
+    hands: Hands
+    meter: Meter
+    tally: Tally
+    clock: Clock = field(default_factory=Clock)
+    _active: dict[int, Attempt] = field(default_factory=dict)
+    _tried: dict[int, int] = field(default_factory=dict)
+    _not_before: dict[int, float] = field(default_factory=dict)
+
+    def run(self) -> dict[str, Any]:
+        """Coordinate until nothing is left to do; how the batch ended."""
+        self._created = self.batch.read()["created"]
+        self._total = len(self.tally.missing) or 1
+        self._take_over()
+        while True:
+            self.tally.update()
+            state = self._state()
+            self._see_to_active(state)
+            if state in ("cancelled", "stopped", "finished"):
+                break
+            if state == "running":
+                self._hand_out()
+            if not self._active and not self._to_come():
+                break
+            self._tell()
+            time.sleep(self.hands.look_every_s)
+        return self._close()
+
+    def _take_over(self) -> None:
+        """Go on with the runs of a coordinator that ended before its batch did."""
+        for line in read_lines(self.batch.root / "submissions.jsonl"):
+            shard = line["shard"]
+            if line.get("ended"):
+                self._active.pop(shard, None)
+            elif self.tally.left(shard):
+                attempt = Attempt(line["run"], line["try"], (0.0, time.monotonic()))
+                self._active[shard], self._tried[shard] = attempt, 1
+
+    def _state(self) -> str:
+        """The batch's state, after holding it against its budgets."""
+        limits, counts = self.request.limits, self.tally.counts
+        spent = {
+            "the deadline has passed": (self.clock.passed() / 60, limits.deadline_minutes),
+            "the GPU minutes are spent": (self.tally.sampled_s / 60, limits.gpu_minutes),
+            "enough items are made": (counts["made"], limits.items),
+        }
+        for reason, (used, limit) in spent.items():
+            if limit and used >= limit and self.tally.missing:
+                self.batch.change(only_from=("running",), state="stopped", reason=reason)
+        return self.batch.state()
+
+    def _see_to_active(self, state: str) -> None:
+        for shard, attempt in list(self._active.items()):
+            over = state in ("cancelled", "stopped")
+            silent = self.hands.look(attempt.run) == "running" and self._silent(shard, attempt)
+            if over or silent:
+                logger.info("ending run %s of shard %d", attempt.run, shard)
+                self.hands.end(attempt.run)
+            if over or silent or self.hands.look(attempt.run) == "ended":
+                self.tally.update()
+                self._ended(shard, attempt, state)
+
+    def _ended(self, shard: int, attempt: Attempt, state: str) -> None:
+        del self._active[shard]
+        self._note(shard, attempt, ended=True)
+        if not self.tally.left(shard):
+            return
+        delay = self.request.limits.retry_delay_s if state == "running" else 0.0
+        self._not_before[shard] = time.monotonic() + delay
+        if state != "running" or self._being_made(shard):
+            self._tried[shard] = self._tried.get(shard, 1) - 1
+        logger.warning("shard %d ended with %d items missing", shard, self.tally.left(shard))
+
+    def _hand_out(self) -> None:
+        for shard in self._to_come():
+            if len(self._active) >= self.request.limits.shards_at_once:
+                return
+            if shard in self._active or time.monotonic() < self._not_before.get(shard, 0):
+                continue
+            number = self._next_number(shard)
+            said = self.batch.read()
+            asked = ShardRequest(
+                project=said["project"], batch=said["name"], shard=shard, attempt=number
+            )
+            key = f"{said['project']}/{said['name']}/{self._created}/{shard}/{number}"
+            run = self.hands.start(asked, key)
+            self._active[shard] = attempt = Attempt(run, number, (0.0, time.monotonic()))
+            self._tried[shard] = self._tried.get(shard, 0) + 1
+            self._note(shard, attempt)
+
+    def _to_come(self) -> list[int]:
+        """Shards with missing items and tries left."""
+        tries = self.request.limits.tries
+        return [s for s in self.tally.open_shards if self._tried.get(s, 0) < tries]
+
+    def _next_number(self, shard: int) -> int:
+        lines = read_lines(self.batch.root / "submissions.jsonl")
+        return 1 + max((line["try"] for line in lines if line["shard"] == shard), default=0)
+
+    def _silent(self, shard: int, attempt: Attempt) -> bool:
+        """Whether the shard's process gave no sign of life for long, by this process's clock."""
+        path = self.batch.shard_file(shard).with_suffix(".lock")
+        touched = path.stat().st_mtime if path.exists() else 0.0
+        if touched != attempt.beat[0]:
+            attempt.beat = touched, time.monotonic()
+        return time.monotonic() - attempt.beat[1] > SILENCE_S
+
+    def _being_made(self, shard: int) -> bool:
+        """Whether some process holds the shard's lock, such as one whose worker was killed."""
+        path = self.batch.shard_file(shard).with_suffix(".lock")
+        with held(path, wait=False) as free:
+            return not free
+
+    def _note(self, shard: int, attempt: Attempt, *, ended: bool = False) -> None:
+        line = {"shard": shard, "try": attempt.number, "run": attempt.run, "ended": ended}
+        append_line(self.batch.root / "submissions.jsonl", {**line, "time": now()})
+
+    def _tell(self) -> None:
+        done = self._total - len(self.tally.missing)
+        words = ", ".join(f"{n} {state}" for state, n in sorted(self.tally.counts.items()))
+        self.meter(done, self._total, words)
+
+    def _close(self) -> dict[str, Any]:
+        counts, left = self.tally.counts, len(self.tally.missing)
+        seconds, count = self.tally.item_s
+        state = "stopped" if left else "finished"
+        reason = (
+            f"{left} items are missing after {self.request.limits.tries} tries" if left else ""
+        )
+        self.batch.change(only_from=("running", "planned"), state=state, reason=reason)
+        if count:
+            self.batch.change(seconds_per_item=round(seconds / count, 4))
+        self._tell()
+        said = self.batch.read()
+        return {
+            "batch": said["name"],
+            "state": said["state"],
+            "reason": said["reason"],
+            "items": said["items"],
+            **{name: counts[name] for name in ("made", "failed", "rejected")},
+            "missing": left,
+            "minutes": round(self.clock.passed() / 60, 2),
+        }
+
+
+def coordinate(
+    settings: Settings, project: str, request: BatchRequest, hands: Hands, meter: Meter
+) -> dict[str, Any]:
+    """Plan a batch or take up its plan, and see it through; how it ended.
+
+    Raises:
+        ValueError: The request cannot be met, or another one of that name is under way.
+    """
+    items = items_of(request)
+    batch = open_batch(settings, project, request)
+    with held(batch.root / "batch.lock", wait=False) as ours:
+        if not ours:
+            return _elsewhere(batch, request)
+        tally = Tally(batch, draws_of(request))
+        tally.skip()
+        plan = plan_batch(batch, request, items)
+        start_batch(batch, request, plan)
+        tally.begin({item.address for item, shard in plan.items if shard >= 0})
+        for line in plan.says(free_bytes(batch.root)):
+            logger.info(line)
+        return Coordinator(batch, request, hands, meter, tally).run()
+
+
+def _elsewhere(batch: Batch, request: BatchRequest) -> dict[str, Any]:
+    """What to say where another process coordinates the same request already."""
+    deadline = time.monotonic() + ELSEWHERE_S
+    while not batch.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    said = batch.read()
+    if said["request"] != request.model_dump(mode="json"):
+        raise ValueError(
+            f"{batch.root.name} is under way with another request: a batch changes only when it "
+            "is not; wait, cancel it, or choose another name."
+        )
+    reason = "another run coordinates this very request already"
+    return {"batch": said["name"], "state": said["state"], "reason": reason}

@@ -1,0 +1,24 @@
+"""The flow ``generate_clips``: a clip for every row of a prompt file, by night.
+
+It plans the batch and hands shards to GPU workers; nothing is sampled here.
+"""
+
+from typing import Any
+
+from prefect import flow
+
+from flows._batch_flow import abandon, coordinate_batch
+from flows._batch_requests import ClipBatchRequest
+
+
+@flow(name="generate_clips", log_prints=True, on_cancellation=[abandon])
+def generate_clips(request: ClipBatchRequest, project: str = "default") -> dict[str, Any]:
+    """Make a clip for every row of a prompt file.
+
+    Clips are collected in the folder of the batch; those that stand already are not made again.
+
+    Args:
+        request: Which prompts, and how.
+        project: Project under which results are filed: lower case letters, digits, dashes.
+    """
+    return coordinate_batch(request, project)

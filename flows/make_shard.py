@@ -1,0 +1,31 @@
+"""The flow ``make_shard``: one shard of a batch on a GPU worker, the model loaded once.
+
+The coordinator of the batch starts it; started by hand it does the same, as all it needs stands in
+the batch's folder.
+"""
+
+from typing import Any
+
+from prefect import flow
+
+from flows._artifacts import ArtifactMeter
+from flows._batch_requests import ShardRequest
+from flows._progress import aside
+from flows._run_log import join_run_log
+from flows._settings import read_settings
+
+
+@flow(name="make_shard", log_prints=True)
+def make_shard(request: ShardRequest) -> dict[str, Any]:
+    """Make what is missing of one shard of a planned batch.
+
+    Finished items are kept however the run ends; started again, it makes only the others.
+
+    Args:
+        request: Which shard.
+    """
+    from flows._shard import run_shard
+
+    join_run_log()
+    with aside(ArtifactMeter("make-shard-progress")) as meter:
+        return run_shard(read_settings(), request, meter).plain()

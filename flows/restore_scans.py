@@ -1,0 +1,25 @@
+"""The flow ``restore_scans``: every thick-slice scan of a folder or BIDS dataset, by night.
+
+It plans the batch and hands shards to GPU workers; nothing is sampled here.
+"""
+
+from typing import Any
+
+from prefect import flow
+
+from flows._batch_flow import abandon, coordinate_batch
+from flows._batch_requests import ScanBatchRequest
+
+
+@flow(name="restore_scans", log_prints=True, on_cancellation=[abandon])
+def restore_scans(request: ScanBatchRequest, project: str = "default") -> dict[str, Any]:
+    """Turn every scan of a folder or BIDS dataset into a finer volume.
+
+    Volumes, maps and records are collected in the folder of the batch; those that stand already
+    are not made again. For research, not for diagnosis.
+
+    Args:
+        request: Which scans, and how.
+        project: Project under which results are filed: lower case letters, digits, dashes.
+    """
+    return coordinate_batch(request, project)
