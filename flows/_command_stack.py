@@ -20,7 +20,7 @@ LOOK_EVERY_S = 0.5
 
 
 def up() -> None:
-    """Start the server, a worker and all deployments, and stay up until Ctrl-C."""
+    """Start the server, the workers and all deployments, and stay up until Ctrl-C."""
     settings, clock = read_settings(), Clock()
     with ended_by_signals(), Stack(settings) as stack:
         print(f"Lamina is up after {duration(clock.passed())}. Ctrl-C ends it.")
@@ -98,7 +98,8 @@ def _stay(stack: Stack) -> None:
     sys.stdout.flush()
     while True:
         time.sleep(LOOK_EVERY_S)
-        stack.check()
+        for name in stack.mend():
+            sys.stderr.write(f"{name} had ended by itself and was started again.\n")
 
 
 def _tell(server: Server, settings: Settings, run_: Run) -> None:
@@ -112,7 +113,7 @@ def _tell(server: Server, settings: Settings, run_: Run) -> None:
 
 
 def _files(settings: Settings, run_: Run) -> Iterator[Path]:
-    for folder in (settings.outputs / run_.flow).glob(f"*-{run_.id[:8]}"):
+    for folder in settings.outputs.glob(f"*/{run_.flow}/*-{run_.id[:8]}"):
         yield from sorted(folder.iterdir())
 
 
@@ -129,6 +130,7 @@ def _reason(run_: Run) -> str:
 
 def _addresses(server: Server, settings: Settings) -> Iterator[str]:
     yield f"  user interface  {server.address}"
+    yield f"  gallery         {server.address}/gallery/"
     yield f"  API             {server.address}/api"
     yield f"  results         {settings.outputs}"
     yield f"  logs            {settings.logs}"

@@ -5,22 +5,24 @@ server and pool; this is the quick way for the embedded stack, reading the same 
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from prefect.client.orchestration import PrefectClient
-from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.orchestration import PrefectClient, SyncPrefectClient
+from prefect.client.schemas.actions import WorkPoolCreate, WorkPoolUpdate
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import ObjectAlreadyExists, ObjectNotFound
 from prefect.flows import EntrypointType, load_flow_from_entrypoint
 from prefect.schedules import Schedule
 from prefect.workers.process import ProcessWorker
 
+from flows._hosts import Beat
 from flows._pools import BATCH, PRIORITIES, Place
 
 PREFECT_FILE = Path(__file__).parent.parent / "infra" / "prefect.yaml"
+QUEUE_ROUTE = "/work_pools/{work_pool_name}/queues/{name}"
 
 
 def read_deployments(path: Path = PREFECT_FILE) -> list[dict[str, Any]]:
@@ -55,6 +57,23 @@ async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
         except ObjectAlreadyExists:
             queue = await client.read_work_queue_by_name(name, work_pool_name=pool)
             await client.update_work_queue(queue.id, concurrency_limit=limit)
+
+
+def count_places(client: SyncPrefectClient, pool: str, said: Iterable[Beat]) -> int:
+    """Set a process pool's limits to what the workers that are up can take; how many are up.
+
+    Pools of other kinds, and pools of which no worker has said anything, stay as they are.
+    """
+    up = sum(beat.fresh and beat.worker.startswith(f"{pool}-") for beat in said)
+    known = client.read_work_pool(pool)
+    if known.type != ProcessWorker.type or not up:
+        return up
+    together = _together([Place(pool)] * up)
+    client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=sum(together.values())))
+    queue = {"work_pool_name": pool, "name": BATCH}
+    limit = {"concurrency_limit": together[BATCH]}
+    client.request("PATCH", QUEUE_ROUTE, path_params=queue, json=limit)
+    return up
 
 
 def _together(places: Sequence[Place]) -> Counter[str]:

@@ -62,4 +62,4 @@ def lock_path(device: torch.device) -> Path | None:
         identity = torch.cuda.get_device_properties(device).uuid
         return Path(tempfile.gettempdir()) / f"lamina-gpu-{identity}.lock"
     settings = read_settings()
-    return settings.home / "locks" / f"{settings.slot}.lock" if settings.slot else None
+    return settings.locks / f"{settings.slot}.lock" if settings.slot else None

@@ -1,10 +1,30 @@
 """Which request each flow takes. The flow's form, the command line and the tests read this."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from flows._batch_requests import ClipBatchRequest, ScanBatchRequest, ShardRequest
 from medical.request import MRITrainingRequest, SuperResolutionRequest
 from video.request import VideoRequest, VideoTrainingRequest
+
+
+class TidyRequest(BaseModel):
+    """How patient the janitor is."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lost_s: float = Field(
+        300.0,
+        ge=90,
+        le=86_400,
+        description="Seconds of silence, 90 to 86400, after which a host or a run is lost.",
+    )
+    second_look_s: float = Field(
+        40.0,
+        ge=1,
+        le=600,
+        description="Seconds, 1 to 600, after which a run must still be dead to be closed.",
+    )
+
 
 MODELS: dict[str, type[BaseModel]] = {
     "text_to_video": VideoRequest,
@@ -14,4 +34,5 @@ MODELS: dict[str, type[BaseModel]] = {
     "generate_clips": ClipBatchRequest,
     "restore_scans": ScanBatchRequest,
     "make_shard": ShardRequest,
+    "tidy_runs": TidyRequest,
 }

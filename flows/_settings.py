@@ -53,6 +53,16 @@ class Settings:
         return self.home / "work"
 
     @property
+    def hosts(self) -> Path:
+        """Folder where each host tells all others which runs are alive on it."""
+        return self.outputs / ".hosts"
+
+    @property
+    def locks(self) -> Path:
+        """Folder of this host's lock files."""
+        return self.home / "locks"
+
+    @property
     def logs(self) -> Path:
         """Folder of the server's and the worker's logs."""
         return self.home / "logs"

@@ -1,8 +1,8 @@
 """A worker of one place, as a child process: ``python -m flows._worker PLACE [PLACE ...]``.
 
 A place is a ``flows._pools.Place`` as JSON. When more than the first are given, the server's pools
-are first made to hold those, its deployments brought up to date, and the books closed on runs
-that an earlier stack left behind. Flow runs are its children in its process group and end with it.
+are first made to hold those and its deployments brought up to date. Flow runs are its children
+in its process group and end with it.
 """
 
 import asyncio
@@ -18,15 +18,10 @@ from uuid import UUID
 
 from anyio.abc import TaskStatus
 from prefect.client.orchestration import PrefectClient, get_client
-from prefect.client.schemas.filters import (
-    FlowRunFilter,
-    FlowRunFilterState,
-    FlowRunFilterStateType,
-)
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun
 from prefect.client.schemas.responses import WorkerFlowRunResponse
 from prefect.exceptions import ObjectNotFound
-from prefect.states import Crashed
+from prefect.settings import PREFECT_API_URL
 from prefect.workers.process import (
     ProcessJobConfiguration,
     ProcessWorker,
@@ -34,11 +29,12 @@ from prefect.workers.process import (
 )
 
 from flows._deployments import prepare_pool, register
+from flows._hosts import MARK, mark
 from flows._lifeline import end_with_parent
 from flows._pools import BATCH, Place
+from flows._settings import read_settings
+from flows._sweeper import Sweeper
 
-UNFINISHED = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
-LEFT_BEHIND = "The stack stopped while this run was under way; press Retry to run it again."
 UNNAMED = "default"  # the queue of runs for which nobody named one; served as a batch
 
 
@@ -53,6 +49,7 @@ class JobHere(ProcessJobConfiguration):
         """Fill in command and folder, then let Prefect fill in the rest."""
         self.command = self.command or f"{sys.executable} -m prefect.engine"
         self.working_dir = self.working_dir or Path.cwd()
+        self.env = {MARK: mark(), **self.env}
         super().prepare_for_flow_run(*arguments, **options)
 
 
@@ -76,6 +73,10 @@ class PlaceWorker(ProcessWorker):
         self.place = place
         self._under_way: dict[UUID, str] = {}
         self._running: set[UUID] = set()
+
+    def busy(self) -> set[str]:
+        """The runs that this worker looks after at the moment."""
+        return {str(run) for run in self._under_way}
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
         taken: list[WorkerFlowRunResponse] = []
@@ -123,13 +124,15 @@ async def work(place: Place, to_prepare: Sequence[Place]) -> None:
             await _prepare(client, to_prepare)
         while not await _exists(client, place.pool):
             await asyncio.sleep(0.2)
-    await PlaceWorker(place).start(printer=_say)
+    settings, worker = read_settings(), PlaceWorker(place)
+    folders = (settings.hosts, settings.locks)
+    Sweeper(place, str(PREFECT_API_URL.value()), folders, worker.busy).start()
+    await worker.start(printer=_say)
 
 
 async def _prepare(client: PrefectClient, places: Sequence[Place]) -> None:
     for _, together in groupby(places, key=lambda place: place.pool):
         await prepare_pool(client, list(together))
-    await _close_left_behind(client)
     await register(client)
 
 
@@ -144,14 +147,6 @@ async def _exists(client: PrefectClient, pool: str) -> bool:
 async def _wait_for(client: PrefectClient) -> None:
     while await client.api_healthcheck() is not None:
         await asyncio.sleep(0.1)
-
-
-async def _close_left_behind(client: PrefectClient) -> None:
-    unfinished = FlowRunFilter(
-        state=FlowRunFilterState(type=FlowRunFilterStateType(any_=UNFINISHED))
-    )
-    for run in await client.read_flow_runs(flow_run_filter=unfinished):
-        await client.set_flow_run_state(run.id, Crashed(message=LEFT_BEHIND), force=True)
 
 
 def _say(line: str) -> None:

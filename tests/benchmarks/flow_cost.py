@@ -61,7 +61,7 @@ def _command(target: Path) -> float:
 
 def _flow(stack: Stack) -> float:
     """CPU time of one run: what the worker's waited-for children gained meanwhile."""
-    worker = next(c.process.pid for c in stack.children if c.name.startswith("gpu"))
+    worker = next(c.process.pid for c in stack.family.children if c.name.startswith("gpu"))
     before = waited_for(worker)
     run_ = stack.server.start("text_to_video", {"request": REQUEST})
     deadline = time.monotonic() + PATIENCE_S

@@ -238,8 +238,7 @@ def test_a_killed_stack_leaves_nothing_and_the_next_one_closes_its_books(
     assert gone(everyone) == []
     lamina.up()
     try:
-        left = lamina.server.read(run)
-        assert left.state == "CRASHED"
+        wait(lambda: lamina.server.read(run).state == "CRASHED", 60)
         assert schedules(lamina.server)[0]["active"], "a person switched it on"
         again = lamina.server.start("train_video", {"request": long})
         wait(lambda: lamina.server.progress(again)[1] != "")

@@ -1,0 +1,105 @@
+"""The flow ``tidy_runs``, the janitor: every few minutes it closes runs that died unnoticed.
+
+It never touches a run that is paused, suspended or scheduled, and ends nothing on one look: a run
+must be dead at two, some time apart. Another attempt is for the batch that started the run, or
+for a person.
+"""
+
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from prefect import flow, get_run_logger
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.objects import FlowRun
+from prefect.events.filters import (
+    EventAnyResourceFilter,
+    EventFilter,
+    EventNameFilter,
+    EventOccurredFilter,
+)
+
+from flows._deployments import count_places
+from flows._hosts import beats
+from flows._janitor import Sighting, verdict
+from flows._pools import POOLS
+from flows._requests import TidyRequest
+from flows._settings import read_settings
+from flows._stages import run_id
+from flows._sweeper import WORKER, close, state_age_s, under_way
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
+ADVICE = "Press Retry to run it again; a batch does so by itself."
+
+
+@flow(name="tidy_runs", log_prints=True)
+def tidy_runs(request: TidyRequest) -> list[str]:
+    """Close runs whose process died unnoticed, and count the places of each pool anew.
+
+    Args:
+        request: How patient to be.
+    """
+    logger = get_run_logger()
+    with get_client(sync_client=True) as client:
+        dead = _look(client, request)
+        if dead:
+            time.sleep(request.second_look_s)
+            again = _look(client, request)
+            dead = {key: again[key] for key in dead.keys() & again.keys()}
+        for (run, _), (found, reason) in dead.items():
+            logger.warning(f"run {run} is dead: {reason}")
+            close(client, found, f"{reason} {ADVICE}")
+        said = beats(read_settings().hosts).values()
+        for pool in POOLS:
+            up = count_places(client, pool, said)
+            logger.info(f"pool {pool}: {up} workers up")
+    _forget(read_settings().hosts, timedelta(days=1))
+    return sorted(run for run, _ in dead)
+
+
+def _look(
+    client: SyncPrefectClient, request: TidyRequest
+) -> dict[tuple[str, str], tuple[FlowRun, str]]:
+    """The dead among the runs that hold a place: by run and state, with the reason."""
+    said, found = beats(read_settings().hosts), {}
+    for run in under_way(client):
+        if run.work_pool_name not in POOLS or str(run.id) == run_id():
+            continue
+        seen = _sighting(client, run)
+        if reason := verdict(seen, said, request.lost_s):
+            found[seen.run, seen.state] = run, reason
+    return found
+
+
+def _sighting(client: SyncPrefectClient, run: FlowRun) -> Sighting:
+    return Sighting(
+        run=str(run.id),
+        state=str(run.state_id),
+        age_s=state_age_s(run),
+        worker=str(run.labels.get(WORKER, "")),
+        silence_s=_silence_s(client, run),
+    )
+
+
+def _silence_s(client: SyncPrefectClient, run: FlowRun) -> float | None:
+    """How long ago the run's process last sent a heartbeat; None if it never did."""
+    now = datetime.now(UTC)
+    wanted = EventFilter(
+        event=EventNameFilter(name=[HEARTBEAT]),
+        any_resource=EventAnyResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
+        occurred=EventOccurredFilter(since=now - timedelta(days=1)),  # pyright: ignore[reportArgumentType]
+    )
+    body = {"filter": wanted.model_dump(mode="json", exclude_unset=True), "limit": 1}
+    answer = client.request("POST", "/events/filter", json=body)
+    answer.raise_for_status()
+    events = answer.json()["events"]
+    if not events:
+        return None
+    return (now - datetime.fromisoformat(events[0]["occurred"])).total_seconds()
+
+
+def _forget(folder: Path, age: timedelta) -> None:
+    """Remove what hosts said that have been gone for long."""
+    for worker, said in beats(folder).items():
+        if said.age_s > age.total_seconds():
+            (folder / f"{worker}.json").unlink(missing_ok=True)

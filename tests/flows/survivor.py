@@ -1,0 +1,40 @@
+"""A flow that holds its GPU until it is told to go, for tests that kill what runs it."""
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from prefect import flow
+from prefect.flow_runs import suspend_flow_run
+
+from flows._devices import slot
+
+
+@flow(name="survive")
+def survive(folder: str, wait_s: float = 120.0, suspend: bool = False) -> None:
+    """Note the start, hold the device until the file ``go`` stands in the folder, note the end.
+
+    Args:
+        folder: Where the notes go.
+        wait_s: How long to wait for ``go``.
+        suspend: Suspend first; the run begins again when it is resumed.
+    """
+    first = not note(folder, "starts")
+    if suspend and first:
+        suspend_flow_run(timeout=600)
+    deadline = time.monotonic() + wait_s
+    with slot(torch.device("cpu")):
+        note(folder, "held", os.environ["LAMINA_SLOT"])
+        while not (Path(folder) / "go").exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+    note(folder, "ends")
+
+
+def note(folder: str, name: str, text: str = "") -> str:
+    """Add a line to a file and return what stood there before."""
+    path = Path(folder) / name
+    before = path.read_text() if path.exists() else ""
+    with path.open("a") as file:
+        file.write(f"{os.getpid()} {text}\n")
+    return before

@@ -1,0 +1,194 @@
+"""What is killed while it works: after each, nothing is lost and every place is free again."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows._api import Run, Server
+from flows._hosts import jobs
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+START_S = 300.0
+RUN_S = 90.0  # from asking for a run until its flow is under way, on a busy machine
+WINDOW_S = 60.0  # within which a death is noticed and its place is free again
+
+
+class Stack:
+    """``lamina up`` with two pretended GPUs, and the flow ``survive`` deployed on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        environment = {
+            **os.environ,
+            "LAMINA_HOME": str(folder / "state"),
+            "LAMINA_OUTPUTS": str(folder / "outputs"),
+            "LAMINA_DEVICE": "cpu",
+            "LAMINA_GPUS": "2",
+            "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(Path(__file__).parent),
+        }
+        self.log = (folder / "up.log").open("wb")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "flows.command_line", "up"],
+            cwd=folder,
+            env=environment,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        state = folder / "state" / "stack.json"
+        wait(lambda: state.exists() or self.process.poll() is not None, START_S)
+        assert self.process.poll() is None, (folder / "up.log").read_text()
+        self.server = Server(json.loads(state.read_text())["address"])
+        self.deploy()
+
+    def deploy(self) -> None:
+        flow = self.server._answer("/flows/", {"name": "survive"})
+        deployment = {
+            "name": "survive",
+            "flow_id": flow["id"],
+            "entrypoint": "survivor.survive",
+            "work_pool_name": "gpu",
+            "work_queue_name": "interactive",
+        }
+        self.deployment = self.server._answer("/deployments/", deployment)["id"]
+
+    def ask(self, notes: Path, key: str = "", **parameters) -> Run:
+        """Ask for a run."""
+        notes.mkdir(exist_ok=True)
+        body = {"parameters": {"folder": str(notes), **parameters}}
+        body |= {"idempotency_key": key} if key else {}
+        path = f"/deployments/{self.deployment}/create_flow_run"
+        return Run(self.server._answer(path, body)["id"], "survive", "", "")
+
+    def begin(self, notes: Path, **parameters) -> tuple[Run, psutil.Process]:
+        """Ask for a run and wait until it holds its GPU; its engine, too."""
+        run = self.ask(notes, **parameters)
+        wait(lambda: lines(notes / "held"), RUN_S)
+        return run, psutil.Process(int(lines(notes / "held")[-1].split()[0]))
+
+    def child(self, *words: str) -> psutil.Process:
+        """The server or a worker: the child whose command line has all these words."""
+        children = psutil.Process(self.process.pid).children()
+        (found,) = [c for c in children if all(word in " ".join(c.cmdline()) for word in words)]
+        return found
+
+    def state(self, run: Run) -> str:
+        return self.server.read(run).state
+
+    def end(self) -> None:
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait(60)
+        self.log.close()
+        assert psutil.wait_procs(family, timeout=40)[1] == []
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    stack = Stack(tmp_path_factory.mktemp("survival"))
+    yield stack
+    stack.end()
+
+
+@pytest.fixture
+def all_free(stack, tmp_path):
+    """Afterwards both GPUs take a run, at once, and nothing is left under way."""
+    yield
+    both = [(stack.ask(tmp_path / name), tmp_path / name) for name in ("left", "right")]
+    wait(lambda: all(lines(notes / "held") for _, notes in both), RUN_S + WINDOW_S)
+    assert {lines(notes / "held")[0].split()[1] for _, notes in both} == {
+        "pretended-0",
+        "pretended-1",
+    }
+    for _, notes in both:
+        (notes / "go").touch()
+    wait(lambda: all(stack.state(run) == "COMPLETED" for run, _ in both), WINDOW_S)
+    states = {"flow_runs": {"state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}}}
+    left = stack.server._answer("/flow_runs/filter", states)
+    assert [run["name"] for run in left if run["deployment_id"] == stack.deployment] == []
+    wait(lambda: jobs(f"{stack.server.address}/api") == [], WINDOW_S)
+
+
+def wait(ready, seconds: float) -> None:
+    deadline = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < deadline, f"it took longer than {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.usefixtures("all_free")
+def test_a_killed_engine_is_noticed_and_its_gpu_is_free(stack, tmp_path):
+    run, engine = stack.begin(tmp_path / "run")
+    engine.kill()
+    wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
+
+
+@pytest.mark.usefixtures("all_free")
+def test_a_killed_worker_takes_its_engine_along_and_comes_back(stack, tmp_path):
+    run, engine = stack.begin(tmp_path / "run")
+    worker = engine.parent()
+    worker.kill()
+    wait(lambda: not engine.is_running(), WINDOW_S)
+    wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
+    assert lines(tmp_path / "run" / "ends") == []
+
+
+@pytest.mark.usefixtures("all_free")
+def test_worker_and_engine_killed_at_once_leave_no_run_behind(stack, tmp_path):
+    run, engine = stack.begin(tmp_path / "run")
+    worker = engine.parent()
+    engine.suspend()  # so that the worker cannot report it
+    worker.kill()
+    engine.kill()
+    wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
+
+
+@pytest.mark.usefixtures("all_free")
+def test_a_run_outlives_the_server(stack, tmp_path):
+    run, _ = stack.begin(tmp_path / "run")
+    stack.child("flows._server").kill()
+    (tmp_path / "run" / "go").touch()
+    wait(lambda: lines(tmp_path / "run" / "ends"), WINDOW_S)
+    wait(stack.server.healthy, START_S)
+    wait(lambda: stack.state(run) == "COMPLETED", 2 * WINDOW_S)
+    assert len(lines(tmp_path / "run" / "starts")) == 1
+
+
+@pytest.mark.usefixtures("all_free")
+def test_the_same_request_ten_times_at_once_is_one_run(stack, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "go").touch()
+    with ThreadPoolExecutor(10) as together:
+        asked = together.map(lambda _: stack.ask(tmp_path / "run", key="the same"), range(10))
+        runs = {run.id for run in asked}
+    assert len(runs) == 1
+    run = Run(runs.pop(), "survive", "", "")
+    wait(lambda: stack.state(run) == "COMPLETED", RUN_S)
+    assert len(lines(tmp_path / "run" / "ends")) == 1
+
+
+@pytest.mark.usefixtures("all_free")
+def test_a_suspended_run_resumed_at_once_ends_well_and_spares_the_worker(stack, tmp_path):
+    workers = {stack.child("flows._worker", f'"gpu", "index": {n}').pid for n in (0, 1)}
+    run = stack.ask(tmp_path / "run", suspend=True)
+    wait(lambda: stack.state(run) == "PAUSED", RUN_S)
+    (tmp_path / "run" / "go").touch()
+    stack.server._answer(f"/flow_runs/{run.id}/resume", {})
+    wait(lambda: stack.state(run) == "COMPLETED", RUN_S)
+    assert len(lines(tmp_path / "run" / "starts")) == 2
+    assert len(lines(tmp_path / "run" / "ends")) == 1
+    assert workers == {stack.child("flows._worker", f'"gpu", "index": {n}').pid for n in (0, 1)}
