@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.attention import Attention, FeedForward
-from core.embeddings import grid_angles
+from core.embeddings import Places
 from core.tensors import Features, Regridded, Triple, Volumes
 
 
@@ -46,8 +46,8 @@ def pad(x: Volumes, cell: Triple) -> Regridded:
 class DepthConv(nn.Module):
     """Convolution along D alone, (kd, 1, 1), starting at zero.
 
-    Written as one matrix product over shifted copies: torch's CPU kernels for (3, 1, 1) are
-    slower in bfloat16 and fall back to an unoptimized one in float32.
+    Computed in two dimensions, D and H * W, where torch's CPU kernels are fast: those for
+    (3, 1, 1) fall back to an unoptimized one in float32.
     """
 
     def __init__(self, channels: int, kernel: int) -> None:
@@ -59,10 +59,11 @@ class DepthConv(nn.Module):
 
     def forward(self, x: Volumes) -> Volumes:
         """(B, C, D, H, W) -> (B, C, D, H, W), zeros beyond the ends."""
-        tokens, reach, depth = to_tokens(x), self.kernel // 2, x.shape[2]
-        tokens = F.pad(tokens, (0, 0, 0, 0, 0, 0, reach, reach))  # (B, D + 2 reach, H, W, C)
-        shifts = [tokens[:, i : i + depth] for i in range(self.kernel)]
-        return from_tokens(self.mix(torch.cat(shifts, dim=-1)))
+        weight = self.mix.weight.unflatten(1, (self.kernel, -1)).transpose(1, 2)  # (C, C, kernel)
+        reach = (self.kernel // 2, 0)
+        flat = to_tokens(x).flatten(2, 3).movedim(-1, 1)  # (B, C, D, H * W), channels last
+        y = F.conv2d(flat, weight[..., None], self.mix.bias, padding=reach)
+        return y.unflatten(3, x.shape[3:])
 
 
 class ResidualBlock(nn.Module):
@@ -133,13 +134,13 @@ class AttentionStage(nn.Module):
         x: Volumes,
         keys_values: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
-        angles: Tensor,
+        places: Places,
     ) -> Volumes:
-        """(B, C, D, H, W) -> (B, C, D, H, W). ``angles`` (B or 1, D, head_dim / 2)."""
-        b, _, d, h, w = x.shape
+        """(B, C, D, H, W) -> (B, C, D, H, W)."""
+        b, _, d, h, _ = x.shape
         x = to_tokens(x)  # (B, D, H, W, C)
         if self.spatial is not None:
-            x = x + self._attend_in_space(self.norms[0](x), angles)
+            x = x + self._attend_in_space(self.norms[0](x), places)
         if self.text is not None and keys_values is not None:
             tokens = rearrange(self.norms[1](x), "b d h w c -> b (d h w) c")
             answer = self.text(tokens, keys_values, mask)
@@ -147,22 +148,20 @@ class AttentionStage(nn.Module):
         if d > 1:
             tokens = rearrange(self.norms[2](x), "b d h w c -> (b h w) d c")
             tokens = tokens.contiguous()  # else torch copies the weights, once for every row
-            if angles.shape[0] > 1:
-                angles = angles.repeat_interleave(h * w, dim=0)
-            answer = self.axis(tokens, angles=angles)
+            answer = self.axis(tokens, turns=places.axis)
             x = x + rearrange(answer, "(b h w) d c -> b d h w c", b=b, h=h)
         x = x + self.feed(self.norms[3](x))
         return from_tokens(x)
 
-    def _attend_in_space(self, x: Tensor, angles: Tensor) -> Tensor:
+    def _attend_in_space(self, x: Tensor, places: Places) -> Tensor:
         """(B, D, H, W, C) -> (B, D, H, W, C), frame by frame or over all frames at once."""
         assert self.spatial is not None
-        b, d, h, w, _ = x.shape
+        b, d, h, _, _ = x.shape
         if not self.joint:
             answer = self.spatial(rearrange(x, "b d h w c -> (b d) (h w) c"))
             return rearrange(answer, "(b d) (h w) c -> b d h w c", b=b, h=h)
         tokens = rearrange(x, "b d h w c -> b (d h w) c")
-        answer = self.spatial(tokens, angles=grid_angles(angles, h, w))
+        answer = self.spatial(tokens, turns=places.grid)
         return rearrange(answer, "b (d h w) c -> b d h w c", d=d, h=h)
 
 
@@ -211,8 +210,8 @@ class SpatioTemporalBlock(nn.Module):
         emb: Tensor,
         keys_values: tuple[Tensor, Tensor] | None,
         mask: Tensor | None,
-        angles: Tensor,
+        places: Places,
     ) -> Features:
         """(B, C, D, H, W) -> (B, C', D, H, W)."""
         x = self.residual(x, emb)
-        return x if self.attention is None else self.attention(x, keys_values, mask, angles)
+        return x if self.attention is None else self.attention(x, keys_values, mask, places)

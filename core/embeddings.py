@@ -1,9 +1,14 @@
 """Numbers as vectors: noise levels, physical lengths, and positions along D."""
 
 import math
+from functools import cached_property
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+
+Turns: TypeAlias = tuple[Tensor, Tensor]
+"""Cosines and signed sines of rotary positions; see ``turns_by``."""
 
 
 def fourier(values: Tensor, width: int, *, low: float, high: float) -> Tensor:
@@ -84,8 +89,40 @@ def grid_angles(angles: Tensor, height: int, width: int) -> Tensor:
     return torch.cat([part.expand(shape) for part in parts], dim=-1).flatten(1, 3)
 
 
-def rotate(x: Tensor, angles: Tensor) -> Tensor:
-    """Turn channel pairs of (N, D, heads, head_dim) by (N, D, head_dim / 2) angles."""
-    cos, sin = angles.cos().to(x.dtype)[..., None, :], angles.sin().to(x.dtype)[..., None, :]
-    even, odd = x.chunk(2, dim=-1)
-    return torch.cat([even * cos - odd * sin, even * sin + odd * cos], dim=-1)
+def turns_by(angles: Tensor) -> Turns:
+    """Cosines and signed sines of (N, S, P) angles, each (N, S, 1, 2 P): all ``rotate`` needs."""
+    cos, sin = angles.cos()[..., None, :], angles.sin()[..., None, :]
+    return torch.cat([cos, cos], dim=-1), torch.cat([-sin, sin], dim=-1)
+
+
+def rotate(x: Tensor, turns: Turns) -> Tensor:
+    """Turn the channel pairs (i, i + head_dim / 2) of (N, S, heads, head_dim).
+
+    Each of the rows of ``turns`` serves as many consecutive rows of ``x``.
+    """
+    cos, sin = (wave[:, None].to(x.dtype) for wave in turns)
+    x = x.unflatten(0, (len(cos), -1))
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, -1), sin).flatten(0, 1)
+
+
+class Places:
+    """Where the cells of one level are, as rotations; each computed once, when first used.
+
+    Args:
+        angles: (B or 1, D, head_dim / 2) of the positions along D.
+        height: Cells along H.
+        width: Cells along W.
+    """
+
+    def __init__(self, angles: Tensor, height: int, width: int) -> None:
+        self.angles, self.height, self.width = angles, height, width
+
+    @cached_property
+    def axis(self) -> Turns:
+        """Along D."""
+        return turns_by(self.angles)
+
+    @cached_property
+    def grid(self) -> Turns:
+        """Along D, H and W, of all D * H * W cells."""
+        return turns_by(grid_angles(self.angles, self.height, self.width))

@@ -28,7 +28,7 @@ from core.blocks import (
     to_tokens,
 )
 from core.conditioning import Conditioning
-from core.embeddings import NumberEmbedding, SpacingEmbedding, rotary_angles
+from core.embeddings import NumberEmbedding, Places, SpacingEmbedding, rotary_angles
 from core.shapes import check_shape, triple
 from core.tensors import Features, Triple, Volumes, align
 from core.text_memory import TextMemory, with_null
@@ -184,7 +184,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             pooled = null[:, 0].expand(batch, -1)
         else:
             tokens, real = with_null(cond.tokens, cond.token_mask, null)
-            mask = real[:, None, None, :]
+            mask = None if cond.token_mask is None else real[:, None, None, :]
             weights = real.to(null.dtype)[..., None]
             pooled = (tokens * weights).sum(1) / weights.sum(1)
         pairs = tuple(text.keys_and_values(tokens) for text in self._readers())
@@ -213,20 +213,20 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             return cond.spacing
         return self.stem.mix.weight.new_tensor([self.config["default_spacing"]]).float()
 
-    def _angles(self, spacing: Tensor, depth: int) -> list[Tensor]:
-        """Rotary angles of every level: cell centers along D, in physical units."""
-        angles, step = [], self.patch[0]
+    def _places(self, spacing: Tensor, size: Sequence[int]) -> list[Places]:
+        """Rotary positions of every level: cell centers along D, in physical units."""
+        places, cell = [], self.patch
         head_dim = self.config["head_dim"]
         for level, width in enumerate(self.config["block_out_channels"]):
-            index = torch.arange(depth // step, device=spacing.device) + 0.5
-            positions = index[None] * step * spacing[:, :1]
+            d, h, w = (n // step for n, step in zip(size, cell, strict=True))
+            index = torch.arange(d, device=spacing.device) + 0.5
+            positions = index[None] * cell[0] * spacing[:, :1]
             per_head = width // max(1, width // head_dim)
-            angles.append(
-                rotary_angles(positions, per_head, periods=tuple(self.config["rope_periods"]))
-            )
+            periods = tuple(self.config["rope_periods"])
+            places.append(Places(rotary_angles(positions, per_head, periods=periods), h, w))
             if level < len(self.strides):
-                step *= self.strides[level][0]
-        return angles
+                cell = triple([a * b for a, b in zip(cell, self.strides[level], strict=True)])
+        return places
 
     def forward(
         self,
@@ -254,8 +254,8 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         emb = self._embed(t, r, cond, memory, batch)
         x = z if cond.concat is None else torch.cat([z, cond.concat.to(z.dtype)], dim=1)
         x = pad(x.to(self.stem.mix.weight.dtype), self.cell)
-        angles = self._angles(self._spacing(cond), x.shape[2])
-        x = self._walk(self.stem(x), emb, memory, angles)
+        places = self._places(self._spacing(cond), x.shape[2:])
+        x = self._walk(self.stem(x), emb, memory, places)
         x = self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
         answer = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)
         if self.config["prediction"] == "sample":
@@ -263,7 +263,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         return answer
 
     def _walk(
-        self, x: Volumes, emb: Tensor, memory: TextMemory | None, angles: list[Tensor]
+        self, x: Volumes, emb: Tensor, memory: TextMemory | None, places: list[Places]
     ) -> Volumes:
         """Down, through the middle, and up again, with one skip per block."""
         pairs = iter(memory.keys_values if memory is not None else ())
@@ -274,8 +274,8 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             pair = next(pairs) if reads else None
             if torch.is_grad_enabled() and self.gradient_checkpointing:
                 assert self._gradient_checkpointing_func is not None
-                return self._gradient_checkpointing_func(block, x, emb, pair, mask, angles[level])
-            return block(x, emb, pair, mask, angles[level])
+                return self._gradient_checkpointing_func(block, x, emb, pair, mask, places[level])
+            return block(x, emb, pair, mask, places[level])
 
         skips = []
         down = cast("list[list[SpatioTemporalBlock]]", self.down_blocks)

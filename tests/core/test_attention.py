@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from diffusers.models.attention_dispatch import _AttentionBackendRegistry
 from torch.nn import functional as F
 
 from core import attention
-from core.attention import Attention, FeedForward, explicit_attention, use_backend
+from core.attention import Attention, FeedForward, HeadNorm, explicit_attention, use_backend
 
 SEED = torch.Generator().manual_seed(0)
 
@@ -38,6 +39,33 @@ def test_dispatched_attention_equals_the_explicit_path(rows):
     explicit = layer(x, layer.keys_and_values(context), mask)
     use_backend(layer, "native")
     assert torch.allclose(layer(x, layer.keys_and_values(context), mask), explicit, atol=1e-5)
+
+
+@pytest.mark.parametrize("length", [24, attention.SHORT_ROW])
+def test_the_explicit_path_answers_in_bfloat16_near_the_exact_result(length):
+    q = torch.randn(2, 6, 2, 8, generator=SEED)
+    k, v = torch.randn(2, 2, length, 2, 8, generator=SEED)
+    exact = explicit_attention(q, k, v, None)
+    rough = explicit_attention(q.bfloat16(), k.bfloat16(), v.bfloat16(), None)
+    assert rough.dtype is torch.bfloat16
+    assert (rough - exact).norm() / exact.norm() < 0.02
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_norm_of_a_head_is_torchs(dtype):
+    norm = HeadNorm(8, eps=1e-6, dtype=dtype)
+    torch.nn.init.normal_(norm.weight)
+    x = torch.randn(3, 5, 8, generator=SEED, dtype=dtype)
+    expected = F.rms_norm(x, (8,), norm.weight, 1e-6)
+    assert torch.allclose(norm(x), expected, atol=1e-6)
+    assert not norm(torch.zeros(2, 8, dtype=dtype)).any()
+
+
+def test_the_norm_of_a_head_is_silent_under_autocast():
+    with warnings.catch_warnings(), torch.autocast("cpu", torch.bfloat16):
+        warnings.simplefilter("error")
+        answer = HeadNorm(8, eps=1e-6)(torch.randn(3, 8).bfloat16())
+    assert answer.dtype is torch.bfloat16
 
 
 def test_long_sequences_leave_the_explicit_path(monkeypatch):

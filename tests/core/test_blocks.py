@@ -16,6 +16,7 @@ from core.blocks import (
     to_tokens,
     unfold,
 )
+from core.embeddings import Places
 
 SHAPE = (2, 8, 3, 5, 4)
 
@@ -38,10 +39,13 @@ def test_folding_and_tokens_are_views(x):
     assert torch.equal(from_tokens(tokens), x)
 
 
-def test_blocks_hand_on_channels_last_memory(x):
-    residual = ResidualBlock(8, 16, 4, (3, 3, 3))
-    y = residual(x, torch.randn(2, 4))
-    assert y.shape == (2, 16, 3, 5, 4)
+@pytest.mark.parametrize("rows", [1, 2])
+def test_blocks_hand_on_channels_last_memory(x, rows):
+    residual, depth = ResidualBlock(8, 16, 4, (3, 3, 3)), DepthConv(8, 3)
+    x = x[:rows]
+    assert depth(x).is_contiguous(memory_format=torch.channels_last_3d)
+    y = residual(x, torch.randn(rows, 4))
+    assert y.shape == (rows, 16, 3, 5, 4)
     assert y.is_contiguous(memory_format=torch.channels_last_3d)
 
 
@@ -93,17 +97,17 @@ def test_split_mirrors_merge(stride):
 def test_a_fresh_attention_stage_changes_nothing(x, joint):
     stage = AttentionStage(8, text_channels=6, head_dim=4, spatial=True, joint=joint)
     pair = stage.text.keys_and_values(torch.randn(2, 7, 6))
-    assert torch.equal(stage(x, pair, None, torch.zeros(1, 3, 2)), x)
+    assert torch.equal(stage(x, pair, None, Places(torch.zeros(1, 3, 2), 5, 4)), x)
 
 
 @pytest.mark.parametrize("joint", [False, True])
 def test_frames_see_each_other_in_space_only_where_attention_is_joint(x, joint):
     stage = AttentionStage(8, text_channels=0, head_dim=4, spatial=True, joint=joint)
     torch.nn.init.normal_(stage.spatial.to_out[0].weight)
-    angles = torch.zeros(1, 3, 2)
+    places = Places(torch.zeros(1, 3, 2), 5, 4)
     changed = x.clone()
     changed[:, :, 2] += torch.randn(8, 1, 1)
-    moved = (stage(changed, None, None, angles) - stage(x, None, None, angles)).abs()
+    moved = (stage(changed, None, None, places) - stage(x, None, None, places)).abs()
     assert moved[:, :, 2].max() > 0.1
     assert bool(moved[:, :, :2].max() > 1e-3) is joint
 

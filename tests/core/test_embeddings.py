@@ -10,6 +10,7 @@ from core.embeddings import (
     grid_angles,
     rotary_angles,
     rotate,
+    turns_by,
 )
 
 
@@ -28,13 +29,24 @@ def test_rotation_keeps_lengths_and_depends_on_distance_alone():
     near = torch.arange(6.0)[None]
 
     def scores(positions):
-        angles = rotary_angles(positions, 8, periods=(2.0, 64.0))
-        turned = rotate(q, angles), rotate(k, angles)
+        turns = turns_by(rotary_angles(positions, 8, periods=(2.0, 64.0)))
+        turned = rotate(q, turns), rotate(k, turns)
         assert turned[0].norm(dim=-1).allclose(q.norm(dim=-1), atol=1e-5)
         return torch.einsum("nshd,nlhd->nhsl", *turned)
 
     assert scores(near).allclose(scores(near + 11.5), atol=1e-4)
     assert not scores(near).allclose(scores(2 * near), atol=1e-2)
+
+
+def test_rotation_turns_each_pair_by_its_angle_and_rows_may_share_one():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(4, 3, 2, 6, generator=generator)
+    angles = torch.randn(2, 3, 3, generator=generator)
+    turned = rotate(x, turns_by(angles))
+    pairs = torch.complex(x[..., :3], x[..., 3:])
+    by = torch.polar(torch.ones_like(angles), angles).repeat_interleave(2, dim=0)[:, :, None]
+    expected = torch.view_as_real(pairs * by).movedim(-1, -2).flatten(-2)
+    assert torch.allclose(turned, expected, atol=1e-6)
 
 
 def test_twice_the_index_at_half_the_spacing_is_the_same_place():
