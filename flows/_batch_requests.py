@@ -44,7 +44,7 @@ class BatchLimits(BaseModel):
         default=30.0, ge=0, le=3600, description="Seconds to wait before a shard is started again."
     )
     shard_minutes: float = Field(
-        default=10.0, ge=0.05, le=20, description="Length of a shard; 5 to 20 minutes are usual."
+        default=10.0, ge=0.001, le=20, description="Length of a shard; 5 to 20 minutes are usual."
     )
     shards_at_once: int = Field(
         default=2,

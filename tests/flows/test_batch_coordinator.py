@@ -1,0 +1,340 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from flows import _coordinator, _shard
+from flows._batch_requests import BatchLimits, ClipBatchRequest
+from flows._batch_start import reopen
+from flows._batch_tally import Tally
+from flows._coordinator import coordinate
+from flows._journal import append_line, held, now, read_lines
+from flows._manifest import Batch, intact
+from flows._settings import read_settings
+from flows._shard_makers import ClipMaker
+
+SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
+DEADLINE_S = 180.0
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    from video.text import TextEncoder
+
+    return TextEncoder()
+
+
+@pytest.fixture(autouse=True)
+def read_once(encoder, monkeypatch):
+    monkeypatch.setattr(ClipMaker, "_encoder", encoder)
+
+
+class Inside:
+    """Runs each shard at once in this process; remembers what it was asked."""
+
+    look_every_s = 0.01
+
+    def __init__(self, trouble=None):
+        self.asked, self.keys, self.ended, self.trouble = [], [], [], trouble
+
+    def start(self, asked, key):
+        self.asked.append((asked.shard, asked.attempt))
+        self.keys.append(key)
+        if self.trouble:
+            self.trouble(asked)
+        _shard.run_shard(read_settings(), asked, lambda done, total, note="": None)
+        return f"run-{len(self.keys)}"
+
+    def look(self, run):
+        return "ended"
+
+    def end(self, run):
+        self.ended.append(run)
+
+
+def request(count, name="night", **limits):
+    prompts = [f"a red circle moves left {'very ' * n}slowly" for n in range(count)]
+    patience = BatchLimits(**{"retry_delay_s": 0.0, "reserve_gb": 0.0, **limits})
+    return ClipBatchRequest(name=name, prompts="\n".join(prompts), limits=patience, **SMALL)
+
+
+def seen_through(asked, hands=None):
+    meter = []
+    ended = coordinate(
+        read_settings(), "default", asked, hands or Inside(), lambda *news: meter.append(news)
+    )
+    return ended, Batch.named(read_settings(), "default", asked.name), meter
+
+
+def whole(batch):
+    return sum(intact(batch, item) is not None for item, _ in batch.items())
+
+
+def test_a_batch_is_made_and_the_same_request_makes_nothing_more(places):
+    hands = Inside()
+    ended, batch, meter = seen_through(request(4), hands)
+    assert (ended["state"], ended["made"], ended["missing"], whole(batch)) == ("finished", 4, 0, 4)
+    assert meter[-1][:2] == (4, 4)
+    again, _, _ = seen_through(request(4), idle := Inside())
+    assert (again["state"], again["made"], idle.asked) == ("finished", 4, [])
+    said = batch.read()
+    assert (said["items"], said["kind"], said["project"]) == (4, "video", "default")
+    assert said["seconds_per_item"] > 0
+
+
+def test_changed_rows_are_made_and_the_others_are_not(places):
+    _, batch, _ = seen_through(request(3))
+    stamps = {path: path.stat().st_mtime_ns for path in batch.results.glob("*.mp4")}
+    ended, _, _ = seen_through(request(5), hands := Inside())
+    assert (ended["items"], ended["made"], whole(batch)) == (5, 5, 5)
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert hands.asked == [(0, 2)]  # another try of shard 0, so another run on the server
+
+
+def test_many_shards_each_with_a_key_of_its_own(places):
+    hands = Inside()
+    ended, batch, _ = seen_through(request(12, shard_minutes=0.003), hands)
+    shards = [shard for shard, _ in hands.asked]
+    assert (ended["made"], shards) == (12, list(range(batch.read()["shards"])))
+    assert len(shards) > 1
+    assert len(set(hands.keys)) == len(hands.keys)
+    assert hands.keys[0] == f"default/night/{batch.read()['created']}/0/1"
+
+
+class Fails(ClipMaker):
+    times = 0
+
+    def sample(self, job):
+        if "left very very slowly" in job.item.request.prompt and Fails.times > 0:
+            Fails.times -= 1
+            raise RuntimeError("a cable came loose")
+        return super().sample(job)
+
+
+def test_what_failed_is_tried_again_within_the_budget(places, monkeypatch):
+    monkeypatch.setattr(_shard, "ClipMaker", Fails)
+    Fails.times = 2
+    ended, _, _ = seen_through(request(4, tries=3), hands := Inside())
+    assert (ended["state"], ended["made"]) == ("finished", 4)
+    assert hands.asked == [(0, 1), (0, 2), (0, 3)]
+    Fails.times = 99
+    ended, batch, _ = seen_through(request(4, name="other", tries=2), hands := Inside())
+    assert (ended["state"], ended["made"], ended["failed"]) == ("stopped", 3, 1)
+    assert "1 items are missing after 2 tries" in ended["reason"]
+    Fails.times = 0
+    ended, _, _ = seen_through(batch.request())
+    assert (ended["state"], ended["made"]) == ("finished", 4)
+
+
+def test_what_was_refused_is_tried_again_only_when_reopened(places, monkeypatch):
+    class Refuses(ClipMaker):
+        def prepare(self, job):
+            raise ValueError("no such thing")
+
+    monkeypatch.setattr(_shard, "ClipMaker", Refuses)
+    ended, batch, _ = seen_through(request(2))
+    assert (ended["state"], ended["failed"], ended["missing"]) == ("finished", 2, 0)
+    monkeypatch.setattr(_shard, "ClipMaker", ClipMaker)
+    ended, _, _ = seen_through(request(2), idle := Inside())
+    assert (idle.asked, ended["failed"]) == ([], 2)
+    assert reopen(batch) == 2
+    ended, _, _ = seen_through(request(2))
+    assert (ended["made"], ended["failed"], whole(batch)) == (2, 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("limits", "reason", "least"),
+    [
+        ({"items": 3}, "enough items are made", 3),
+        ({"gpu_minutes": 1e-9}, "the GPU minutes are spent", 1),
+        ({"deadline_minutes": 1e-9}, "the deadline has passed", 0),
+    ],
+)
+def test_a_budget_ends_a_batch_and_what_is_made_is_kept(places, limits, reason, least):
+    asked = request(12, shard_minutes=0.003, shards_at_once=1, **limits)
+    ended, batch, _ = seen_through(asked)
+    assert (ended["state"], ended["reason"]) == ("stopped", reason)
+    assert least <= ended["made"] == whole(batch) < 12
+    assert batch.state() == "stopped"
+
+
+def test_a_cancelled_batch_ends_its_runs_and_can_be_taken_up_again(places):
+    class Endless(Inside):
+        def look(self, run):
+            return "running" if run not in self.ended else "ended"
+
+    def cancelling(asked):
+        batch.change(state="cancelled", reason="enough")
+
+    batch = Batch.named(read_settings(), "default", "night")
+    hands = Endless(cancelling)
+    ended, _, _ = seen_through(request(6, shard_minutes=0.003, shards_at_once=1), hands)
+    assert (ended["state"], ended["reason"]) == ("cancelled", "enough")
+    assert hands.ended == ["run-1"]
+    assert ended["made"] == whole(batch) < 6
+    ended, _, _ = seen_through(request(6, shard_minutes=0.003))
+    assert (ended["state"], ended["made"]) == ("finished", 6)
+
+
+def test_a_paused_batch_hands_out_nothing_until_it_is_resumed(places):
+    class Resumer(Inside):
+        look_every_s = 0.01
+
+        def start(self, asked, key):
+            batch.change(state="paused") if not self.asked else None
+            self.asked.append((asked.shard, asked.attempt))
+            if len(self.asked) == 1:
+                self.since = time.monotonic()
+                return "run-1"
+            return super().start(asked, key)
+
+        def look(self, run):
+            if batch.state() == "paused" and time.monotonic() > self.since + 0.3:
+                assert len(self.asked) == 1
+                batch.change(state="running")
+            return "ended" if len(self.asked) > 1 or batch.state() == "running" else "running"
+
+    batch = Batch.named(read_settings(), "default", "night")
+    ended, _, _ = seen_through(request(3, tries=1), Resumer())
+    assert ended["state"] in ("finished", "stopped")
+
+
+def test_a_coordinator_that_restarts_takes_up_the_runs_of_the_last(places):
+    asked = request(3)
+    _, batch, _ = seen_through(asked)
+    (item, _), *_ = batch.items()
+    (batch.results / f"{item.stem}.mp4").unlink()
+    line = {"shard": 0, "try": 2, "run": "earlier", "ended": False, "time": now()}
+    append_line(batch.root / "submissions.jsonl", line)
+
+    class Earlier(Inside):
+        def look(self, run):
+            self.looked = run
+            if run == "earlier" and not self.asked:
+                self.start_shard()
+            return "ended"
+
+        def start_shard(self):
+            asked = _shard.ShardRequest(batch="night", shard=0, attempt=2)
+            _shard.run_shard(read_settings(), asked, lambda done, total, note="": None)
+
+    ended, _, _ = seen_through(asked, hands := Earlier())
+    assert (ended["state"], hands.asked, hands.looked) == ("finished", [], "earlier")
+    assert whole(batch) == 3
+
+
+def test_a_silent_run_is_buried_and_its_shard_started_again(places, monkeypatch):
+    class Silent(Inside):
+        def start(self, asked, key):
+            if not self.asked:
+                self.asked.append((asked.shard, asked.attempt))
+                return "run-dead"
+            return super().start(asked, key)
+
+        def look(self, run):
+            return "running" if run == "run-dead" and run not in self.ended else "ended"
+
+    monkeypatch.setattr(_coordinator, "SILENCE_S", 0.3)
+    ended, _, _ = seen_through(request(2), hands := Silent())
+    assert (ended["state"], ended["made"]) == ("finished", 2)
+    assert (hands.ended, hands.asked) == (["run-dead"], [(0, 1), (0, 2)])
+
+
+def test_another_request_of_that_name_is_refused_while_one_is_under_way(places):
+    asked = request(2)
+    _, batch, _ = seen_through(asked)
+    with held(batch.root / "batch.lock"):
+        ended, _, _ = seen_through(asked)
+        assert "coordinates this very request" in ended["reason"]
+        with pytest.raises(ValueError, match=r"is under way with another request.*; wait"):
+            seen_through(request(3))
+    still = pytest.raises(ValueError, match="shards of an earlier request are still at work")
+    with held(batch.root / "plan.lock", shared=True), still:
+        seen_through(request(3))
+    assert seen_through(request(3))[0]["made"] == 3
+
+
+def test_nothing_is_written_for_a_request_that_is_refused(places):
+    bad = ClipBatchRequest(name="bad", prompts="a\nb", model="none")
+    with pytest.raises(ValueError, match="prompts:1"):
+        seen_through(bad)
+    assert not (places / "outputs").exists()
+
+
+def test_names_cannot_lead_out_of_the_outputs(places):
+    for project, name in (("..", "x"), ("a/b", "x"), ("default", "../x"), ("", "x")):
+        with pytest.raises(ValueError, match=r"a name has lower case letters.*; choose"):
+            Batch.named(read_settings(), project, name)
+
+
+def test_a_tally_reads_each_line_once_and_waits_for_whole_ones(places):
+    _, batch, _ = seen_through(request(2))
+    (first, _), (second, _) = batch.items()
+    tally = Tally(batch)
+    tally.skip()
+    tally.begin({first.address, second.address})
+    outcome = batch.outcomes()[first.address] | {"sample_s": 2.0}
+    text = json.dumps(outcome)
+    with batch.shard_file(0).open("a") as file:
+        file.write(text[:20])
+        file.flush()
+        tally.update()
+        assert len(tally.missing) == 2
+        file.write(f"{text[20:]}\n")
+    tally.update()
+    tally.update()
+    assert list(tally.missing) == [second.address]
+    assert tally.sampled_s == 2.0
+
+
+PROGRAM = """
+import json, sys
+from flows._batch_requests import ClipBatchRequest
+from flows._coordinator import coordinate
+from flows._settings import read_settings
+from flows._shard_runs import Here
+request = ClipBatchRequest.model_validate_json(sys.argv[1])
+ended = coordinate(read_settings(), "default", request, Here(), lambda *news: None)
+print(json.dumps(ended))
+"""
+
+
+@pytest.mark.slow
+def test_one_request_submitted_several_times_at_once_makes_each_item_once(places):
+    asked = request(6, shard_minutes=0.003)
+    command = [sys.executable, "-c", PROGRAM, asked.model_dump_json()]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(3)]
+    answers = [json.loads(child.communicate(timeout=DEADLINE_S)[0]) for child in children]
+    finished = [answer for answer in answers if answer["state"] == "finished"]
+    assert finished
+    batch = Batch.named(read_settings(), "default", "night")
+    lines = [x for p in (batch.root / "shards").glob("*.jsonl") for x in read_lines(p)]
+    assert sorted(x["item"] for x in lines) == sorted(item.address for item, _ in batch.items())
+    assert whole(batch) == 6
+
+
+@pytest.mark.slow
+def test_shards_and_coordinator_killed_again_and_again_still_end_with_every_item(places):
+    asked = request(20, shard_minutes=0.005, tries=20)
+    command = [sys.executable, "-c", PROGRAM, asked.model_dump_json()]
+    batch = Batch.named(read_settings(), "default", "night")
+
+    def made():
+        files = (batch.root / "shards").glob("*.jsonl")
+        return sum(1 for path in files for _ in read_lines(path))
+
+    for wanted in (2, 9):
+        child = subprocess.Popen(command, start_new_session=True)
+        deadline = time.monotonic() + DEADLINE_S
+        while made() < wanted and child.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        child.kill()  # its shards go on by themselves
+        child.wait()
+    last = subprocess.run(command, capture_output=True, check=True, timeout=DEADLINE_S)
+    ended = json.loads(last.stdout)
+    assert (ended["state"], ended["made"], whole(batch)) == ("finished", 20, 20)
+    lines = [x for p in (batch.root / "shards").glob("*.jsonl") for x in read_lines(p)]
+    assert len(lines) == len({x["item"] for x in lines}) == 20
