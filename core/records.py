@@ -105,6 +105,7 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
         "wall_time_s": round(timings.get("total", sum(timings.values())), 4),
         "peak_memory_mib": peak_memory_mib(),
         "versions": versions(),
+        "compute": compute(),
         "extra": dict(extra or {}),
     }
     if _is_medical(task, model):
@@ -148,6 +149,17 @@ def versions() -> dict[str, str]:
     """Versions of Python, of this project and of the libraries that shape a result."""
     found = {name: _version(name) for name in RECORDED_VERSIONS}
     return {"python": platform.python_version(), "platform": platform.platform(), **found}
+
+
+def compute() -> dict[str, int | str]:
+    """What the arithmetic ran on: sums are split over threads, so their number shapes the bits."""
+    found: dict[str, int | str] = {
+        "threads": torch.get_num_threads(),
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+    }
+    if torch.cuda.is_initialized():
+        found["gpu"] = torch.cuda.get_device_name()
+    return found
 
 
 def peak_memory_mib() -> dict[str, float]:

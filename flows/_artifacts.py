@@ -8,7 +8,9 @@ artifacts is sent with all its data.
 import base64
 import io
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
+from urllib.parse import quote
 from uuid import UUID
 
 from prefect.artifacts import (
@@ -16,7 +18,9 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.events import emit_event
 
+from flows._files import FileRef
 from flows._progress import Throttle
 
 UPDATE_EVERY_S = 2.0
@@ -64,7 +68,9 @@ def webp_uri(picture: bytes) -> str:
         image = image.resize((image.width // 2, image.height // 2))
 
 
-def show_result(key: str, title: str, picture: str, facts: Mapping[str, Any]) -> None:
+def show_result(
+    key: str, title: str, picture: str, facts: Mapping[str, Any], page: str = ""
+) -> None:
     """Put one page with a picture and a table of facts into the run.
 
     Args:
@@ -72,13 +78,50 @@ def show_result(key: str, title: str, picture: str, facts: Mapping[str, Any]) ->
         title: Headline and the picture's alternative text.
         picture: A data URI.
         facts: Name to value, one row each.
+        page: Address of the result's page in the gallery; empty for no link.
     """
-    _show(key, title, f"![{_plain(title)}]({picture})\n\n{_table(facts)}")
+    link = f"[Play, compare and download it in the gallery]({page})\n\n" if page else ""
+    _show(key, title, f"![{_plain(title)}]({picture})\n\n{link}{_table(facts)}")
 
 
 def show_facts(key: str, title: str, facts: Mapping[str, Any]) -> None:
     """Put one page with a table of facts into the run; arguments as in ``show_result``."""
     _show(key, title, _table(facts))
+
+
+def gallery_page(record: Path, outputs: Path) -> str:
+    """Address of a result's page in the gallery, on the server's own origin.
+
+    Args:
+        record: The result's record, ``outputs/project/.../name.json``.
+        outputs: Root of all outputs.
+    """
+    project, *parts = record.with_suffix("").relative_to(outputs).parts
+    return f"/gallery/p/{quote(project)}/r/{quote('/'.join(parts))}"
+
+
+def announce(files: Mapping[str, FileRef], outputs: Path, page: str = "") -> None:
+    """Tell the outside of each output, as Prefect's own event for an asset that was made.
+
+    An asset is named by its place, ``lamina://project/flow/folder/role``: folders are named by
+    whoever asked, and nothing else of a request or a patient is told.
+
+    Args:
+        files: Role to file, each ``outputs/project/.../folder/file``.
+        outputs: Root of all outputs.
+        page: Address of the result's page in the gallery.
+    """
+    for role, file in files.items():
+        folder = Path(file.path).parent.relative_to(outputs).as_posix()
+        resource = {
+            "prefect.resource.id": f"lamina://{quote(folder)}/{role}",
+            "prefect.resource.name": role,
+        }
+        emit_event(
+            "prefect.asset.materialization.succeeded",
+            resource=resource | ({"prefect.asset.url": page} if page else {}),
+            payload={"sha256": file.sha256, "bytes": Path(file.path).stat().st_size},
+        )
 
 
 def _show(key: str, title: str, body: str) -> None:

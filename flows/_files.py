@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST_NAME = 60
+DEFAULT_PROJECT = "default"
 
 
 class FileRef(BaseModel):
@@ -93,15 +94,30 @@ def plain_name(text: str, otherwise: str) -> str:
     return name[:LONGEST_NAME].rstrip("-") or otherwise
 
 
-def result_folder(outputs: Path, flow: str, name: str, run: str) -> Path:
-    """The folder of one run's results, ``outputs/flow/name-run``, created if need be.
+def checked_project(name: str) -> str:
+    """The name of a project, which is also its folder's under the outputs root.
+
+    Raises:
+        ValueError: It is not a plain name.
+    """
+    if name != plain_name(name, ""):
+        raise ValueError(
+            f"project={name}: a project's name has lower case letters, digits and single dashes, "
+            f"at most {LONGEST_NAME}; try {plain_name(name, DEFAULT_PROJECT)}."
+        )
+    return name
+
+
+def result_folder(outputs: Path, project: str, flow: str, name: str, run: str) -> Path:
+    """The folder of one run's results, ``outputs/project/flow/name-run``, created if need be.
 
     Args:
         outputs: Root of all outputs.
+        project: The project's name.
         flow: The flow's name.
         name: A plain name, see ``plain_name``.
         run: The run's identity; its first eight signs end the folder's name.
     """
-    folder = outputs / flow / f"{name}-{run[:8]}"
+    folder = outputs / checked_project(project) / flow / f"{name}-{run[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
     return folder

@@ -11,8 +11,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import ArtifactMeter, show_result, webp_uri
-from flows._files import FileRef, plain_name, result_folder
+from flows._artifacts import ArtifactMeter, announce, gallery_page, show_result, webp_uri
+from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
 from flows._settings import read_settings
@@ -105,13 +105,18 @@ def report(
         "file": paths["result"],
         "use": "research, not diagnosis",
     }
-    page = webp_uri(paths["picture"].read_bytes())
-    show_result("super-resolve-mri", "Super-resolved scan", page, shown)
+    picture = webp_uri(paths["picture"].read_bytes())
+    outputs = read_settings().outputs
+    page = gallery_page(record, outputs)
+    show_result("super-resolve-mri", "Super-resolved scan", picture, shown, page)
+    announce(results, outputs, page)
     return FileRef.of(record)
 
 
 @flow(name="super_resolve_mri", log_prints=True)
-def super_resolve_mri(request: SuperResolutionRequest, output_name: str = "") -> Refs:
+def super_resolve_mri(
+    request: SuperResolutionRequest, output_name: str = "", project: str = DEFAULT_PROJECT
+) -> Refs:
     """Turn a thick-slice scan into a finer volume.
 
     The volume, its uncertainty and consistency maps, a picture and the record go into a new
@@ -120,11 +125,12 @@ def super_resolve_mri(request: SuperResolutionRequest, output_name: str = "") ->
     Args:
         request: What to restore, and how.
         output_name: Name of the result's folder; empty to name it after the scan.
+        project: Project to file the result under: lower case letters, digits and dashes.
     """
     join_run_log()
     timings: dict[str, float] = {}
     name = plain_name(output_name or Path(request.scan).name.partition(".nii")[0], "scan")
-    folder = result_folder(read_settings().outputs, "super_resolve_mri", name, run_id())
+    folder = result_folder(read_settings().outputs, project, "super_resolve_mri", name, run_id())
     with timed(timings, "prepare"):
         scan = prepare(request)
     with timed(timings, "sample"):

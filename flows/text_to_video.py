@@ -9,8 +9,8 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import ArtifactMeter, data_uri, show_result
-from flows._files import FileRef, plain_name, result_folder
+from flows._artifacts import ArtifactMeter, announce, data_uri, gallery_page, show_result
+from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
 from flows._settings import read_settings
@@ -94,12 +94,17 @@ def report(
     record = record_clip(path, request, model, facts, timings, overwrite=True)
     shown = {"prompt": request.prompt, "seed": request.seed, **facts, "file": path}
     picture = data_uri(save_pictures(path), "webp")
-    show_result("text-to-video", request.prompt, picture, shown)
+    outputs = read_settings().outputs
+    page = gallery_page(record, outputs)
+    show_result("text-to-video", request.prompt, picture, shown, page)
+    announce({"video": video}, outputs, page)
     return FileRef.of(record)
 
 
 @flow(name="text_to_video", log_prints=True)
-def text_to_video(request: VideoRequest, output_name: str = "") -> dict[str, FileRef]:
+def text_to_video(
+    request: VideoRequest, output_name: str = "", project: str = DEFAULT_PROJECT
+) -> dict[str, FileRef]:
     """Turn a sentence into a clip.
 
     The mp4, its pictures and its record go into a new folder under the outputs root.
@@ -107,11 +112,12 @@ def text_to_video(request: VideoRequest, output_name: str = "") -> dict[str, Fil
     Args:
         request: What to show, and how.
         output_name: Name of the result's folder; empty to name it after the prompt.
+        project: Project to file the result under: lower case letters, digits and dashes.
     """
     join_run_log()
     timings: dict[str, float] = {}
     name = plain_name(output_name or request.prompt, "clip")
-    folder = result_folder(read_settings().outputs, "text_to_video", name, run_id())
+    folder = result_folder(read_settings().outputs, project, "text_to_video", name, run_id())
     with timed(timings, "prepare"):
         prompt = prepare(request)
     with timed(timings, "sample"):

@@ -52,7 +52,7 @@ def test_names(text, name):
 
 
 def test_two_runs_of_one_name_have_two_folders(tmp_path):
-    folders = {result_folder(tmp_path, "flow", "name", run * 8) for run in "ab"}
+    folders = {result_folder(tmp_path, "p", "flow", "name", run * 8) for run in "ab"}
     assert {folder.name for folder in folders} == {"name-aaaaaaaa", "name-bbbbbbbb"}
     assert all(folder.is_dir() for folder in folders)
 

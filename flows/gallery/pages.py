@@ -1,0 +1,240 @@
+"""The pages: each reads what stands on the disk at that moment and fills a template."""
+
+import shlex
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, HTMLResponse, Response
+
+from flows.gallery import words
+from flows.gallery.access import Access
+from flows.gallery.cards import Entry, entries, item_card, newest, result_card
+from flows.gallery.manifests import STATES, Batch, batches, read_batch
+from flows.gallery.places import folders, inside, kind_of
+from flows.gallery.results import Result, read_result, single_results
+
+TEMPLATES = Path(__file__).parent / "templates"
+PER_PAGE = 48
+LATEST = 12
+KINDS = {"video": False, "mri": True}
+ROLES = {
+    "video": "Clip",
+    "preview": "Animated preview",
+    "frames": "All frames",
+    "result": "Restored volume",
+    "std": "Uncertainty map",
+    "consistency": "Unexplained part of the scan",
+    "picture": "Three cuts",
+    "record": "Record",
+}
+T = TypeVar("T")
+
+
+class Pages:
+    """The handlers of one gallery."""
+
+    def __init__(self, outputs: Path, access: Access, stamp: str) -> None:
+        """Take the root of all results, the doorkeeper, and a stamp of the static files."""
+        self._outputs = outputs
+        self._templates = Environment(
+            loader=FileSystemLoader(TEMPLATES),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.filters.update(
+            when=words.when, size=words.size, lasting=words.lasting, value=words.value
+        )
+        self._templates.globals.update(stamp=stamp, closed=not access.open, states=STATES)
+
+    def home(self, request: Request) -> Response:
+        """Every project, and what was made last."""
+        seen = [
+            (folder, newest([entry for entry in entries(folder) if entry.made]))
+            for folder in self._projects(request)
+        ]
+        projects = [
+            {
+                "name": folder.name,
+                "batches": sum(1 for _ in batches(folder)),
+                "results": len(found),
+                "cards": [entry.card() for entry in found[:4]],
+            }
+            for folder, found in seen
+        ]
+        latest = newest([entry for _, found in seen for entry in found])[:LATEST]
+        cards = [entry.card() for entry in latest]
+        return self._page(request, "home.html", projects=projects, cards=cards)
+
+    def project(self, request: Request) -> Response:
+        """The batches and the single runs of a project."""
+        folder = self._project(request)
+        found = sorted(batches(folder), key=lambda batch: batch.created, reverse=True)
+        singles = sorted(single_results(folder), key=lambda r: r.created, reverse=True)
+        shown, paging = _paged(singles, request)
+        return self._page(
+            request,
+            "project.html",
+            project=folder.name,
+            batches=[(batch, _sample(batch)) for batch in found],
+            cards=[result_card(result) for result in shown],
+            paging=paging,
+        )
+
+    def batch(self, request: Request) -> Response:
+        """The state of a batch and a sheet of its items."""
+        folder = self._project(request)
+        batch = read_batch(folder, request.path_params["batch"])
+        if batch is None:
+            raise HTTPException(404)
+        wanted = request.query_params.get("state", "")
+        chosen = [item for item in batch.items if wanted in ("", item.state)]
+        shown, paging = _paged(chosen, request)
+        return self._page(
+            request,
+            "batch.html",
+            project=folder.name,
+            batch=batch,
+            cards=[item_card(batch, item) for item in shown],
+            paging=paging,
+            wanted=wanted if wanted in STATES else "",
+            asked=list(words.rows(batch.facts.get("request") or {})),
+        )
+
+    def result(self, request: Request) -> Response:
+        """One result with its record."""
+        result = self._result(request, request.path_params["path"])
+        record, main = result.record, result.main
+        hidden = {"prompt", "scan"}
+        return self._page(
+            request,
+            "result.html",
+            project=result.project,
+            result=result,
+            crumbs=_crumbs(result),
+            asked=[row for row in words.rows(result.request) if row[0] not in hidden],
+            found=list(words.rows(record.get("extra") or {})),
+            files=[(ROLES.get(role, role), path) for role, path in result.files.items()],
+            digests=_digests(record),
+            everything=list(words.rows(record)),
+            command=shlex.join(["lamina", "reproduce", str(main)]) if main else "",
+        )
+
+    def file(self, request: Request) -> Response:
+        """One file of a result, in the ranges that a player asks for."""
+        path, _, name = request.path_params["path"].rpartition("/")
+        result = self._result(request, path)
+        file, kind = result.file(name), kind_of(name)
+        if file is None or kind is None:
+            raise HTTPException(404)
+        attached = "download" in request.query_params
+        return FileResponse(
+            file,
+            media_type=kind,
+            filename=file.name,
+            content_disposition_type="attachment" if attached else "inline",
+            headers={"Cache-Control": "no-store" if result.medical else "private, no-cache"},
+        )
+
+    def search(self, request: Request) -> Response:
+        """What was asked for with these words, of this kind, on these days."""
+        asked = {
+            name: request.query_params.get(name, "")
+            for name in ("q", "kind", "project", "since", "until")
+        }
+        chosen = [f for f in self._projects(request) if asked["project"] in ("", f.name)]
+        found = [entry for folder in chosen for entry in entries(folder) if _fits(entry, asked)]
+        shown, paging = _paged(newest(found), request)
+        return self._page(
+            request,
+            "search.html",
+            asked=asked,
+            names=[folder.name for folder in self._projects(request)],
+            cards=[entry.card() for entry in shown],
+            paging=paging,
+        )
+
+    def login(self, request: Request, *, refused: bool = False) -> Response:
+        """The form that takes a token."""
+        status = 401 if refused else 200
+        return self._page(request, "login.html", status, refused=refused)
+
+    def error(self, request: Request, error: Exception) -> Response:
+        """A page for what is not there, or not for this person: both look alike."""
+        status = error.status_code if isinstance(error, HTTPException) else 500
+        return self._page(request, "error.html", status, code=status)
+
+    def _page(
+        self, request: Request, template: str, status: int = 200, **content: Any
+    ) -> HTMLResponse:
+        user = getattr(request.state, "user", None)
+        html = self._templates.get_template(template).render(
+            base=request.scope.get("root_path", ""),
+            user=user.name if user else "",
+            query=request.query_params,
+            **content,
+        )
+        return HTMLResponse(html, status_code=status)
+
+    def _projects(self, request: Request) -> list[Path]:
+        return [
+            folder for folder in folders(self._outputs) if request.state.user.sees(folder.name)
+        ]
+
+    def _project(self, request: Request) -> Path:
+        name = request.path_params["project"]
+        folder = inside(self._outputs, name) if request.state.user.sees(name) else None
+        if folder is None or not folder.is_dir():
+            raise HTTPException(404)
+        return folder
+
+    def _result(self, request: Request, path: str) -> Result:
+        result = read_result(self._project(request), path)
+        if result is None:
+            raise HTTPException(404)
+        return result
+
+
+def _sample(batch: Batch) -> list[Any]:
+    made = (item for item in batch.items if item.state == "made")
+    return [item_card(batch, item) for item in islice(made, 8)]
+
+
+def _fits(entry: Entry, asked: dict[str, str]) -> bool:
+    day = entry.created[:10]
+    return (
+        all(word in entry.text for word in asked["q"].lower().split())
+        and (asked["kind"] not in KINDS or entry.medical == KINDS[asked["kind"]])
+        and (not asked["since"] or day >= asked["since"])
+        and (not asked["until"] or day <= asked["until"])
+    )
+
+
+def _paged(found: Sequence[T], request: Request) -> tuple[Sequence[T], dict[str, Any]]:
+    """The part for the page that was asked for, and what to say about the others."""
+    last = max(1, -(-len(found) // PER_PAGE))
+    asked = request.query_params.get("page", "1")
+    page = min(max(1, int(asked)), last) if asked.isdecimal() and len(asked) < 7 else 1
+    part = found[(page - 1) * PER_PAGE : page * PER_PAGE]
+    return part, {"page": page, "last": last, "count": len(found)}
+
+
+def _crumbs(result: Result) -> list[tuple[str, str]]:
+    """The pages above a result's: the batch's, if it is of one."""
+    parts = result.path.split("/")
+    return [(parts[1], f"batches/{parts[1]}/")] if parts[0] == "batches" else []
+
+
+def _digests(record: Any) -> dict[str, str]:
+    outputs = record["outputs"] if isinstance(record["outputs"], dict) else {}
+    return {
+        str(facts.get("file")): str(facts.get("sha256", ""))
+        for facts in outputs.values()
+        if isinstance(facts, dict)
+    }

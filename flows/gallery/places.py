@@ -1,0 +1,91 @@
+"""Which files the gallery may open: under the outputs root, by no link, of known kinds.
+
+Names come from addresses that anyone may type and from records that stand on a shared disk;
+neither is believed. Every path that is opened has passed ``inside``.
+"""
+
+import json
+import re
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+PART = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
+BATCHES = "batches"
+KINDS = {  # every kind of file that a flow writes for a person, by its ending
+    ".mp4": "video/mp4",
+    ".webp": "image/webp",
+    ".png": "image/png",
+    ".nii.gz": "application/gzip",
+    ".nii": "application/octet-stream",
+    ".json": "application/json",
+}
+NUMBER_OF_RECORDS, NUMBER_OF_MANIFESTS = 20_000, 64
+
+
+def inside(root: Path, *parts: str) -> Path | None:
+    """``root/parts`` if it stands and is under ``root`` after every link, else None.
+
+    Args:
+        root: A resolved folder.
+        parts: Names of single folders or files; hidden ones and those with a slash are none.
+    """
+    if not all(PART.fullmatch(part) for part in parts):
+        return None
+    path = root.joinpath(*parts)
+    try:
+        return path if path.resolve(strict=True).is_relative_to(root) else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+
+
+def kind_of(name: str) -> str | None:
+    """The media type of a file that flows write, by its name; None for any other."""
+    return next((kind for ending, kind in KINDS.items() if name.lower().endswith(ending)), None)
+
+
+def folders(root: Path) -> list[Path]:
+    """The folders in ``root`` that may be opened, by name; none if it is not there."""
+    try:
+        names = sorted(entry.name for entry in root.iterdir())
+    except OSError:
+        return []
+    found = (inside(root, name) for name in names)
+    return [path for path in found if path is not None and path.is_dir()]
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """The JSON object in a file; an empty one if it is missing, broken or something else."""
+    try:
+        facts = path.stat()
+        return _table(path, facts.st_mtime_ns, facts.st_size)
+    except (OSError, ValueError, RecursionError):
+        return {}
+
+
+def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
+    """The JSON objects in a file, one a line; a last line that is being written is left out."""
+    try:
+        facts = path.stat()
+        return _lines(path, facts.st_mtime_ns, facts.st_size)
+    except OSError:
+        return ()
+
+
+@lru_cache(NUMBER_OF_RECORDS)
+def _table(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return content if isinstance(content, dict) else {}
+
+
+@lru_cache(NUMBER_OF_MANIFESTS)
+def _lines(path: Path, _mtime_ns: int, _size: int) -> tuple[dict[str, Any], ...]:
+    found = []
+    for line in path.read_bytes().splitlines():
+        try:
+            content = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(content, dict):
+            found.append(content)
+    return tuple(found)
