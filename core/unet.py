@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from core.attention import Attention, use_backend
 from core.blocks import (
     AttentionStage,
+    GroupNorm,
     Merge,
     ResidualBlock,
     SpatioTemporalBlock,
@@ -114,7 +115,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             return SpatioTemporalBlock(residual, stage)
 
         self._build_blocks(widths, strides, layers_per_block, block)
-        self.norm_out = nn.GroupNorm(min(16, widths[0] // 4), widths[0])
+        self.norm_out = GroupNorm(min(16, widths[0] // 4), widths[0])
         self.head = Split(widths[0], in_channels, self.patch)
         nn.init.zeros_(self.head.mix.weight)
         nn.init.zeros_(self.head.mix.bias)

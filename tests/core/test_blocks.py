@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from core.blocks import (
     AttentionStage,
     DepthConv,
+    GroupNorm,
     Merge,
     ResidualBlock,
     Split,
@@ -47,6 +48,23 @@ def test_blocks_hand_on_channels_last_memory(x, rows):
     y = residual(x, torch.randn(rows, 4))
     assert y.shape == (rows, 16, 3, 5, 4)
     assert y.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_the_group_norm_of_training_is_torchs_and_so_is_its_gradient(x):
+    norm = GroupNorm(2, 8)
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    x = (x + 3).requires_grad_()
+    answers = norm(x), torch.nn.functional.group_norm(x, 2, norm.weight, norm.bias, norm.eps)
+    assert torch.allclose(*answers, atol=1e-5)
+    assert answers[0].is_contiguous(memory_format=torch.channels_last_3d)
+    pull = torch.randn(SHAPE, generator=torch.Generator().manual_seed(1))
+    wanted = (x, norm.weight, norm.bias)
+    gradients = [torch.autograd.grad((answer * pull).sum(), wanted) for answer in answers]
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
+    with torch.no_grad():
+        assert torch.allclose(norm(x), answers[1], atol=1e-6)
 
 
 def test_depth_convolution_equals_conv3d(x):
