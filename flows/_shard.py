@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from flows._batch_items import Item
 from flows._batch_plan import check_room, expected_bytes, expected_seconds
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
 from flows._journal import append_line, beating, held, now
-from flows._manifest import Batch, Outcome, files_of, intact, unfinished
+from flows._manifest import Batch, files_of, intact, unfinished
 from flows._progress import Clock, Meter, Throttle, timed
 from flows._settings import Settings, read_settings
 from flows._shard_makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
@@ -90,7 +91,8 @@ class _Shard:
         self.batch, self.asked, self.meter = batch, asked, meter
         self.request: BatchRequest = batch.request()
         self.clock, self.report = Clock(), Report()
-        self.total, self._open = 0, set[str]()
+        self.total, self._done, self._open = 0, 0, set[str]()
+        self._noting = threading.Lock()
         self.device = choose_device(settings.device)
         self.watchdog: Watchdog
         self._look = Throttle(LOOK_EVERY_S)
@@ -110,7 +112,9 @@ class _Shard:
             return self.report
         with watched(self.batch.shard_file(self.asked.shard)) as self.watchdog:
             self.watchdog.says(LOADING_S)
-            self._work(jobs, self._maker())
+            maker = self._maker()
+            maker.load(jobs[0].item.request.model)
+            self._work(jobs, maker)
         self.report.left = len(self._open)
         return self.report
 
@@ -136,7 +140,7 @@ class _Shard:
         return ScanMaker(self.device)
 
     def _work(self, waiting: deque[Job], maker: Maker) -> None:
-        behind: dict[Future[Outcome], Job] = {}
+        behind: dict[Future[str], Job] = {}
         ahead: dict[str, Future[Any]] = {}
         hands = max(1, min(4, (os.cpu_count() or 2) - 1))
         with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(hands) as finishing:
@@ -176,27 +180,26 @@ class _Shard:
             return False
         return True
 
-    def _finished(self, maker: Maker, job: Job) -> Outcome:
-        """Write one item down; in a thread."""
+    def _finished(self, maker: Maker, job: Job) -> str:
+        """Write one item and its outcome down, in a thread; what became of it."""
         try:
             paths = maker.finish(job, self.batch)
-            return {"state": "made", "files": files_of(self.batch, paths), "error": ""}
+            self._append(job, "made", files=files_of(self.batch, paths))
+            return "made"
         except NotAsAskedError as error:
-            return {"state": "rejected", "files": {}, "error": f"draw {job.draw}: {error}"}
+            self._append(job, "rejected", error=f"draw {job.draw}: {error}")
+            return "rejected"
+        except Exception as error:
+            self._failed(job, error)
+            return "failed"
         finally:
             job.sampled = None
 
-    def _collect(self, behind: dict[Future[Outcome], Job], waiting: deque[Job]) -> None:
-        """Append the outcomes of items that are through; rejected ones queue up again."""
+    def _collect(self, behind: dict[Future[str], Job], waiting: deque[Job]) -> None:
+        """Let go of items that are through; rejected ones queue up again."""
         for future in [future for future in behind if future.done()]:
             job = behind.pop(future)
-            try:
-                outcome = future.result()
-            except Exception as error:
-                self._failed(job, error)
-                continue
-            self._append(job, **outcome)
-            if outcome["state"] == "rejected" and job.draw < self.draws:
+            if future.result() == "rejected" and job.draw < self.draws:
                 self.total += 1
                 waiting.appendleft(Job(job.item, draw=job.draw + 1))
 
@@ -214,7 +217,6 @@ class _Shard:
     def _append(
         self, job: Job, state: str, files: dict[str, Any] | None = None, error: str = ""
     ) -> None:
-        self.report.counts[state] += 1
         line = {
             "item": job.item.address,
             "state": state,
@@ -226,13 +228,15 @@ class _Shard:
             "time": now(),
             "error": error,
         }
-        append_line(self.batch.shard_file(self.asked.shard), line)
-        if not unfinished(line, self.draws):
-            self._open.discard(job.item.address)
-        if state != "made" or job.timings:
-            counts = self.report.counts
-            done = counts["made"] + counts["failed"] + counts["rejected"]
-            self.meter(done, max(done, self.total), self.clock.says(done, self.total))
+        with self._noting:
+            append_line(self.batch.shard_file(self.asked.shard), line)
+            self.report.counts[state] += 1
+            if not unfinished(line, self.draws):
+                self._open.discard(job.item.address)
+            if job.timings or state != "made":  # and not found standing
+                self._done += 1
+                total = max(self._done, self.total)
+                self.meter(self._done, total, self.clock.says(self._done, total))
 
     def _ended(self) -> bool:
         """Whether a person or a budget ended the batch meanwhile."""

@@ -52,6 +52,10 @@ class NotAsAskedError(Exception):
 class Maker(Protocol):
     """Makes items of one kind."""
 
+    def load(self, model: str) -> None:
+        """Have ready what most items need."""
+        ...
+
     def prepare(self, job: Job) -> Any:
         """Whatever ``sample`` needs beyond the request."""
         ...
@@ -73,7 +77,7 @@ class Networks:
         self._device, self._kind = device, kind
         self._loaded: dict[str, tuple[SpatioTemporalUNet, dict[str, Any]]] = {}
 
-    def __getitem__(self, name: str) -> tuple[SpatioTemporalUNet, dict[str, Any]]:
+    def named(self, name: str) -> tuple[SpatioTemporalUNet, dict[str, Any]]:
         """The network and its record."""
         if name not in self._loaded:
             folder = find_model(name, self._kind)
@@ -87,6 +91,11 @@ class ClipMaker:
     def __init__(self, device: torch.device, *, judge: bool) -> None:
         """Load nothing yet."""
         self._networks, self._judge = Networks(device, "video"), judge
+
+    def load(self, model: str) -> None:
+        """Read network and text encoder."""
+        self._networks.named(model)
+        self._encoder.encode([""])
 
     @cached_property
     def _encoder(self) -> Any:
@@ -104,7 +113,7 @@ class ClipMaker:
         """The clip in [-1, 1], on the CPU."""
         from video.generate import sample
 
-        network, record = self._networks[_clip(job).model]
+        network, record = self._networks.named(_clip(job).model)
         return sample(_clip(job), job.prepared, network, record).cpu()
 
     def finish(self, job: Job, batch: Batch) -> Paths:
@@ -128,7 +137,7 @@ class ClipMaker:
             facts = check_clip(path, request)
         with timed(job.timings, "pictures"):
             save_pictures(path)
-        record = self._networks[request.model][1]
+        record = self._networks.named(request.model)[1]
         recorded = record_clip(path, request, record, facts | extra, job.timings, overwrite=True)
         pictures = {"preview": path.with_suffix(".webp"), "sheet": path.with_suffix(".png")}
         return {"video": path, **pictures, "record": recorded}
@@ -141,6 +150,10 @@ class ScanMaker:
         """Load nothing yet."""
         self._networks = Networks(device, "mri")
 
+    def load(self, model: str) -> None:
+        """Read the network."""
+        self._networks.named(model)
+
     def prepare(self, job: Job) -> Any:
         """The scan, read and checked."""
         from flows._mri import check_request
@@ -152,7 +165,7 @@ class ScanMaker:
         """The restoration."""
         from medical.super_resolve import super_resolve
 
-        network, _ = self._networks[_scan(job).model]
+        network, _ = self._networks.named(_scan(job).model)
         return super_resolve(job.prepared, _scan(job), network)
 
     def finish(self, job: Job, batch: Batch) -> Paths:
@@ -168,7 +181,7 @@ class ScanMaker:
         drawing = batch.results / f"{job.item.stem}.png"
         with timed(job.timings, "pictures"), atomic_path(drawing, overwrite=True) as temporary:
             temporary.write_bytes(picture(job.prepared, restored, max_bytes=LARGEST_PICTURE))
-        model = self._networks[request.model][1]
+        model = self._networks.named(request.model)[1]
         facts |= {"item": job.item.address, "batch": batch.root.name}
         record = record_result(paths, request, model, facts, job.timings, overwrite=True)
         return {**paths, "picture": drawing, "record": record}

@@ -22,6 +22,7 @@ ROWS = {
     "latency": "tests.benchmarks.latency",
     "network": "tests.benchmarks.network",
     "flow": "tests.benchmarks.flow_cost",
+    "batch": "tests.benchmarks.batch_cost",
 }
 DOCS = Path(__file__).parents[2] / "docs"
 

@@ -305,13 +305,13 @@ main = _shard.main
 
 @pytest.mark.slow
 def test_an_item_that_hangs_is_written_down_and_the_shard_ended(places):
-    batch = started(prompts(3), limits={"item_minutes": 0.05})
+    batch = started(prompts(3), limits={"item_minutes": 0.15})
     child = process(batch, program=HANGS)
     child.wait(DEADLINE_S)
     assert child.returncode == -signal.SIGKILL
     states = [batch.outcomes().get(item.address) for item, _ in batch.items()]
     assert states[0]["state"] == "made"
-    assert states[1]["error"].startswith("TimeoutError: no sign of life for 3 s")
+    assert states[1]["error"].startswith("TimeoutError: no sign of life for 9 s")
     assert unfinished(states[1])
     run(batch)
     assert len(digests(batch)) == 3
