@@ -42,7 +42,7 @@ def remake(origin: Origin, target: Path, meter: Meter) -> Path:
         target: The clip or the main volume to write; maps and record go beside it.
         meter: Told how many sampling steps are done.
     """
-    with _threads(origin.threads):
+    with threads(origin.threads):
         if isinstance(origin.request, VideoRequest):
             return _generate(origin.request, target, meter)
         assert isinstance(origin.request, SuperResolutionRequest)
@@ -50,7 +50,7 @@ def remake(origin: Origin, target: Path, meter: Meter) -> Path:
 
 
 @contextmanager
-def _threads(number: int) -> Iterator[None]:
+def threads(number: int) -> Iterator[None]:
     """Compute on this many threads, as many as now for 0; sums are split over threads."""
     before = get_num_threads()
     set_num_threads(number or before)
