@@ -17,6 +17,13 @@ LARGEST_PORT = 65535
 # Jobs share the cores: a thread that waits by spinning makes every job many times slower.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
 
+# What a worker of a server elsewhere takes for granted, unless its environment says otherwise.
+JOINING = {
+    "PREFECT_WORKER_QUERY_SECONDS": "2",
+    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -122,6 +129,20 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
     """This process's environment without foreign Prefect settings, with ours and ``extra``."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return {**WAITING, **inherited, **settings.environment(), **extra}
+
+
+def joining_environment(settings: Settings) -> dict[str, str]:
+    """This process's environment with its Prefect settings, for workers of that server.
+
+    Raises:
+        ValueError: No server is named.
+    """
+    if not os.environ.get("PREFECT_API_URL"):
+        raise ValueError(
+            "PREFECT_API_URL is not set: a worker serves a server that runs elsewhere; set it, "
+            "such as http://host:4200/api, or use lamina up."
+        )
+    return {**WAITING, **JOINING, **os.environ, **settings.environment()}
 
 
 def _device(text: str) -> str:

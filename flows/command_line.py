@@ -47,6 +47,7 @@ for _name, _help in {
 }.items():
     app["batch"].command(f"flows._command_batch:{_name}", help=_help)
 app.command("flows._command_stack:up", help="Start server, worker and deployments, until Ctrl-C.")
+app.command("flows._command_worker:worker", help="Serve a server elsewhere, until Ctrl-C.")
 app.command("flows._command_stack:demo", help="Run both main flows and say where the results are.")
 app.command("flows._command_gallery:gallery", help="Serve the gallery alone, until Ctrl-C.")
 app.command("flows._command_reproduce:reproduce", help="Make an output again and compare it.")

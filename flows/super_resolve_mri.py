@@ -27,8 +27,13 @@ LARGEST_PICTURE_FILE = 2_000_000  # bytes
 def prepare(request: SuperResolutionRequest) -> FileRef:
     """Read and check the scan, on the CPU; the file it stays in."""
     from flows._mri import check_request
+    from flows._resources import check_here, needed
+    from medical.nifti import read_volume
 
-    return FileRef.of(check_request(request))
+    path = check_request(request)
+    volume = read_volume(path)
+    check_here(needed(request, scan=(volume.shape, volume.spacing_mm)), read_settings().outputs)
+    return FileRef.of(path)
 
 
 @stage

@@ -76,11 +76,16 @@ class Stack:
         wait(lambda: lines(notes / "held"), RUN_S)
         return run, psutil.Process(int(lines(notes / "held")[-1].split()[0]))
 
-    def child(self, *words: str) -> psutil.Process:
-        """The server or a worker: the child whose command line has all these words."""
+    def child(self, words: str) -> psutil.Process:
+        """The server or a worker: the child whose command line has these words."""
         children = psutil.Process(self.process.pid).children()
-        (found,) = [c for c in children if all(word in " ".join(c.cmdline()) for word in words)]
+        (found,) = [child for child in children if words in " ".join(child.cmdline())]
         return found
+
+    def gpu_workers(self) -> list[int]:
+        """The process numbers of both."""
+        words = 'flows._worker {"pool": "gpu", "index": '
+        return [self.child(f"{words}{index}").pid for index in (0, 1)]
 
     def state(self, run: Run) -> str:
         return self.server.read(run).state
@@ -183,7 +188,7 @@ def test_the_same_request_ten_times_at_once_is_one_run(stack, tmp_path):
 
 @pytest.mark.usefixtures("all_free")
 def test_a_suspended_run_resumed_at_once_ends_well_and_spares_the_worker(stack, tmp_path):
-    workers = {stack.child("flows._worker", f'"gpu", "index": {n}').pid for n in (0, 1)}
+    workers = stack.gpu_workers()
     run = stack.ask(tmp_path / "run", suspend=True)
     wait(lambda: stack.state(run) == "PAUSED", RUN_S)
     (tmp_path / "run" / "go").touch()
@@ -191,4 +196,4 @@ def test_a_suspended_run_resumed_at_once_ends_well_and_spares_the_worker(stack, 
     wait(lambda: stack.state(run) == "COMPLETED", RUN_S)
     assert len(lines(tmp_path / "run" / "starts")) == 2
     assert len(lines(tmp_path / "run" / "ends")) == 1
-    assert workers == {stack.child("flows._worker", f'"gpu", "index": {n}').pid for n in (0, 1)}
+    assert stack.gpu_workers() == workers
