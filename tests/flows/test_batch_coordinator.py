@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from core.records import write_record
 from flows import _coordinator, _shard
 from flows._batch_requests import BatchLimits, ClipBatchRequest
 from flows._batch_start import reopen
@@ -13,22 +14,39 @@ from flows._coordinator import coordinate
 from flows._journal import append_line, held, now, read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
-from flows._shard_makers import ClipMaker
 
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 DEADLINE_S = 180.0
 
 
-@pytest.fixture(scope="module")
-def encoder():
-    from video.text import TextEncoder
+class QuickMaker:
+    """Makes items that are only a file and its record: what coordinators see of any item."""
 
-    return TextEncoder()
+    def __init__(self, device, *, judge):
+        pass
+
+    def load(self, model):
+        pass
+
+    def prepare(self, job):
+        pass
+
+    def sample(self, job):
+        time.sleep(0.002)
+
+    def finish(self, job, batch):
+        path = batch.results / f"{job.item.stem}.mp4"
+        path.write_text(job.item.request.prompt)
+        record = write_record(
+            path.with_suffix(".json"), task="text_to_video", request={}, outputs={"video": path},
+            model={}, seeds=0, timings=job.timings, overwrite=True,
+        )  # fmt: skip
+        return {"video": path, "record": record}
 
 
 @pytest.fixture(autouse=True)
-def read_once(encoder, monkeypatch):
-    monkeypatch.setattr(ClipMaker, "_encoder", encoder)
+def quick(monkeypatch):
+    monkeypatch.setattr(_shard, "ClipMaker", QuickMaker)
 
 
 class Inside:
@@ -103,7 +121,7 @@ def test_many_shards_each_with_a_key_of_its_own(places):
     assert hands.keys[0] == f"default/night/{batch.read()['created']}/0/1"
 
 
-class Fails(ClipMaker):
+class Fails(QuickMaker):
     times = 0
 
     def sample(self, job):
@@ -129,14 +147,14 @@ def test_what_failed_is_tried_again_within_the_budget(places, monkeypatch):
 
 
 def test_what_was_refused_is_tried_again_only_when_reopened(places, monkeypatch):
-    class Refuses(ClipMaker):
+    class Refuses(QuickMaker):
         def prepare(self, job):
             raise ValueError("no such thing")
 
     monkeypatch.setattr(_shard, "ClipMaker", Refuses)
     ended, batch, _ = seen_through(request(2))
     assert (ended["state"], ended["failed"], ended["missing"]) == ("finished", 2, 0)
-    monkeypatch.setattr(_shard, "ClipMaker", ClipMaker)
+    monkeypatch.setattr(_shard, "ClipMaker", QuickMaker)
     ended, _, _ = seen_through(request(2), idle := Inside())
     assert (idle.asked, ended["failed"]) == ([], 2)
     assert reopen(batch) == 2
