@@ -49,8 +49,9 @@ class GroupNorm(nn.GroupNorm):
     There it works channel by channel, two to three times slower than these plain products.
     """
 
-    def forward(self, x: Volumes) -> Volumes:
+    def forward(self, input: Volumes) -> Volumes:  # noqa: A002  torch's name for it
         """(B, C, D, H, W) -> (B, C, D, H, W)."""
+        x = input
         narrow = self.num_channels < 16 * self.num_groups
         if not (narrow and x.device.type == "cpu" and torch.is_grad_enabled()):
             return super().forward(x)
