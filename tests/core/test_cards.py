@@ -9,7 +9,7 @@ RECORD = {
     "parameters": 3_400_000,
     "training": {"data": "50 heads | CC0", "stages": [{"steps": 987}, {"steps": 1177}]},
     "limits": ["skull-stripped heads alone"],
-    "licence": "Apache-2.0",
+    "license": "Apache-2.0",
 }
 
 
@@ -20,6 +20,12 @@ def test_every_fact_stands_on_the_card():
     assert "| PSNR | 28.9 dB |" in text
     assert "- skull-stripped heads alone." in text
     assert "not for diagnosis" in text
+
+
+def test_older_records_spell_the_license_otherwise():
+    older = {"licence" if name == "license" else name: fact for name, fact in RECORD.items()}
+    assert card(older) == card(RECORD)
+    assert "## License\n\nApache-2.0." in card(older)
 
 
 def test_a_model_without_results_says_so():
