@@ -188,6 +188,8 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
     if header.get_data_shape() != volume.shape:  # the order of slices that are no longer there
         for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
             header[name] = 0
+    for name in {"db_name", "aux_file"} & set(header.keys()):  # scanners write names there
+        header[name] = b""
     header.set_data_dtype(np.dtype(info.dtype))
     voxels = stored_voxels(volume.data, info)
     image = kind(voxels, volume.affine, header)
@@ -216,6 +218,13 @@ def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
     if high > limits.max:  # a 64-bit limit has no exact double; step back inside
         high = float(np.nextafter(high, 0.0))
     return np.clip(np.rint(raw), low, high).astype(dtype)
+
+
+def as_stored(volume: Volume) -> Tensor:
+    """Return the intensities that a reader of the written file would find, in float32."""
+    info = volume.header
+    raw = stored_voxels(volume.data, info).astype(np.float64)
+    return torch.from_numpy((raw * info.slope + info.intercept).astype(np.float32))
 
 
 def is_sheared(affine: NDArray[np.float64]) -> bool:

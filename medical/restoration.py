@@ -27,6 +27,7 @@ class Restoration:
             seamless.
         acquisition: how the scan was taken to be made, along the file's axes.
         scale: the intensity scale used inside.
+        samples: how many were drawn; one alone has no spread, and its ``std`` is zero.
         num_protected: voxels where the product is the scan itself, interpolated by cubic
             B-splines.
     """
@@ -38,6 +39,7 @@ class Restoration:
     seam: float
     acquisition: Acquisition
     scale: IntensityScale
+    samples: int
     num_protected: int
 
     def record(self) -> dict[str, object]:
@@ -49,6 +51,12 @@ class Restoration:
             "intensity_scale": self.scale.record(),
             "consistency_mean_absolute": self.consistency,
             "seam_energy": self.seam,
+            "sampler": "flow_map",
+            "uncertainty": (
+                "standard deviation over the samples"
+                if self.samples > 1
+                else "unknown: one sample has no spread, and the map of it is zero"
+            ),
             "protected_voxels": self.num_protected,
         }
 

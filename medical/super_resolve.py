@@ -24,7 +24,7 @@ from core.seeds import noise
 from core.tiling import Slices, Window, tiled, windows
 from core.unet import SpatioTemporalUNet
 from medical.acquisition import AcquiredGrid
-from medical.nifti import read_volume
+from medical.nifti import as_stored, read_volume
 from medical.problem import Problem, prepare, protected_voxels
 from medical.request import SuperResolutionRequest
 from medical.residual import RESIDUAL_SCALE
@@ -224,12 +224,14 @@ def _restoration(
         interpolated = problem.acquired.cubic().apply(volume.data.permute(*problem.order))
         data = torch.where(mask, problem.to_file(interpolated), data)
         spread = torch.where(mask, torch.zeros_like(spread), spread)
-    final = scale.apply(data).permute(*problem.order)
-    difference = problem.acquired.operator().apply(final) - problem.scan
     text = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
+    mean = volume.with_data(data, affine, description=text)
+    final = scale.apply(as_stored(mean)).permute(*problem.order)  # rounded as in the file
+    difference = problem.acquired.operator().apply(final) - problem.scan
+    spread_text = f"{text}; std" if request.samples > 1 else f"{text}; std unknown"
     return Restoration(
-        mean=volume.with_data(data, affine, description=text),
-        std=volume.with_data(spread, affine, dtype="float32", description=f"{text}; std"),
+        mean=mean,
+        std=volume.with_data(spread, affine, dtype="float32", description=spread_text),
         consistency_map=volume.with_data(
             scale.stretch(problem.to_file(difference)), dtype="float32", description=text
         ),
@@ -237,6 +239,7 @@ def _restoration(
         seam=seam,
         acquisition=problem.acquisition,
         scale=scale,
+        samples=request.samples,
         num_protected=0 if mask is None else int(mask.sum()),
     )
 

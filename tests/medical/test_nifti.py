@@ -281,3 +281,11 @@ def test_nifti_2_stays_nifti_2(tmp_path, voxels):
     nib.save(nib.Nifti2Image(voxels, make_affine((1, 1, 2))), tmp_path / "in.nii")
     write_volume(read_volume(tmp_path / "in.nii"), tmp_path / "out.nii")
     assert isinstance(nib.load(tmp_path / "out.nii"), nib.Nifti2Image)
+
+
+def test_fields_where_scanners_write_names_are_blanked(tmp_path):
+    image = nib.Nifti1Image(np.ones((4, 4, 4), np.int16), np.eye(4))
+    image.header["db_name"], image.header["aux_file"] = b"DOE^JANE", b"doe_jane.par"
+    nib.save(image, tmp_path / "in.nii")
+    write_volume(read_volume(tmp_path / "in.nii"), tmp_path / "out.nii")
+    assert b"doe" not in (tmp_path / "out.nii").read_bytes().lower()

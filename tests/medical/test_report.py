@@ -23,7 +23,7 @@ def restoration(shape=(40, 50, 44)):
     std = Volume(0.1 * data * (d > 0), np.eye(4))
     scan = Volume(data[:, :, ::4].contiguous(), np.diag([1.0, 1.0, 4.0, 1.0]))
     none = Acquisition((None, None, None))
-    return scan, Restoration(mean, std, scan, 1e-4, 1.0, none, IntensityScale(0.0, 700.0), 0)
+    return scan, Restoration(mean, std, scan, 1e-4, 1.0, none, IntensityScale(0.0, 700.0), 8, 0)
 
 
 def test_the_picture_is_a_small_png_with_scan_result_and_uncertainty():

@@ -80,7 +80,8 @@ def test_consistency_is_the_map_of_the_product_and_small():
     scan = scan_of(head((24, 24, 40)))
     result = super_resolve(scan, request(steps=2, samples=2), StandIn(0.6), tiling=SMALL)
     acquired = prepare(scan, request()).acquired
-    degraded = acquired.operator().apply(result.mean.data.permute(2, 0, 1)).permute(1, 2, 0)
+    stored = result.mean.data.round().permute(2, 0, 1)  # as int16
+    degraded = acquired.operator().apply(stored).permute(1, 2, 0)
     torch.testing.assert_close(
         result.consistency_map.data, degraded - scan.data, atol=0.02, rtol=0
     )
@@ -266,13 +267,28 @@ def test_results_are_written_beside_each_other_and_never_over(tmp_path):
     torch.testing.assert_close(back.data, result.mean.data.round(), rtol=0, atol=0)
     assert "research use" in back.header.description
     assert read_volume(paths["std"]).header.dtype == "float32"
+    assert read_volume(paths["std"]).header.description.endswith("std unknown")  # of one sample
     paths["result"].unlink()
     with pytest.raises(ValueError, match=r"out_std\.nii\.gz exists"):
         result.write(tmp_path / "out.nii.gz")
     assert not paths["result"].exists()
     record = result.record()
+    assert record["sampler"] == "flow_map"
+    assert "one sample has no spread" in record["uncertainty"]
     assert record["spacing_mm"] == [1.0, 1.0, 1.0]
     assert record["acquisition"]["axes"][2]["thickness_mm"] == pytest.approx(4.0)
+
+
+def test_consistency_is_that_of_the_file(tmp_path):
+    """Measured on intensities rounded to the stored type, as a reader finds them."""
+    scan = scan_of(head(scale=6.0))  # in steps of 1 of 6, rounding is not small
+    result = super_resolve(scan, request(), StandIn(0.4), tiling=SMALL)
+    read = read_volume(result.write(tmp_path / "out.nii.gz")["result"])
+    operator = prepare(scan, request()).acquired.operator()
+    again = operator.apply(result.scale.apply(read.data).permute(2, 0, 1))
+    missing = (again - result.scale.apply(scan.data).permute(2, 0, 1)).abs().mean()
+    assert result.consistency == pytest.approx(float(missing), rel=1e-3)
+    assert result.consistency > 1e-3
 
 
 def test_the_real_network_runs_through_it():
