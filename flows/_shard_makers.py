@@ -124,7 +124,7 @@ class ClipMaker:
         """
         from flows._video import check_clip, record_clip, save_pictures, write_clip
         from video.clip import Clip
-        from video.generate import to_frames
+        from video.generate import frame_rate, to_frames
 
         request, path = _clip(job), batch.results / f"{job.item.stem}.mp4"
         frames = to_frames(job.sampled).numpy()
@@ -132,7 +132,7 @@ class ClipMaker:
         if self._judge:
             extra |= {"draw": job.draw, "shows": judged(frames, request.prompt)}
         with timed(job.timings, "encode"):
-            write_clip(Clip(frames, _rate(request)), path, request, overwrite=True)
+            write_clip(Clip(frames, frame_rate(request)), path, request, overwrite=True)
         with timed(job.timings, "verify"):
             facts = check_clip(path, request)
         with timed(job.timings, "pictures"):
@@ -211,10 +211,3 @@ def _clip(job: Job) -> VideoRequest:
 def _scan(job: Job) -> SuperResolutionRequest:
     assert isinstance(job.item.request, SuperResolutionRequest)
     return job.item.request
-
-
-def _rate(request: VideoRequest) -> float:
-    """The rate as a single clip has it."""
-    from fractions import Fraction
-
-    return float(Fraction(request.fps).limit_denominator(1001))

@@ -119,4 +119,9 @@ def generate(
     """A clip of what the prompt says."""
     cond = embed(request, model.encoder)
     x = sample(request, cond, model.network, model.record, on_step=on_step)
-    return Clip(to_frames(x).numpy(), float(Fraction(request.fps).limit_denominator(1001)))
+    return Clip(to_frames(x).numpy(), frame_rate(request))
+
+
+def frame_rate(request: VideoRequest) -> float:
+    """The rate the clip is given: that asked for, as the nearest fraction over at most 1001."""
+    return float(Fraction(request.fps).limit_denominator(1001))
