@@ -9,8 +9,8 @@ import numpy as np
 from core.records import write_record
 from flows._models import recorded
 from medical.nifti import read_volume
+from medical.problem import prepare, protected_voxels
 from medical.request import SuperResolutionRequest
-from medical.super_resolve import prepare
 from medical.volume import finer_grid
 
 TASK = "super_resolve_mri"
@@ -20,11 +20,13 @@ def check_request(request: SuperResolutionRequest) -> Path:
     """The scan's path, after reading it and its mask as far as it takes to refuse them.
 
     Raises:
-        ValueError: The scan or the mask is no volume, or nothing would become finer.
+        ValueError: The scan or the mask is no volume, the mask lies on another grid, or nothing
+            would become finer.
     """
-    prepare(read_volume(request.scan), request)
+    scan = read_volume(request.scan)
+    problem = prepare(scan, request)
     if request.protect:
-        read_volume(request.protect)
+        protected_voxels(read_volume(request.protect), scan, problem)
     return Path(request.scan).resolve()
 
 

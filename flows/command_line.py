@@ -6,6 +6,7 @@ error, nothing written), 130 after Ctrl-C; anything else is a fault and shows it
 
 import sys
 from collections.abc import Sequence
+from traceback import walk_tb
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
@@ -15,10 +16,12 @@ from flows._settings import adopt, read_settings
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+FLOORS = {"core", "video", "medical", "flows"}
 
 app = App(
     name="lamina",
     help="Video and medical volumes from one spatiotemporal diffusion model.",
+    help_format="plaintext",  # Markdown would swallow the asterisks of sub-*
     default_parameter=Parameter(negative=""),
     suppress_keyboard_interrupt=False,
 )
@@ -69,11 +72,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         return _refuse(sentence(error))
     except ValueError as error:
+        if not _ours(error):
+            raise
         return _refuse(str(error))
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
         return INTERRUPTED
     return result if isinstance(result, int) else 0
+
+
+def _ours(error: ValueError) -> bool:
+    """Whether our own code refused something; from inside a library, it is a fault."""
+    frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+    return frames[-1].partition(".")[0] in FLOORS
 
 
 def _refuse(words: str) -> int:

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from flows import command_line
+from flows._mri import check_request
 from flows.command_line import main
 from medical.nifti import read_volume, write_volume
+from medical.request import SuperResolutionRequest
 from medical.volume import Volume
 from video.clip import read_metadata, read_mp4
 
@@ -129,6 +132,33 @@ def test_bad_input_is_one_sentence_and_code_2(places, capfd, words, sentence):
     assert said.out == ""
     written = {path for path in places.rglob("*") if path.is_file()} - before
     assert written == set()
+
+
+def test_a_fault_inside_a_library_is_no_bad_input(places, monkeypatch):
+    """torch, too, raises ValueError; that is not the caller's mistake."""
+
+    def broken(places_):
+        torch.nn.functional.grid_sample(torch.zeros(1), torch.zeros(1), mode="none")
+
+    monkeypatch.setattr(command_line, "adopt", broken)
+    with pytest.raises(ValueError, match="grid_sample"):
+        main(["models", "list"])
+
+
+def test_help_shows_a_pattern_as_it_is(places, capsys):
+    assert main(["train", "mri", "--help"]) == 0
+    assert "sub-*/anat/sub-*_T1w.nii.gz" in capsys.readouterr().out
+
+
+def test_a_mask_on_another_grid_is_refused_before_the_model_is_read(places, scan):
+    volume = read_volume(scan)
+    shifted = volume.affine.copy()
+    shifted[0, 3] += 2.0
+    mask = scan.with_name("mask.nii.gz")
+    write_volume(volume.with_data((volume.data > 0).float(), shifted, dtype="uint8"), mask)
+    request = SuperResolutionRequest(scan=str(scan), protect=str(mask))
+    with pytest.raises(ValueError, match="must lie on the grid of the scan"):
+        check_request(request)
 
 
 def test_a_request_file_is_held_against_its_model(places, capsys):
