@@ -1,0 +1,120 @@
+"""Batches on the real stack: a coordinator, shards on two workers, and a cancellation."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from flows._api import Run, Server
+from flows._journal import read_lines
+from flows._manifest import Batch, intact
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+PATIENCE_S = 400.0
+SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
+
+
+def until(true, what):
+    deadline = time.monotonic() + PATIENCE_S
+    while not true():
+        assert time.monotonic() < deadline, f"{what} took too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture(scope="module")
+def stack(tiny_models, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stack")
+    environment = {
+        **os.environ,
+        "LAMINA_HOME": str(folder / "state"),
+        "LAMINA_OUTPUTS": str(folder / "outputs"),
+        "LAMINA_MODELS": str(tiny_models),
+        "LAMINA_DEVICE": "cpu",
+        "LAMINA_GPUS": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "flows.command_line", "up"]
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+    state = folder / "state" / "stack.json"
+    until(lambda: state.exists() or process.poll() is not None, "the stack")
+    assert process.poll() is None, (folder / "up.log").read_text()
+    try:
+        yield folder, Server(json.loads(state.read_text())["address"])
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(PATIENCE_S)
+
+
+def asked(name: str, count: int, **limits) -> dict:
+    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    patience = {"retry_delay_s": 1.0, "reserve_gb": 0.0, **limits}
+    return {"request": {"name": name, "prompts": prompts, "limits": patience, **SMALL}}
+
+
+def batch_of(folder: Path, name: str) -> Batch:
+    return Batch(folder / "outputs" / "default" / "batches" / name)
+
+
+def ended(server: Server, run: Run) -> Run:
+    until(lambda: server.read(run).ended, run.flow)
+    return server.read(run)
+
+
+def outcomes(batch: Batch) -> list[dict]:
+    return [x for path in (batch.root / "shards").glob("*.jsonl") for x in read_lines(path)]
+
+
+def shards(batch: Batch) -> list[psutil.Process]:
+    """The processes that hold a shard's lock."""
+    wanted = {str(path) for path in (batch.root / "shards").glob("*.lock")}
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if wanted & {file.path for file in process.open_files()}:
+                found.append(process)
+        except (psutil.AccessDenied, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def test_a_batch_whose_shard_is_killed_is_whole_in_the_morning(stack):
+    folder, server = stack
+    run = server.start("generate_clips", asked("killed", 24, shard_minutes=0.01))
+    batch = batch_of(folder, "killed")
+    until(lambda: batch.exists() and len(outcomes(batch)) >= 2, "the first items")
+    for process in shards(batch)[:1]:
+        process.kill()
+    assert ended(server, run).state == "COMPLETED"
+    assert batch.read()["state"] == "finished"
+    lines = outcomes(batch)
+    assert len(lines) == len({x["item"] for x in lines}) == 24
+    assert all(intact(batch, item) for item, _ in batch.items())
+    pages = server.artifacts(run, "markdown")
+    assert "data:image/webp;base64" in pages[-1]["data"]
+    assert len(pages[-1]["data"]) < 200_000
+
+
+def test_a_cancelled_batch_frees_its_workers_and_keeps_what_is_made(stack):
+    folder, server = stack
+    run = server.start("generate_clips", asked("cancelled", 39, shard_minutes=0.01))
+    batch = batch_of(folder, "cancelled")
+    until(lambda: batch.exists() and len(outcomes(batch)) >= 2, "the first items")
+    state = {"state": {"type": "CANCELLING", "name": "Cancelling"}}
+    server._answer(f"/flow_runs/{run.id}/set_state", state)
+    assert ended(server, run).state == "CANCELLED"
+    until(lambda: batch.read()["state"] == "cancelled" and not shards(batch), "the shards")
+    made = [x["item"] for x in outcomes(batch)]
+    assert 2 <= len(made) == len(set(made))
+    again = server.start("generate_clips", asked("cancelled", 39, shard_minutes=0.01))
+    assert ended(server, again).state == "COMPLETED"
+    assert sorted(x["item"] for x in outcomes(batch)) == sorted(
+        item.address for item, _ in batch.items()
+    )
