@@ -1,6 +1,6 @@
 # Everything a person does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all demo bench constraints clean
+.PHONY: help setup check test test-all test-integration demo bench constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -11,7 +11,7 @@ STAMP := .venv/.installed
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 help:  ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-16s %s\n", $$1, $$2 }'
 
 setup: $(STAMP)  ## make .venv and install everything into it, once
 
@@ -33,6 +33,9 @@ test: $(STAMP)  ## the tests, without the slow ones
 
 test-all: $(STAMP)  ## every test
 	$(TEST)
+
+test-integration: $(STAMP)  ## real servers and workers that are killed while they work
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration
 
 demo: $(STAMP)  ## a sentence to a clip and a thick-slice head to 1 mm, through Prefect
 	$(BIN)/lamina demo

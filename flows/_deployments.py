@@ -33,6 +33,7 @@ def read_deployments(path: Path = PREFECT_FILE) -> list[dict[str, Any]]:
 async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
     """Create or refresh the process pool that these places belong to, and its two queues.
 
+    A pool of another kind that an operator made under that name (Kubernetes) keeps its template.
     The server counts the runs of a pool, orphans among them, and starts no more than there are
     places for.
 
@@ -47,7 +48,8 @@ async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
         base_job_template=ProcessWorker.get_default_base_job_template(),
         concurrency_limit=sum(together.values()),
     )
-    await client.create_work_pool(wanted, overwrite=True)
+    if await _is_ours(client, pool):
+        await client.create_work_pool(wanted, overwrite=True)
     for name, priority in PRIORITIES.items():
         limit = together[name] if name == BATCH else None
         try:
@@ -57,6 +59,13 @@ async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
         except ObjectAlreadyExists:
             queue = await client.read_work_queue_by_name(name, work_pool_name=pool)
             await client.update_work_queue(queue.id, concurrency_limit=limit)
+
+
+async def _is_ours(client: PrefectClient, pool: str) -> bool:
+    try:
+        return (await client.read_work_pool(pool)).type == ProcessWorker.type
+    except ObjectNotFound:
+        return True
 
 
 def count_places(client: SyncPrefectClient, pool: str, said: Iterable[Beat]) -> int:

@@ -1,0 +1,156 @@
+"""What ``infra/`` ships is read by the tools that it is for, as far as they are here."""
+
+import configparser
+import json
+import shlex
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import yaml
+from prefect.utilities.templating import apply_values
+
+INFRA = Path(__file__).parents[2] / "infra"
+TEMPLATE = json.loads((INFRA / "kubernetes" / "gpu-job-template.json").read_text())
+UNSET = {"labels": {}, "annotations": {}, "name": "run", "command": "prefect flow-run execute"}
+
+
+def rendered(**variables):
+    """The job manifest as Prefect fills it in: defaults, then the values; unset keys disappear."""
+    properties = TEMPLATE["variables"]["properties"]
+    defaults = {k: p["default"] for k, p in properties.items() if p.get("default") is not None}
+    values = {**defaults, **UNSET, **variables}
+    return apply_values(TEMPLATE["job_configuration"], values, remove_notset=True)["job_manifest"]
+
+
+def valid(manifest):
+    """Hold it against the schema of Kubernetes, where that is installed."""
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    version = kubernetes_validate.latest_version()
+    kubernetes_validate.validate(manifest, version, strict=True)
+
+
+def as_pod_runs_it(job):
+    """Prefect's worker turns command and environment into lists; do as it does."""
+    container = job["spec"]["template"]["spec"]["containers"][0]
+    container["args"] = shlex.split(container["args"])
+    container["env"] = [{"name": k, "value": v} for k, v in container["env"].items()]
+    return job
+
+
+def test_a_job_without_variables_asks_for_no_gpu():
+    job = as_pod_runs_it(rendered())
+    pod = job["spec"]["template"]["spec"]
+    assert "nvidia.com/gpu" not in json.dumps(pod["containers"][0]["resources"])
+    assert "activeDeadlineSeconds" not in pod
+    assert not pod.get("nodeSelector")
+    assert "{{" not in json.dumps(job)
+    valid(job)
+
+
+def test_a_job_with_variables_gets_what_was_computed_for_it():
+    from flows._resources import Resources, job_variables
+
+    wanted = Resources(gpus=2, gpu_memory_gb=40, cpus=4, memory_gb=16, disk_gb=5, minutes=10)
+    variables = job_variables(wanted, "kubernetes")
+    assert variables.keys() <= TEMPLATE["variables"]["properties"].keys()
+    job = as_pod_runs_it(rendered(**variables, gpu_product="NVIDIA-H200", shm_size="16Gi"))
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 2
+    assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H200"}
+    assert pod["activeDeadlineSeconds"] == 2400
+    (memory,) = [v["emptyDir"] for v in pod["volumes"] if v["name"] == "dshm"]
+    assert memory == {"medium": "Memory", "sizeLimit": "16Gi"}
+    valid(job)
+
+
+@pytest.mark.parametrize("name", ["namespace", "storage", "coordinator"])
+def test_manifests_are_what_kubernetes_accepts(name):
+    for manifest in yaml.safe_load_all((INFRA / "kubernetes" / f"{name}.yaml").read_text()):
+        assert manifest["kind"]
+        valid(manifest)
+
+
+def test_helm_values_name_the_pool_and_the_backends():
+    server = yaml.safe_load((INFRA / "kubernetes" / "values-prefect-server.yaml").read_text())
+    worker = yaml.safe_load((INFRA / "kubernetes" / "values-prefect-worker.yaml").read_text())
+    names = {entry["name"] for entry in server["server"]["env"]}
+    assert names >= {
+        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
+    }
+    assert server["backgroundServices"]["env"] == server["server"]["env"]
+    assert worker["worker"]["config"]["workPool"] == "gpu"
+    assert worker["worker"]["config"]["workQueues"] == ["interactive", "batch"]
+
+
+def test_the_compose_file_hangs_together():
+    compose = yaml.safe_load((INFRA / "compose.yaml").read_text())
+    services = compose["services"]
+    published = [name for name, service in services.items() if "ports" in service]
+    assert published == ["proxy"], "everything else trusts whoever reaches it"
+    for name, service in services.items():
+        assert ":" in service["image"], name
+        assert not service["image"].endswith(":latest"), name
+        assert set(service.get("depends_on", [])) <= services.keys(), name
+        assert set(service["networks"]) <= compose["networks"].keys(), name
+        for volume in service.get("volumes", []):
+            source = volume.partition(":")[0]
+            known = source in compose["volumes"] or (INFRA / source).is_file()
+            assert known, f"{name}: {volume}"
+        for needed, how in dict.fromkeys(service.get("depends_on", []), None).items():
+            condition = (how or {}).get("condition")
+            assert condition is None or "healthcheck" in services[needed]
+    assert compose["networks"]["inside"]["internal"]
+
+
+def test_commands_of_containers_and_units_are_commands_of_ours():
+    from flows.command_line import app
+
+    compose = yaml.safe_load((INFRA / "compose.yaml").read_text())
+    commands = [s["command"] for s in compose["services"].values() if "command" in s]
+    for path in (INFRA / "systemd").glob("*.service"):
+        unit = configparser.ConfigParser(strict=False, interpolation=None)
+        unit.read(path)
+        assert unit["Service"]["Restart"] == "always"
+        commands.append(unit["Service"]["ExecStart"].rpartition("/")[2].split())
+    ours = [words[1:] for words in commands if words[0] == "lamina"]
+    assert len(ours) == 6
+    for words in ours:
+        given = [word.replace("%i", "gpu") for word in words]
+        app.parse_args(given, print_error=False, exit_on_error=False)
+
+
+def test_settings_of_the_server_are_known_to_prefect():
+    from prefect.settings import get_current_settings
+
+    compose = yaml.safe_load((INFRA / "compose.yaml").read_text())
+    known = set(get_current_settings().to_environment_variables(include_secrets=True))
+    known |= {"PREFECT_REDIS_MESSAGING_URL", "PREFECT_API_URL"}
+    named = {n for s in compose["services"].values() for n in s.get("environment", {})}
+    assert {name for name in named if name.startswith("PREFECT_")} <= known
+
+
+def test_the_image_is_made_of_what_is_here():
+    lines = (INFRA / "Dockerfile").read_text().splitlines()
+    stages = [line.split()[-1] for line in lines if line.startswith("FROM")]
+    assert stages[-2:] == ["cpu", "gpu"]
+    assert sum(line.startswith("USER 10001") for line in lines) == 2
+    assert sum("-c constraints.txt" in line for line in lines) == 2
+    sources = [w for line in lines if line.startswith("COPY") for w in line.split()[1:-1]]
+    ignored = (INFRA.parent / ".dockerignore").read_text()
+    for source in sources:
+        assert (INFRA.parent / source).exists(), source
+        assert (
+            f"!{source.partition('/')[0] if source != 'infra/prefect.yaml' else source}" in ignored
+        )
+
+
+def test_the_automation_is_one_that_prefect_takes():
+    from prefect.events.schemas.automations import AutomationCore
+
+    (told,) = yaml.safe_load((INFRA / "automations" / "tell-when-done.yaml").read_text())[
+        "automations"
+    ]
+    told["actions"][0]["block_document_id"] = str(uuid4())
+    assert AutomationCore.model_validate(told).actions[0].type == "call-webhook"
