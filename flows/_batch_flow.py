@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from flows._artifacts import ArtifactMeter, show_facts, show_result
-from flows._batch_requests import BatchRequest
+from flows._batch_requests import NIGHTLY, BatchRequest
 from flows._batch_sheet import contact_sheet
 from flows._coordinator import coordinate
 from flows._manifest import Batch
@@ -34,9 +34,9 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
 
 def abandon(flow: Any, flow_run: Any, state: Any) -> None:
     """Cancel the batch and its shards; Prefect calls it in a process of its own."""
-    parameters = flow_run.parameters
-    batch = Batch.named(read_settings(), parameters["project"], parameters["request"]["name"])
-    with contextlib.suppress(ValueError):
+    asked, project = flow_run.parameters["request"], flow_run.parameters.get("project", "default")
+    with contextlib.suppress(ValueError):  # it was cancelled before it was planned
+        batch = Batch.named(read_settings(), project, asked.get("name", NIGHTLY))
         cancel_batch(batch, "its run was cancelled")
 
 

@@ -14,6 +14,7 @@ SCAN_FIELDS = (
     "noise_std", "model",
 )  # fmt: skip
 OWN_SEED = -1
+NIGHTLY = "nightly"
 
 
 class BatchLimits(BaseModel):
@@ -71,7 +72,7 @@ class ClipBatchRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
-        "nightly",
+        NIGHTLY,
         pattern=NAME,
         max_length=60,
         description="Name of the batch: lower case letters, digits, dashes. A later run with the "
@@ -114,7 +115,7 @@ class ScanBatchRequest(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
-        "nightly",
+        NIGHTLY,
         pattern=NAME,
         max_length=60,
         description="Name of the batch: lower case letters, digits, dashes. A later run with the "
