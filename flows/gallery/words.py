@@ -6,7 +6,7 @@ from typing import Any
 
 
 def when(iso: str) -> str:
-    """``23 Nov 2026, 01:15 UTC`` from ISO time; the text itself if it is none."""
+    """Day, month, year and time in UTC from ISO time; the text itself if it is none."""
     try:
         time = datetime.fromisoformat(iso)
     except ValueError:
