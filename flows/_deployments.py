@@ -5,7 +5,7 @@ server and pool; this is the quick way for the embedded stack, reading the same 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
         client: A client of the server.
         places: All that serve the pool.
     """
-    pool, together = places[0].pool, _together(places)
+    pool, together = places[0].pool, _together([place.lanes for place in places])
     wanted = WorkPoolCreate(
         name=pool,
         type="process",
@@ -73,11 +73,12 @@ def count_places(client: SyncPrefectClient, pool: str, said: Iterable[Beat]) -> 
 
     Pools of other kinds, and pools of which no worker has said anything, stay as they are.
     """
-    up = sum(beat.fresh and beat.worker.startswith(f"{pool}-") for beat in said)
+    lanes = [beat.lanes for beat in said if beat.fresh and beat.worker.startswith(f"{pool}-")]
+    up = len(lanes)
     known = client.read_work_pool(pool)
     if known.type != ProcessWorker.type or not up:
         return up
-    together = _together([Place(pool)] * up)
+    together = _together(lanes)
     client.update_work_pool(pool, WorkPoolUpdate(concurrency_limit=sum(together.values())))
     queue = {"work_pool_name": pool, "name": BATCH}
     limit = {"concurrency_limit": together[BATCH]}
@@ -85,11 +86,11 @@ def count_places(client: SyncPrefectClient, pool: str, said: Iterable[Beat]) -> 
     return up
 
 
-def _together(places: Sequence[Place]) -> Counter[str]:
+def _together(lanes: Iterable[Mapping[str, int]]) -> Counter[str]:
     """How many runs of each queue all places take at a time."""
     total: Counter[str] = Counter()
-    for place in places:
-        total.update(place.lanes)
+    for taken in lanes:
+        total.update(taken)
     return total
 
 

@@ -10,7 +10,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -63,12 +63,21 @@ class Job:
 
 @dataclass(frozen=True)
 class Beat:
-    """What one worker last said, and how long ago by the clock of the shared folder."""
+    """What one worker last said, and how long ago by the clock of the shared folder.
+
+    Attributes:
+        host: Where it works.
+        worker: Its name.
+        runs: Those that have an engine on that host.
+        age_s: How long ago it said so, in seconds.
+        lanes: How many runs of each queue it takes at a time.
+    """
 
     host: str
     worker: str
     runs: frozenset[str]
     age_s: float
+    lanes: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def fresh(self) -> bool:
@@ -121,16 +130,22 @@ def _environment(process: psutil.Process) -> Mapping[str, str]:
         return {}
 
 
-def beat(folder: Path, worker: str, runs: Set[str]) -> None:
+def beat(folder: Path, worker: str, runs: Set[str], lanes: Mapping[str, int]) -> None:
     """Write this worker's file anew.
 
     Args:
         folder: Where all hosts' files stand.
         worker: Its name.
         runs: Runs that have an engine on this host.
+        lanes: How many runs of each queue it takes at a time.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    said = {"host": socket.gethostname(), "worker": worker, "runs": sorted(runs)}
+    said = {
+        "host": socket.gethostname(),
+        "worker": worker,
+        "runs": sorted(runs),
+        "lanes": dict(lanes),
+    }
     # core.records.atomic_path does the same, and imports torch.
     temporary = folder / f".part-{worker}-{os.getpid()}"
     temporary.write_text(json.dumps(said | {"time": time.time()}), encoding="utf-8")
@@ -151,7 +166,8 @@ def beats(folder: Path) -> dict[str, Beat]:
             said, age = json.loads(path.read_text("utf-8")), now - path.stat().st_mtime
         except (OSError, json.JSONDecodeError):
             continue
-        found[said["worker"]] = Beat(said["host"], said["worker"], frozenset(said["runs"]), age)
+        runs, lanes = frozenset(said["runs"]), said.get("lanes", {})
+        found[said["worker"]] = Beat(said["host"], said["worker"], runs, age, lanes)
     return found
 
 

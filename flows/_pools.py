@@ -1,8 +1,9 @@
 """The two work pools and the places in them: coordinators on CPUs, sampling on GPUs.
 
 Each GPU has a worker of its own, so no two of them can want the same device. A worker takes at
-most one run of each queue at a time: an interactive run starts while a night's batch goes on, and
-the two take turns on the device (``flows._devices.slot``).
+most one run of each queue at a time (two interactive ones where there is no GPU): an interactive
+run starts while a night's batch goes on, and the two take turns on the device
+(``flows._devices.slot``).
 """
 
 import json
@@ -25,6 +26,7 @@ PRIORITIES = {INTERACTIVE: 1, BATCH: 10}
 # can always come in.
 COORDINATORS = {INTERACTIVE: 2, BATCH: 6}
 RUNS_PER_GPU = {INTERACTIVE: 1, BATCH: 1}
+RUNS_WITHOUT_GPU = {INTERACTIVE: 2, BATCH: 1}  # while one run starts, another has the cores
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Place:
     @property
     def lanes(self) -> Mapping[str, int]:
         """How many runs of each queue the worker takes at a time."""
-        return COORDINATORS if self.pool == CPU else RUNS_PER_GPU
+        if self.pool == CPU:
+            return COORDINATORS
+        return RUNS_PER_GPU if self.visible or self.slot else RUNS_WITHOUT_GPU
 
     @classmethod
     def read(cls, text: str) -> Self:

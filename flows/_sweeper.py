@@ -72,7 +72,7 @@ class Sweeper:
         """Say what is alive, then tidy up; one worker of a host tidies at a time."""
         here = jobs(self.server)
         alive = {job.run for job in here if job.has_engine}
-        beat(self.hosts, self.place.name, alive | self.busy())
+        beat(self.hosts, self.place.name, alive | self.busy(), self.place.lanes)
         self.locks.mkdir(parents=True, exist_ok=True)
         try:
             with (

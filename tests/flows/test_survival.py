@@ -8,12 +8,13 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import psutil
 import pytest
 
 from flows._api import Run, Server
-from flows._hosts import jobs
+from flows._hosts import MARK, RUN_ID, SERVER, Beat, beat, beats, jobs
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -46,8 +47,12 @@ class Stack:
             start_new_session=True,
         )
         state = folder / "state" / "stack.json"
-        wait(lambda: state.exists() or self.process.poll() is not None, START_S)
-        assert self.process.poll() is None, (folder / "up.log").read_text()
+        try:
+            wait(lambda: state.exists() or self.process.poll() is not None, START_S)
+            assert self.process.poll() is None, (folder / "up.log").read_text()
+        except BaseException:
+            self.process.terminate()
+            raise
         self.server = Server(json.loads(state.read_text())["address"])
         self.deploy()
 
@@ -69,6 +74,20 @@ class Stack:
         body |= {"idempotency_key": key} if key else {}
         path = f"/deployments/{self.deployment}/create_flow_run"
         return Run(self.server._answer(path, body)["id"], "survive", "", "")
+
+    def pretend(self, notes: Path, worker: str, state: str = "RUNNING") -> Run:
+        """A run that the server believes to be with a worker, and that no process serves."""
+        body = {"parameters": {"folder": str(notes)}, "state": {"type": state}}
+        path = f"/deployments/{self.deployment}/create_flow_run"
+        run = Run(self.server._answer(path, body)["id"], "survive", "", "")
+        request = Request(
+            f"{self.server.address}/api/flow_runs/{run.id}/labels",
+            data=json.dumps({"prefect.worker.name": worker}).encode(),
+            headers={"Content-Type": "application/json"},
+            method="PATCH",
+        )
+        urlopen(request).close()
+        return run
 
     def begin(self, notes: Path, **parameters) -> tuple[Run, psutil.Process]:
         """Ask for a run and wait until it holds its GPU; its engine, too."""
@@ -197,3 +216,54 @@ def test_a_suspended_run_resumed_at_once_ends_well_and_spares_the_worker(stack, 
     assert len(lines(tmp_path / "run" / "starts")) == 2
     assert len(lines(tmp_path / "run" / "ends")) == 1
     assert stack.gpu_workers() == workers
+
+
+@pytest.mark.usefixtures("all_free")
+def test_an_orphan_is_ended_and_its_run_closed(stack, tmp_path):
+    run = stack.pretend(tmp_path, "gpu-of-a-worker-that-is-gone-0")
+    orphan = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)", "prefect.engine"],
+        env={
+            **os.environ,
+            MARK: "1:0.00",
+            RUN_ID: run.id,
+            SERVER: f"{stack.server.address}/api",
+        },
+    )
+    with orphan:
+        wait(lambda: orphan.poll() is not None, WINDOW_S)
+    wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
+
+
+@pytest.mark.usefixtures("all_free")
+def test_the_janitor_closes_what_no_host_knows_and_leaves_what_waits(stack, tmp_path):
+    hosts = stack.folder / "outputs" / ".hosts"
+    dead, alive = (stack.pretend(tmp_path, "gpu-far-0") for _ in range(2))
+    waiting = stack.pretend(tmp_path, "gpu-far-0", state="PAUSED")
+    young = time.monotonic() + 35.0
+    wait(lambda: time.monotonic() > young, 60.0)
+    janitor = stack.server.start("tidy_runs", {"request": {"second_look_s": 1}})
+
+    def ended() -> bool:
+        said: dict[str, Beat] = beats(hosts)
+        assert {"cpu", "gpu"} <= {worker.partition("-")[0] for worker in said}
+        beat_elsewhere(hosts, alive.id)
+        return stack.server.read(janitor).ended
+
+    wait(ended, RUN_S + WINDOW_S)
+    assert stack.state(janitor) == "COMPLETED"
+    assert [stack.state(run) for run in (dead, alive, waiting)] == ["CRASHED", "RUNNING", "PAUSED"]
+    for run in (alive, waiting):
+        state = {"state": {"type": "CANCELLED"}, "force": True}
+        stack.server._answer(f"/flow_runs/{run.id}/set_state", state)
+    (hosts / "gpu-far-0.json").unlink()
+
+
+def beat_elsewhere(hosts: Path, run: str) -> None:
+    """Say that one run is alive on another host."""
+    beat(hosts, "gpu-far-0", {run}, {})
+    path = hosts / "gpu-far-0.json"
+    said = json.loads(path.read_text()) | {"host": "far"}
+    temporary = hosts / ".part-far"
+    temporary.write_text(json.dumps(said))
+    temporary.replace(path)

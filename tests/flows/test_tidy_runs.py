@@ -53,13 +53,14 @@ def test_a_dead_run_is_told_with_the_reason(sighting, said, reason):
 
 
 def test_what_a_host_says_is_read_back_with_its_age(tmp_path):
-    beat(tmp_path, "gpu-here-0", {"b", "a"})
-    beat(tmp_path, "cpu-here-0", set())
+    beat(tmp_path, "gpu-here-0", {"b", "a"}, {"batch": 1})
+    beat(tmp_path, "cpu-here-0", set(), {})
     os.utime(tmp_path / "cpu-here-0.json", (0, 0))
     (tmp_path / "torn.json").write_text("{")
     said = beats(tmp_path)
     assert said["gpu-here-0"].runs == {"a", "b"}
     assert said["gpu-here-0"].host == socket.gethostname()
+    assert said["gpu-here-0"].lanes == {"batch": 1}
     assert said["gpu-here-0"].fresh
     assert not said["cpu-here-0"].fresh
     assert set(said) == {"gpu-here-0", "cpu-here-0"}

@@ -1,0 +1,56 @@
+import pytest
+
+from flows import _pools
+from flows._pools import CPU, GPU, Place, places
+from flows._settings import read_settings
+
+
+def gpus(monkeypatch, *known, visible=None, **variables):
+    monkeypatch.setattr(_pools, "_driver_knows", lambda: list(known))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    settings = read_settings({f"LAMINA_{name}": value for name, value in variables.items()})
+    return [(place.visible, place.slot) for place in places(GPU, settings)]
+
+
+def test_each_gpu_has_a_worker_of_its_own(monkeypatch):
+    assert gpus(monkeypatch, "GPU-a", "GPU-b") == [("GPU-a", ""), ("GPU-b", "")]
+    assert gpus(monkeypatch, "GPU-a", "GPU-b", visible="GPU-b") == [("GPU-b", "")]
+    assert gpus(monkeypatch, "GPU-a", "GPU-b", DEVICE="cuda:1") == [("GPU-b", "")]
+    assert gpus(monkeypatch, "GPU-a", "GPU-b", GPUS="1") == [("GPU-a", "")]
+
+
+@pytest.mark.parametrize("variables", [{}, {"DEVICE": "cpu"}])
+def test_without_a_gpu_one_worker_computes_on_the_cpu(monkeypatch, variables):
+    known = ["GPU-a"] if variables else []
+    assert gpus(monkeypatch, *known, **variables) == [("", "")]
+
+
+def test_gpus_can_be_pretended(monkeypatch):
+    assert gpus(monkeypatch, "GPU-a", GPUS="2") == [("GPU-a", ""), ("", "pretended-1")]
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    with pytest.raises(ValueError, match="LAMINA_DEVICE=cuda: this host shows no such GPU"):
+        gpus(monkeypatch, DEVICE="cuda")
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "two", "1000"])
+def test_a_number_of_gpus_is_a_number(monkeypatch, count):
+    with pytest.raises(ValueError, match=f"LAMINA_GPUS={count}: "):
+        gpus(monkeypatch, GPUS=count)
+
+
+def test_a_worker_keeps_its_jobs_on_its_device():
+    assert Place(GPU, 0, "GPU-a").environment()["CUDA_VISIBLE_DEVICES"] == "GPU-a"
+    assert Place(GPU, 0, "GPU-a").environment()["LAMINA_DEVICE"] == "cuda"
+    assert Place(CPU).environment()["CUDA_VISIBLE_DEVICES"] == ""
+    pretended = Place(GPU, 1, slot="pretended-1")
+    assert pretended.environment()["LAMINA_DEVICE"] == "cpu"
+    assert Place.read(pretended.write()) == pretended
+
+
+def test_the_janitor_always_finds_room():
+    assert Place(CPU).lanes["interactive"] >= 1
+    assert set(Place(GPU).lanes) == {"interactive", "batch"}
