@@ -85,6 +85,7 @@ class Batch:
 
     def change(self, *, only_from: tuple[str, ...] = STATES, **fields: Any) -> bool:
         """Change fields of ``batch.json``; whether its state was one of ``only_from``."""
+        self.read()  # there is such a batch
         with held(self.root / "batch.json.lock"):
             said = self.read()
             if said["state"] not in only_from:
@@ -162,4 +163,6 @@ def unfinished(outcome: Outcome | None, draws: int = 1) -> bool:
         return True
     if outcome["state"] == "failed":
         return not outcome["error"].startswith("ValueError")
+    if "again" in outcome:  # a person rejected it and said what follows
+        return outcome["again"]
     return outcome["state"] == "rejected" and outcome["attempt"] < draws

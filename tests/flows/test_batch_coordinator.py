@@ -2,12 +2,14 @@ import json
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from core.records import write_record
 from flows import _coordinator, _shard
-from flows._batch_requests import BatchLimits, ClipBatchRequest
+from flows._batch_flow import abandon
+from flows._batch_requests import NIGHTLY, BatchLimits, ClipBatchRequest
 from flows._batch_start import reopen
 from flows._batch_tally import Tally
 from flows._coordinator import coordinate
@@ -357,3 +359,14 @@ def test_shards_and_coordinator_killed_again_and_again_still_end_with_every_item
     assert (ended["state"], ended["made"], whole(batch)) == ("finished", 20, 20)
     lines = [x for p in (batch.root / "shards").glob("*.jsonl") for x in read_lines(p)]
     assert len(lines) == len({x["item"] for x in lines}) == 20
+
+
+def test_a_cancelled_run_cancels_its_batch_also_where_the_form_was_left_at_its_defaults(places):
+    asked = request(2, name=NIGHTLY)
+    _, batch, _ = seen_through(asked)
+    batch.change(state="running")
+    line = {"shard": 0, "try": 9, "run": "nowhere", "ended": False, "time": now()}
+    append_line(batch.root / "submissions.jsonl", line)
+    abandon(None, SimpleNamespace(parameters={"request": {"prompts": "a"}}), None)
+    assert (batch.state(), batch.read()["reason"]) == ("cancelled", "its run was cancelled")
+    abandon(None, SimpleNamespace(parameters={"request": {"name": "unheard-of"}}), None)
