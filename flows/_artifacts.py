@@ -7,7 +7,7 @@ artifacts is sent with all its data.
 
 import base64
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -69,9 +69,14 @@ def webp_uri(picture: bytes) -> str:
 
 
 def show_result(
-    key: str, title: str, picture: str, facts: Mapping[str, Any], page: str = ""
+    key: str,
+    title: str,
+    picture: str,
+    facts: Mapping[str, Any],
+    page: str = "",
+    files: Mapping[str, FileRef] | None = None,
 ) -> None:
-    """Put one page with a picture and a table of facts into the run.
+    """Put one page with a picture, a table of facts and a table of outputs into the run.
 
     Args:
         key: The artifact's key: lower case letters, digits, dashes.
@@ -79,14 +84,29 @@ def show_result(
         picture: A data URI.
         facts: Name to value, one row each.
         page: Address of the result's page in the gallery; empty for no link.
+        files: The outputs by role.
     """
     link = f"[Play, compare and download it in the gallery]({page})\n\n" if page else ""
-    _show(key, title, f"![{_plain(title)}]({picture})\n\n{link}{_table(facts)}")
+    outputs = f"\n### Outputs\n\n{_outputs(files, page)}" if files else ""
+    _show(key, title, f"![{_plain(title)}]({picture})\n\n{link}{_table(facts)}{outputs}")
 
 
 def show_facts(key: str, title: str, facts: Mapping[str, Any]) -> None:
     """Put one page with a table of facts into the run; arguments as in ``show_result``."""
     _show(key, title, _table(facts))
+
+
+def show_table(key: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Put one page with a table into the run; a cell that a row lacks is empty.
+
+    Args:
+        key: The artifact's key: lower case letters, digits, dashes.
+        title: Headline.
+        rows: Name to value; all names together are the columns.
+    """
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
+    _show(key, title, _rows(names, cells))
 
 
 def gallery_page(record: Path, outputs: Path) -> str:
@@ -128,6 +148,24 @@ def _show(key: str, title: str, body: str) -> None:
     page = f"## {_cell(title)}\n\n{body}"
     assert len(page) <= LARGEST_ARTIFACT, f"a page of {len(page)} bytes slows the interface down"
     create_markdown_artifact(page, key, description=title)
+
+
+def _outputs(files: Mapping[str, FileRef], page: str) -> str:
+    """A table of files; with a page in the gallery, each name is a link that saves the file."""
+    rows = []
+    for role, file in files.items():
+        path = Path(file.path)
+        name = _cell(path.name)
+        if page:
+            name = f"[{name}]({page.replace('/r/', '/f/', 1)}/{quote(path.name)}?download=1)"
+        kilobytes = f"{path.stat().st_size / 1000:.1f} kB"
+        rows.append([_cell(role), name, kilobytes, f"`{file.sha256[:16]}`"])
+    return _rows(["output", "file", "size", "SHA-256"], rows)
+
+
+def _rows(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
+    lines = [names, ["---"] * len(names), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _table(facts: Mapping[str, Any]) -> str:

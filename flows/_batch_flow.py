@@ -4,21 +4,28 @@ import contextlib
 import logging
 from typing import Any
 
+from prefect.context import get_run_context
+
 from flows._artifacts import ArtifactMeter, show_facts, show_result
 from flows._batch_requests import NIGHTLY, BatchRequest
 from flows._batch_sheet import contact_sheet
 from flows._coordinator import coordinate
 from flows._manifest import Batch
+from flows._nights import DATE, night_of, of_night
 from flows._progress import aside
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 from flows._shard_runs import Deployed, cancel
+
+FLOWS = {"video": "generate_clips", "mri": "restore_scans"}
 
 
 def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     """Coordinate a batch within a flow run, and show its counts and some of its results."""
     join_run_log()
     settings = read_settings()
+    if DATE in request.model_dump_json():
+        request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
     with aside(ArtifactMeter("batch-progress")) as meter:
         ended = coordinate(settings, project, request, Deployed(), meter)
     batch = Batch.named(settings, project, request.name)
@@ -36,8 +43,34 @@ def abandon(flow: Any, flow_run: Any, state: Any) -> None:
     """Cancel the batch and its shards; Prefect calls it in a process of its own."""
     asked, project = flow_run.parameters["request"], flow_run.parameters.get("project", "default")
     with contextlib.suppress(ValueError):  # it was cancelled before it was planned
-        batch = Batch.named(read_settings(), project, asked.get("name", NIGHTLY))
+        name = asked.get("name", NIGHTLY)
+        if DATE in name:
+            name = name.replace(DATE, night_of(flow_run).isoformat())
+        batch = Batch.named(read_settings(), project, name)
         cancel_batch(batch, "its run was cancelled")
+
+
+def start_again(batch: Batch, key: str) -> str:
+    """Ask for another run of the batch as it was asked for; the run's identity.
+
+    Args:
+        batch: Whose missing items are to be made.
+        key: A second call with the same one finds the first one's run.
+    """
+    from prefect.deployments import run_deployment
+
+    said = batch.read()
+    flow = FLOWS[said["kind"]]
+    parameters = {"request": said["request"], "project": said["project"]}
+    run: Any = run_deployment(
+        f"{flow}/{flow}",
+        parameters=parameters,
+        timeout=0,
+        as_subflow=False,
+        idempotency_key=key,
+        flow_run_name=said["name"],
+    )
+    return str(run.id)
 
 
 def cancel_batch(batch: Batch, reason: str) -> bool:

@@ -8,6 +8,7 @@ from medical.request import SuperResolutionRequest
 from video.request import SamplerName, VideoRequest
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
 CLIP_FIELDS = ("num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "model")
 SCAN_FIELDS = (
     "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
@@ -73,16 +74,16 @@ class ClipBatchRequest(BaseModel):
 
     name: str = Field(
         NIGHTLY,
-        pattern=NAME,
+        pattern=DATED_NAME,
         max_length=60,
-        description="Name of the batch: lower case letters, digits, dashes. A later run with the "
-        "same name makes only what is missing or has changed.",
+        description="Name of the batch: lower case letters, digits, dashes; {date} stands for "
+        "the night. A later run with the same name makes only what is missing or has changed.",
     )
     prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
     prompt_file: str = Field(
         "",
         description="Text with one prompt per line, or .csv, .jsonl or .yaml with a column "
-        "`prompt`; further columns override the fields below, row by row.",
+        "`prompt`; further columns override the fields below, row by row. May hold {date}.",
     )
     num_frames: int = Field(16, ge=1, le=128, description="Frames of each clip, 1 to 128.")
     fps: float = Field(8.0, ge=0.1, le=120, description="Frames per second, 0.1 to 120.")
@@ -116,14 +117,15 @@ class ScanBatchRequest(BaseModel):
 
     name: str = Field(
         NIGHTLY,
-        pattern=NAME,
+        pattern=DATED_NAME,
         max_length=60,
-        description="Name of the batch: lower case letters, digits, dashes. A later run with the "
-        "same name restores only what is missing or has changed.",
+        description="Name of the batch: lower case letters, digits, dashes; {date} stands for "
+        "the night. A later run with the same name restores only what is missing or has changed.",
     )
     scans: str = Field(
         min_length=1,
-        description="A BIDS dataset, whose *_T1w.nii.gz are taken, or a folder of NIfTI files.",
+        description="A BIDS dataset, whose *_T1w.nii.gz are taken, or a folder of NIfTI files. "
+        "May hold {date}.",
     )
     subjects: str = Field(
         "", description="Only these subjects, separated by spaces: 01 02; empty for all."
@@ -162,6 +164,31 @@ class ShardRequest(BaseModel):
     batch: str = Field(pattern=NAME, description="Name of the batch.")
     shard: int = Field(ge=0, description="Number of the shard, from 0.")
     attempt: int = Field(default=1, ge=1, description="How often it was started, with this time.")
+
+
+class ApprovalRequest(BaseModel):
+    """A batch that a person shall look at."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    batch: str = Field(pattern=NAME, description="Name of a batch that has ended.")
+    hours: float = Field(
+        default=72.0, ge=0.02, le=720, description="How long the answer may take, up to 720 hours."
+    )
+
+
+class NightsRequest(BaseModel):
+    """Which nights to look at, and what to do about those that have no batch."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    flow: Literal["generate_clips", "restore_scans"] = Field(
+        default="generate_clips", description="Whose nightly schedule."
+    )
+    nights: int = Field(default=7, ge=1, le=366, description="Days to look back, 1 to 366.")
+    action: Literal["list", "start"] = Field(
+        default="list", description="List what is missing, or start it as well."
+    )
 
 
 BatchRequest = ClipBatchRequest | ScanBatchRequest

@@ -2,7 +2,9 @@
 
 import io
 import itertools
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +14,7 @@ from flows._manifest import Batch
 MOST = 12
 COLUMNS = 4
 SIDE = 96  # pixels of one clip
+SCAN_SIDE = 320
 MOST_FRAMES = 16
 LARGEST_KB = 120
 
@@ -19,15 +22,25 @@ LARGEST_KB = 120
 def contact_sheet(batch: Batch) -> str:
     """A data URI under 200 KB with the first results, playing if they are clips; else empty."""
     made = (outcome for outcome in batch.outcomes().values() if outcome["state"] == "made")
-    files = [outcome["files"] for outcome in itertools.islice(made, MOST)]
-    clips = [batch.root / found["video"]["path"] for found in files if "video" in found]
-    pictures = [batch.root / found["picture"]["path"] for found in files if "picture" in found]
+    return picture_of(batch, [outcome["files"] for outcome in itertools.islice(made, MOST)])
+
+
+def picture_of(batch: Batch, results: list[dict[str, Any]], numbers: Sequence[int] = ()) -> str:
+    """A data URI under 200 KB of these results, playing if they are clips; empty for none.
+
+    Args:
+        batch: Whose.
+        results: The files of each by role, as outcomes name them.
+        numbers: One for each result, written into its corner; none for none.
+    """
+    clips = [batch.root / found["video"]["path"] for found in results if "video" in found]
+    pictures = [batch.root / found["picture"]["path"] for found in results if "picture" in found]
     if clips:
-        return data_uri(_playing(clips), "webp")
-    return webp_uri(_pasted(pictures)) if pictures else ""
+        return data_uri(_playing(clips, numbers), "webp")
+    return webp_uri(_pasted(pictures, numbers)) if pictures else ""
 
 
-def _playing(paths: list[Path]) -> bytes:
+def _playing(paths: list[Path], numbers: Sequence[int]) -> bytes:
     from PIL import Image
 
     from video.clip import Clip, read_mp4, webp_preview
@@ -41,20 +54,33 @@ def _playing(paths: list[Path]) -> bytes:
         top, left = place // columns * SIDE, place % columns * SIDE
         for time in range(length):
             frame = Image.fromarray(clip.frames[time]).resize((SIDE - 2, SIDE - 2))
+            _number(frame, place, numbers)
             sheet[time, top : top + SIDE - 2, left : left + SIDE - 2] = np.asarray(frame)
     return webp_preview(Clip(sheet, clips[0].fps), max_kb=LARGEST_KB)
 
 
-def _pasted(paths: list[Path]) -> bytes:
+def _pasted(paths: list[Path], numbers: Sequence[int]) -> bytes:
     from PIL import Image
 
     columns = min(COLUMNS, len(paths))
-    side = 320
-    sheet = Image.new("RGB", (columns * side, -(-len(paths) // columns) * side))
+    rows = -(-len(paths) // columns)
+    sheet = Image.new("RGB", (columns * SCAN_SIDE, rows * SCAN_SIDE))
     for place, path in enumerate(paths):
         image = Image.open(path).convert("RGB")
-        image.thumbnail((side, side))
-        sheet.paste(image, (place % columns * side, place // columns * side))
+        image.thumbnail((SCAN_SIDE, SCAN_SIDE))
+        _number(image, place, numbers)
+        sheet.paste(image, (place % columns * SCAN_SIDE, place // columns * SCAN_SIDE))
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _number(image: Any, place: int, numbers: Sequence[int]) -> None:
+    from PIL import ImageDraw
+
+    if numbers:
+        size = max(14, image.width // 10)
+        draw = ImageDraw.Draw(image)
+        white, black = (255, 255, 255), (0, 0, 0)
+        text = str(numbers[place])
+        draw.text((4, 1), text, white, font_size=size, stroke_width=2, stroke_fill=black)

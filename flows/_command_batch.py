@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ from cyclopts import Parameter
 
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ScanBatchRequest
 from flows._manifest import Batch
+from flows._nights import of_night
 from flows._settings import read_settings
 
 Project = Annotated[str, Parameter(help="Project under which results are filed.")]
@@ -130,8 +132,10 @@ def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchReque
         else:
             fields[key] = value.split(",") if key == "spacing_mm" else value
     if source.is_dir():
-        return ScanBatchRequest(scans=str(source.resolve()), **fields)
-    return ClipBatchRequest(prompt_file=str(source.resolve()), **fields)
+        asked: BatchRequest = ScanBatchRequest(scans=str(source.resolve()), **fields)
+    else:
+        asked = ClipBatchRequest(prompt_file=str(source.resolve()), **fields)
+    return of_night(asked, datetime.now(UTC).date())
 
 
 def _run(project: str, request: BatchRequest, here: bool) -> int:

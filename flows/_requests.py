@@ -2,7 +2,13 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from flows._batch_requests import ClipBatchRequest, ScanBatchRequest, ShardRequest
+from flows._batch_requests import (
+    ApprovalRequest,
+    ClipBatchRequest,
+    NightsRequest,
+    ScanBatchRequest,
+    ShardRequest,
+)
 from medical.request import MRITrainingRequest, SuperResolutionRequest
 from video.request import VideoRequest, VideoTrainingRequest
 
@@ -34,5 +40,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "generate_clips": ClipBatchRequest,
     "restore_scans": ScanBatchRequest,
     "make_shard": ShardRequest,
+    "approve_batch": ApprovalRequest,
+    "fill_missed_nights": NightsRequest,
     "tidy_runs": TidyRequest,
 }

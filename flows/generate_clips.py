@@ -9,9 +9,11 @@ from prefect import flow
 
 from flows._batch_flow import abandon, coordinate_batch
 from flows._batch_requests import ClipBatchRequest
+from flows._failures import explained
 
 
 @flow(name="generate_clips", log_prints=True, on_cancellation=[abandon])
+@explained()
 def generate_clips(request: ClipBatchRequest, project: str = "default") -> dict[str, Any]:
     """Make a clip for every row of a prompt file.
 

@@ -10,12 +10,14 @@ from prefect import flow
 
 from flows._artifacts import ArtifactMeter
 from flows._batch_requests import ShardRequest
+from flows._failures import explained
 from flows._progress import aside
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 
 
 @flow(name="make_shard", log_prints=True)
+@explained()
 def make_shard(request: ShardRequest) -> dict[str, Any]:
     """Make what is missing of one shard of a planned batch.
 

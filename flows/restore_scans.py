@@ -9,9 +9,11 @@ from prefect import flow
 
 from flows._batch_flow import abandon, coordinate_batch
 from flows._batch_requests import ScanBatchRequest
+from flows._failures import explained
 
 
 @flow(name="restore_scans", log_prints=True, on_cancellation=[abandon])
+@explained()
 def restore_scans(request: ScanBatchRequest, project: str = "default") -> dict[str, Any]:
     """Turn every scan of a folder or BIDS dataset into a finer volume.
 

@@ -12,6 +12,7 @@ from typing import Any
 from prefect import flow
 
 from flows._artifacts import ArtifactMeter, announce, gallery_page, show_result, webp_uri
+from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
@@ -113,12 +114,15 @@ def report(
     picture = webp_uri(paths["picture"].read_bytes())
     outputs = read_settings().outputs
     page = gallery_page(record, outputs)
-    show_result("super-resolve-mri", "Super-resolved scan", picture, shown, page)
+    recorded = FileRef.of(record)
+    files = {**results, "record": recorded}
+    show_result("super-resolve-mri", "Super-resolved scan", picture, shown, page, files)
     announce(results, outputs, page)
-    return FileRef.of(record)
+    return recorded
 
 
 @flow(name="super_resolve_mri", log_prints=True)
+@explained()
 def super_resolve_mri(
     request: SuperResolutionRequest, output_name: str = "", project: str = DEFAULT_PROJECT
 ) -> Refs:

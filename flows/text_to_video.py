@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 
 from flows._artifacts import ArtifactMeter, announce, data_uri, gallery_page, show_result
+from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
@@ -98,12 +99,15 @@ def report(
     picture = data_uri(save_pictures(path), "webp")
     outputs = read_settings().outputs
     page = gallery_page(record, outputs)
-    show_result("text-to-video", request.prompt, picture, shown, page)
+    recorded = FileRef.of(record)
+    files = {"clip": video, "record": recorded}
+    show_result("text-to-video", request.prompt, picture, shown, page, files)
     announce({"video": video}, outputs, page)
-    return FileRef.of(record)
+    return recorded
 
 
 @flow(name="text_to_video", log_prints=True)
+@explained()
 def text_to_video(
     request: VideoRequest, output_name: str = "", project: str = DEFAULT_PROJECT
 ) -> dict[str, FileRef]:

@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows._failures import explained
 from flows._files import FileRef
 from flows._run_log import join_run_log
 from flows._training_stages import prepare, report, train, verify
@@ -9,6 +10,7 @@ from medical.request import MRITrainingRequest
 
 
 @flow(name="train_mri", log_prints=True)
+@explained()
 def train_mri(request: MRITrainingRequest) -> FileRef:
     """Train a super-resolution model on sharp heads.
 

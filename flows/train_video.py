@@ -2,6 +2,7 @@
 
 from prefect import flow
 
+from flows._failures import explained
 from flows._files import FileRef
 from flows._run_log import join_run_log
 from flows._training_stages import prepare, report, train, verify
@@ -9,6 +10,7 @@ from video.request import VideoTrainingRequest
 
 
 @flow(name="train_video", log_prints=True)
+@explained()
 def train_video(request: VideoTrainingRequest) -> FileRef:
     """Train a text-to-video model.
 

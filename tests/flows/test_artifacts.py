@@ -1,19 +1,26 @@
 import base64
+import errno
 import io
 
+import httpx
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from prefect.exceptions import Pause
 
-from flows import _artifacts
+from flows import _artifacts, _failures
 from flows._artifacts import (
     LARGEST_ARTIFACT,
     LARGEST_PICTURE,
     ArtifactMeter,
     data_uri,
     show_result,
+    show_table,
     webp_uri,
 )
+from flows._failures import explained
+from flows._files import FileRef
 
 
 @pytest.fixture
@@ -65,3 +72,51 @@ def test_a_picture_of_noise_is_made_to_fit():
     shown = base64.b64decode(body)
     assert len(shown) <= LARGEST_PICTURE
     assert Image.open(io.BytesIO(shown)).width in (900, 450, 225)
+
+
+def test_outputs_are_listed_with_links_that_save_them(shown, tmp_path):
+    clip = tmp_path / "a_clip.mp4"
+    clip.write_bytes(bytes(2500))
+    page = "/gallery/p/default/r/text_to_video/a-1/a"
+    show_result("clip", "t", data_uri(b"", "webp"), {}, page, {"clip": FileRef.of(clip)})
+    link = "/gallery/p/default/f/text_to_video/a-1/a/a_clip.mp4?download=1"
+    assert f"| clip | [a\\_clip.mp4]({link}) | 2.5 kB | `" in shown[0][1]
+
+
+def test_a_table_has_every_column_that_a_row_has(shown):
+    show_table("nights", "t", [{"night": "1"}, {"night": "2", "run": "a|b"}])
+    assert "| night | run |\n| --- | --- |\n| 1 |  |\n| 2 | a\\|b |\n" in shown[0][1]
+
+
+@pytest.mark.parametrize(
+    ("error", "what_to_do"),
+    [
+        (ValueError("steps=0: at least one; try 4."), "start a new run"),
+        (OSError(errno.ENOSPC, "full"), "Free some space"),
+        (torch.OutOfMemoryError("16 GB"), "fewer frames"),
+        (httpx.ConnectError("away"), "See that it is up"),
+        (RuntimeError("broken"), "This is a fault"),
+    ],
+)
+def test_a_failure_says_what_to_do_and_goes_on(shown, error, what_to_do):
+    with pytest.raises(type(error)), explained():
+        raise error
+    ((key, page, _),) = shown
+    assert key == "failure"
+    assert what_to_do in page
+    assert str(error).split(":")[0] in page.replace("\\", "")
+
+
+def test_a_suspended_run_did_not_fail(shown):
+    with pytest.raises(Pause), explained():
+        raise Pause
+    assert shown == []
+
+
+def test_a_failure_that_cannot_be_shown_is_still_the_one_that_is_raised(monkeypatch):
+    def away(*_):
+        raise RuntimeError("no server")
+
+    monkeypatch.setattr(_failures, "show_facts", away)
+    with pytest.raises(ValueError, match="mine"), explained():
+        raise ValueError("mine")
