@@ -7,9 +7,11 @@ gallery answers on the same origin.
 
 import socket
 import sys
+from typing import Any
 
 import uvicorn
 from prefect.server.api.server import create_app
+from prefect.server.database import configurations
 
 from flows._lifeline import end_with_parent
 from flows._settings import read_settings
@@ -19,9 +21,24 @@ from flows.gallery.application import Beside
 def main(descriptor: int) -> None:
     """Serve the API, the user interface and the gallery until told to stop."""
     end_with_parent()
+    let_writers_wait()
     application = Beside(create_app(final=True), read_settings())
     config = uvicorn.Config(application, log_level="warning")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
+
+
+def let_writers_wait() -> None:
+    """Have SQLite's writers wait for each other.
+
+    Prefect's transactions begin by reading: where another writes before they do, SQLite refuses
+    them at once, whatever the timeout, and a person who pressed Submit sees an unknown error.
+    """
+
+    def begin(_self: Any, connection: Any) -> None:
+        if configurations.SQLITE_BEGIN_MODE.get() is not None:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    configurations.AioSqliteConfiguration.begin_sqlite_stmt = begin
 
 
 if __name__ == "__main__":
