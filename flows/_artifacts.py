@@ -2,7 +2,8 @@
 
 The page can show an image only from inline data or an http address, never from a file, and it
 drops video players; an animated WebP as a data URI plays. Artifacts stay small, as the list of
-artifacts is sent with all its data.
+artifacts is sent with all its data. Results carry no key: one click in the run's page then opens
+the result, where a key would open the list of all results of all runs.
 """
 
 import base64
@@ -69,7 +70,6 @@ def webp_uri(picture: bytes) -> str:
 
 
 def show_result(
-    key: str,
     title: str,
     picture: str,
     facts: Mapping[str, Any],
@@ -79,7 +79,6 @@ def show_result(
     """Put one page with a picture, a table of facts and a table of outputs into the run.
 
     Args:
-        key: The artifact's key: lower case letters, digits, dashes.
         title: Headline and the picture's alternative text.
         picture: A data URI.
         facts: Name to value, one row each.
@@ -88,25 +87,24 @@ def show_result(
     """
     link = f"[Play, compare and download it in the gallery]({page})\n\n" if page else ""
     outputs = f"\n### Outputs\n\n{_outputs(files, page)}" if files else ""
-    _show(key, title, f"![{_plain(title)}]({picture})\n\n{link}{_table(facts)}{outputs}")
+    _show(title, f"![{_plain(title)}]({picture})\n\n{link}{_table(facts)}{outputs}")
 
 
-def show_facts(key: str, title: str, facts: Mapping[str, Any]) -> None:
+def show_facts(title: str, facts: Mapping[str, Any]) -> None:
     """Put one page with a table of facts into the run; arguments as in ``show_result``."""
-    _show(key, title, _table(facts))
+    _show(title, _table(facts))
 
 
-def show_table(key: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def show_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Put one page with a table into the run; a cell that a row lacks is empty.
 
     Args:
-        key: The artifact's key: lower case letters, digits, dashes.
         title: Headline.
         rows: Name to value; all names together are the columns.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
-    _show(key, title, _rows(names, cells))
+    _show(title, _rows(names, cells))
 
 
 def gallery_page(record: Path, outputs: Path) -> str:
@@ -144,10 +142,10 @@ def announce(files: Mapping[str, FileRef], outputs: Path, page: str = "") -> Non
         )
 
 
-def _show(key: str, title: str, body: str) -> None:
+def _show(title: str, body: str) -> None:
     page = f"## {_cell(title)}\n\n{body}"
     assert len(page) <= LARGEST_ARTIFACT, f"a page of {len(page)} bytes slows the interface down"
-    create_markdown_artifact(page, key, description=title)
+    create_markdown_artifact(page, description=title)
 
 
 def _outputs(files: Mapping[str, FileRef], page: str) -> str:

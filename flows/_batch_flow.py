@@ -30,12 +30,12 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
         ended = coordinate(settings, project, request, Deployed(), meter)
     batch = Batch.named(settings, project, request.name)
     facts = {**ended, "folder": batch.root}
-    key, title = f"batch-{request.name}", f"Batch {request.name}: {ended['state']}"
+    title = f"Batch {request.name}: {ended['state']}"
     picture = contact_sheet(batch)
     if picture:
-        show_result(key, title, picture, facts)
+        show_result(title, picture, facts)
     else:
-        show_facts(key, title, facts)
+        show_facts(title, facts)
     return ended
 
 

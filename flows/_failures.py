@@ -32,7 +32,7 @@ def explained() -> Iterator[None]:
         words = " ".join(f"{type(error).__name__}: {error}".split())
         try:
             facts = {"what happened": words[:LONGEST], "what to do": advice(error)}
-            show_facts("failure", "This run failed", facts)
+            show_facts("This run failed", facts)
         except Exception as unsaid:
             logger.warning("the failure could not be shown: %s", unsaid)
         raise

@@ -46,4 +46,4 @@ def verify(weights: FileRef) -> dict[str, str]:
 @stage
 def report(weights: FileRef, facts: dict[str, str]) -> None:
     """Say in the page of the run what came of it."""
-    show_facts("training", "Model trained", {**facts, "folder": Path(weights.path).parent})
+    show_facts("Model trained", {**facts, "folder": Path(weights.path).parent})

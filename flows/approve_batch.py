@@ -81,7 +81,7 @@ def approve_batch(request: ApprovalRequest, project: str = DEFAULT_PROJECT) -> d
         facts["drawn again in run"] = start_again(batch, f"approval/{run_id()}")
     picture = sheet_path(batch, run_id()).read_text(encoding="ascii")
     title = f"Batch {request.batch}: {said['decision']}ed by {said['by']}"
-    show_result(f"approval-{request.batch}", title, picture, facts, _page(batch))
+    show_result(title, picture, facts, _page(batch))
     return facts
 
 

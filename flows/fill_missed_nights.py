@@ -40,7 +40,7 @@ def fill_missed_nights(request: NightsRequest) -> list[Row]:
             "back further."
         )
     missed = sum(row["state"] == "missed" or "run" in row for row in rows)
-    show_table("nights", f"{missed} of {len(rows)} nights were missed", rows)
+    show_table(f"{missed} of {len(rows)} nights were missed", rows)
     return rows
 
 

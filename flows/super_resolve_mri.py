@@ -116,7 +116,7 @@ def report(
     page = gallery_page(record, outputs)
     recorded = FileRef.of(record)
     files = {**results, "record": recorded}
-    show_result("super-resolve-mri", "Super-resolved scan", picture, shown, page, files)
+    show_result("Super-resolved scan", picture, shown, page, files)
     announce(results, outputs, page)
     return recorded
 

@@ -101,7 +101,7 @@ def report(
     page = gallery_page(record, outputs)
     recorded = FileRef.of(record)
     files = {"clip": video, "record": recorded}
-    show_result("text-to-video", request.prompt, picture, shown, page, files)
+    show_result(request.prompt, picture, shown, page, files)
     announce({"video": video}, outputs, page)
     return recorded
 

@@ -35,7 +35,7 @@ def shown(monkeypatch):
     monkeypatch.setattr(
         _artifacts,
         "create_markdown_artifact",
-        lambda page, key, description: calls.append((key, page, description)),
+        lambda page, description: calls.append((page, description)),
     )
     return calls
 
@@ -51,16 +51,15 @@ def test_a_fast_job_updates_its_artifact_first_and_last_only(shown):
 
 
 def test_a_page_holds_its_picture_and_no_markup_from_outside(shown):
-    show_result("clip", "a [b](c)", data_uri(b"GIF", "webp"), {"prompt": "x|y <b>`*"})
-    ((key, page, _),) = shown
-    assert key == "clip"
+    show_result("a [b](c)", data_uri(b"GIF", "webp"), {"prompt": "x|y <b>`*"})
+    ((page, _),) = shown
     assert "![a bc](data:image/webp;base64,R0lG)" in page
     assert r"| prompt | x\|y \<b\>\`\* |" in page
 
 
 def test_the_largest_picture_fits_a_page(shown):
-    show_result("clip", "title", data_uri(bytes(LARGEST_PICTURE), "png"), {"a" * 50: "b" * 400})
-    assert len(shown[0][1]) <= LARGEST_ARTIFACT
+    show_result("title", data_uri(bytes(LARGEST_PICTURE), "png"), {"a" * 50: "b" * 400})
+    assert len(shown[0][0]) <= LARGEST_ARTIFACT
 
 
 def test_a_picture_of_noise_is_made_to_fit():
@@ -78,14 +77,14 @@ def test_outputs_are_listed_with_links_that_save_them(shown, tmp_path):
     clip = tmp_path / "a_clip.mp4"
     clip.write_bytes(bytes(2500))
     page = "/gallery/p/default/r/text_to_video/a-1/a"
-    show_result("clip", "t", data_uri(b"", "webp"), {}, page, {"clip": FileRef.of(clip)})
+    show_result("t", data_uri(b"", "webp"), {}, page, {"clip": FileRef.of(clip)})
     link = "/gallery/p/default/f/text_to_video/a-1/a/a_clip.mp4?download=1"
-    assert f"| clip | [a\\_clip.mp4]({link}) | 2.5 kB | `" in shown[0][1]
+    assert f"| clip | [a\\_clip.mp4]({link}) | 2.5 kB | `" in shown[0][0]
 
 
 def test_a_table_has_every_column_that_a_row_has(shown):
-    show_table("nights", "t", [{"night": "1"}, {"night": "2", "run": "a|b"}])
-    assert "| night | run |\n| --- | --- |\n| 1 |  |\n| 2 | a\\|b |\n" in shown[0][1]
+    show_table("t", [{"night": "1"}, {"night": "2", "run": "a|b"}])
+    assert "| night | run |\n| --- | --- |\n| 1 |  |\n| 2 | a\\|b |\n" in shown[0][0]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +100,8 @@ def test_a_table_has_every_column_that_a_row_has(shown):
 def test_a_failure_says_what_to_do_and_goes_on(shown, error, what_to_do):
     with pytest.raises(type(error)), explained():
         raise error
-    ((key, page, _),) = shown
-    assert key == "failure"
+    ((page, title),) = shown
+    assert title == "This run failed"
     assert what_to_do in page
     assert str(error).split(":")[0] in page.replace("\\", "")
 
