@@ -1,14 +1,23 @@
 """Tiny models with random weights, and a state folder of one's own."""
 
+import json
 import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from core.checkpoints import save_model
+from flows._api import Server
 from medical.presets import tiny as tiny_mri
 from video.presets import tiny as tiny_video
+
+STACK_PATIENCE_S = 400.0
 
 
 @pytest.fixture(scope="session")
@@ -34,3 +43,33 @@ def places(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LAMINA_PORT", "4200")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="module")
+def running(
+    tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Path, Server]]:
+    """A real stack of the module's own, in a process of its own: its folder and its server."""
+    folder = tmp_path_factory.mktemp("stack")
+    environment = {
+        **os.environ,
+        "LAMINA_HOME": str(folder / "state"),
+        "LAMINA_OUTPUTS": str(folder / "outputs"),
+        "LAMINA_MODELS": str(tiny_models),
+        "LAMINA_DEVICE": "cpu",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [sys.executable, "-m", "flows.command_line", "up"]
+    log = folder / "up.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
+    state, deadline = folder / "state" / "stack.json", time.monotonic() + STACK_PATIENCE_S
+    try:
+        while not state.exists():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, "the stack took too long"
+            time.sleep(0.1)
+        yield folder, Server(json.loads(state.read_text())["address"])
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(STACK_PATIENCE_S)
