@@ -91,7 +91,7 @@ class ClipBatchRequest(BaseModel):
     width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
     steps: int = Field(4, ge=1, le=128, description="Sampling steps of each clip, 1 to 128.")
     sampler: SamplerName = Field("euler", description="euler is usual; as for a single clip.")
-    guidance: float = Field(3.0, ge=1, le=8, description="How strictly prompts are followed.")
+    guidance: float = Field(2.5, ge=1, le=8, description="How strictly prompts are followed.")
     seed: int = Field(
         OWN_SEED,
         ge=OWN_SEED,

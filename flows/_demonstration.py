@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-PROMPT = "a green triangle moves up"
+PROMPT = "a white star moves down"
 SEED = 7
 
 

@@ -34,9 +34,9 @@ def let_writers_wait() -> None:
     them at once, whatever the timeout, and a person who pressed Submit sees an unknown error.
     """
 
-    def begin(_self: Any, connection: Any) -> None:
+    def begin(self: Any, conn: Any) -> None:
         if configurations.SQLITE_BEGIN_MODE.get() is not None:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            conn.exec_driver_sql("BEGIN IMMEDIATE")
 
     configurations.AioSqliteConfiguration.begin_sqlite_stmt = begin
 
