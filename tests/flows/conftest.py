@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +20,12 @@ from medical.presets import tiny as tiny_mri
 from video.presets import tiny as tiny_video
 
 STACK_PATIENCE_S = 400.0
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-quic",
+    "--enable-unsafe-swiftshader",
+    "--use-angle=swiftshader",
+]
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +55,12 @@ def places(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="module")
 def running(
-    tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Path, Server]]:
-    """A real stack of the module's own, in a process of its own: its folder and its server."""
+    """A real stack of the module's own, in a process of its own: its folder and its server.
+
+    A module may set further variables in ``PLACES``.
+    """
     folder = tmp_path_factory.mktemp("stack")
     environment = {
         **os.environ,
@@ -58,6 +69,7 @@ def running(
         "LAMINA_MODELS": str(tiny_models),
         "LAMINA_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
+        **getattr(request.module, "PLACES", {}),
     }
     command = [sys.executable, "-m", "flows.command_line", "up"]
     log = folder / "up.log"
@@ -73,3 +85,16 @@ def running(
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(STACK_PATIENCE_S)
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    """A real headless Chromium."""
+    program = shutil.which("chromium") or shutil.which("chromium-browser")
+    if program is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+        yield browser
+        browser.close()

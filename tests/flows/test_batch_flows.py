@@ -1,10 +1,5 @@
 """Batches on the real stack: a coordinator, shards on two workers, and a cancellation."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -18,6 +13,7 @@ from flows._manifest import Batch, intact
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 PATIENCE_S = 400.0
+PLACES = {"LAMINA_GPUS": "2"}
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 
 
@@ -26,31 +22,6 @@ def until(true, what):
     while not true():
         assert time.monotonic() < deadline, f"{what} took too long"
         time.sleep(0.1)
-
-
-@pytest.fixture(scope="module")
-def stack(tiny_models, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("stack")
-    environment = {
-        **os.environ,
-        "LAMINA_HOME": str(folder / "state"),
-        "LAMINA_OUTPUTS": str(folder / "outputs"),
-        "LAMINA_MODELS": str(tiny_models),
-        "LAMINA_DEVICE": "cpu",
-        "LAMINA_GPUS": "2",
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "flows.command_line", "up"]
-    with (folder / "up.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-    state = folder / "state" / "stack.json"
-    until(lambda: state.exists() or process.poll() is not None, "the stack")
-    assert process.poll() is None, (folder / "up.log").read_text()
-    try:
-        yield folder, Server(json.loads(state.read_text())["address"])
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(PATIENCE_S)
 
 
 def asked(name: str, count: int, **limits) -> dict:
@@ -85,8 +56,8 @@ def shards(batch: Batch) -> list[psutil.Process]:
     return found
 
 
-def test_a_batch_whose_shard_is_killed_is_whole_in_the_morning(stack):
-    folder, server = stack
+def test_a_batch_whose_shard_is_killed_is_whole_in_the_morning(running):
+    folder, server = running
     run = server.start("generate_clips", asked("killed", 24, shard_minutes=0.01))
     batch = batch_of(folder, "killed")
     until(lambda: batch.exists() and len(outcomes(batch)) >= 2, "the first items")
@@ -102,8 +73,8 @@ def test_a_batch_whose_shard_is_killed_is_whole_in_the_morning(stack):
     assert len(pages[-1]["data"]) < 200_000
 
 
-def test_a_cancelled_batch_frees_its_workers_and_keeps_what_is_made(stack):
-    folder, server = stack
+def test_a_cancelled_batch_frees_its_workers_and_keeps_what_is_made(running):
+    folder, server = running
     run = server.start("generate_clips", asked("cancelled", 39, shard_minutes=0.01))
     batch = batch_of(folder, "cancelled")
     until(lambda: batch.exists() and len(outcomes(batch)) >= 2, "the first items")

@@ -4,7 +4,6 @@ Each test fills a real form of a real stack, presses Submit, and looks.
 """
 
 import io
-import shutil
 import time
 
 import numpy as np
@@ -19,8 +18,6 @@ from medical.volume import Volume
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = ["--no-sandbox", "--disable-quic", "--disable-gpu", "--disable-component-update"]
 PATIENCE_S = 400.0
 
 
@@ -91,16 +88,10 @@ def pixels(locator):
 
 
 @pytest.fixture
-def person(running):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 1400})
-        page.set_default_timeout(120_000)
-        yield Person(page, *running)
-        browser.close()
+def person(browser, running):
+    page = browser.new_page(viewport={"width": 1300, "height": 1400})
+    page.set_default_timeout(120_000)
+    return Person(page, *running)
 
 
 CLIP = {

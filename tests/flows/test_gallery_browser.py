@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import socket
 import subprocess
 import sys
@@ -19,14 +18,6 @@ from medical.volume import Volume
 from video.clip import Clip, write_mp4
 
 pytestmark = pytest.mark.slow
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-quic",
-    "--enable-unsafe-swiftshader",
-    "--use-angle=swiftshader",
-]
 
 
 def write_results(root):
@@ -81,19 +72,13 @@ def address(places):
 
 
 @pytest.fixture
-def page(tmp_path):
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1300, "height": 900})
-        page.set_default_timeout(60_000)
-        refused = []
-        page.on("console", lambda said: said.type == "error" and refused.append(said.text))
-        page.on("pageerror", lambda error: refused.append(str(error)))
-        yield page
-        browser.close()
+def page(browser):
+    page = browser.new_page(viewport={"width": 1300, "height": 900})
+    page.set_default_timeout(60_000)
+    refused = []
+    page.on("console", lambda said: said.type == "error" and refused.append(said.text))
+    page.on("pageerror", lambda error: refused.append(str(error)))
+    yield page
     assert refused == []
 
 
