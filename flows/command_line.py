@@ -1,9 +1,11 @@
 """The command ``lamina``: every job without Prefect, and the stack that runs them with it.
 
 Exit codes: 0 for a verified result, 2 for input that was refused (one sentence on standard
-error, nothing written), 130 after Ctrl-C; anything else is a fault and shows its traceback.
+error, nothing written), 130 after Ctrl-C, 141 when nobody reads on; anything else is a fault and
+shows its traceback.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from traceback import walk_tb
@@ -16,6 +18,7 @@ from flows._settings import adopt, read_settings
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+READER_GONE = 141
 FLOORS = {"core", "video", "medical", "flows"}
 
 app = App(
@@ -67,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         adopt(read_settings())
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
     except CycloptsError as error:
         return _refuse(f"{_flat(error)} See {' '.join(['lamina', *_commands(words)])} --help.")
     except ValidationError as error:
@@ -78,6 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
         return INTERRUPTED
+    except BrokenPipeError:  # whoever read, as in `lamina models show X | head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
     return result if isinstance(result, int) else 0
 
 

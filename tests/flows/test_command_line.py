@@ -1,6 +1,7 @@
 """Commands as a person types them: exit codes, sentences, files."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -211,6 +212,17 @@ def modules_after(words, places):
     done = subprocess.run(command, capture_output=True, text=True, cwd=places, check=False)
     assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
+
+
+def test_a_reader_who_has_seen_enough_meets_no_traceback(places):
+    command = [sys.executable, "-m", "flows.command_line", "models", "list"]
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        done = subprocess.run(
+            command, stdout=closed, stderr=subprocess.PIPE, cwd=places, check=False
+        )
+    assert (done.returncode, said) == (141, b"")
 
 
 def test_help_loads_neither_torch_nor_prefect(places):

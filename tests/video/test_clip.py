@@ -92,6 +92,20 @@ def test_the_index_stands_before_the_frames(tmp_path):
     assert names.index("moov") < names.index("mdat")
 
 
+def test_the_same_frames_are_the_same_file(tmp_path):
+    random = np.random.default_rng(0)
+    rows, columns = np.mgrid[:64, :64]
+    frames = np.stack([np.stack([rows, columns, 127 - rows], -1)] * 16).astype(np.uint8)
+    for index, frame in enumerate(frames):
+        frame[(rows - 32) ** 2 + (columns - 12 - 2 * index) ** 2 < 100] = (110, 20, 25)
+    clip = Clip(frames + random.integers(0, 6, frames.shape, dtype=np.uint8), 8)
+    written, litter = set(), []
+    for index in range(24):
+        litter = [*litter[-4:], random.bytes(int(random.integers(1_000, 400_000)))]
+        written.add(write_mp4(clip, tmp_path / f"{index}.mp4", metadata={}).read_bytes())
+    assert len(written) == 1
+
+
 def test_no_temporary_file_stays(tmp_path):
     write_mp4(Clip(moving_square(), 8), tmp_path / "one.mp4", metadata={})
     assert [path.name for path in tmp_path.iterdir()] == ["one.mp4"]
