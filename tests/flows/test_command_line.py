@@ -222,7 +222,7 @@ def test_a_reader_who_has_seen_enough_meets_no_traceback(places):
         done = subprocess.run(
             command, stdout=closed, stderr=subprocess.PIPE, cwd=places, check=False
         )
-    assert (done.returncode, said) == (141, b"")
+    assert (done.returncode, done.stderr) == (141, b"")
 
 
 def test_help_loads_neither_torch_nor_prefect(places):
