@@ -24,6 +24,17 @@ JOINING = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
 
+# What an operator may say about the server's own backends: database, messages, leases, retention.
+BACKENDS = (
+    "PREFECT_API_DATABASE_",
+    "PREFECT_REDIS_",
+    "PREFECT_SERVER_CONCURRENCY_",
+    "PREFECT_SERVER_DATABASE_",
+    "PREFECT_SERVER_DOCKET_",
+    "PREFECT_SERVER_EVENTS_",
+    "PREFECT_SERVER_SERVICES_",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -129,6 +140,11 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
     """This process's environment without foreign Prefect settings, with ours and ``extra``."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
     return {**WAITING, **inherited, **settings.environment(), **extra}
+
+
+def backends() -> dict[str, str]:
+    """What this process's environment says about the server's backends; only a server needs it."""
+    return {k: v for k, v in os.environ.items() if k.startswith(BACKENDS)}
 
 
 def joining_environment(settings: Settings) -> dict[str, str]:

@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from flows._api import Server
 from flows._family import POLL_S, Family
 from flows._pools import POOLS, Place, places
-from flows._settings import Settings, child_environment
+from flows._settings import Settings, backends, child_environment
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 300.0
@@ -115,7 +115,8 @@ class Stack:
             "PREFECT_SERVER_UI_API_URL": f"{self.address}/api",
         }
         environment, ear = child_environment(self.settings, server), self._ear.fileno()
-        self.family.start("server", ["flows._server", str(ear)], environment, keep=[ear])
+        with_backends = environment | backends()
+        self.family.start("server", ["flows._server", str(ear)], with_backends, keep=[ear])
         everywhere = [place.write() for place in self.places]
         for place in self.places:
             to_prepare = everywhere if place is self.places[0] else []

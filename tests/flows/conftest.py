@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,10 @@ def places(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.fixture(scope="module")
 def running(
-    request: pytest.FixtureRequest, tiny_models: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    tiny_models: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    database: Callable[[], dict[str, str]],
 ) -> Iterator[tuple[Path, Server]]:
     """A real stack of the module's own, in a process of its own: its folder and its server.
 
@@ -69,6 +72,7 @@ def running(
         "LAMINA_MODELS": str(tiny_models),
         "LAMINA_DEVICE": "cpu",
         "OMP_NUM_THREADS": "1",
+        **database(),
         **getattr(request.module, "PLACES", {}),
     }
     command = [sys.executable, "-m", "flows.command_line", "up"]

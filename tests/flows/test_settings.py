@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flows._settings import child_environment, read_settings
+from flows._settings import backends, child_environment, read_settings
 
 
 def test_places_default_to_the_folder_one_stands_in(tmp_path, monkeypatch):
@@ -28,6 +28,14 @@ def test_a_child_knows_no_foreign_server(monkeypatch):
     environment = child_environment(read_settings({}), {"PREFECT_HOME": "here"})
     prefect = {name: value for name, value in environment.items() if name.startswith("PREFECT_")}
     assert prefect == {"PREFECT_HOME": "here"}
+
+
+def test_an_operators_own_database_is_for_the_server_alone(monkeypatch):
+    address = "postgresql+asyncpg://prefect@db/prefect"
+    monkeypatch.setenv("PREFECT_SERVER_DATABASE_CONNECTION_URL", address)
+    monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
+    assert backends() == {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}
+    assert address not in child_environment(read_settings({}), {}).values()
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])

@@ -26,7 +26,7 @@ WINDOW_S = 60.0  # within which a death is noticed and its place is free again
 class Stack:
     """``lamina up`` with two pretended GPUs, and the flow ``survive`` deployed on it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database: dict[str, str]) -> None:
         self.folder = folder
         environment = {
             **os.environ,
@@ -36,6 +36,7 @@ class Stack:
             "LAMINA_GPUS": "2",
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": str(Path(__file__).parent),
+            **database,
         }
         self.log = (folder / "up.log").open("wb")
         self.process = subprocess.Popen(
@@ -118,8 +119,8 @@ class Stack:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory):
-    stack = Stack(tmp_path_factory.mktemp("survival"))
+def stack(tmp_path_factory, database):
+    stack = Stack(tmp_path_factory.mktemp("survival"), database())
     yield stack
     stack.end()
 
