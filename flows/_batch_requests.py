@@ -1,6 +1,6 @@
 """What a person may ask of a batch: many clips, many scans, and one shard of either."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -67,18 +67,24 @@ class BatchLimits(BaseModel):
     )
 
 
+BatchName = Annotated[
+    str,
+    Field(
+        pattern=DATED_NAME,
+        max_length=60,
+        description="Name of the batch: lower case letters, digits, dashes; {date} stands for "
+        "the night. A later run with the same name makes only what is missing or has changed.",
+    ),
+]
+Limits = Annotated[BatchLimits, Field(description="Budgets and patience.")]
+
+
 class ClipBatchRequest(BaseModel):
     """Many clips, from a prompt file or from lines of text."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(
-        NIGHTLY,
-        pattern=DATED_NAME,
-        max_length=60,
-        description="Name of the batch: lower case letters, digits, dashes; {date} stands for "
-        "the night. A later run with the same name makes only what is missing or has changed.",
-    )
+    name: BatchName = NIGHTLY
     prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
     prompt_file: str = Field(
         "",
@@ -107,7 +113,7 @@ class ClipBatchRequest(BaseModel):
     draws: int = Field(
         4, ge=1, le=64, description="How often a clip may be drawn until it is accepted."
     )
-    limits: BatchLimits = Field(BatchLimits(), description="Budgets and patience.")
+    limits: Limits = BatchLimits()
 
 
 class ScanBatchRequest(BaseModel):
@@ -115,13 +121,7 @@ class ScanBatchRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(
-        NIGHTLY,
-        pattern=DATED_NAME,
-        max_length=60,
-        description="Name of the batch: lower case letters, digits, dashes; {date} stands for "
-        "the night. A later run with the same name restores only what is missing or has changed.",
-    )
+    name: BatchName = NIGHTLY
     scans: str = Field(
         min_length=1,
         description="A BIDS dataset, whose *_T1w.nii.gz are taken, or a folder of NIfTI files. "
@@ -152,7 +152,7 @@ class ScanBatchRequest(BaseModel):
         description="Seed of every scan; -1 derives each scan's own from its bytes.",
     )
     model: str = Field("heads-1mm", description="Name of a super-resolution model.")
-    limits: BatchLimits = Field(BatchLimits(), description="Budgets and patience.")
+    limits: Limits = BatchLimits()
 
 
 class ShardRequest(BaseModel):
