@@ -21,6 +21,8 @@ from video.world import draw_batch
 FRAMES_PER_SECOND = 8.0
 COUNT_SHARES = (0.8, 0.13, 0.07)
 """Share of training scenes with one, two and three objects."""
+MOTION_WEIGHTS = {"orbit": 3.0, "bounce": 3.0, "spin": 3.0}
+"""Motions that are seen more often than others in training: they are learned last."""
 
 
 def world_batches(encoder: TextEncoder, *, fps: float = FRAMES_PER_SECOND) -> MakeBatch:
@@ -29,7 +31,11 @@ def world_batches(encoder: TextEncoder, *, fps: float = FRAMES_PER_SECOND) -> Ma
 
     def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
         clips, captions, _ = draw_batch(
-            batch_size, generator, split="train", count_shares=COUNT_SHARES
+            batch_size,
+            generator,
+            split="train",
+            count_shares=COUNT_SHARES,
+            motion_weights=MOTION_WEIGHTS,
         )
         tokens, mask = encoder.encode(captions)
         return clips, Conditioning(tokens=tokens, token_mask=mask, spacing=spacing)

@@ -6,7 +6,7 @@ bit, and no global random state is read or changed.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Final
@@ -48,6 +48,8 @@ GROUPINGS: Final[dict[int, tuple[tuple[tuple[int, ...], float], ...]]] = {
     3: (((3,), 0.5), ((2, 1), 0.25), ((1, 1, 1), 0.25)),
 }
 """How many things are shared out to groups, with the share of each way."""
+EVENLY: Final[Mapping[str, float]] = {}
+"""Every motion of a single thing as often as any other."""
 
 
 def draw_batch(
@@ -57,6 +59,7 @@ def draw_batch(
     split: str = "train",
     device: str | torch.device = "cpu",
     count_shares: Sequence[float] = COUNT_SHARES,
+    motion_weights: Mapping[str, float] = EVENLY,
 ) -> tuple[Tensor, list[str], list[Scene]]:
     """Clips, captions and scenes: float32 (B, 3, 16, 64, 64) in [-1, 1], B strings, B records.
 
@@ -66,6 +69,7 @@ def draw_batch(
         split: `train` or `held_out`, see `video.splits`.
         device: where the clips are rendered and stay.
         count_shares: share of scenes with one, two and three things.
+        motion_weights: how often a single thing has each motion; 1 for those not named.
 
     Raises:
         ValueError: for an unknown split, or shares that are not three weights.
@@ -74,14 +78,20 @@ def draw_batch(
     captions, scenes = [], []
     for seed in seeds:
         dice = Random(seed)
-        scene = draw_scene(dice, split=split, count_shares=count_shares)
+        scene = draw_scene(
+            dice, split=split, count_shares=count_shares, motion_weights=motion_weights
+        )
         scenes.append(scene)
         captions.append(caption(scene, dice))
     return render(scenes, device=device), captions, scenes
 
 
 def draw_scene(
-    dice: Random, *, split: str = "train", count_shares: Sequence[float] = COUNT_SHARES
+    dice: Random,
+    *,
+    split: str = "train",
+    count_shares: Sequence[float] = COUNT_SHARES,
+    motion_weights: Mapping[str, float] = EVENLY,
 ) -> Scene:
     """One scene of a split.
 
@@ -101,18 +111,24 @@ def draw_scene(
     while True:
         ways, shares = zip(*GROUPINGS[count], strict=True)
         groups = dice.choices(ways, shares)[0]
-        kinds = _draw_kinds(len(groups), split, dice)
+        kinds = _draw_kinds(len(groups), split, motion_weights, dice)
         drafts = [_draw_thing(kind, count, dice) for kind in kinds]
         objects = _place(drafts, groups, dice)
         if objects is not None:
             return Scene(background=dice.choice(tuple(BACKGROUNDS)), objects=objects)
 
 
-def _draw_kinds(number: int, split: str, dice: Random) -> list[tuple[str, str, str]]:
+def _draw_kinds(
+    number: int, split: str, motion_weights: Mapping[str, float], dice: Random
+) -> list[tuple[str, str, str]]:
     """(shape, color, motion) of each group: colors differ, half of the scenes share one motion."""
     if number == 1:
         table = splits.kinds_by_motion(split)
-        return [dice.choice(table[dice.choice(tuple(table))])]
+        motions = tuple(table)
+        weights = [motion_weights.get(motion, 1.0) for motion in motions]
+        # even draws keep the way they were always made, so that a seed keeps its prompts
+        chosen = dice.choices(motions, weights)[0] if motion_weights else dice.choice(motions)
+        return [dice.choice(table[chosen])]
     while True:
         colors = dice.sample(tuple(COLORS), number)
         shared = dice.choice(MOTIONS) if dice.random() < 0.5 else ""

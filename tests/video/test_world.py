@@ -2,6 +2,7 @@
 
 import math
 import random
+from hashlib import sha256
 from itertools import combinations, product
 from random import Random
 
@@ -112,6 +113,20 @@ def test_colors_of_a_scene_differ():
     for scene in scenes(200):
         colors = [thing.color for thing in scene.objects]
         assert len(set(colors)) == len(colors)
+
+
+def test_motion_weights_decide_how_often_a_single_thing_moves_so():
+    drawn = draw_batch(
+        200, generator(3), count_shares=(1.0, 0.0, 0.0), motion_weights={"orbit": 13.0}
+    )[2]
+    orbits = sum(scene.objects[0].motion == "orbit" for scene in drawn)
+    assert 75 <= orbits <= 125  # half of them; four standard deviations
+
+
+def test_even_weights_leave_the_prompts_of_a_seed_as_they_were():
+    known = "3e0ec4878c32bd8f"
+    captions = draw_batch(20, generator(0), split="held_out")[1]
+    assert sha256("\n".join(captions).encode()).hexdigest()[:16] == known
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
