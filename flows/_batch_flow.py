@@ -7,6 +7,7 @@ from typing import Any
 from prefect.context import get_run_context
 
 from flows._artifacts import ArtifactMeter, show_facts, show_result
+from flows._batch_needs import shard_needs
 from flows._batch_requests import NIGHTLY, BatchRequest
 from flows._batch_sheet import contact_sheet
 from flows._coordinator import coordinate
@@ -26,9 +27,10 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     settings = read_settings()
     if DATE in request.model_dump_json():
         request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
-    with aside(ArtifactMeter("batch-progress")) as meter:
-        ended = coordinate(settings, project, request, Deployed(), meter)
     batch = Batch.named(settings, project, request.name)
+    hands = Deployed(lambda asked: shard_needs((x for x, _ in batch.items(asked.shard)), gpus=1))
+    with aside(ArtifactMeter("batch-progress")) as meter:
+        ended = coordinate(settings, project, request, hands, meter)
     facts = {**ended, "folder": batch.root}
     title = f"Batch {request.name}: {ended['state']}"
     picture = contact_sheet(batch)

@@ -171,13 +171,20 @@ def _run_deployed(project: str, request: BatchRequest) -> None:
 
 def _show_plan(batch: Batch, request: BatchRequest) -> None:
     from flows._batch_items import items_of
+    from flows._batch_needs import check_items, offers, shard_needs
     from flows._batch_plan import check_room
     from flows._batch_start import free_bytes, plan_batch
+    from flows._resources import this_host
 
-    planned, free = plan_batch(batch, request, items_of(request)), free_bytes(batch.root)
+    asked, settings = items_of(request), read_settings()
+    planned, free = plan_batch(batch, request, asked), free_bytes(batch.root)
     for line in planned.says(free):
         print(line)
+    if planned.shards:
+        first = shard_needs(item for item, shard in planned.items if shard == 0)
+        print(f"a shard needs {first}")
     sys.stdout.flush()
+    check_items(asked[0], offers(settings) or [this_host(settings.outputs)])
     check_room(planned.bytes_needed, free, request.limits.reserve_gb)
 
 

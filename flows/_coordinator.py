@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from flows._batch_items import items_of
+from flows._batch_needs import check_items, offers
 from flows._batch_requests import BatchRequest, ShardRequest
 from flows._batch_start import draws_of, free_bytes, open_batch, plan_batch, start_batch
 from flows._batch_tally import Tally
@@ -220,6 +221,7 @@ def coordinate(
         ValueError: The request cannot be met, or another one of that name is under way.
     """
     items = items_of(request)
+    check_items(items[0], offers(settings))
     batch = open_batch(settings, project, request)
     with held(batch.root / "batch.lock", wait=False) as ours:
         if not ours:

@@ -71,6 +71,7 @@ class Beat:
         runs: Those that have an engine on that host.
         age_s: How long ago it said so, in seconds.
         lanes: How many runs of each queue it takes at a time.
+        offer: What its host has for one run, as ``flows._resources.Resources``; empty if untold.
     """
 
     host: str
@@ -78,6 +79,7 @@ class Beat:
     runs: frozenset[str]
     age_s: float
     lanes: Mapping[str, int] = field(default_factory=dict)
+    offer: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def fresh(self) -> bool:
@@ -130,7 +132,13 @@ def _environment(process: psutil.Process) -> Mapping[str, str]:
         return {}
 
 
-def beat(folder: Path, worker: str, runs: Set[str], lanes: Mapping[str, int]) -> None:
+def beat(
+    folder: Path,
+    worker: str,
+    runs: Set[str],
+    lanes: Mapping[str, int],
+    offer: Mapping[str, float] | None = None,
+) -> None:
     """Write this worker's file anew.
 
     Args:
@@ -138,6 +146,7 @@ def beat(folder: Path, worker: str, runs: Set[str], lanes: Mapping[str, int]) ->
         worker: Its name.
         runs: Runs that have an engine on this host.
         lanes: How many runs of each queue it takes at a time.
+        offer: What its host has for one run.
     """
     folder.mkdir(parents=True, exist_ok=True)
     said = {
@@ -145,6 +154,7 @@ def beat(folder: Path, worker: str, runs: Set[str], lanes: Mapping[str, int]) ->
         "worker": worker,
         "runs": sorted(runs),
         "lanes": dict(lanes),
+        "offer": dict(offer or {}),
     }
     # core.records.atomic_path does the same, and imports torch.
     temporary = folder / f".part-{worker}-{os.getpid()}"
@@ -166,8 +176,8 @@ def beats(folder: Path) -> dict[str, Beat]:
             said, age = json.loads(path.read_text("utf-8")), now - path.stat().st_mtime
         except (OSError, json.JSONDecodeError):
             continue
-        runs, lanes = frozenset(said["runs"]), said.get("lanes", {})
-        found[said["worker"]] = Beat(said["host"], said["worker"], runs, age, lanes)
+        runs, lanes, offer = frozenset(said["runs"]), said.get("lanes", {}), said.get("offer", {})
+        found[said["worker"]] = Beat(said["host"], said["worker"], runs, age, lanes, offer)
     return found
 
 

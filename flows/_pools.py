@@ -28,6 +28,8 @@ COORDINATORS = {INTERACTIVE: 2, BATCH: 6}
 RUNS_PER_GPU = {INTERACTIVE: 1, BATCH: 1}
 RUNS_WITHOUT_GPU = {INTERACTIVE: 2, BATCH: 1}  # while one run starts, another has the cores
 
+MIB = 1 << 20
+
 
 @dataclass(frozen=True)
 class Place:
@@ -107,10 +109,25 @@ def _visible(device: str) -> list[str]:
 
 
 def _driver_knows() -> list[str]:
+    """The GPUs of this host."""
+    return _ask_driver("--query-gpu=uuid", "--format=csv,noheader")
+
+
+def gpu_memory_gb(visible: str) -> list[float]:
+    """Memory of one GPU in 1e9 bytes, as a list; empty where the driver does not tell.
+
+    Args:
+        visible: As CUDA_VISIBLE_DEVICES names it.
+    """
+    told = _ask_driver("--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", visible)
+    return [float(mib) * MIB / 1e9 for mib in told if mib.isdecimal()]
+
+
+def _ask_driver(*words: str) -> list[str]:
     """Asks the driver's own tool: importing torch for it takes seconds and memory."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
-    asked = [tool, "--query-gpu=uuid", "--format=csv,noheader"]
+    asked = [tool, *words]
     answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
     return answer.stdout.split() if answer.returncode == 0 else []

@@ -6,11 +6,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
 from flows._batch_requests import ShardRequest
 from flows._coordinator import Sight
+from flows._pools import GPU
+from flows._resources import Resources, job_variables
 
 logger = logging.getLogger(__name__)
 
@@ -59,9 +62,19 @@ class Deployed:
 
     look_every_s = 1.0
 
+    def __init__(self, needs: Callable[[ShardRequest], Resources] | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            needs: What a shard needs, for pools that give each run a share of its own.
+        """
+        self._needs = needs
+
     def start(self, asked: ShardRequest, key: str) -> str:
         """Create the run, or find the one that has this key."""
         from prefect.deployments import run_deployment
+
+        variables = self._variables(asked)
 
         def create() -> Any:
             return run_deployment(
@@ -72,6 +85,7 @@ class Deployed:
                 idempotency_key=key,
                 flow_run_name=f"{asked.batch}-{asked.shard:04d}-{asked.attempt}",
                 tags=["shard", f"batch:{asked.project}/{asked.batch}"],
+                job_variables=variables,
             )
 
         return str(_patiently(create).id)
@@ -82,6 +96,17 @@ class Deployed:
         if state is None or state.is_final():
             return "ended"
         return "running" if state.is_running() else "waiting"
+
+    def _variables(self, asked: ShardRequest) -> dict[str, Any]:
+        """What a container or a pod is given; processes share their host."""
+        kind = self._pool_kind
+        if kind not in ("docker", "kubernetes") or self._needs is None:
+            return {}
+        return job_variables(self._needs(asked), kind)
+
+    @cached_property
+    def _pool_kind(self) -> str:
+        return _patiently(_read_pool_kind)
 
     def end(self, run: str) -> None:
         """Cancel it; one whose process is gone is cancelled by the server in the end."""
@@ -99,6 +124,13 @@ def cancel(run: str) -> None:
     wanted = Cancelling() if state.is_running() or state.is_pending() else Cancelled()
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(run), wanted)
+
+
+def _read_pool_kind() -> str:
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        return client.read_work_pool(GPU).type
 
 
 def _read(run: str) -> Any:

@@ -8,7 +8,7 @@ their run, so a GPU is free again within seconds.
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from uuid import UUID
 
@@ -25,7 +25,8 @@ from prefect.states import Cancelled, Crashed
 
 from flows._deployments import count_places
 from flows._hosts import BEAT_S, Job, beat, beats, jobs
-from flows._pools import Place
+from flows._pools import Place, gpu_memory_gb
+from flows._resources import this_host
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class Sweeper:
         self.place, self.server, self.busy = place, server, busy
         self.hosts, self.locks = folders
         self._counted = False
+        self._memory: Sequence[float] | None = None
         self._missing: dict[str, str] = {}  # run and its state, as the last look found them
 
     def start(self) -> None:
@@ -72,7 +74,8 @@ class Sweeper:
         """Say what is alive, then tidy up; one worker of a host tidies at a time."""
         here = jobs(self.server)
         alive = {job.run for job in here if job.has_engine}
-        beat(self.hosts, self.place.name, alive | self.busy(), self.place.lanes)
+        runs = alive | self.busy()
+        beat(self.hosts, self.place.name, runs, self.place.lanes, self._offer())
         self.locks.mkdir(parents=True, exist_ok=True)
         try:
             with (
@@ -86,6 +89,12 @@ class Sweeper:
                 self._close_books(client, here)
         except Timeout:
             return
+
+    def _offer(self) -> dict[str, float]:
+        """What this place has for one run; time has no limit and is left out."""
+        if self._memory is None:
+            self._memory = gpu_memory_gb(self.place.visible) if self.place.visible else ()
+        return this_host(self.hosts, gpus=self._memory).model_dump(exclude={"minutes"})
 
     def _free(self, client: SyncPrefectClient, here: list[Job]) -> None:
         """Kill orphans, and processes that outlived their run."""

@@ -60,6 +60,19 @@ def read_volume(path: str | Path) -> Volume:
     return Volume(torch.from_numpy(data), affine, _describe(image))
 
 
+def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return shape and spacing (mm) of the scan in a NIfTI file, without reading its voxels.
+
+    Raises:
+        ValueError: the file is not such an image, or its grid has no place in space.
+    """
+    path = Path(path)
+    image = _open(path)
+    _check_image(path, image)
+    norms = np.linalg.norm(_checked_affine(path, image)[:3, :3], axis=0)
+    return tuple(image.shape), tuple((norms * _describe(image).unit_mm).tolist())
+
+
 def write_volume(
     volume: Volume, path: str | Path, *, description: str | None = None, overwrite: bool = False
 ) -> Path:

@@ -35,7 +35,7 @@ class Stack:
             "LAMINA_DEVICE": "cpu",
             "LAMINA_GPUS": "2",
             "OMP_NUM_THREADS": "1",
-            "PYTHONPATH": str(Path(__file__).parent),
+            "PYTHONPATH": f"{Path(__file__).parent}:{os.environ.get('PYTHONPATH', '/')}",
             **database,
         }
         self.log = (folder / "up.log").open("wb")

@@ -10,7 +10,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medical.nifti import is_sheared, read_volume, write_volume
+from medical.nifti import is_sheared, read_size, read_volume, write_volume
 from medical.volume import Volume, finer_grid
 
 ORIENTATIONS = [
@@ -58,6 +58,16 @@ def save(path, data, affine, *, sform=1, qform=1, units=10, slope=None, inter=No
 @pytest.fixture
 def voxels():
     return np.random.default_rng(0).integers(0, 900, (5, 6, 7)).astype(np.int16)
+
+
+def test_the_size_of_a_scan_is_read_without_its_voxels(tmp_path):
+    path = tmp_path / "scan.nii.gz"
+    write_volume(Volume(torch.rand(3, 4, 5), make_affine((1.0, 2.0, 3.0), (2, 0, 1))), path)
+    shape, spacing = read_size(path)
+    assert shape == (3, 4, 5)
+    assert spacing == pytest.approx(read_volume(path).spacing_mm)
+    with pytest.raises(ValueError, match="does not exist"):
+        read_size(tmp_path / "none.nii.gz")
 
 
 @pytest.mark.parametrize(("order", "signs"), ORIENTATIONS)

@@ -1,0 +1,88 @@
+"""What the items and shards of a batch need, and whether a worker's host offers it."""
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from flows._batch_items import Item
+from flows._hosts import beats
+from flows._pools import GPU
+from flows._resources import Resources, check_fits, needed
+from flows._settings import Settings
+from medical.request import SuperResolutionRequest
+
+logger = logging.getLogger(__name__)
+
+
+def item_needs(item: Item, gpus: int = 0) -> Resources | None:
+    """What one item needs; None for a scan that cannot be read, which its shard will say.
+
+    Args:
+        item: Of a batch.
+        gpus: 1 to sample on a GPU.
+    """
+    if not isinstance(item.request, SuperResolutionRequest):
+        return needed(item.request, gpus=gpus)
+    from medical.nifti import read_size
+
+    try:
+        return needed(item.request, scan=read_size(item.request.scan), gpus=gpus)
+    except ValueError:
+        return None
+
+
+def shard_needs(items: Iterable[Item], gpus: int = 0) -> Resources:
+    """What a shard needs: memory for its largest item, disk and time for all of them."""
+    wanted = [needs for item in items if (needs := item_needs(item, gpus))]
+    if not wanted:
+        return Resources.model_validate({"gpus": gpus})
+    return Resources(
+        gpus=gpus,
+        gpu_memory_gb=max(needs.gpu_memory_gb for needs in wanted),
+        cpus=max(needs.cpus for needs in wanted),
+        memory_gb=max(needs.memory_gb for needs in wanted),
+        disk_gb=sum(needs.disk_gb for needs in wanted),
+        minutes=sum(needs.minutes for needs in wanted),
+    )
+
+
+def offers(settings: Settings) -> list[Resources]:
+    """What the workers of the pool of GPUs that are up offer; none where they do not tell."""
+    said = [beat for beat in beats(settings.hosts).values() if beat.fresh]
+    said = [beat for beat in said if beat.worker.startswith(f"{GPU}-") and beat.offer]
+    return [Resources.model_validate(beat.offer) for beat in said]
+
+
+def check_items(items: Sequence[Item], offered: Sequence[Resources]) -> None:
+    """Refuse items that none of these machines could ever make.
+
+    Time is not held against them, and free disk is the plan's.
+
+    Raises:
+        ValueError: With the numbers and with where the first of them stands.
+    """
+    known: set[str] = set()
+    for item in items:
+        kind = item.request.model_dump_json(exclude={"prompt", "seed"})
+        if kind in known:
+            continue
+        known.add(kind)
+        try:
+            _check_item(item, offered)
+        except ValueError as error:
+            raise ValueError(f"{item.row}: {error}") from error
+
+
+def _check_item(item: Item, offered: Sequence[Resources]) -> None:
+    complaint: ValueError | None = None
+    for offer in sorted(offered, key=lambda offer: -offer.gpus):
+        wanted = item_needs(item, gpus=min(1, offer.gpus))
+        if wanted is None:
+            return
+        try:
+            check_fits(wanted.model_copy(update={"disk_gb": 0.0, "minutes": 1e-9}), [offer])
+        except ValueError as error:
+            complaint = complaint or error
+        else:
+            return
+    if complaint:
+        raise complaint

@@ -1,0 +1,99 @@
+"""What a batch needs is told and held against what the workers' hosts offer, before it starts."""
+
+import numpy as np
+import pytest
+import torch
+
+from flows import _shard_runs
+from flows._batch_items import items_of
+from flows._batch_needs import check_items, item_needs, offers, shard_needs
+from flows._batch_requests import BatchLimits, ClipBatchRequest, ScanBatchRequest, ShardRequest
+from flows._coordinator import coordinate
+from flows._hosts import beat
+from flows._resources import Resources
+from flows._settings import read_settings
+from flows._shard_runs import Deployed
+from flows.command_line import main
+from medical.nifti import write_volume
+from medical.volume import Volume
+
+SMALL_HOST = Resources(memory_gb=0.5, disk_gb=100.0)
+HOST = Resources(cpus=8, memory_gb=64.0, disk_gb=100.0)
+GPU_HOST = Resources(gpus=1, gpu_memory_gb=1.0, cpus=8, memory_gb=64.0, disk_gb=100.0)
+LARGE = {"num_frames": 128, "height": 256, "width": 256}
+
+
+def clips(**fields):
+    limits = BatchLimits(reserve_gb=0.0)
+    return ClipBatchRequest(prompts="a\nb", model="tiny-video", limits=limits, **fields)
+
+
+def items(**fields):
+    return items_of(clips(**fields))[0]
+
+
+def test_a_shard_needs_room_for_its_largest_item_and_time_for_all(places):
+    small, large = item_needs(items()[0]), item_needs(items(**LARGE)[0])
+    both = shard_needs([items()[0], items(**LARGE)[0]], gpus=1)
+    assert both.memory_gb == large.memory_gb == both.gpu_memory_gb > small.memory_gb
+    assert both.minutes == pytest.approx(small.minutes + large.minutes)
+    assert both.disk_gb == pytest.approx(small.disk_gb + large.disk_gb)
+    assert both.gpus == 1
+
+
+def test_the_size_of_scans_is_read_and_broken_ones_are_left_to_their_shard(places):
+    write_volume(Volume(torch.rand(12, 10, 4), np.diag([1.0, 1.0, 4.0, 1.0])), places / "a.nii.gz")
+    (places / "b.nii.gz").write_bytes(b"broken")
+    found, _ = items_of(ScanBatchRequest(scans=str(places), model="tiny-mri"))
+    good, broken = (item_needs(item) for item in found)
+    assert good.disk_gb == pytest.approx(1.25 * 16 * 12 * 10 * 16 / 1e9)
+    assert broken is None
+    check_items(found, [HOST])
+    assert shard_needs([found[1]]).memory_gb > 0
+
+
+def test_what_fits_nowhere_is_refused_with_its_row_and_the_numbers(places):
+    with pytest.raises(ValueError, match=r"prompts:1: .* needs .*; one offers|0\.5 GB of memory"):
+        check_items(items(), [SMALL_HOST])
+    with pytest.raises(ValueError, match=r"1 GPU of 2\.2 GB.*offers 1 GB of GPU memory"):
+        check_items(items(**LARGE), [GPU_HOST])
+    check_items(items(**LARGE), [GPU_HOST, HOST])
+    check_items(items(), [SMALL_HOST, GPU_HOST])
+    check_items(items(**LARGE), [])  # nobody told
+
+
+def tell(places, offer, worker="gpu-here-0"):
+    said = offer.model_dump(exclude={"minutes"})
+    beat(read_settings().hosts, worker, set(), {"batch": 1}, said)
+
+
+def test_a_batch_too_large_for_every_worker_is_refused_before_anything_is_written(places):
+    tell(places, SMALL_HOST)
+    tell(places, HOST, worker="cpu-here-0")
+    assert offers(read_settings()) == [SMALL_HOST]
+    with pytest.raises(ValueError, match=r"prompts:1: .*0\.5 GB of memory"):
+        coordinate(read_settings(), "default", clips(), None, lambda *news: None)
+    assert not (places / "outputs" / "default").exists()
+
+
+def test_the_dry_run_says_what_a_shard_needs_and_refuses_what_fits_nowhere(places, capsys):
+    (places / "p.txt").write_text("a red circle\n")
+    words = ["batch", "plan", str(places / "p.txt"), "--set", "model=tiny-video"]
+    words += ["--set", "limits.reserve_gb=0"]
+    assert main(words) == 0
+    assert "a shard needs 1 CPU, 0.8 GB memory" in capsys.readouterr().out
+    tell(places, SMALL_HOST)
+    assert main(words) == 2
+    assert "p.txt:1: the request needs" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "key"), [("kubernetes", "gpus"), ("docker", "mem_limit")])
+def test_a_shard_in_a_container_is_given_its_share(monkeypatch, kind, key):
+    monkeypatch.setattr(_shard_runs, "_read_pool_kind", lambda: kind)
+    asked = ShardRequest(batch="night", shard=0)
+    assert key in Deployed(lambda _: GPU_HOST)._variables(asked)
+
+
+def test_a_shard_in_a_process_shares_its_host(monkeypatch):
+    monkeypatch.setattr(_shard_runs, "_read_pool_kind", lambda: "process")
+    assert Deployed(lambda _: GPU_HOST)._variables(ShardRequest(batch="night", shard=0)) == {}
