@@ -23,9 +23,8 @@ def card(record: Mapping[str, Any]) -> str:
     lines += _table(results) if results else ["Nothing was measured on this model yet."]
     lines += ["", "## Limits", "", *(f"- {limit}." for limit in record.get("limits", ()))]
     lines.append("- Research use" + ("; not for diagnosis." if kind == "mri" else "."))
-    license_ = record.get("license", record.get("licence"))  # the second in older records
-    if license_:
-        lines += ["", "## License", "", f"{license_}."]
+    if "license" in record:
+        lines += ["", "## License", "", f"{record['license']}."]
     return "\n".join(lines) + "\n"
 
 

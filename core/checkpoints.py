@@ -74,6 +74,9 @@ def save_model(
         }
         save_file(tensors, fresh / WEIGHTS)
         (fresh / CONFIG).write_text(network.to_json_string())
+        (fresh / WEIGHTS).chmod(
+            (fresh / CONFIG).stat().st_mode
+        )  # safetensors: for the owner alone
         digests = {name: _sha256(fresh / name) for name in (WEIGHTS, CONFIG)}
         whole = {"format_version": FORMAT_VERSION, **record, "sha256": digests}
         (fresh / RECORD).write_text(json.dumps(whole, indent=2) + "\n")

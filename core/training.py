@@ -7,21 +7,16 @@ a run that was killed goes on bit for bit as if it had not been.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
-import os
-import shutil
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, broadcast
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from core.conditioning import Conditioning
@@ -30,11 +25,10 @@ from core.objectives import Objective, draw, loss
 from core.optimizers import muon
 from core.plan import Plan, Progress, rate, share_done
 from core.seeds import generator
+from core.training_checkpoint import STATE, Clock, finish_rename, read, write
 from core.unet import SpatioTemporalUNet
 
 logger = logging.getLogger(__name__)
-
-FORMAT_VERSION = 1  # of a training checkpoint
 
 Batch = tuple[Tensor, Conditioning]
 MakeBatch = Callable[[int, torch.Generator], Batch]
@@ -97,10 +91,8 @@ class Trainer:
         self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
         # After ``prepare``: it gives every process the weights of the first.
         self.average = WeightAverage(self.network, plan.ema_decay)
-        self.step, self.spent_s = 0, 0.0
-        self._finish_rename()
-        if (self.checkpoint / "state.json").exists():
-            self._resume()
+        self.step, self.clock = 0, Clock()
+        self._resume()
 
     def run(
         self,
@@ -114,12 +106,12 @@ class Trainer:
             should_stop: Asked after every step; if true, the run ends there, resumable.
         """
         began = saved = time.monotonic()
-        first, before = self.step, self.spent_s
-        while share_done(self.plan, self.step, self.spent_s) < 1:
+        first, before = self.step, self.clock.spent_s
+        while share_done(self.plan, self.step, self.clock.spent_s) < 1:
             loss_, error = self._advance()
             now = time.monotonic()
             due = now - saved > 60 * self.plan.checkpoint_minutes
-            self.spent_s, due, stop = self._agreed(before + now - began, due, should_stop())
+            self.clock.spent_s, due, stop = self._agreed(before + now - began, due, should_stop())
             on_progress(
                 Progress(
                     step=self.step,
@@ -128,7 +120,7 @@ class Trainer:
                     error=error,
                     learning_rate=self.optimizer.param_groups[0]["lr"],
                     seconds_per_step=(now - began) / (self.step - first),
-                    budget_left_s=(60 * self.plan.minutes or math.inf) - self.spent_s,
+                    budget_left_s=(60 * self.plan.minutes or math.inf) - self.clock.spent_s,
                 )
             )
             if stop:
@@ -137,7 +129,7 @@ class Trainer:
                 self.save()
                 saved = time.monotonic()
         self.save()
-        return share_done(self.plan, self.step, self.spent_s) >= 1
+        return share_done(self.plan, self.step, self.clock.spent_s) >= 1
 
     def _part_size(self) -> int:
         """Samples that one process computes at a time."""
@@ -160,7 +152,7 @@ class Trainer:
         """One optimizer step; (loss, plain error). A step that is not finite changes nothing."""
         plan, parts = self.plan, self.plan.accumulation
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(plan, self.step, self.spent_s)
+            group["lr"] = rate(plan, self.step, self.clock.spent_s)
         total, errors = 0.0, []
         for part in range(parts):
             random = generator(plan.seed, self.step, part, self.accelerator.process_index)
@@ -194,101 +186,25 @@ class Trainer:
         return network(z, t, r, cond)
 
     def save(self) -> None:
-        """Write the checkpoint whole: a new folder, then a rename. One process writes."""
+        """Write the checkpoint. One process does; the others wait."""
         self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process:
-            return
-        fresh = self.checkpoint.with_name("checkpoint.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        fresh.mkdir(parents=True)
-        save_file(dict(self.network.state_dict()), fresh / "network.safetensors")
-        save_file(self.average.state(), fresh / "average.safetensors")
-        tensors, numbers = _flatten(self.optimizer.state_dict()["state"])
-        save_file(tensors, fresh / "optimizer.safetensors")
-        state = {"format_version": FORMAT_VERSION, "step": self.step, "seed": self.plan.seed}
-        state["plan"] = self._lasting_plan()
-        if self.plan.minutes:  # the clock is the one thing that two equal runs do not share
-            state["spent_s"] = self.spent_s
-        (fresh / "state.json").write_text(json.dumps(state | {"numbers": numbers}))
-        old = self.checkpoint.with_name("checkpoint.old")
-        shutil.rmtree(old, ignore_errors=True)
-        if self.checkpoint.exists():
-            os.replace(self.checkpoint, old)
-        os.replace(fresh, self.checkpoint)
-        shutil.rmtree(old, ignore_errors=True)
-        logger.info("checkpoint written at step %d", self.step)
-
-    def _lasting_plan(self) -> dict[str, float | str]:
-        """What a run must not change on the way; how long it lasts may be."""
-        free = {"steps", "cooldown", "minutes", "checkpoint_minutes", "seed"}
-        return {k: v for k, v in asdict(self.plan).items() if k not in free}
-
-    def _finish_rename(self) -> None:
-        """Take the old checkpoint back if a run was killed between the two renames of ``save``."""
-        old = self.checkpoint.with_name("checkpoint.old")
-        if self.accelerator.is_main_process and old.exists() and not self.checkpoint.exists():
-            os.replace(old, self.checkpoint)
-        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            parts = self.network, self.average, self.optimizer
+            write(self.checkpoint, *parts, step=self.step, plan=self.plan, clock=self.clock)
+            logger.info("checkpoint written at step %d", self.step)
 
     def _resume(self) -> None:
-        """Take weights, average, optimizer and step back from the checkpoint."""
-        state = json.loads((self.checkpoint / "state.json").read_text())
-        if state["format_version"] != FORMAT_VERSION:
-            raise ValueError(
-                f"{self.checkpoint} has format_version {state['format_version']!r}: this release "
-                f"reads {FORMAT_VERSION}; resume with the release that wrote it."
-            )
-        if state["seed"] != self.plan.seed:
-            raise ValueError(
-                f"seed={self.plan.seed}: the checkpoint in {self.checkpoint.parent} was made with "
-                f"seed {state['seed']}; resume with that seed or choose another folder."
-            )
-        before, now = state.get("plan", {}), self._lasting_plan()
-        changed = [f"{k}={now[k]} (was {v})" for k, v in before.items() if v != now[k]]
-        if changed:
-            raise ValueError(
-                f"{', '.join(changed)}: the run in {self.checkpoint.parent} is under way with "
-                "other settings, which must not change half-way; give the old ones or choose "
-                "another name."
-            )
-        weights = load_file(self.checkpoint / "network.safetensors")
-        try:
-            self.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(
-                f"{self.checkpoint} holds the weights of another network: a run is resumed with "
-                "the preset it was started with; choose that preset or another folder."
-            ) from error
-        self.average.load(load_file(self.checkpoint / "average.safetensors"))
-        tensors = load_file(self.checkpoint / "optimizer.safetensors")
-        whole = self.optimizer.state_dict()
-        whole["state"] = _unflatten(tensors, state["numbers"])
-        self.optimizer.load_state_dict(whole)
-        self.step, self.spent_s = state["step"], state.get("spent_s", 0.0)
-        logger.info("resumed at step %d", self.step)
+        """Go on from the checkpoint, if there is one."""
+        if self.accelerator.is_main_process:
+            finish_rename(self.checkpoint)
+        self.accelerator.wait_for_everyone()
+        if (self.checkpoint / STATE).exists():
+            parts = self.network, self.average, self.optimizer
+            self.step, self.clock = read(self.checkpoint, *parts, self.plan)
+            logger.info("resumed at step %d", self.step)
+        self.clock.sittings.append({"from_step": self.step, "goal": self.plan.steps})
 
     def averaged_network(self) -> SpatioTemporalUNet:
         """The network with the average in place of its weights; the run is over after this."""
         self.average.copy_to(self.network)
         return self.network.eval()
-
-
-def _flatten(state: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """An optimizer's state as named tensors and plain numbers."""
-    tensors, numbers = {}, {}
-    for index, entry in state.items():
-        for name, value in entry.items():
-            if isinstance(value, Tensor):
-                tensors[f"{index}.{name}"] = value.contiguous()
-            else:
-                numbers[f"{index}.{name}"] = value
-    return tensors, numbers
-
-
-def _unflatten(tensors: dict[str, Tensor], numbers: dict[str, float]) -> dict:
-    """The mirror of ``_flatten``."""
-    state: dict[int, dict] = {}
-    for key, value in {**tensors, **numbers}.items():
-        index, name = key.split(".", 1)
-        state.setdefault(int(index), {})[name] = value
-    return state

@@ -10,6 +10,8 @@ from pydantic import BaseModel
 
 from core.cards import card
 from core.checkpoints import WEIGHTS, save_model
+from core.records import compute, versions
+from core.training_checkpoint import history
 from core.unet import SpatioTemporalUNet
 
 
@@ -19,7 +21,9 @@ def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "sha256": record.get("sha256", {}).get(WEIGHTS, "unknown")}
 
 
-def publish(folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, kind: str) -> Path:
+def publish(
+    folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, kind: str, run: Path
+) -> Path:
     """Save a trained network as a model folder with its record and card.
 
     Args:
@@ -27,6 +31,7 @@ def publish(folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, ki
         network: With averaged weights.
         request: What training was asked for.
         kind: ``"video"`` or ``"mri"``.
+        run: Folder of the training run, for what its checkpoints say of steps and time.
     """
     asked = request.model_dump()
     jumps = bool(asked["jump_steps"])
@@ -39,7 +44,14 @@ def publish(folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, ki
     record = {
         **facts,
         "guidance_trained_in": kind == "video" and jumps,
-        "training": {"request": asked, "hardware": hardware},
+        "parameters": sum(weights.numel() for weights in network.parameters()),
+        "training": {
+            "request": asked,
+            "stages": history(run),
+            "hardware": hardware,
+            "compute": compute(),
+            "versions": versions(),
+        },
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
     return save_model(folder, network, record, card=card(record))

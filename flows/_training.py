@@ -42,6 +42,11 @@ def model_folder(request: TrainingRequest, settings: Settings) -> Path:
     return folder
 
 
+def run_folder(request: TrainingRequest, settings: Settings) -> Path:
+    """Where the checkpoints stand."""
+    return settings.home / "training" / request.name
+
+
 def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> Path:
     """Train and publish the model; its folder.
 
@@ -68,7 +73,7 @@ def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> P
     others = joined(count, kind, request.model_dump_json(), settings)
     with ends_late() as should_stop, others:
         network = descend(request, settings, watch, should_stop)
-    return publish(target, network, request, kind=kind)
+    return publish(target, network, request, kind=kind, run=run_folder(request, settings))
 
 
 @contextmanager
@@ -118,7 +123,7 @@ def descend(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Any:
     """The part of training that every process takes; the network as it was left."""
-    folder = settings.home / "training" / request.name
+    folder = run_folder(request, settings)
     if isinstance(request, VideoTrainingRequest):
         from video.training import train
 

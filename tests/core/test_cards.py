@@ -22,11 +22,5 @@ def test_every_fact_stands_on_the_card():
     assert "not for diagnosis" in text
 
 
-def test_older_records_spell_the_license_otherwise():
-    older = {"licence" if name == "license" else name: fact for name, fact in RECORD.items()}
-    assert card(older) == card(RECORD)
-    assert "## License\n\nApache-2.0." in card(older)
-
-
 def test_a_model_without_results_says_so():
     assert "Nothing was measured" in card(RECORD)

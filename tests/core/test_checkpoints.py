@@ -42,6 +42,10 @@ def rewrite(model, name, content):
     (model / RECORD).write_text(json.dumps(record))
 
 
+def test_who_may_read_the_record_may_read_the_weights(model):
+    assert (model / WEIGHTS).stat().st_mode == (model / RECORD).stat().st_mode
+
+
 def test_a_model_comes_back_as_it_was_saved(network, model):
     again, record = load_model(model, dtype=torch.float32)
     z = torch.randn(1, 2, 3, 5, 7)

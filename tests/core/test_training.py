@@ -54,9 +54,10 @@ def saved(folder):
     """Every byte a run must carry on with."""
     checkpoint = Path(folder) / "checkpoint"
     assert sorted(p.name for p in checkpoint.iterdir()) == [
-        "average.safetensors", "network.safetensors", "optimizer.safetensors", "state.json",
+        "average.safetensors", "clock.json", "network.safetensors", "optimizer.safetensors",
+        "state.json",
     ]  # fmt: skip
-    return {p.name: p.read_bytes() for p in checkpoint.iterdir()}
+    return {p.name: p.read_bytes() for p in checkpoint.iterdir() if p.name != "clock.json"}
 
 
 def launch(*arguments, launcher=()):
@@ -76,6 +77,9 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert again.run()
     assert again.step == 6
     assert saved(tmp_path / "killed") == saved(tmp_path / "whole")
+    clock = json.loads((tmp_path / "killed" / "checkpoint" / "clock.json").read_text())
+    assert clock["sittings"] == [{"from_step": 0, "goal": 6}, {"from_step": 3, "goal": 6}]
+    assert clock["spent_s"] > 0
 
 
 @pytest.mark.parametrize(("optimizer", "precision"), [("muon", "bf16"), ("adamw", "no")])

@@ -190,6 +190,11 @@ def test_training_publishes_a_model_that_generates(places, capsys):
     folder = Path(capsys.readouterr().out.strip())
     assert folder.name == "mine"
     assert {path.name for path in folder.iterdir()} >= {"model.json", "CARD.md", "config.json"}
+    record = json.loads((folder / "model.json").read_text())
+    assert record["parameters"] > 1000
+    done = {name: stage["steps"] for name, stage in record["training"]["stages"].items()}
+    assert done == {"flow": 2, "jumps": 1}
+    assert all(stage["minutes"] >= 0 for stage in record["training"]["stages"].values())
     try:
         output = str(places / "o.mp4")
         assert main(["video", "generate", PROMPT, output, "--model", "mine", "--steps", "1"]) == 0
