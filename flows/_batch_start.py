@@ -12,6 +12,8 @@ from flows._journal import append_line, held, now, read_lines
 from flows._manifest import Batch, Outcome, intact, unfinished
 from flows._settings import Settings
 
+UNFINISHED = ".part-"  # how core.records.atomic_path begins the name of a file under way
+
 
 def draws_of(request: BatchRequest) -> int:
     """How often an item may be drawn."""
@@ -76,6 +78,15 @@ def reopen(batch: Batch) -> int:
         again = {**outcome, "error": f"asked again after {outcome['error']}", "time": now()}
         append_line(batch.root / "shards" / "reopened.jsonl", again)
     return len(refused)
+
+
+def clear_leftovers(batch: Batch) -> int:
+    """Remove what killed shards left half-written, unless one is at work; how many files."""
+    with held(batch.root / "plan.lock", wait=False) as nobody_works:
+        left = list(batch.results.glob(f"{UNFINISHED}*")) if nobody_works else []
+        for path in left:
+            path.unlink(missing_ok=True)
+    return len(left)
 
 
 def free_bytes(folder: Path) -> int:

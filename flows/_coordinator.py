@@ -13,7 +13,14 @@ from typing import Any, Literal, Protocol
 from flows._batch_items import items_of
 from flows._batch_needs import check_items, offers
 from flows._batch_requests import BatchRequest, ShardRequest
-from flows._batch_start import draws_of, free_bytes, open_batch, plan_batch, start_batch
+from flows._batch_start import (
+    clear_leftovers,
+    draws_of,
+    free_bytes,
+    open_batch,
+    plan_batch,
+    start_batch,
+)
 from flows._batch_tally import Tally
 from flows._journal import append_line, held, now, read_lines
 from flows._manifest import Batch
@@ -199,6 +206,7 @@ class Coordinator:
         self.batch.change(only_from=("running", "planned"), state=state, reason=reason)
         if count:
             self.batch.change(seconds_per_item=round(seconds / count, 4))
+        clear_leftovers(self.batch)
         self._tell()
         said = self.batch.read()
         return {

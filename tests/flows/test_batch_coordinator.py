@@ -104,6 +104,18 @@ def test_a_batch_is_made_and_the_same_request_makes_nothing_more(places):
     assert said["seconds_per_item"] > 0
 
 
+def test_what_killed_shards_left_half_written_is_cleared_away_when_nobody_works(places):
+    _, batch, _ = seen_through(request(2))
+    left = batch.results / ".part-0123456789ab.mp4"
+    left.write_bytes(b"half")
+    with held(batch.root / "plan.lock", shared=True):
+        seen_through(request(2))
+        assert left.exists()
+    seen_through(request(2))
+    assert not left.exists()
+    assert whole(batch) == 2
+
+
 def test_changed_rows_are_made_and_the_others_are_not(places):
     _, batch, _ = seen_through(request(3))
     stamps = {path: path.stat().st_mtime_ns for path in batch.results.glob("*.mp4")}

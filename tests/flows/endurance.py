@@ -1,0 +1,204 @@
+"""Makes many tiny clips on two workers while something is killed every 20 seconds.
+
+``python tests/flows/endurance.py 10000`` prints figures as JSON and ends with 1 unless each item
+is there exactly once and whole. The server's database is SQLite unless variables say else.
+"""
+
+import argparse
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import contextmanager
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import psutil
+import torch
+
+from core.checkpoints import save_model
+from flows._api import Server
+from flows._hosts import jobs
+from flows._journal import read_lines
+from flows._manifest import Batch, intact
+from video.presets import tiny
+
+START_S = 400.0
+NAME = "endurance"
+LOOK_EVERY_S = 1.0
+SPARED_S = 150.0  # between two kills of what `lamina up` mends, which gives up on five in 600 s
+KINDS = {"shard": 6, "worker": 1, "server": 1, "coordinator": 1}  # and how often
+CLIP = {"num_frames": 2, "height": 16, "width": 16, "steps": 1, "model": "tiny-video"}
+LIMITS = {
+    "shard_minutes": 0.5,
+    "shards_at_once": 4,
+    "tries": 20,
+    "retry_delay_s": 1.0,
+    "reserve_gb": 0.1,
+}
+
+
+@contextmanager
+def stack(folder: Path):
+    """``lamina up`` with two pretended GPUs: its process and its server."""
+    torch.manual_seed(0)
+    record = {"name": "tiny-video", "kind": "video", "objective": "average velocity"}
+    save_model(folder / "models" / "tiny-video", tiny(), record | {"guidance_trained_in": True})
+    environment = os.environ | {
+        "LAMINA_HOME": str(folder / "state"),
+        "LAMINA_OUTPUTS": str(folder / "outputs"),
+        "LAMINA_MODELS": str(folder / "models"),
+        "LAMINA_DEVICE": "cpu",
+        "LAMINA_GPUS": "2",
+        "OMP_NUM_THREADS": "1",
+    }
+    with (folder / "up.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "flows.command_line", "up"],
+            cwd=folder, env=environment, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+    state, deadline = folder / "state" / "stack.json", time.monotonic() + START_S
+    try:
+        while not state.exists():
+            assert process.poll() is None, (folder / "up.log").read_text()
+            assert time.monotonic() < deadline, "the stack took too long"
+            time.sleep(0.2)
+        yield process, Server(json.loads(state.read_text())["address"])
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(START_S)
+
+
+class Endurance:
+    """One batch from its start to its end, and what is killed meanwhile."""
+
+    def __init__(self, folder, process, server, items, seed):
+        self.folder, self.process, self.server, self.items = folder, process, server, items
+        self.random = Random(seed)
+        self.batch = Batch(folder / "outputs" / "default" / "batches" / NAME)
+        self.killed: Counter[str] = Counter()
+        self.memory: list[tuple[float, float]] = []  # part done, MB of the coordinator
+        self.spared_until, self.begun, self.done = 0.0, 0, 0
+
+    def request(self):
+        path = self.folder / "prompts.csv"
+        rows = [f"a red circle moves left,{number}" for number in range(self.items)]
+        path.write_text("\n".join(["prompt,seed", *rows]))
+        return {"name": NAME, "prompt_file": str(path), "limits": LIMITS, **CLIP}
+
+    def begin(self):
+        self.begun += 1
+        self.run = self.server.start("generate_clips", {"request": self.request()})
+
+    def see_through(self, kill_every_s, limit_s):
+        """Begin, kill, begin again what was killed, until the batch is finished."""
+        self.begin()
+        over, next_kill = time.monotonic() + limit_s, time.monotonic() + kill_every_s
+        while time.monotonic() < over:
+            self.look()
+            if self.server.healthy() and self.server.read(self.run).ended:
+                if self.batch.exists() and self.batch.state() == "finished":
+                    return
+                self.begin()
+            if time.monotonic() > next_kill and self.done:
+                self.kill()
+                next_kill = time.monotonic() + kill_every_s
+            time.sleep(LOOK_EVERY_S)
+
+    def engines(self, deployed):
+        """The engines of the coordinator, or of shards."""
+        found = []
+        for job in jobs(f"{self.server.address}/api"):
+            if (job.run == self.run.id) == (deployed == "coordinator"):
+                found += [p for p in job.processes if "prefect.engine" in " ".join(p.cmdline())]
+        return found
+
+    def look(self):
+        files = (self.batch.root / "shards").glob("*.jsonl")
+        self.done = sum(path.read_bytes().count(b"\n") for path in files)
+        try:
+            for process in self.engines("coordinator"):
+                megabytes = process.memory_info().rss / 1e6
+                self.memory.append((self.done / self.items, megabytes))
+        except psutil.Error:
+            return
+
+    def kill(self):
+        kinds = list(KINDS)
+        (kind,) = self.random.choices(kinds, [KINDS[k] for k in kinds])
+        if kind in ("worker", "server"):
+            if time.monotonic() < self.spared_until:
+                kind = "shard"
+            else:
+                self.spared_until = time.monotonic() + SPARED_S
+        try:
+            if victims := self.victims(kind):
+                self.random.choice(victims).kill()
+                self.killed[kind] += 1
+        except psutil.Error:
+            return
+
+    def victims(self, kind):
+        if kind in ("shard", "coordinator"):
+            return self.engines(kind)
+        words = "flows._server" if kind == "server" else 'flows._worker {"pool": "gpu"'
+        children = psutil.Process(self.process.pid).children()
+        return [child for child in children if words in " ".join(child.cmdline())]
+
+    def figures(self, seconds):
+        """What it took, and whether each item is there once and whole."""
+        items = [item for item, _ in self.batch.items()]
+        lines = [x for p in (self.batch.root / "shards").glob("*.jsonl") for x in read_lines(p)]
+        made = Counter(line["item"] for line in lines if line["state"] == "made")
+        whole = sum(intact(self.batch, item) is not None for item in items)
+        clips = len(list(self.batch.results.glob("*.mp4")))
+        at_ten = [mb for part, mb in self.memory if 0.08 < part < 0.2]
+        database = (self.folder / "state" / "prefect").glob("prefect.db*")
+        return {
+            "items": len(items),
+            "whole": whole,
+            "clips": clips,
+            "made_once": sum(count == 1 for count in made.values()),
+            "failed_lines": sum(line["state"] == "failed" for line in lines),
+            "leftovers": len(list(self.batch.results.glob(".part-*"))),
+            "state": self.batch.state(),
+            "shards": self.batch.read()["shards"],
+            "kills": dict(self.killed),
+            "begun": self.begun,
+            "seconds": round(seconds, 1),
+            "coordinator_mb_at_10_percent": round(max(at_ten), 1) if at_ten else None,
+            "coordinator_mb_at_end": round(self.memory[-1][1], 1) if self.memory else None,
+            "coordinator_mb_most": round(max((mb for _, mb in self.memory), default=0.0), 1),
+            "database_mb": round(sum(path.stat().st_size for path in database) / 1e6, 1),
+        }
+
+
+def endure(folder, items, kill_every_s, seed, limit_s):
+    """The figures of one batch of ``items`` clips in a folder of its own."""
+    with stack(folder) as (process, server):
+        endurance = Endurance(folder, process, server, items, seed)
+        start = time.monotonic()
+        endurance.see_through(kill_every_s, limit_s)
+        return endurance.figures(time.monotonic() - start)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("items", type=int)
+    parser.add_argument("--kill-every", type=float, default=20.0, help="seconds; 20 by default")
+    parser.add_argument("--seed", type=int, default=0, help="of what is killed")
+    parser.add_argument("--limit", type=float, default=3600.0, help="give up after these seconds")
+    asked = parser.parse_args()
+    with TemporaryDirectory() as name:
+        found = endure(Path(name), asked.items, asked.kill_every, asked.seed, asked.limit)
+    sys.stdout.write(json.dumps(found) + "\n")
+    wanted = {found[key] for key in ("items", "whole", "clips", "made_once")}
+    return 0 if wanted == {asked.items} and found["state"] == "finished" else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

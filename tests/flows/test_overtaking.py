@@ -1,0 +1,75 @@
+"""A person who asks for a clip does not wait for the night: one run overtakes 500 shards."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from flows._batch_items import items_of
+from flows._batch_requests import BatchLimits, ClipBatchRequest
+from flows._batch_start import plan_batch, start_batch
+from flows._manifest import Batch
+from flows._settings import read_settings
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+PLACES = {"LAMINA_GPUS": "2"}
+SHARDS = 500
+STARTS_WITHIN_S = 15.0
+PATIENCE_S = 300.0
+TINY = {"num_frames": 2, "height": 16, "width": 16, "steps": 1, "model": "tiny-video"}
+
+
+@pytest.fixture
+def planned(running, tiny_models, monkeypatch):
+    """A batch with more shards than that; nobody coordinates it."""
+    folder, _ = running
+    monkeypatch.setenv("LAMINA_HOME", str(folder / "state"))
+    monkeypatch.setenv("LAMINA_OUTPUTS", str(folder / "outputs"))
+    monkeypatch.setenv("LAMINA_MODELS", str(tiny_models))
+    rows = "\n".join(f"a red circle moves left and number {n}" for n in range(2 * SHARDS))
+    limits = BatchLimits(shard_minutes=0.001, reserve_gb=0.0)
+    request = ClipBatchRequest(name="night", prompts=rows, limits=limits, **TINY)
+    batch = Batch.named(read_settings(), "default", "night")
+    batch.root.mkdir(parents=True)
+    start_batch(batch, request, plan_batch(batch, request, items_of(request)))
+    assert batch.read()["shards"] >= SHARDS
+    return batch
+
+
+def until(true, what, seconds=PATIENCE_S):
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"{what} took longer than {seconds:.0f} s"
+        time.sleep(0.1)
+
+
+def counted(server, deployment, state):
+    wanted = {"deployments": {"id": {"any_": [deployment]}}}
+    wanted["flow_runs"] = {"state": {"type": {"any_": [state]}}}
+    return server._answer("/flow_runs/count", wanted)
+
+
+def test_an_interactive_run_starts_while_500_shards_wait(running, planned, record_property):
+    _, server = running
+    deployment = server._answer("/deployments/name/make_shard/make_shard")["id"]
+
+    def ask(shard):
+        body = {"parameters": {"request": {"batch": "night", "shard": shard}}}
+        server._answer(f"/deployments/{deployment}/create_flow_run", body)
+
+    with ThreadPoolExecutor(4) as together:
+        list(together.map(ask, range(SHARDS)))
+    until(lambda: counted(server, deployment, "RUNNING") == 2, "filling both GPUs")
+    asked = time.monotonic()
+    clip = {"prompt": "a blue square moves right", **TINY}
+    run = server.start("text_to_video", {"request": clip})
+    until(lambda: server.read(run).state != "SCHEDULED", "taking the run", STARTS_WITHIN_S)
+    left = STARTS_WITHIN_S - (time.monotonic() - asked)
+    until(lambda: server.read(run).state in ("RUNNING", "COMPLETED"), "starting the run", left)
+    started = time.monotonic() - asked
+    waiting = counted(server, deployment, "SCHEDULED")
+    until(lambda: server.read(run).ended, "the clip")
+    assert server.read(run).state == "COMPLETED"
+    assert waiting > 0.8 * SHARDS
+    record_property("started_after_s", round(started, 1))
