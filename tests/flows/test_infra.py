@@ -2,7 +2,10 @@
 
 import configparser
 import json
+import os
 import shlex
+import shutil
+import subprocess
 from pathlib import Path
 from uuid import uuid4
 
@@ -102,6 +105,31 @@ def test_the_compose_file_hangs_together():
             condition = (how or {}).get("condition")
             assert condition is None or "healthcheck" in services[needed]
     assert compose["networks"]["inside"]["internal"]
+
+
+def compose_command():
+    """The words that run compose here, in either of its generations."""
+    for words in (["docker-compose"], ["docker", "compose"]):
+        if shutil.which(words[0]):
+            asked = subprocess.run([*words, "version"], capture_output=True, check=False)
+            if asked.returncode == 0:
+                return words
+    pytest.skip("no compose on this machine")
+
+
+def test_the_compose_file_is_one_that_compose_takes():
+    command = compose_command()
+    example = dict(
+        line.split("=", 1)
+        for line in (INFRA / "env.example").read_text().splitlines()
+        if "=" in line and not line.startswith("#")
+    )
+    example["PROXY_PASSWORD_HASH"] = "made by caddy"
+    done = subprocess.run(
+        [*command, "-f", str(INFRA / "compose.yaml"), "config", "--quiet"],
+        env=os.environ | example, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
 
 
 def test_commands_of_containers_and_units_are_commands_of_ours():
