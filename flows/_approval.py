@@ -180,7 +180,7 @@ def _reject(batch: Batch, outcome: Outcome, answer: Answer) -> None:
         moved[role] = {**said, "path": target.as_posix()}
     reason = f"rejected by {answer.by}" + (f": {answer.note}" if answer.note else "")
     line = {**outcome, "state": "rejected", "files": moved, "seconds": 0.0, "sample_s": 0.0}
-    line |= {"again": answer.again, "time": now(), "error": reason}
+    line |= {"again": answer.again, "time": now(outcome["time"]), "error": reason}
     append_line(batch.root / "shards" / "approval.jsonl", line)
 
 

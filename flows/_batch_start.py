@@ -75,7 +75,8 @@ def reopen(batch: Batch) -> int:
         if outcome["state"] == "failed" and not unfinished(outcome)
     ]
     for outcome in refused:
-        again = {**outcome, "error": f"asked again after {outcome['error']}", "time": now()}
+        error = f"asked again after {outcome['error']}"
+        again = {**outcome, "error": error, "time": now(outcome["time"])}
         append_line(batch.root / "shards" / "reopened.jsonl", again)
     return len(refused)
 

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 SILENCE_S = 180.0  # a shard's process starts within this and then beats every few seconds
 ELSEWHERE_S = 60.0
+STORE_S = 900.0  # how long the folder of a batch may be away
 Sight = Literal["waiting", "running", "ended"]
 
 
@@ -82,25 +83,45 @@ class Coordinator:
     _active: dict[int, Attempt] = field(default_factory=dict)
     _tried: dict[int, int] = field(default_factory=dict)
     _not_before: dict[int, float] = field(default_factory=dict)
+    _store_seen: float = field(default_factory=time.monotonic)
 
     def run(self) -> dict[str, Any]:
         """Coordinate until nothing is left to do; how the batch ended."""
         self._created = self.batch.read()["created"]
         self._total = len(self.tally.missing) or 1
         self._take_over()
-        while True:
-            self.tally.update()
-            state = self._state()
-            self._see_to_active(state)
-            if state in ("cancelled", "stopped", "finished"):
-                break
-            if state == "running":
-                self._hand_out()
-            if not self._active and not self._to_come():
-                break
-            self._tell()
+        while not self._over():
             time.sleep(self.hands.look_every_s)
         return self._close()
+
+    def _over(self) -> bool:
+        """Whether nothing is left to do; a store that is away is waited for."""
+        try:
+            over = self._look()
+        except (OSError, ValueError) as error:
+            if isinstance(error, ValueError) and self.batch.exists():
+                raise
+            if time.monotonic() - self._store_seen > STORE_S:
+                raise RuntimeError(
+                    f"{self.batch.root} has been away for {STORE_S / 60:.0f} minutes ({error}): "
+                    "a batch stands there; bring it back and start the same request again."
+                ) from error
+            logger.warning("the folder of the batch does not answer (%s); looking again", error)
+            return False
+        self._store_seen = time.monotonic()
+        return over
+
+    def _look(self) -> bool:
+        """Read the news, hand out what is to do; whether that was the last of it."""
+        self.tally.update()
+        state = self._state()
+        self._see_to_active(state)
+        if state in ("cancelled", "stopped", "finished"):
+            return True
+        if state == "running":
+            self._hand_out()
+        self._tell()
+        return not self._active and not self._to_come()
 
     def _take_over(self) -> None:
         """Go on with the runs of a coordinator that ended before its batch did."""

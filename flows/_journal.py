@@ -8,8 +8,8 @@ import json
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,16 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
         os.close(descriptor)
 
 
-def now() -> str:
-    """The time, to the millisecond, in one form everywhere."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def now(after: str = "") -> str:
+    """The time, to the millisecond, in one form everywhere.
+
+    Args:
+        after: A time that another host wrote: the answer is later, whoever's clock is wrong.
+    """
+    time = datetime.now(UTC)
+    if after:
+        time = max(time, datetime.fromisoformat(after) + timedelta(milliseconds=1))
+    return time.isoformat(timespec="milliseconds")
 
 
 @contextmanager
@@ -79,7 +86,8 @@ def beating(path: Path) -> Iterator[None]:
 
     def beat() -> None:
         while not over.wait(BEAT_S):
-            os.utime(path)
+            with suppress(OSError):  # a share that is away comes back
+                os.utime(path)
 
     threading.Thread(target=beat, name="beat", daemon=True).start()
     try:

@@ -110,9 +110,8 @@ class Batch:
         """The last outcome of every item that has one."""
         found: dict[str, Outcome] = {}
         for path in sorted((self.root / "shards").glob("*.jsonl")):
-            for line in read_lines(path):
-                if _newer(line, found.get(line["item"])):
-                    found[line["item"]] = line
+            last = {line["item"]: line for line in read_lines(path)}
+            found |= {x: line for x, line in last.items() if _newer(line, found.get(x))}
         return found
 
     def shard_file(self, shard: int) -> Path:
@@ -128,7 +127,7 @@ class Batch:
 
 
 def _newer(line: Outcome, known: Outcome | None) -> bool:
-    """Across shard files, which of two outcomes came later; within a file, the later line."""
+    """Across files, which of two outcomes came later: each says it came after those it saw."""
     return known is None or line["time"] >= known["time"]
 
 

@@ -36,7 +36,7 @@ LOOK_EVERY_S = 0.5
 LOADING_S = 900.0
 PATIENCE, LEAST_PATIENCE_S = 20.0, 300.0  # times what is expected
 GOING_ON = ("planned", "running")
-FULL = (errno.ENOSPC, errno.EDQUOT)
+GIVEN_OUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)  # the disk
 
 
 @dataclass
@@ -76,8 +76,16 @@ def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:
     with held(batch.root / "plan.lock", shared=True), alone as only_one:
         if not only_one:
             return Report(ended="another process makes this shard")
-        with beating(outcomes.with_suffix(".lock")):
-            return _Shard(settings, batch, asked, meter).run()
+        try:
+            with beating(outcomes.with_suffix(".lock")):
+                return _Shard(settings, batch, asked, meter).run()
+        except (OSError, ValueError) as error:
+            if batch.exists():
+                raise
+            raise RuntimeError(
+                f"{batch.root} is gone: a shard reads and writes there; it is started again for "
+                "what is missing when the folder is back."
+            ) from error
 
 
 class _Shard:
@@ -92,7 +100,7 @@ class _Shard:
         self.request: BatchRequest = batch.request()
         self.clock, self.report = Clock(), Report()
         self.total, self._done, self._open = 0, 0, set[str]()
-        self._noting = threading.Lock()
+        self._noting, self._seen = threading.Lock(), dict[str, str]()
         self.device = choose_device(settings.device)
         self.watchdog: Watchdog
         self._look = Throttle(LOOK_EVERY_S)
@@ -121,6 +129,7 @@ class _Shard:
     def _missing(self) -> deque[Job]:
         """The jobs to do; what stands without an outcome gets one."""
         known, jobs = self.batch.outcomes(), deque[Job]()
+        self._seen = {address: outcome["time"] for address, outcome in known.items()}
         for item, _ in self.batch.items(self.asked.shard):
             outcome = known.get(item.address)
             if files := intact(self.batch, item):
@@ -225,7 +234,7 @@ class _Shard:
             "sample_s": round(job.timings.get("sample", 0.0), 4),
             "attempt": job.draw,
             "try": self.asked.attempt,
-            "time": now(),
+            "time": now(self._seen.get(job.item.address, "")),
             "error": error,
         }
         with self._noting:
@@ -265,7 +274,7 @@ def _prepare(maker: Maker, job: Job) -> Any:
 
 def _gives_out(error: Exception) -> bool:
     """Whether disk or device failed, and not the item; a CUDA error never leaves its process."""
-    return getattr(error, "errno", None) in FULL or "CUDA error" in str(error)
+    return getattr(error, "errno", None) in GIVEN_OUT or "CUDA error" in str(error)
 
 
 def main(words: list[str]) -> int:

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -85,8 +86,9 @@ class Sweeper:
                 if not self._counted:
                     count_places(client, self.place.pool, beats(self.hosts).values())
                     self._counted = True
-                self._free(client, here)
-                self._close_books(client, here)
+                now = server_time(client)
+                self._free(client, here, now)
+                self._close_books(client, here, now)
         except Timeout:
             return
 
@@ -96,7 +98,7 @@ class Sweeper:
             self._memory = gpu_memory_gb(self.place.visible) if self.place.visible else ()
         return this_host(self.hosts, gpus=self._memory).model_dump(exclude={"minutes"})
 
-    def _free(self, client: SyncPrefectClient, here: list[Job]) -> None:
+    def _free(self, client: SyncPrefectClient, here: list[Job], now: float) -> None:
         """Kill orphans, and processes that outlived their run."""
         if not here:
             return
@@ -109,17 +111,17 @@ class Sweeper:
                 job.kill()
                 if run is not None:
                     close(client, run, WORKER_DIED)
-            elif run is None or _ended_long_ago(run):
+            elif run is None or _ended_long_ago(run, now):
                 logger.warning("run %s is over but not its processes: they are ended", job.run)
                 job.kill()
 
-    def _close_books(self, client: SyncPrefectClient, here: list[Job]) -> None:
+    def _close_books(self, client: SyncPrefectClient, here: list[Job], now: float) -> None:
         """Close runs that were this worker's and are nowhere, at two looks in a row."""
         present, missing = self.busy() | {job.run for job in here}, {}
         for run in _read(client, None):
             known = str(run.id)
             ours = run.labels.get(WORKER) == self.place.name
-            if ours and known not in present and _settled(run):
+            if ours and known not in present and _settled(run, now):
                 missing[known] = str(run.state_id)
                 if self._missing.get(known) == str(run.state_id):
                     close(client, run, ENGINE_DIED)
@@ -144,11 +146,20 @@ def under_way(client: SyncPrefectClient) -> list[FlowRun]:
     return _read(client, None)
 
 
-def state_age_s(run: FlowRun, now: float | None = None) -> float:
-    """How long the run has been in its present state, in seconds."""
-    if run.state is None:
-        return 0.0
-    return (now or time.time()) - run.state.timestamp.timestamp()
+def server_time(client: SyncPrefectClient) -> float:
+    """The time by the server's clock, which stamps the states of runs; this host's may be off."""
+    said = client.request("GET", "/health").headers.get("date")
+    return parsedate_to_datetime(said).timestamp() if said else time.time()
+
+
+def state_age_s(run: FlowRun, now: float) -> float:
+    """How long the run has been in its present state, in seconds.
+
+    Args:
+        run: As the server knows it.
+        now: The time by the server's clock.
+    """
+    return 0.0 if run.state is None else now - run.state.timestamp.timestamp()
 
 
 def _read(client: SyncPrefectClient, wanted: FlowRunFilterId | None) -> list[FlowRun]:
@@ -160,9 +171,9 @@ def _read(client: SyncPrefectClient, wanted: FlowRunFilterId | None) -> list[Flo
     return found
 
 
-def _settled(run: FlowRun) -> bool:
-    return run.state_type != StateType.PENDING or state_age_s(run) > PENDING_S
+def _settled(run: FlowRun, now: float) -> bool:
+    return run.state_type != StateType.PENDING or state_age_s(run, now) > PENDING_S
 
 
-def _ended_long_ago(run: FlowRun) -> bool:
-    return run.state is not None and run.state.is_final() and state_age_s(run) > EXIT_S
+def _ended_long_ago(run: FlowRun, now: float) -> bool:
+    return run.state is not None and run.state.is_final() and state_age_s(run, now) > EXIT_S

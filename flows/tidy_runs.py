@@ -26,7 +26,7 @@ from flows._pools import POOLS
 from flows._requests import TidyRequest
 from flows._settings import read_settings
 from flows._stages import run_id
-from flows._sweeper import WORKER, close, state_age_s, under_way
+from flows._sweeper import WORKER, close, server_time, state_age_s, under_way
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ADVICE = "Press Retry to run it again; a batch does so by itself."
@@ -61,33 +61,33 @@ def _look(
     client: SyncPrefectClient, request: TidyRequest
 ) -> dict[tuple[str, str], tuple[FlowRun, str]]:
     """The dead among the runs that hold a place: by run and state, with the reason."""
-    said, found = beats(read_settings().hosts), {}
+    said, found, now = beats(read_settings().hosts), {}, server_time(client)
     for run in under_way(client):
         if run.work_pool_name not in POOLS or str(run.id) == run_id():
             continue
-        seen = _sighting(client, run)
+        seen = _sighting(client, run, now)
         if reason := verdict(seen, said, request.lost_s):
             found[seen.run, seen.state] = run, reason
     return found
 
 
-def _sighting(client: SyncPrefectClient, run: FlowRun) -> Sighting:
+def _sighting(client: SyncPrefectClient, run: FlowRun, now: float) -> Sighting:
     return Sighting(
         run=str(run.id),
         state=str(run.state_id),
-        age_s=state_age_s(run),
+        age_s=state_age_s(run, now),
         worker=str(run.labels.get(WORKER, "")),
-        silence_s=_silence_s(client, run),
+        silence_s=_silence_s(client, run, now),
     )
 
 
-def _silence_s(client: SyncPrefectClient, run: FlowRun) -> float | None:
-    """How long ago the run's process last sent a heartbeat; None if it never did."""
-    now = datetime.now(UTC)
+def _silence_s(client: SyncPrefectClient, run: FlowRun, now: float) -> float | None:
+    """How long ago the server last received a heartbeat of the run's process; None if never."""
+    since = datetime.fromtimestamp(now, UTC) - timedelta(days=1)
     wanted = EventFilter(
         event=EventNameFilter(name=[HEARTBEAT]),
         any_resource=EventAnyResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
-        occurred=EventOccurredFilter(since=now - timedelta(days=1)),  # pyright: ignore[reportArgumentType]
+        occurred=EventOccurredFilter(since=since),  # pyright: ignore[reportArgumentType]
     )
     body = {"filter": wanted.model_dump(mode="json", exclude_unset=True), "limit": 1}
     answer = client.request("POST", "/events/filter", json=body)
@@ -95,7 +95,7 @@ def _silence_s(client: SyncPrefectClient, run: FlowRun) -> float | None:
     events = answer.json()["events"]
     if not events:
         return None
-    return (now - datetime.fromisoformat(events[0]["occurred"])).total_seconds()
+    return now - datetime.fromisoformat(events[0]["received"]).timestamp()
 
 
 def _forget(folder: Path, age: timedelta) -> None:

@@ -1,0 +1,180 @@
+"""What a batch does when its disk is full, or its folder goes away and comes back."""
+
+import os
+import subprocess
+import time
+
+import pytest
+
+from flows import _coordinator, _shard
+from flows._batch_items import items_of
+from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
+from flows._batch_start import plan_batch, start_batch
+from flows._coordinator import coordinate
+from flows._journal import read_lines
+from flows._manifest import Batch, intact
+from flows._settings import read_settings
+from flows._shard_makers import ClipMaker
+
+SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    from video.text import TextEncoder
+
+    return TextEncoder()
+
+
+@pytest.fixture(autouse=True)
+def read_once(encoder, monkeypatch):
+    monkeypatch.setattr(ClipMaker, "_encoder", encoder)
+
+
+@pytest.fixture
+def small_disk(places, monkeypatch):
+    """The outputs on a disk of one megabyte."""
+    disk = places / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("this machine lets nobody mount a small disk")
+    monkeypatch.setenv("LAMINA_OUTPUTS", str(disk))
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def request(count):
+    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    limits = BatchLimits(reserve_gb=0.0, retry_delay_s=0.0)
+    return ClipBatchRequest(name="night", prompts=prompts, limits=limits, **SMALL)
+
+
+def planned(count):
+    asked = request(count)
+    batch = Batch.named(read_settings(), "default", "night")
+    batch.root.mkdir(parents=True)
+    start_batch(batch, asked, plan_batch(batch, asked, items_of(asked)))
+    return batch
+
+
+def run(batch):
+    asked = ShardRequest(batch="night", shard=0)
+    return _shard.run_shard(read_settings(), asked, lambda done, total, note="": None)
+
+
+def made(batch):
+    return [x["item"] for x in read_lines(batch.shard_file(0)) if x["state"] == "made"]
+
+
+def once_and_whole(batch, count):
+    assert len(made(batch)) == len(set(made(batch))) == count
+    assert sum(intact(batch, item) is not None for item, _ in batch.items()) == count
+
+
+def fill(disk, leave):
+    """Take all room of a disk but so much."""
+    stat = os.statvfs(disk)
+    (disk / "filler").write_bytes(b"\0" * (stat.f_bavail * stat.f_frsize - leave))
+
+
+@pytest.mark.parametrize("foreseen", [True, False])
+def test_a_full_disk_ends_the_shard_with_a_sentence_and_nothing_half_written(
+    small_disk, monkeypatch, foreseen
+):
+    batch = planned(4)
+    if not foreseen:  # somebody else fills the disk after the check
+        monkeypatch.setattr(_shard, "check_room", lambda *_: None)
+    fill(small_disk, leave=12_000)
+    with pytest.raises(RuntimeError, match=r"without disk or device .* is started again for what"):
+        run(batch)
+    assert not list(batch.results.glob(".part-*"))
+    records = {path.stem for path in batch.results.glob("*.json")}
+    assert all(intact(batch, item) for item, _ in batch.items() if item.stem in records)
+    assert not [x for x in read_lines(batch.shard_file(0)) if x["state"] == "failed"]
+    (small_disk / "filler").unlink()
+    assert run(batch).left == 0
+    once_and_whole(batch, 4)
+
+
+class Away:
+    """Takes the outputs away at one moment, and brings them back at another."""
+
+    def __init__(self, outputs):
+        self.outputs, self.elsewhere = outputs, outputs.with_name("elsewhere")
+
+    def go(self):
+        self.outputs.rename(self.elsewhere)
+
+    def come(self):
+        self.elsewhere.rename(self.outputs)
+
+
+def test_a_shard_whose_folder_goes_away_says_so_and_goes_on_when_it_is_back(places, monkeypatch):
+    batch, away = planned(4), Away(places / "outputs")
+    sample = ClipMaker.sample
+
+    def sample_and_go(self, job):
+        if len(made(batch)) >= 1 and away.outputs.exists():
+            away.go()
+        return sample(self, job)
+
+    monkeypatch.setattr(ClipMaker, "sample", sample_and_go)
+    with pytest.raises(RuntimeError, match=r"night is gone: .* when the folder is back"):
+        run(batch)
+    monkeypatch.setattr(ClipMaker, "sample", sample)
+    assert not away.outputs.exists()
+    away.come()
+    assert run(batch).left == 0
+    once_and_whole(batch, 4)
+
+
+class Leaving:
+    """Hands whose first shard sees the folder go away; it is back a little later, or never."""
+
+    look_every_s = 0.05
+
+    def __init__(self, away, away_s):
+        self.away, self.away_s, self.asked, self.back = away, away_s, 0, 0.0
+
+    def start(self, asked, key):
+        self.asked += 1
+        if self.asked == 1:
+            self.away.go()
+            self.back = time.monotonic() + self.away_s
+        else:
+            _shard.run_shard(read_settings(), asked, lambda done, total, note="": None)
+        return f"run-{self.asked}"
+
+    def look(self, run):
+        if run == "run-1" and time.monotonic() < self.back:
+            return "running"
+        return "ended"
+
+    def end(self, run):
+        raise AssertionError(run)
+
+
+class Returning(Leaving):
+    """The folder comes back while the coordinator sleeps."""
+
+    @property
+    def look_every_s(self):
+        if self.back and time.monotonic() > self.back and not self.away.outputs.exists():
+            self.away.come()
+        return 0.05
+
+
+def test_a_coordinator_waits_for_a_folder_that_is_away(places):
+    hands = Returning(Away(places / "outputs"), away_s=0.5)
+    ended = coordinate(read_settings(), "default", request(3), hands, lambda *news: None)
+    assert (ended["state"], ended["made"], hands.asked) == ("finished", 3, 2)
+
+
+def test_a_coordinator_gives_up_on_a_folder_that_stays_away(places, monkeypatch):
+    monkeypatch.setattr(_coordinator, "STORE_S", 0.3)
+    hands = Leaving(Away(places / "outputs"), away_s=60.0)
+    with pytest.raises(RuntimeError, match=r"has been away for .*; bring it back and start"):
+        coordinate(read_settings(), "default", request(3), hands, lambda *news: None)
