@@ -14,6 +14,7 @@ from uuid import uuid4
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 OK, NOT_FOUND, REFUSED = 200, 404, (409, 422)
+REFUSAL = "Refused"  # the name of the failed state of a run whose input was refused
 BUSY = 503  # SQLite is locked by another writer
 PATIENCE_S = 60.0
 HEALTH_PATIENCE_S = 2.0
@@ -21,12 +22,18 @@ HEALTH_PATIENCE_S = 2.0
 
 @dataclass(frozen=True)
 class Run:
-    """A flow run as the server knows it."""
+    """A flow run as the server knows it: its state's type, and the name and message of that."""
 
     id: str
     flow: str
     state: str
     message: str
+    name: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """Whether it failed because of its input, of which the message tells."""
+        return self.name == REFUSAL
 
     @property
     def ended(self) -> bool:
@@ -147,4 +154,5 @@ def _run(answer: dict[str, Any], flow: str) -> Run:
         flow=flow,
         state=answer.get("state_type") or "SCHEDULED",
         message=state.get("message") or "",
+        name=state.get("name") or "",
     )

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from core.request import Request
 from medical.request import SuperResolutionRequest
 from video.request import SamplerName, VideoRequest
 
@@ -18,10 +19,8 @@ OWN_SEED = -1
 NIGHTLY = "nightly"
 
 
-class BatchLimits(BaseModel):
+class BatchLimits(Request):
     """When a batch ends before its items do, and how patient it is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     deadline_minutes: float = Field(
         default=0.0, ge=0, description="Stop this many minutes after the start; 0 for no deadline."
@@ -79,10 +78,8 @@ BatchName = Annotated[
 Limits = Annotated[BatchLimits, Field(description="Budgets and patience.")]
 
 
-class ClipBatchRequest(BaseModel):
+class ClipBatchRequest(Request):
     """Many clips, from a prompt file or from lines of text."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: BatchName = NIGHTLY
     prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
@@ -116,10 +113,8 @@ class ClipBatchRequest(BaseModel):
     limits: Limits = BatchLimits()
 
 
-class ScanBatchRequest(BaseModel):
+class ScanBatchRequest(Request):
     """Many scans, from a folder or a BIDS dataset."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: BatchName = NIGHTLY
     scans: str = Field(
@@ -155,10 +150,8 @@ class ScanBatchRequest(BaseModel):
     limits: Limits = BatchLimits()
 
 
-class ShardRequest(BaseModel):
+class ShardRequest(Request):
     """One shard of a planned batch; what it holds stands in the batch's folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     project: str = Field(default="default", pattern=NAME, description="Project of the batch.")
     batch: str = Field(pattern=NAME, description="Name of the batch.")
@@ -166,10 +159,8 @@ class ShardRequest(BaseModel):
     attempt: int = Field(default=1, ge=1, description="How often it was started, with this time.")
 
 
-class ApprovalRequest(BaseModel):
+class ApprovalRequest(Request):
     """A batch that a person shall look at."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     batch: str = Field(pattern=NAME, description="Name of a batch that has ended.")
     hours: float = Field(
@@ -177,10 +168,8 @@ class ApprovalRequest(BaseModel):
     )
 
 
-class NightsRequest(BaseModel):
+class NightsRequest(Request):
     """Which nights to look at, and what to do about those that have no batch."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     flow: Literal["generate_clips", "restore_scans"] = Field(
         default="generate_clips", description="Whose nightly schedule."

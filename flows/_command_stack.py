@@ -108,7 +108,7 @@ def _tell(server: Server, settings: Settings, run_: Run) -> None:
         for path in _files(settings, run_):
             print(path)
     else:
-        sys.stderr.write(f"{run_.flow} {run_.state.lower()}: {_reason(run_)}\n")
+        sys.stderr.write(f"{run_.flow} {run_.name.lower()}: {run_.message}\n")
     print(f"  {server.page(run_)}", flush=True)
 
 
@@ -121,11 +121,7 @@ def _code(run_: Run) -> int:
     """0 for a verified result, 2 for input that the run refused, 1 for a fault."""
     if run_.state == "COMPLETED":
         return 0
-    return 2 if "ValueError: " in run_.message else 1
-
-
-def _reason(run_: Run) -> str:
-    return run_.message.partition("ValueError: ")[2] or run_.message
+    return 2 if run_.refused else 1
 
 
 def _addresses(server: Server, settings: Settings) -> Iterator[str]:

@@ -2,10 +2,16 @@
 
 import errno
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
+from typing import Any
 
+from prefect.states import Failed
+
+from flows._api import REFUSAL
 from flows._artifacts import show_facts
+from flows._refusals import is_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +26,28 @@ FAULT = (
 LONGEST = 2000
 
 
+def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
+    """The flow's function, of which a failure says in the run's page what a person can do.
+
+    Input that was refused ends the run in a failed state of its own name, ``Refused``, whose
+    message is the refusal itself; so a person, a program or an automation tells it from a fault.
+    """
+
+    @wraps(flow)
+    def with_explanation(*arguments: Any, **options: Any) -> Any:
+        try:
+            with failure_shown():
+                return flow(*arguments, **options)
+        except ValueError as error:
+            if not is_refusal(error):
+                raise
+            return Failed(name=REFUSAL, message=str(error), data=error)
+
+    return with_explanation
+
+
 @contextmanager
-def explained() -> Iterator[None]:
+def failure_shown() -> Iterator[None]:
     """Show in the run's page what a person can do if the block fails; the error goes on.
 
     Suspension and cancellation are no failures and pass untouched.
@@ -40,7 +66,7 @@ def explained() -> Iterator[None]:
 
 def advice(error: BaseException) -> str:
     """What a person can do about an error."""
-    if isinstance(error, ValueError):
+    if is_refusal(error):
         return REFUSED
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return FULL

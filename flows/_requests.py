@@ -1,7 +1,8 @@
 """Which request each flow takes. The flow's form, the command line and the tests read this."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
+from core.request import Request
 from flows._batch_requests import (
     ApprovalRequest,
     ClipBatchRequest,
@@ -13,10 +14,8 @@ from medical.request import MRITrainingRequest, SuperResolutionRequest
 from video.request import VideoRequest, VideoTrainingRequest
 
 
-class TidyRequest(BaseModel):
+class TidyRequest(Request):
     """How patient the janitor is."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     lost_s: float = Field(
         300.0,

@@ -20,6 +20,7 @@ from flows._batch_requests import ApprovalRequest
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT
 from flows._manifest import Batch
+from flows._parameters import Asked, Project
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 from flows._stages import patient_stage, run_id
@@ -61,8 +62,10 @@ def apply(batch: Batch, question: Question, answer: Answer) -> dict[str, Any]:
 
 
 @flow(name="approve_batch", log_prints=True)
-@explained()
-def approve_batch(request: ApprovalRequest, project: str = DEFAULT_PROJECT) -> dict[str, Any]:
+@explained
+def approve_batch(
+    request: Asked[ApprovalRequest], project: Project = DEFAULT_PROJECT
+) -> dict[str, Any]:
     """Ask a person to accept or reject a batch.
 
     The run waits, suspended; press Resume in its menu to see the sheet and to answer.

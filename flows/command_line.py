@@ -8,18 +8,17 @@ shows its traceback.
 import os
 import sys
 from collections.abc import Sequence
-from traceback import walk_tb
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from flows._options import sentence
+from flows._refusals import is_refusal
 from flows._settings import adopt, read_settings
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 READER_GONE = 141
-FLOORS = {"core", "video", "medical", "flows"}
 
 app = App(
     name="lamina",
@@ -76,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValidationError as error:
         return _refuse(sentence(error))
     except ValueError as error:
-        if not _ours(error):
+        if not is_refusal(error):
             raise
         return _refuse(str(error))
     except KeyboardInterrupt:
@@ -86,12 +85,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     return result if isinstance(result, int) else 0
-
-
-def _ours(error: ValueError) -> bool:
-    """Whether our own code refused something; from inside a library, it is a fault."""
-    frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
-    return frames[-1].partition(".")[0] in FLOORS
 
 
 def _refuse(words: str) -> int:

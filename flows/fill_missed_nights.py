@@ -16,6 +16,7 @@ from flows._batch_requests import BatchRequest, NightsRequest
 from flows._failures import explained
 from flows._manifest import Batch
 from flows._nights import DATE, due, of_night
+from flows._parameters import Asked
 from flows._requests import MODELS
 from flows._run_log import join_run_log
 from flows._settings import read_settings
@@ -24,8 +25,8 @@ Row = dict[str, Any]
 
 
 @flow(name="fill_missed_nights", log_prints=True)
-@explained()
-def fill_missed_nights(request: NightsRequest) -> list[Row]:
+@explained
+def fill_missed_nights(request: Asked[NightsRequest]) -> list[Row]:
     """List the nights of a schedule that have no batch, and start them if asked to.
 
     Args:

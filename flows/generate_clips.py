@@ -10,11 +10,14 @@ from prefect import flow
 from flows._batch_flow import abandon, coordinate_batch
 from flows._batch_requests import ClipBatchRequest
 from flows._failures import explained
+from flows._parameters import Asked, Project
 
 
 @flow(name="generate_clips", log_prints=True, on_cancellation=[abandon])
-@explained()
-def generate_clips(request: ClipBatchRequest, project: str = "default") -> dict[str, Any]:
+@explained
+def generate_clips(
+    request: Asked[ClipBatchRequest], project: Project = "default"
+) -> dict[str, Any]:
     """Make a clip for every row of a prompt file.
 
     Clips are collected in the folder of the batch; those that stand already are not made again.

@@ -11,14 +11,15 @@ from prefect import flow
 from flows._artifacts import ArtifactMeter
 from flows._batch_requests import ShardRequest
 from flows._failures import explained
+from flows._parameters import Asked
 from flows._progress import aside
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 
 
 @flow(name="make_shard", log_prints=True)
-@explained()
-def make_shard(request: ShardRequest) -> dict[str, Any]:
+@explained
+def make_shard(request: Asked[ShardRequest]) -> dict[str, Any]:
     """Make what is missing of one shard of a planned batch.
 
     Finished items are kept however the run ends; started again, it makes only the others.

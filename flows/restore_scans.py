@@ -10,11 +10,14 @@ from prefect import flow
 from flows._batch_flow import abandon, coordinate_batch
 from flows._batch_requests import ScanBatchRequest
 from flows._failures import explained
+from flows._parameters import Asked, Project
 
 
 @flow(name="restore_scans", log_prints=True, on_cancellation=[abandon])
-@explained()
-def restore_scans(request: ScanBatchRequest, project: str = "default") -> dict[str, Any]:
+@explained
+def restore_scans(
+    request: Asked[ScanBatchRequest], project: Project = "default"
+) -> dict[str, Any]:
     """Turn every scan of a folder or BIDS dataset into a finer volume.
 
     Volumes, maps and records are collected in the folder of the batch; those that stand already

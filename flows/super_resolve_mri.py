@@ -14,6 +14,7 @@ from prefect import flow
 from flows._artifacts import ArtifactMeter, announce, gallery_page, show_result, webp_uri
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
+from flows._parameters import Asked, OutputName, Project
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
 from flows._settings import read_settings
@@ -122,9 +123,11 @@ def report(
 
 
 @flow(name="super_resolve_mri", log_prints=True)
-@explained()
+@explained
 def super_resolve_mri(
-    request: SuperResolutionRequest, output_name: str = "", project: str = DEFAULT_PROJECT
+    request: Asked[SuperResolutionRequest],
+    output_name: OutputName = "",
+    project: Project = DEFAULT_PROJECT,
 ) -> Refs:
     """Turn a thick-slice scan into a finer volume.
 

@@ -12,6 +12,7 @@ from prefect import flow
 from flows._artifacts import ArtifactMeter, announce, data_uri, gallery_page, show_result
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
+from flows._parameters import Asked, OutputName, Project
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
 from flows._settings import read_settings
@@ -107,9 +108,9 @@ def report(
 
 
 @flow(name="text_to_video", log_prints=True)
-@explained()
+@explained
 def text_to_video(
-    request: VideoRequest, output_name: str = "", project: str = DEFAULT_PROJECT
+    request: Asked[VideoRequest], output_name: OutputName = "", project: Project = DEFAULT_PROJECT
 ) -> dict[str, FileRef]:
     """Turn a sentence into a clip.
 

@@ -22,6 +22,7 @@ from prefect.events.filters import (
 from flows._deployments import count_places
 from flows._hosts import beats
 from flows._janitor import Sighting, verdict
+from flows._parameters import Asked
 from flows._pools import POOLS
 from flows._requests import TidyRequest
 from flows._settings import read_settings
@@ -33,7 +34,7 @@ ADVICE = "Press Retry to run it again; a batch does so by itself."
 
 
 @flow(name="tidy_runs", log_prints=True)
-def tidy_runs(request: TidyRequest) -> list[str]:
+def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
     """Close runs whose process died unnoticed, and count the places of each pool anew.
 
     Args:

@@ -4,14 +4,15 @@ from prefect import flow
 
 from flows._failures import explained
 from flows._files import FileRef
+from flows._parameters import Asked
 from flows._run_log import join_run_log
 from flows._training_stages import prepare, report, train, verify
 from medical.request import MRITrainingRequest
 
 
 @flow(name="train_mri", log_prints=True)
-@explained()
-def train_mri(request: MRITrainingRequest) -> FileRef:
+@explained
+def train_mri(request: Asked[MRITrainingRequest]) -> FileRef:
     """Train a super-resolution model on sharp heads.
 
     A run that was stopped goes on when it is asked for again.

@@ -4,14 +4,15 @@ from prefect import flow
 
 from flows._failures import explained
 from flows._files import FileRef
+from flows._parameters import Asked
 from flows._run_log import join_run_log
 from flows._training_stages import prepare, report, train, verify
 from video.request import VideoTrainingRequest
 
 
 @flow(name="train_video", log_prints=True)
-@explained()
-def train_video(request: VideoTrainingRequest) -> FileRef:
+@explained
+def train_video(request: Asked[VideoTrainingRequest]) -> FileRef:
     """Train a text-to-video model.
 
     A run that was stopped goes on when it is asked for again.

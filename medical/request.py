@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from core.request import Request
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
 
 
-class SuperResolutionRequest(BaseModel):
+class SuperResolutionRequest(Request):
     """A thick-slice scan to be restored to finer voxels."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     scan: str = Field(
         min_length=1,
-        title="Scan",
         description="NIfTI file (.nii or .nii.gz) with one 3-D image.",
         json_schema_extra={"position": 0},
     )
     spacing_mm: tuple[Spacing, Spacing, Spacing] = Field(
         default=(1.0, 1.0, 1.0),
-        title="Spacing (mm)",
         description="Largest voxel size wanted along the file's three axes, 0.2 to 20 mm. An "
         "axis that is as fine already keeps its own spacing.",
         json_schema_extra={"position": 1},
@@ -31,7 +29,6 @@ class SuperResolutionRequest(BaseModel):
         default=4,
         ge=1,
         le=64,
-        title="Samples",
         description="Restorations to draw, 1 to 64. Their mean is the result, their standard "
         "deviation the uncertainty map.",
         json_schema_extra={"position": 2},
@@ -40,7 +37,6 @@ class SuperResolutionRequest(BaseModel):
         default=2,
         ge=1,
         le=50,
-        title="Steps",
         description="Sampling steps of each restoration, 1 to 50.",
         json_schema_extra={"position": 3},
     )
@@ -48,7 +44,6 @@ class SuperResolutionRequest(BaseModel):
         default=0,
         ge=0,
         le=2**31 - 1,
-        title="Seed",
         description="Same seed, same result; 0 to 2147483647.",
         json_schema_extra={"position": 4},
     )
@@ -56,7 +51,6 @@ class SuperResolutionRequest(BaseModel):
         default=0.0,
         ge=0.0,
         le=20.0,
-        title="Slice thickness (mm)",
         description="Full width at half maximum of the slice profile; 0 takes the file's "
         "slice spacing less the gap.",
         json_schema_extra={"position": 5},
@@ -65,7 +59,6 @@ class SuperResolutionRequest(BaseModel):
         default=0.0,
         ge=0.0,
         le=20.0,
-        title="Slice gap (mm)",
         description="Distance between neighboring slices; 0 takes the file's slice spacing "
         "less the thickness.",
         json_schema_extra={"position": 6},
@@ -95,16 +88,13 @@ class SuperResolutionRequest(BaseModel):
     model: str = Field(
         default="heads-1mm",
         min_length=1,
-        title="Model",
         description="Name of a super-resolution model; `lamina models list` shows them.",
         json_schema_extra={"position": 10},
     )
 
 
-class MRITrainingRequest(BaseModel):
+class MRITrainingRequest(Request):
     """One training run of the MRI super-resolution model on your own high-resolution heads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
         default="my-heads",

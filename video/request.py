@@ -2,15 +2,15 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from core.request import Request
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 
 
-class VideoRequest(BaseModel):
+class VideoRequest(Request):
     """One clip from one sentence."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     prompt: str = Field(
         min_length=1,
@@ -34,10 +34,8 @@ class VideoRequest(BaseModel):
     model: str = Field("scenes-64", description="Name of an installed video model.")
 
 
-class VideoTrainingRequest(BaseModel):
+class VideoTrainingRequest(Request):
     """One training run of the video model, on the procedural world or on your own clips."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(
         "my-scenes",

@@ -19,8 +19,8 @@ from flows._artifacts import (
     show_table,
     webp_uri,
 )
-from flows._failures import explained
-from flows._files import FileRef
+from flows._failures import explained, failure_shown
+from flows._files import FileRef, checked_project
 
 
 @pytest.fixture
@@ -87,10 +87,17 @@ def test_a_table_has_every_column_that_a_row_has(shown):
     assert "| night | run |\n| --- | --- |\n| 1 |  |\n| 2 | a\\|b |\n" in shown[0][0]
 
 
+def refusal():
+    with pytest.raises(ValueError, match="project=") as caught:
+        checked_project("../a")
+    return caught.value
+
+
 @pytest.mark.parametrize(
     ("error", "what_to_do"),
     [
-        (ValueError("steps=0: at least one; try 4."), "start a new run"),
+        (refusal(), "start a new run"),
+        (ValueError("from inside a library"), "This is a fault"),
         (OSError(errno.ENOSPC, "full"), "Free some space"),
         (torch.OutOfMemoryError("16 GB"), "fewer frames"),
         (httpx.ConnectError("away"), "See that it is up"),
@@ -98,7 +105,7 @@ def test_a_table_has_every_column_that_a_row_has(shown):
     ],
 )
 def test_a_failure_says_what_to_do_and_goes_on(shown, error, what_to_do):
-    with pytest.raises(type(error)), explained():
+    with pytest.raises(type(error)), failure_shown():
         raise error
     ((page, title),) = shown
     assert title == "This run failed"
@@ -106,8 +113,21 @@ def test_a_failure_says_what_to_do_and_goes_on(shown, error, what_to_do):
     assert str(error).split(":")[0] in page.replace("\\", "")
 
 
+def test_a_refusal_is_a_state_of_its_own_with_the_refusal_as_its_words(shown):
+    @explained
+    def flow(project):
+        checked_project(project)
+        raise ValueError("from inside a library")
+
+    state = flow("../a")
+    assert (state.name, state.is_failed(), state.message) == ("Refused", True, str(refusal()))
+    with pytest.raises(ValueError, match="library"):
+        flow("a")
+    assert len(shown) == 2
+
+
 def test_a_suspended_run_did_not_fail(shown):
-    with pytest.raises(Pause), explained():
+    with pytest.raises(Pause), failure_shown():
         raise Pause
     assert shown == []
 
@@ -117,5 +137,5 @@ def test_a_failure_that_cannot_be_shown_is_still_the_one_that_is_raised(monkeypa
         raise RuntimeError("no server")
 
     monkeypatch.setattr(_failures, "show_facts", away)
-    with pytest.raises(ValueError, match="mine"), explained():
+    with pytest.raises(ValueError, match="mine"), failure_shown():
         raise ValueError("mine")

@@ -5,6 +5,7 @@ Run this file as a program to take the present forms as the wanted ones.
 
 import importlib
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,15 @@ def test_every_field_of_the_form_is_described(flow):
     request = schema["definitions"][MODELS[flow].__name__]
     undescribed += [name for name, f in request["properties"].items() if "description" not in f]
     assert undescribed == []
+
+
+@pytest.mark.parametrize("flow", MODELS)
+def test_every_title_is_words_for_a_person(flow):
+    schema = form(flow)
+    forms = [schema, *schema["definitions"].values()]
+    titles = [field["title"] for shown in forms for field in shown["properties"].values()]
+    raw = r"_|^[a-z]| [A-Z][a-z]|\b(Gpu|Mri|Num|Fps)\b| (s|mm|gb)$"
+    assert [title for title in titles if re.search(raw, title)] == []
 
 
 @pytest.mark.parametrize("flow", MODELS)

@@ -1,0 +1,38 @@
+"""What the requests of all floors have in common: they are fixed, and their forms are plain."""
+
+from pydantic import BaseModel, ConfigDict
+
+WORDS = {
+    "bids": "BIDS",
+    "cpu": "CPU",
+    "fps": "frames per second",
+    "gpu": "GPU",
+    "gpus": "GPUs",
+    "id": "ID",
+    "mri": "MRI",
+    "num": "number of",
+    "std": "standard deviation",
+}
+UNITS = {"gb": "GB", "hz": "Hz", "mm": "mm", "ms": "ms", "s": "s"}
+
+
+def title(name: str) -> str:
+    """The words that a form shows for a field, in sentence case with its unit in brackets.
+
+    >>> title("gpu_minutes"), title("slice_gap_mm"), title("num_frames")
+    ('GPU minutes', 'Slice gap (mm)', 'Number of frames')
+    """
+    *words, last = name.split("_")
+    unit = f" ({UNITS[last]})" if words and last in UNITS else ""
+    shown = " ".join(WORDS.get(word, word) for word in (words if unit else [*words, last]))
+    return shown[:1].upper() + shown[1:] + unit
+
+
+class Request(BaseModel):
+    """What a person may ask for: fixed once made, and no field that is not known."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        field_title_generator=lambda name, _: title(name),
+    )

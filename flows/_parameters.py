@@ -1,0 +1,19 @@
+"""The parameters that flows have in common, with the words that the form shows for them."""
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import Field
+
+from core.request import title
+
+Model = TypeVar("Model")
+
+
+def _titled(name: str) -> Any:
+    """Prefect titles a parameter by its bare name; what stands in the schema's extra wins."""
+    return Field(json_schema_extra={"title": title(name)})
+
+
+Asked = Annotated[Model, _titled("request")]
+Project = Annotated[str, _titled("project")]
+OutputName = Annotated[str, _titled("output_name")]
