@@ -91,14 +91,22 @@ def running(
         process.wait(STACK_PATIENCE_S)
 
 
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    """A real headless Chromium."""
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The program; asked for by the session, so that nothing is started where it is missing."""
+    pytest.importorskip("playwright.sync_api")
     program = shutil.which("chromium") or shutil.which("chromium-browser")
     if program is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return program
+
+
+@pytest.fixture
+def browser(chromium: str) -> Iterator[Any]:
+    """A real headless Chromium."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
