@@ -6,8 +6,11 @@ du/dt along the network's own velocity. The derivative is a central finite diffe
 ``no_grad`` in float32: no forward-mode AD, so any attention kernel will do.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,8 +19,22 @@ from core.conditioning import Conditioning
 from core.path import diffuse
 from core.tensors import Volumes, align
 
+if TYPE_CHECKING:
+    from core.unet import SpatioTemporalUNet
+
 Predict = Callable[[Tensor, Tensor, Tensor, Conditioning], Tensor]
 """(z, t, r, cond) -> u, the network, wrapped or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The random part of one training batch, drawn before anything is computed."""
+
+    noise: Tensor
+    t: Tensor
+    r: Tensor
+    keep: Tensor
+    guidance: Tensor | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,43 +64,75 @@ class Objective:
     finite_step: float = 0.02
     guidance_max: float = 1.0
 
+    @property
+    def cost(self) -> float:
+        """Time of a step, in steps of flow matching."""
+        return 1 + 6 * self.jump_share
 
-@dataclass(frozen=True, kw_only=True)
-class Draw:
-    """The random part of one training batch, drawn before anything is computed."""
+    @property
+    def rate(self) -> float:
+        """Its learning rate, as a share of the run's."""
+        return 1.0
 
-    noise: Tensor
-    t: Tensor
-    r: Tensor
-    keep: Tensor
-    guidance: Tensor | None = None
+    @property
+    def jumps(self) -> bool:
+        """Whether average velocities are learned."""
+        return self.jump_share > 0
 
+    def taught_by(self, network: SpatioTemporalUNet) -> Objective:
+        """The same: data and the network itself are the teachers."""
+        del network
+        return self
 
-def draw(objective: Objective, x: Volumes, generator: torch.Generator) -> Draw:
-    """Noise, levels t >= r and prompt dropout for a batch; everything from ``generator``.
+    def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
+        """Noise, levels t >= r and prompt dropout for a batch; everything from ``generator``.
 
-    Jumps, where there are any, are the last rows of the batch.
-    """
-    batch = len(x)
-    logits = torch.randn(2, batch, generator=generator) * objective.level_std
-    a, b = torch.sigmoid(logits + objective.level_mean)
-    chance = torch.rand(4, batch, generator=generator)
-    a = torch.where(chance[0] < objective.pure_noise_share, torch.ones_like(a), a)
-    b = torch.where(chance[1] < objective.land_on_data_share, torch.zeros_like(b), b)
-    jumps = round(batch * objective.jump_share)
-    t, r = a.clone(), a.clone()
-    if jumps:
-        t[-jumps:] = torch.maximum(a, b)[-jumps:]
-        r[-jumps:] = torch.minimum(a, b)[-jumps:]
-    guided = objective.guidance_max > 1
-    scale = objective.guidance_max ** chance[3]
-    return Draw(
-        noise=torch.randn(x.shape, generator=generator).to(x.device),
-        t=t.to(x.device),
-        r=r.to(x.device),
-        keep=(chance[2] >= objective.dropout).to(x.device),
-        guidance=scale.to(x.device) if guided else None,
-    )
+        Jumps, where there are any, are the last rows of the batch.
+        """
+        batch = len(x)
+        logits = torch.randn(2, batch, generator=generator) * self.level_std
+        a, b = torch.sigmoid(logits + self.level_mean)
+        chance = torch.rand(4, batch, generator=generator)
+        a = torch.where(chance[0] < self.pure_noise_share, torch.ones_like(a), a)
+        b = torch.where(chance[1] < self.land_on_data_share, torch.zeros_like(b), b)
+        jumps = round(batch * self.jump_share)
+        t, r = a.clone(), a.clone()
+        if jumps:
+            t[-jumps:] = torch.maximum(a, b)[-jumps:]
+            r[-jumps:] = torch.minimum(a, b)[-jumps:]
+        guided = self.guidance_max > 1
+        scale = self.guidance_max ** chance[3]
+        return Draw(
+            noise=torch.randn(x.shape, generator=generator).to(x.device),
+            t=t.to(x.device),
+            r=r.to(x.device),
+            keep=(chance[2] >= self.dropout).to(x.device),
+            guidance=scale.to(x.device) if guided else None,
+        )
+
+    def loss(
+        self, predict: Predict, x: Volumes, cond: Conditioning, drawn: Draw
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted loss to descend and the plain mean squared error per sample, (), (B,).
+
+        Args:
+            predict: The network (wrapped for several processes, or not).
+            x: (B, C, D, H, W) data.
+            cond: What the data shows.
+            drawn: From ``draw``.
+        """
+        cond = _drop_prompts(replace(cond, guidance=drawn.guidance), drawn.keep)
+        z, v = diffuse(x, drawn.noise, drawn.t), drawn.noise - x
+        v = _guided_target(predict, z, v, cond, drawn)
+        u = predict(z, drawn.t, drawn.r, cond).float()
+        jumps = (drawn.t > drawn.r).nonzero()[:, 0]
+        if len(jumps):
+            part = z[jumps], drawn.t[jumps], drawn.r[jumps], cond.take(jumps)
+            gap = align(drawn.t - drawn.r, z)[jumps]
+            u = u.index_add(0, jumps, gap * _slope(predict, *part, self.finite_step))
+        errors = (u - v).square().flatten(1).mean(1)  # (B,)
+        weights = (errors.detach() + 1e-3) ** -self.power
+        return (weights * errors).mean(), errors.detach()
 
 
 def _drop_prompts(cond: Conditioning, keep: Tensor) -> Conditioning:
@@ -118,32 +167,6 @@ def total_derivative(
         high = predict(z + align(ahead, z) * velocity, t + ahead, r, cond)
         low = predict(z - align(behind, z) * velocity, t - behind, r, cond)
     return (high - low) / align(width, z)
-
-
-def loss(
-    predict: Predict, x: Volumes, cond: Conditioning, drawn: Draw, objective: Objective
-) -> tuple[Tensor, Tensor]:
-    """The weighted loss to descend and the plain mean squared error per sample, (), (B,).
-
-    Args:
-        predict: The network (wrapped for several processes, or not).
-        x: (B, C, D, H, W) data.
-        cond: What the data shows.
-        drawn: From ``draw``.
-        objective: The same as was drawn from.
-    """
-    cond = _drop_prompts(replace(cond, guidance=drawn.guidance), drawn.keep)
-    z, v = diffuse(x, drawn.noise, drawn.t), drawn.noise - x
-    v = _guided_target(predict, z, v, cond, drawn)
-    u = predict(z, drawn.t, drawn.r, cond).float()
-    jumps = (drawn.t > drawn.r).nonzero()[:, 0]
-    if len(jumps):
-        part = z[jumps], drawn.t[jumps], drawn.r[jumps], cond.take(jumps)
-        gap = align(drawn.t - drawn.r, z)[jumps]
-        u = u.index_add(0, jumps, gap * _slope(predict, *part, objective.finite_step))
-    errors = (u - v).square().flatten(1).mean(1)  # (B,)
-    weights = (errors.detach() + 1e-3) ** -objective.power
-    return (weights * errors).mean(), errors.detach()
 
 
 @torch.no_grad()

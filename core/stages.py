@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from core.distillation import Distillation
 from core.objectives import Objective
 from core.plan import Plan, Progress
 from core.training import MakeBatch, Trainer
@@ -14,19 +15,17 @@ class Stage(NamedTuple):
     """A part of a training run: its name, what is minimized, and for how long."""
 
     name: str
-    objective: Objective
+    objective: Objective | Distillation
     plan: Plan
 
 
-JUMP_COST = 4
-"""Time of a step on average velocities, in steps of flow matching."""
 RESERVE_MINUTES = 0.5
 """Part of a time budget that is kept for loading and for writing the model."""
 
 
 def flow_then_jumps(
     flow: Objective,
-    jumps: Objective,
+    jumps: Objective | Distillation,
     *,
     steps: int,
     jump_steps: int,
@@ -46,8 +45,9 @@ def flow_then_jumps(
     budget = max(minutes - RESERVE_MINUTES, minutes / 2)
     if not jump_steps:
         return [Stage("flow", flow, Plan(steps=steps, minutes=budget, **plan))]
-    first = budget * steps / (steps + JUMP_COST * jump_steps)
+    first = budget * steps / (steps + jumps.cost * jump_steps)
     plateau = Plan(steps=steps, minutes=first, cooldown=0.0, **plan)
+    plan["learning_rate"] = plateau.learning_rate * jumps.rate
     fall = Plan(steps=jump_steps, minutes=budget - first, warmup=20, cooldown=0.6, **plan)
     return [Stage("flow", flow, plateau), Stage("jumps", jumps, fall)]
 
@@ -79,12 +79,13 @@ def train_stages(
         should_stop: Asked after every step; if true, the run ends there, resumable.
     """
     for name, objective, plan in stages:
-        trainer = Trainer(network, make_batch, objective, plan, Path(folder) / name)
+        lesson = objective.taught_by(network)
+        trainer = Trainer(network, make_batch, lesson, plan, Path(folder) / name)
         reached = trainer.run(lambda progress, name=name: on_progress(name, progress), should_stop)
         network = trainer.averaged_network()
         if not reached:
             return network, False
-        if objective.jump_share > 0:
+        if objective.jumps:
             network.register_to_config(trained_objective="average_velocity")
         network.train()
     return network.eval(), True

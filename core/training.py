@@ -20,8 +20,9 @@ from accelerate.utils import DistributedDataParallelKwargs, broadcast
 from torch import Tensor, nn
 
 from core.conditioning import Conditioning
+from core.distillation import Distillation
 from core.ema import WeightAverage
-from core.objectives import Objective, draw, loss
+from core.objectives import Objective
 from core.optimizers import muon
 from core.plan import Plan, Progress, rate, share_done
 from core.seeds import generator
@@ -69,7 +70,7 @@ class Trainer:
         self,
         network: SpatioTemporalUNet,
         make_batch: MakeBatch,
-        objective: Objective,
+        objective: Objective | Distillation,
         plan: Plan,
         folder: Path,
     ) -> None:
@@ -159,11 +160,11 @@ class Trainer:
             x, cond = self.make_batch(self.part_size, random)
             device = self.accelerator.device
             x, cond = x.to(device), cond.to(device)
-            drawn = draw(self.objective, x, random)
+            drawn = self.objective.draw(x, random)
             with torch.autocast(
                 device.type, torch.bfloat16, enabled=plan.mixed_precision == "bf16"
             ):
-                value, error = loss(self._predict, x, cond, drawn, self.objective)
+                value, error = self.objective.loss(self._predict, x, cond, drawn)
             with warnings.catch_warnings():
                 # Of a kernel of one voxel, both layouts are the same bytes.
                 warnings.filterwarnings("ignore", "Grad strides do not match")

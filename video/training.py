@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 from core.conditioning import Conditioning
+from core.distillation import Distillation
 from core.objectives import Objective
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.training import Batch, MakeBatch
 from video.dataset import draw_pieces, load_clips
+from video.generate import SHIFT
 from video.presets import PRESETS
 from video.request import VideoTrainingRequest
 from video.text import TextEncoder
@@ -60,18 +62,11 @@ def stages(request: VideoTrainingRequest) -> list[Stage]:
 
     What moves, and where to, is settled at levels of 0.8 to 0.97: most draws fall there, and the
     error is not evened out over levels (``power=0``), which would draw the weight to fine detail.
+    The jumps are those of the sampler's own schedule.
     """
-    levels = {"level_mean": 2.0, "level_std": 1.2}
     return flow_then_jumps(
-        Objective(power=0.0, pure_noise_share=0.1, **levels),
-        Objective(
-            jump_share=0.5,
-            pure_noise_share=0.2,
-            land_on_data_share=0.3,
-            guidance_max=4.0,
-            power=1.0,
-            **levels,
-        ),
+        Objective(power=0.0, pure_noise_share=0.1, level_mean=2.0, level_std=1.2),
+        Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
         **request.model_dump(
             include={"steps", "jump_steps", "minutes", "batch_size", "learning_rate", "seed"}
         ),

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.conditioning import Conditioning
-from core.objectives import Draw, Objective, draw, loss, total_derivative
+from core.objectives import Draw, Objective, total_derivative
 from core.path import diffuse
 from core.seeds import generator
 from core.tensors import align
@@ -41,10 +41,10 @@ MIXED = Objective(
 def test_a_draw_follows_from_its_generator_alone():
     x = volumes(8, dtype=torch.float32)
     torch.manual_seed(1)
-    first = draw(MIXED, x, generator(0, 5))
+    first = MIXED.draw(x, generator(0, 5))
     torch.manual_seed(2)
-    again = draw(MIXED, x + 1, generator(0, 5))
-    other = draw(MIXED, x, generator(0, 6))
+    again = MIXED.draw(x + 1, generator(0, 5))
+    other = MIXED.draw(x, generator(0, 6))
     for name in ("noise", "t", "r", "keep", "guidance"):
         assert torch.equal(getattr(first, name), getattr(again, name))
     assert not torch.equal(first.noise, other.noise)
@@ -53,14 +53,14 @@ def test_a_draw_follows_from_its_generator_alone():
 
 def test_draws_never_change_between_releases():
     """A run resumed by a later release must draw the same numbers."""
-    drawn = draw(MIXED, torch.zeros(6, 1, 1, 1, 2), generator(0, 3, 0, 0))
+    drawn = MIXED.draw(torch.zeros(6, 1, 1, 1, 2), generator(0, 3, 0, 0))
     wanted = json.loads(GOLDEN.read_text())
     for name, values in wanted.items():
         assert getattr(drawn, name).flatten().tolist() == pytest.approx(values, abs=1e-6)
 
 
 def test_levels_are_ordered_and_jumps_come_last():
-    drawn = draw(MIXED, torch.zeros(4000, 1, 1, 1, 1), generator(0))
+    drawn = MIXED.draw(torch.zeros(4000, 1, 1, 1, 1), generator(0))
     assert (drawn.t >= drawn.r).all()
     assert (drawn.t[:2000] == drawn.r[:2000]).all()
     assert (drawn.t[2000:] > drawn.r[2000:]).float().mean() > 0.99
@@ -71,7 +71,7 @@ def test_levels_are_ordered_and_jumps_come_last():
 
 
 def test_logits_have_the_mean_and_spread_asked_for():
-    drawn = draw(Objective(level_mean=-0.4, level_std=0.7), torch.zeros(4000, 1, 1, 1, 1),
+    drawn = Objective(level_mean=-0.4, level_std=0.7).draw(torch.zeros(4000, 1, 1, 1, 1),
                  generator(0))  # fmt: skip
     assert torch.logit(drawn.t).mean() == pytest.approx(-0.4, abs=0.05)
     assert torch.logit(drawn.t).std() == pytest.approx(0.7, abs=0.05)
@@ -80,7 +80,7 @@ def test_logits_have_the_mean_and_spread_asked_for():
 
 
 def test_guidance_scales_are_log_uniform():
-    scales = draw(MIXED, torch.zeros(4000, 1, 1, 1, 1), generator(0)).guidance
+    scales = MIXED.draw(torch.zeros(4000, 1, 1, 1, 1), generator(0)).guidance
     assert scales.min() >= 1
     assert scales.max() <= 4
     assert (scales < 2).float().mean() == pytest.approx(0.5, abs=0.03)
@@ -153,7 +153,7 @@ def test_the_exact_average_velocity_has_no_residual(gaussian):
 def test_the_loss_is_stationary_at_the_exact_network(jump_share, gaussian):
     objective = Objective(jump_share=jump_share, power=0.0, finite_step=0.005)
     x = gaussian.mean + gaussian.spread * torch.randn(4000, 1, 1, 2, 2, generator=generator(0))
-    drawn = draw(objective, x, generator(1))
+    drawn = objective.draw(x, generator(1))
 
     def slope_of_loss(value):
         scale = torch.tensor(value, requires_grad=True)
@@ -161,7 +161,7 @@ def test_the_loss_is_stationary_at_the_exact_network(jump_share, gaussian):
         def predict(z, t, r, cond):
             return scale * gaussian.average_velocity(z, t, r)
 
-        total, _ = loss(predict, x, NOTHING, drawn, objective)
+        total, _ = objective.loss(predict, x, NOTHING, drawn)
         return torch.autograd.grad(total, scale)[0]
 
     assert slope_of_loss(1.0).abs() < 0.05 * slope_of_loss(1.2).abs()
@@ -171,8 +171,8 @@ def test_the_loss_is_stationary_at_the_exact_network(jump_share, gaussian):
 def test_flow_matching_is_the_mean_squared_error_of_the_velocity():
     x = volumes(5, dtype=torch.float32)
     objective = Objective(power=0.0)
-    drawn = draw(objective, x, generator(1))
-    total, errors = loss(wave, x, NOTHING, drawn, objective)
+    drawn = objective.draw(x, generator(1))
+    total, errors = objective.loss(wave, x, NOTHING, drawn)
     z = diffuse(x, drawn.noise, drawn.t)
     expected = (wave(z, drawn.t, drawn.r, NOTHING) - (drawn.noise - x)).square()
     assert torch.allclose(errors, expected.flatten(1).mean(1))
@@ -181,8 +181,8 @@ def test_flow_matching_is_the_mean_squared_error_of_the_velocity():
 
 def test_adaptive_weights_divide_by_a_power_of_the_error():
     x = volumes(5, dtype=torch.float32)
-    drawn = draw(Objective(), x, generator(1))
-    total, errors = loss(wave, x, NOTHING, drawn, Objective(power=1.0))
+    drawn = Objective().draw(x, generator(1))
+    total, errors = Objective(power=1.0).loss(wave, x, NOTHING, drawn)
     assert total == pytest.approx(float((errors / (errors + 1e-3)).mean()), rel=1e-6)
 
 
@@ -195,8 +195,8 @@ def test_no_gradient_flows_through_the_slope():
         return wave(z, t, r, cond)
 
     x = volumes(4, dtype=torch.float32)
-    drawn = draw(replace(MIXED, guidance_max=1.0), x, generator(1))
-    loss(watched, x, NOTHING, drawn, MIXED)
+    drawn = replace(MIXED, guidance_max=1.0).draw(x, generator(1))
+    MIXED.loss(watched, x, NOTHING, drawn)
     assert graphs == [True, False, False, False]
 
 
@@ -218,10 +218,10 @@ def test_guidance_trained_in_is_a_fixed_point():
         guidance=torch.tensor([1.0, 2.5, 4.0, 3.0]),
     )
     cond = Conditioning(tokens=torch.ones(4, 3, 5))
-    _, errors = loss(predict, noise - told, cond, drawn, MIXED)
+    _, errors = MIXED.loss(predict, noise - told, cond, drawn)
     assert errors.max() < 1e-10
     dropped = replace(drawn, keep=torch.zeros(4, dtype=torch.bool))
-    _, errors = loss(predict, noise - untold, cond, dropped, MIXED)
+    _, errors = MIXED.loss(predict, noise - untold, cond, dropped)
     assert errors.max() < 1e-10
 
 
@@ -236,10 +236,10 @@ def test_dropout_takes_the_prompt_and_nothing_else():
     mask = torch.tensor([[True, True], [True, False], [True, True], [True, True]])
     cond = Conditioning(tokens=torch.ones(4, 2, 5), token_mask=mask, concat=x)
     drawn = replace(
-        draw(Objective(), x, generator(0)), keep=torch.tensor([True, True, False, True])
+        Objective().draw(x, generator(0)), keep=torch.tensor([True, True, False, True])
     )
-    loss(watched, x, cond, drawn, Objective())
+    Objective().loss(watched, x, cond, drawn)
     assert seen[0].token_mask.tolist() == [[True, True], [True, False], [False] * 2, [True] * 2]
     assert seen[0].concat is x
-    share = draw(Objective(dropout=0.3), torch.zeros(4000, 1, 1, 1, 1), generator(0)).keep
+    share = Objective(dropout=0.3).draw(torch.zeros(4000, 1, 1, 1, 1), generator(0)).keep
     assert (~share).float().mean() == pytest.approx(0.3, abs=0.03)

@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from core.conditioning import Conditioning
-from core.objectives import Draw, Objective, draw, loss
+from core.objectives import Draw, Objective
 from core.seeds import generator
 from core.stages import Stage, flow_then_jumps, train_stages
 from core.training import OPTIMIZERS
@@ -129,7 +129,7 @@ def parts_of_step_zero(places, rows):
     for part, rank in places:
         random = generator(0, 0, part, rank)
         x, cond = tiny_run.batch(rows, random)
-        yield x, cond, draw(tiny_run.OBJECTIVE, x, random)
+        yield x, cond, tiny_run.OBJECTIVE.draw(x, random)
 
 
 def weights_after_one_step(places, rows):
@@ -146,7 +146,7 @@ def weights_after_one_step(places, rows):
     def predict(z, t, r, cond):
         return network(z, t, r, cond)
 
-    loss(predict, x, cond, drawn, tiny_run.OBJECTIVE)[0].backward()
+    tiny_run.OBJECTIVE.loss(predict, x, cond, drawn)[0].backward()
     torch.optim.SGD(network.parameters(), lr=0.1).step()
     return network.state_dict()
 
