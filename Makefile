@@ -7,6 +7,8 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
+# what is run a second time, on PostgreSQL and Redis
+ON_POSTGRES := $(addprefix tests/flows/test_,batch_flows.py survival.py overtaking.py)
 # one thread per process: the processes are the parallelism
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -36,6 +38,7 @@ test-all: $(STAMP)  ## every test
 
 test-integration: $(STAMP)  ## real servers and workers that are killed while they work
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration --database postgres $(ON_POSTGRES)
 
 demo: $(STAMP)  ## a sentence to a clip and a thick-slice head to 1 mm, through Prefect
 	$(BIN)/lamina demo

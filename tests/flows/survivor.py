@@ -31,6 +31,19 @@ def survive(folder: str, wait_s: float = 120.0, suspend: bool = False) -> None:
     note(folder, "ends")
 
 
+@flow(name="load")
+def load(folder: str) -> None:
+    """Sum numbers that processes of a data loader bring.
+
+    Args:
+        folder: Where the notes go.
+    """
+    from torch.utils.data import DataLoader
+
+    loader = DataLoader(range(8), 2, num_workers=2, multiprocessing_context="forkserver")
+    note(folder, "loaded", str(int(sum(batch.sum() for batch in loader))))
+
+
 def note(folder: str, name: str, text: str = "") -> str:
     """Add a line to a file and return what stood there before."""
     path = Path(folder) / name

@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 START_S = 300.0
 RUN_S = 90.0  # from asking for a run until its flow is under way, on a busy machine
+LEASE_S = 300.0  # Prefect's own, for a run under way
 WINDOW_S = 60.0  # within which a death is noticed and its place is free again
 
 
@@ -55,25 +56,26 @@ class Stack:
             self.process.terminate()
             raise
         self.server = Server(json.loads(state.read_text())["address"])
-        self.deploy()
+        self.deployment = self.deploy("survive")
 
-    def deploy(self) -> None:
-        flow = self.server._answer("/flows/", {"name": "survive"})
+    def deploy(self, flow: str, **more) -> str:
+        """Deploy one of the flows of ``survivor.py``; the deployment's identity."""
         deployment = {
-            "name": "survive",
-            "flow_id": flow["id"],
-            "entrypoint": "survivor.survive",
+            "name": "-".join([flow, *more]),
+            "flow_id": self.server._answer("/flows/", {"name": flow})["id"],
+            "entrypoint": f"survivor.{flow}",
             "work_pool_name": "gpu",
             "work_queue_name": "interactive",
+            **more,
         }
-        self.deployment = self.server._answer("/deployments/", deployment)["id"]
+        return self.server._answer("/deployments/", deployment)["id"]
 
-    def ask(self, notes: Path, key: str = "", **parameters) -> Run:
+    def ask(self, notes: Path, key: str = "", deployment: str = "", **parameters) -> Run:
         """Ask for a run."""
         notes.mkdir(exist_ok=True)
         body = {"parameters": {"folder": str(notes), **parameters}}
         body |= {"idempotency_key": key} if key else {}
-        path = f"/deployments/{self.deployment}/create_flow_run"
+        path = f"/deployments/{deployment or self.deployment}/create_flow_run"
         return Run(self.server._answer(path, body)["id"], "survive", "", "")
 
     def pretend(self, notes: Path, worker: str, state: str = "RUNNING") -> Run:
@@ -234,6 +236,28 @@ def test_an_orphan_is_ended_and_its_run_closed(stack, tmp_path):
     with orphan:
         wait(lambda: orphan.poll() is not None, WINDOW_S)
     wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
+
+
+@pytest.mark.usefixtures("all_free")
+def test_the_killed_holder_of_a_lease_keeps_nobody_waiting(stack, tmp_path):
+    alone = stack.deploy("survive", concurrency_limit=1)
+    run, engine = stack.begin(tmp_path / "run", deployment=alone)
+    after = stack.ask(tmp_path / "after", deployment=alone)
+    (tmp_path / "after" / "go").touch()
+    worker = engine.parent()
+    engine.suspend()  # so that nobody gives the lease back
+    worker.kill()
+    engine.kill()
+    wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
+    wait(lambda: stack.state(after) == "COMPLETED", RUN_S + LEASE_S)
+
+
+@pytest.mark.usefixtures("all_free")
+def test_a_data_loader_with_processes_works_within_a_run(stack, tmp_path):
+    run = stack.ask(tmp_path / "run", deployment=stack.deploy("load"))
+    wait(lambda: stack.server.read(run).ended, START_S)  # its processes import torch anew
+    assert stack.state(run) == "COMPLETED"
+    assert lines(tmp_path / "run" / "loaded")[0].split()[1:] == ["28"]
 
 
 @pytest.mark.usefixtures("all_free")
