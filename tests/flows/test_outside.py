@@ -76,11 +76,18 @@ def test_a_request_that_is_sent_twice_is_one_run_and_its_end_is_told(running, ho
     first, second = (server._answer(path, body) for _ in range(2))
     assert first["id"] == second["id"]
 
+    refused = server.start("text_to_video", {"request": request | {"model": "nowhere"}})
+
     deadline = time.monotonic() + PATIENCE_S
-    while not hospital.told:
+    while len(hospital.told) < 2:
         assert time.monotonic() < deadline, server._answer(f"/flow_runs/{first['id']}")["state"]
         time.sleep(0.2)
-    assert hospital.told == [{"run": first["id"], "flow": "text_to_video", "state": "Completed"}]
+    states = {first["id"]: "Completed", refused.id: "Refused"}
+    told = {said["run"]: said for said in hospital.told}
+    assert told == {
+        run: {"run": run, "flow": "text_to_video", "state": state} for run, state in states.items()
+    }
+    assert len(hospital.told) == 2
 
 
 def test_what_is_scheduled_is_planned_by_the_server(running):
