@@ -93,7 +93,9 @@ class ClipBatchRequest(Request):
     height: int = Field(64, ge=16, le=256, description="Height in pixels, 16 to 256.")
     width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
     steps: int = Field(4, ge=1, le=128, description="Sampling steps of each clip, 1 to 128.")
-    sampler: SamplerName = Field("euler", description="euler is usual; as for a single clip.")
+    sampler: SamplerName = Field(
+        "flow_map", description="flow_map is usual; as for a single clip."
+    )
     guidance: float = Field(2.5, ge=1, le=8, description="How strictly prompts are followed.")
     seed: int = Field(
         OWN_SEED,

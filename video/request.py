@@ -23,9 +23,9 @@ class VideoRequest(Request):
     width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
     steps: int = Field(4, ge=1, le=128, description="Sampling steps; 4 is usual, 1 to 128.")
     sampler: SamplerName = Field(
-        "euler",
-        description="euler is usual; heun or dpmpp_2m for 10 steps and more; flow_map for models "
-        "trained on average velocities.",
+        "flow_map",
+        description="flow_map is usual: it jumps where the model was trained to, and is euler "
+        "where it was not. heun or dpmpp_2m for 10 steps and more.",
     )
     guidance: float = Field(
         2.5, ge=1, le=8, description="How strictly the prompt is followed, 1 to 8."
