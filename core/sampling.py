@@ -37,7 +37,8 @@ def _steps(levels: Levels, z: Volumes) -> list[tuple[Tensor, Tensor]]:
 def flow_map(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
     """Jump from level to level along the average velocity. Geng et al. 2025, Eq. 12.
 
-    Only for networks trained on average velocities; exact in one step where they are.
+    Exact in one step where the average velocities are. With a network that knows instantaneous
+    velocities alone, this is ``euler``, bit for bit.
     """
     steps = _steps(levels, z)
     for i, (t, r) in enumerate(steps, 1):

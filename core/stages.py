@@ -78,11 +78,13 @@ def train_stages(
         on_progress: Called after every step.
         should_stop: Asked after every step; if true, the run ends there, resumable.
     """
+    origin = 0
     for name, objective, plan in stages:
         lesson = objective.taught_by(network)
-        trainer = Trainer(network, make_batch, lesson, plan, Path(folder) / name)
+        place = Path(folder) / name
+        trainer = Trainer(network, make_batch, lesson, plan, place, origin=origin)
         reached = trainer.run(lambda progress, name=name: on_progress(name, progress), should_stop)
-        network = trainer.averaged_network()
+        network, origin = trainer.averaged_network(), trainer.step
         if not reached:
             return network, False
         if objective.jumps:

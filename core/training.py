@@ -64,6 +64,7 @@ class Trainer:
         objective: What is minimized.
         plan: How long and how fast.
         folder: For checkpoints; an existing one is resumed.
+        origin: Step at which the stage before had ended, whose network this run began from.
     """
 
     def __init__(
@@ -73,6 +74,8 @@ class Trainer:
         objective: Objective | Distillation,
         plan: Plan,
         folder: Path,
+        *,
+        origin: int = 0,
     ) -> None:
         if plan.optimizer not in OPTIMIZERS:
             raise ValueError(
@@ -80,7 +83,7 @@ class Trainer:
                 f"{sorted(OPTIMIZERS)}; name one of these."
             )
         self.make_batch, self.objective, self.plan = make_batch, objective, plan
-        self.checkpoint = Path(folder) / "checkpoint"
+        self.checkpoint, self.origin = Path(folder) / "checkpoint", origin
         cpu = not torch.cuda.is_available()
         # Precision is ours: accelerate's would also wrap the float32 finite differences.
         # A batch need not reach every weight: no prompt, no guidance, or a single frame.
@@ -108,6 +111,8 @@ class Trainer:
         """
         began = saved = time.monotonic()
         first, before = self.step, self.clock.spent_s
+        if share_done(self.plan, first, before) < 1:
+            self.clock.sittings.append({"from_step": first, "goal": self.plan.steps})
         while share_done(self.plan, self.step, self.clock.spent_s) < 1:
             loss_, error = self._advance()
             now = time.monotonic()
@@ -187,11 +192,12 @@ class Trainer:
         return network(z, t, r, cond)
 
     def save(self) -> None:
-        """Write the checkpoint. One process does; the others wait."""
+        """Write the checkpoint, when all have come here. One process does."""
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             parts = self.network, self.average, self.optimizer
-            write(self.checkpoint, *parts, step=self.step, plan=self.plan, clock=self.clock)
+            facts = {"step": self.step, "origin": self.origin}
+            write(self.checkpoint, *parts, **facts, plan=self.plan, clock=self.clock)
             logger.info("checkpoint written at step %d", self.step)
 
     def _resume(self) -> None:
@@ -201,9 +207,10 @@ class Trainer:
         self.accelerator.wait_for_everyone()
         if (self.checkpoint / STATE).exists():
             parts = self.network, self.average, self.optimizer
-            self.step, self.clock = read(self.checkpoint, *parts, self.plan)
+            self.step, self.clock = read(
+                self.checkpoint, *parts, plan=self.plan, origin=self.origin
+            )
             logger.info("resumed at step %d", self.step)
-        self.clock.sittings.append({"from_step": self.step, "goal": self.plan.steps})
 
     def averaged_network(self) -> SpatioTemporalUNet:
         """The network with the average in place of its weights; the run is over after this."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def write(
     optimizer: torch.optim.Optimizer,
     *,
     step: int,
+    origin: int,
     plan: Plan,
     clock: Clock,
 ) -> None:
@@ -57,7 +59,7 @@ def write(
     save_file(average.state(), fresh / "average.safetensors")
     tensors, numbers = _flatten(optimizer.state_dict()["state"])
     save_file(tensors, fresh / "optimizer.safetensors")
-    state = {"format_version": FORMAT_VERSION, "step": step, "seed": plan.seed}
+    state = {"format_version": FORMAT_VERSION, "step": step, "origin": origin, "seed": plan.seed}
     state |= {"plan": _lasting(plan), "numbers": numbers}
     (fresh / STATE).write_text(json.dumps(state))
     (fresh / CLOCK).write_text(json.dumps(asdict(clock)))
@@ -81,15 +83,17 @@ def read(
     network: nn.Module,
     average: WeightAverage,
     optimizer: torch.optim.Optimizer,
+    *,
     plan: Plan,
+    origin: int,
 ) -> tuple[int, Clock]:
     """Fill network, average and optimizer; the step and the clock.
 
     Raises:
-        ValueError: The checkpoint is of another format, seed, plan or network.
+        ValueError: The checkpoint is of another format, seed, plan, network or beginning.
     """
     state = json.loads((checkpoint / STATE).read_text())
-    _check(checkpoint, state, plan)
+    _check(checkpoint, state, plan, origin)
     try:
         network.load_state_dict(load_file(checkpoint / "network.safetensors"))
     except RuntimeError as error:
@@ -105,20 +109,21 @@ def read(
     return state["step"], _clock(checkpoint)
 
 
-def history(run: Path) -> dict[str, dict[str, Any]]:
-    """Steps, minutes and sittings of each stage of a run."""
+def history(run: Path, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Steps, minutes and sittings of each of these stages of a run."""
     found = {}
-    for state in sorted(Path(run).glob(f"*/checkpoint/{STATE}"), key=lambda p: p.stat().st_mtime):
-        clock = _clock(state.parent)
-        found[state.parents[1].name] = {
-            "steps": json.loads(state.read_text())["step"],
+    for name in stages:
+        checkpoint = Path(run) / name / "checkpoint"
+        clock = _clock(checkpoint)
+        found[name] = {
+            "steps": json.loads((checkpoint / STATE).read_text())["step"],
             "minutes": round(clock.spent_s / 60, 1),
             "sittings": clock.sittings,
         }
     return found
 
 
-def _check(checkpoint: Path, state: dict[str, Any], plan: Plan) -> None:
+def _check(checkpoint: Path, state: dict[str, Any], plan: Plan, origin: int) -> None:
     if state["format_version"] != FORMAT_VERSION:
         raise ValueError(
             f"{checkpoint} has format_version {state['format_version']!r}: this release "
@@ -128,6 +133,12 @@ def _check(checkpoint: Path, state: dict[str, Any], plan: Plan) -> None:
         raise ValueError(
             f"seed={plan.seed}: the checkpoint in {checkpoint.parent} was made with "
             f"seed {state['seed']}; resume with that seed or choose another folder."
+        )
+    if (began := state.get("origin", origin)) != origin:
+        raise ValueError(
+            f"{checkpoint.parent} began when the stage before was at step {began}, which has "
+            f"since gone on to {origin}: a stage is trained on from where it began; ask for {began} "
+            "steps again, choose another name, or move that folder away."
         )
     before, now = state.get("plan", {}), _lasting(plan)
     changed = [f"{k}={now[k]} (was {v})" for k, v in before.items() if v != now[k]]
@@ -146,7 +157,10 @@ def _lasting(plan: Plan) -> dict[str, float | str]:
 
 def _clock(checkpoint: Path) -> Clock:
     path = checkpoint / CLOCK
-    return Clock(**json.loads(path.read_text())) if path.exists() else Clock()
+    if path.exists():
+        return Clock(**json.loads(path.read_text()))
+    state = json.loads((checkpoint / STATE).read_text())  # until 2026-11-22 the time stood there
+    return Clock(spent_s=state.get("spent_s", 0.0))
 
 
 def _flatten(state: dict[int, dict[str, Tensor]]) -> tuple[dict[str, Tensor], dict[str, float]]:

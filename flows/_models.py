@@ -47,7 +47,7 @@ def publish(
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "training": {
             "request": asked,
-            "stages": history(run),
+            "stages": history(run, ("flow", "jumps") if jumps else ("flow",)),
             "hardware": hardware,
             "compute": compute(),
             "versions": versions(),

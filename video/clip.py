@@ -198,9 +198,10 @@ def _encode(frames: NDArray[np.uint8], rate: Fraction, tag: str, path: Path) -> 
     with iio.imopen(path, "w", plugin=PyAVPlugin, options=options) as file:
         file.init_video_stream("libx264", fps=float(rate), pixel_format="yuv420p")
         stream: Any = file._video_stream  # imageio has no public way to the encoder's own options
-        # mbtree reads memory it never wrote, and the number of threads shapes the stream: with
-        # either, the same frames become other bytes from run to run and from machine to machine
-        stream.options = {"crf": "12", "preset": "medium", "mbtree": "0"}
+        # The same frames must be the same bytes. mbtree reads memory it never wrote, and by
+        # default the number of threads and the kind of CPU shape the stream, too.
+        same = {"mbtree": "0", "x264-params": "cpu-independent=1"}
+        stream.options = {"crf": "12", "preset": "medium", **same}
         stream.codec_context.thread_count = 1
         stream.codec_context.colorspace = 6  # BT.601, which the RGB conversion used; players
         stream.codec_context.color_range = 1  # guess BT.709 for large frames when it is not said

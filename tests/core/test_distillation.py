@@ -133,6 +133,24 @@ def test_a_stage_of_jumps_comes_nearer_to_its_teacher(tiny, tmp_path):
     assert sum(errors[-10:]) < 0.7 * sum(errors[:10])
 
 
+def test_jumps_of_a_flow_that_has_gone_on_are_refused(tiny, tmp_path):
+    def make_batch(size, random):
+        return torch.zeros(size, 2, 2, 4, 8), Conditioning()
+
+    def train(steps):
+        plan = {"batch_size": 2, "warmup": 1}
+        stages = [
+            Stage("flow", Objective(), Plan(steps=steps, **plan)),
+            Stage("jumps", Distillation(steps=(1,), substeps=1), Plan(steps=1, **plan)),
+        ]
+        return train_stages(tiny(), make_batch, stages, tmp_path)
+
+    assert train(1)[1]
+    assert train(1)[1]
+    with pytest.raises(ValueError, match="was at step 1, which has since gone on to 2"):
+        train(2)
+
+
 def test_a_draw_follows_from_its_generator_alone():
     made = Distillation(guidance_max=2.0)
     first, again = (made.draw(X[:5], generator(7)) for _ in range(2))

@@ -66,6 +66,21 @@ def launch(*arguments, launcher=()):
     return subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
 
 
+def test_time_spent_before_there_was_a_clock_counts(tmp_path):
+    tiny_run.trainer(tmp_path, 2).run()
+    (tmp_path / "checkpoint" / "clock.json").unlink()
+    path = tmp_path / "checkpoint" / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"spent_s": 90.0}))
+    assert tiny_run.trainer(tmp_path, 4).clock.spent_s == 90
+
+
+def test_a_finished_run_that_is_asked_for_again_has_no_further_sitting(tmp_path):
+    tiny_run.trainer(tmp_path, 2).run()
+    again = tiny_run.trainer(tmp_path, 2)
+    assert again.run()
+    assert again.clock.sittings == [{"from_step": 0, "goal": 2}]
+
+
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     tiny_run.trainer(tmp_path / "whole", 6).run()
     done = launch(tmp_path / "killed", 6, "kill", 4)
