@@ -39,10 +39,11 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     """Score single objects on both splits, then several objects, then other step counts."""
     number = 16 if quick else 400 if full else 200
     model = VideoModel.load("scenes-64")
-    figures = []
+    figures, motions = [], defaultdict(list)
     for name, split in SPLITS.items():
         asked = _captions(number, split, SINGLE)
-        figures += _figures(f"{name}, one object", *_judge(model, asked), judged=True)
+        verdicts, frozen = _judge(model, asked, motions=motions)
+        figures += _figures(f"{name}, one object", verdicts, frozen, judged=True)
     for count, shares in {"two": (0.0, 1.0, 0.0), "three": (0.0, 0.0, 1.0)}.items():
         asked = _captions(max(8, number // 4), "train", shares)
         figures += _figures(f"training combinations, {count} objects", *_judge(model, asked))
@@ -53,10 +54,12 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
         figures += _figures(name, {axis: verdicts.get(axis, []) for axis in JUDGED}, frozen)
     native = model.network.dtype
     alone, twice = _batched_against_alone(model, curve[:BATCH])
+    shares = ", ".join(f"{name} {sum(hits)} of {len(hits)}" for name, hits in motions.items())
     notes = [
+        f"One object, both splits, by the motion asked for: {shares}.",
         f"A clip sampled in a batch differs from the same clip alone by {alone:.1e} on average "
         f"(pixels in [-1, 1]) in {native}, and by {twice:.1e} in float32: the noise "
-        "is the same bit for bit, what remains is the rounding of other kernels."
+        "is the same bit for bit, what remains is the rounding of other kernels.",
     ]
     return Row(
         title="Text to video, oracle accuracy", protocol=PROTOCOL, figures=figures, notes=notes
@@ -95,13 +98,23 @@ def draw_clips(
 
 
 def _judge(
-    model: VideoModel, captions: Sequence[str], *, steps: int | None = None
+    model: VideoModel,
+    captions: Sequence[str],
+    *,
+    steps: int | None = None,
+    motions: dict[str, list[bool]] | None = None,
 ) -> tuple[dict[str, list[bool]], list[bool]]:
-    """Verdicts per axis over all prompts, and which clips are frozen that should move."""
+    """Verdicts per axis over all prompts, and which clips are frozen that should move.
+
+    Into ``motions`` go the verdicts on motion by the motion that was asked for.
+    """
     verdicts, frozen = defaultdict(list), []
     for frames, claims in _clips(model, captions, steps):
-        for axis, hit in score(read_clip(frames), claims).items():
+        found = score(read_clip(frames), claims)
+        for axis, hit in found.items():
             verdicts[axis].append(hit)
+        if motions is not None and "motion" in found:
+            motions[str(claims.things[0].motion)].append(found["motion"])
         if any(thing.motion not in (None, "stay") for thing in claims.things):
             frozen.append(is_frozen(frames))
     return verdicts, frozen
