@@ -31,6 +31,7 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
 
     Input that was refused ends the run in a failed state of its own name, ``Refused``, whose
     message is the refusal itself; so a person, a program or an automation tells it from a fault.
+    Where it was raised stands in the run's log.
     """
 
     @wraps(flow)
@@ -41,6 +42,7 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
         except ValueError as error:
             if not is_refusal(error):
                 raise
+            logger.info("refused: %s", error, exc_info=True)
             return Failed(name=REFUSAL, message=str(error), data=error)
 
     return with_explanation

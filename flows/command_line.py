@@ -72,12 +72,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except CycloptsError as error:
         return _refuse(f"{_flat(error)} See {' '.join(['lamina', *_commands(words)])} --help.")
-    except ValidationError as error:
-        return _refuse(sentence(error))
     except ValueError as error:
         if not is_refusal(error):
             raise
-        return _refuse(str(error))
+        return _refuse(sentence(error) if isinstance(error, ValidationError) else str(error))
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
         return INTERRUPTED

@@ -21,6 +21,8 @@ from flows._artifacts import (
 )
 from flows._failures import explained, failure_shown
 from flows._files import FileRef, checked_project
+from flows._requests import TidyRequest
+from flows._resources import Resources
 
 
 @pytest.fixture
@@ -124,6 +126,76 @@ def test_a_refusal_is_a_state_of_its_own_with_the_refusal_as_its_words(shown):
     with pytest.raises(ValueError, match="library"):
         flow("a")
     assert len(shown) == 2
+
+
+def test_where_a_refusal_was_raised_stands_in_the_log(shown, caplog):
+    with caplog.at_level("INFO", logger="flows"):
+        explained(checked_project)("../a")
+    (record,) = [record for record in caplog.records if record.name == "flows._failures"]
+    assert record.levelname == "INFO"
+    assert "in checked_project" in caplog.text
+
+
+def odd_number():
+    return int("x")
+
+
+def odd_pair():
+    one, other = (1, 2, 3)
+    return one, other
+
+
+def odd_largest():
+    return max([])
+
+
+def odd_shape():
+    return np.reshape(np.zeros(3), (2, 2))
+
+
+def odd_words():
+    raise ValueError(str(int("x")))
+
+
+def odd_file():
+    return Resources.model_validate({"gpus": "many"})
+
+
+def odd_request():
+    return TidyRequest.model_validate({"what": "?"})
+
+
+def refused():
+    raise ValueError("a=1: it must be 2; set 2.")
+
+
+def refused_for_another():
+    try:
+        int("x")
+    except ValueError as error:
+        raise ValueError("a=x: it must be a number; set one.") from error
+
+
+ODD = [odd_number, odd_pair, odd_largest, odd_shape, odd_words, odd_file]
+
+
+@pytest.mark.parametrize("work", ODD)
+def test_what_nobody_raised_on_purpose_is_a_fault(shown, monkeypatch, work):
+    monkeypatch.setitem(globals(), "__name__", "flows._shard")
+    with pytest.raises(ValueError):  # noqa: PT011
+        explained(work)()
+    assert "This is a fault" in shown[0][0]
+
+
+@pytest.mark.parametrize("work", [refused, refused_for_another, odd_request])
+def test_what_is_raised_on_purpose_is_a_refusal(shown, monkeypatch, work):
+    monkeypatch.setitem(globals(), "__name__", "flows._shard")
+    assert explained(work)().name == "Refused"
+
+
+def test_what_a_library_raises_is_a_fault(shown):
+    with pytest.raises(ValueError, match=r"a=1"):
+        explained(refused)()
 
 
 def test_a_suspended_run_did_not_fail(shown):

@@ -13,6 +13,7 @@ import torch
 
 from flows import command_line
 from flows._mri import check_request
+from flows._resources import Resources
 from flows.command_line import main
 from medical.nifti import read_volume, write_volume
 from medical.request import SuperResolutionRequest
@@ -143,6 +144,12 @@ def test_a_fault_inside_a_library_is_no_bad_input(places, monkeypatch):
 
     monkeypatch.setattr(command_line, "adopt", broken)
     with pytest.raises(ValueError, match="grid_sample"):
+        main(["models", "list"])
+
+
+def test_another_hosts_odd_file_is_no_bad_input(places, monkeypatch):
+    monkeypatch.setattr(command_line, "adopt", lambda _: Resources.model_validate({"gpus": -1}))
+    with pytest.raises(ValueError, match="Resources"):
         main(["models", "list"])
 
 
