@@ -7,8 +7,10 @@ record is written last and says that the item is whole. This folder, and not the
 truth about a batch.
 """
 
+import errno
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from flows._settings import Settings
 
 FORMAT_VERSION = 1
 STATES = ("planned", "running", "paused", "finished", "cancelled", "stopped")
+STORE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 Outcome = dict[str, Any]
 
 
@@ -50,8 +53,10 @@ class Batch:
         return self.root / "results"
 
     def exists(self) -> bool:
-        """Whether it was planned."""
-        return (self.root / "batch.json").is_file()
+        """Whether it was planned; not if its folder does not answer."""
+        with suppress(OSError):
+            return (self.root / "batch.json").is_file()
+        return False
 
     def read(self) -> dict[str, Any]:
         """What ``batch.json`` says.

@@ -22,7 +22,7 @@ from flows._batch_items import Item
 from flows._batch_plan import check_room, expected_bytes, expected_seconds
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
 from flows._journal import append_line, beating, held, now
-from flows._manifest import Batch, files_of, intact, unfinished
+from flows._manifest import STORE_FAULTS, Batch, files_of, intact, unfinished
 from flows._progress import Clock, Meter, Throttle, timed
 from flows._settings import Settings, read_settings
 from flows._shard_makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
@@ -36,7 +36,6 @@ LOOK_EVERY_S = 0.5
 LOADING_S = 900.0
 PATIENCE, LEAST_PATIENCE_S = 20.0, 300.0  # times what is expected
 GOING_ON = ("planned", "running")
-GIVEN_OUT = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)  # the disk
 
 
 @dataclass
@@ -70,22 +69,22 @@ def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:
         RuntimeError: The disk or the device gave out; what is missing can be tried again.
     """
     batch = Batch.named(settings, asked.project, asked.batch)
-    batch.read()
-    outcomes = batch.shard_file(asked.shard)
-    alone = held(outcomes.with_suffix(".lock"), wait=False)
-    with held(batch.root / "plan.lock", shared=True), alone as only_one:
-        if not only_one:
-            return Report(ended="another process makes this shard")
-        try:
-            with beating(outcomes.with_suffix(".lock")):
+    lock = batch.shard_file(asked.shard).with_suffix(".lock")
+    try:
+        batch.read()
+        alone = held(lock, wait=False)
+        with held(batch.root / "plan.lock", shared=True), alone as only_one:
+            if not only_one:
+                return Report(ended="another process makes this shard")
+            with beating(lock):
                 return _Shard(settings, batch, asked, meter).run()
-        except (OSError, ValueError) as error:
-            if batch.exists():
-                raise
-            raise RuntimeError(
-                f"{batch.root} is gone: a shard reads and writes there; it is started again for "
-                "what is missing when the folder is back."
-            ) from error
+    except (OSError, ValueError) as error:
+        if batch.exists():
+            raise
+        raise RuntimeError(
+            f"{batch.root} is gone: a shard reads and writes there; it is started again for "
+            "what is missing when the folder is back."
+        ) from error
 
 
 class _Shard:
@@ -274,7 +273,7 @@ def _prepare(maker: Maker, job: Job) -> Any:
 
 def _gives_out(error: Exception) -> bool:
     """Whether disk or device failed, and not the item; a CUDA error never leaves its process."""
-    return getattr(error, "errno", None) in GIVEN_OUT or "CUDA error" in str(error)
+    return getattr(error, "errno", None) in STORE_FAULTS or "CUDA error" in str(error)
 
 
 def main(words: list[str]) -> int:

@@ -1,8 +1,10 @@
 """What a batch does when its disk is full, or its folder goes away and comes back."""
 
+import errno
 import os
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +19,7 @@ from flows._settings import read_settings
 from flows._shard_makers import ClipMaker
 
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
+DEADLINE_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -114,11 +117,15 @@ class Away:
 
 def test_a_shard_whose_folder_goes_away_says_so_and_goes_on_when_it_is_back(places, monkeypatch):
     batch, away = planned(4), Away(places / "outputs")
-    sample = ClipMaker.sample
+    sample, sampled, deadline = ClipMaker.sample, [], time.monotonic() + DEADLINE_S
 
     def sample_and_go(self, job):
-        if len(made(batch)) >= 1 and away.outputs.exists():
-            away.go()
+        while sampled and away.outputs.exists():
+            assert time.monotonic() < deadline
+            if made(batch):
+                away.go()
+            time.sleep(0.01)
+        sampled.append(job)
         return sample(self, job)
 
     monkeypatch.setattr(ClipMaker, "sample", sample_and_go)
@@ -129,6 +136,32 @@ def test_a_shard_whose_folder_goes_away_says_so_and_goes_on_when_it_is_back(plac
     away.come()
     assert run(batch).left == 0
     once_and_whole(batch, 4)
+
+
+def test_a_shard_that_starts_while_the_folder_is_away_is_no_refusal(places):
+    batch, away = planned(2), Away(places / "outputs")
+    away.go()
+    with pytest.raises(RuntimeError, match=r"night is gone: .* when the folder is back"):
+        run(batch)
+    assert not away.outputs.exists()
+    away.come()
+    assert run(batch).left == 0
+
+
+@pytest.mark.parametrize("number", [errno.ESTALE, errno.EIO])
+def test_a_folder_that_does_not_answer_is_away(places, monkeypatch, number):
+    batch = planned(1)
+
+    def stale(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "stat", stale)
+        patch.setattr(Path, "read_text", stale)
+        assert not batch.exists()
+        with pytest.raises(RuntimeError, match="night is gone"):
+            run(batch)
+    assert batch.exists()
 
 
 class Leaving:
