@@ -119,15 +119,19 @@ def gpu_memory_gb(visible: str) -> list[float]:
     Args:
         visible: As CUDA_VISIBLE_DEVICES names it.
     """
-    told = _ask_driver("--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", visible)
+    words = ("--query-gpu=memory.total", "--format=csv,noheader,nounits", "-i", visible)
+    try:
+        told = _ask_driver(*words, timeout=5)
+    except (OSError, subprocess.SubprocessError):  # a driver that hangs
+        return []
     return [float(mib) * MIB / 1e9 for mib in told if mib.isdecimal()]
 
 
-def _ask_driver(*words: str) -> list[str]:
+def _ask_driver(*words: str, timeout: float = 60) -> list[str]:
     """Asks the driver's own tool: importing torch for it takes seconds and memory."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
     asked = [tool, *words]
-    answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=60)
+    answer = subprocess.run(asked, capture_output=True, text=True, check=False, timeout=timeout)
     return answer.stdout.split() if answer.returncode == 0 else []

@@ -93,10 +93,18 @@ class Sweeper:
             return
 
     def _offer(self) -> dict[str, float]:
-        """What this place has for one run; time has no limit and is left out."""
-        if self._memory is None:
-            self._memory = gpu_memory_gb(self.place.visible) if self.place.visible else ()
-        return this_host(self.hosts, gpus=self._memory).model_dump(exclude={"minutes"})
+        """What this place has for one run; time has no limit and is left out.
+
+        Empty where it cannot be told: that a host is alive must be said all the same.
+        """
+        try:
+            if self._memory is None:
+                self._memory = ()  # asked once, whatever comes of it
+                self._memory = gpu_memory_gb(self.place.visible) if self.place.visible else ()
+            return this_host(self.hosts, gpus=self._memory).model_dump(exclude={"minutes"})
+        except Exception as error:
+            logger.warning("this host's offer is not known: %s", error)
+            return {}
 
     def _free(self, client: SyncPrefectClient, here: list[Job], now: float) -> None:
         """Kill orphans, and processes that outlived their run."""

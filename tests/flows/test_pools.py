@@ -1,7 +1,10 @@
+import json
+import subprocess
+
 import pytest
 
-from flows import _pools
-from flows._pools import CPU, GPU, Place, places
+from flows import _pools, _sweeper
+from flows._pools import CPU, GPU, Place, gpu_memory_gb, places
 from flows._settings import read_settings
 
 
@@ -54,3 +57,43 @@ def test_a_worker_keeps_its_jobs_on_its_device():
 def test_the_janitor_always_finds_room():
     assert Place(CPU).lanes["interactive"] >= 1
     assert set(Place(GPU).lanes) == {"interactive", "batch"}
+
+
+def test_a_driver_that_hangs_tells_nothing(monkeypatch):
+    waited = []
+
+    def hangs(asked, *, timeout, **_):
+        waited.append(timeout)
+        raise subprocess.TimeoutExpired(asked, timeout)
+
+    monkeypatch.setattr(_pools.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(_pools.subprocess, "run", hangs)
+    assert gpu_memory_gb("GPU-a") == []
+    assert waited == [5]
+
+
+def test_a_host_is_known_to_live_though_its_offer_is_not_known(monkeypatch, tmp_path):
+    asked = []
+
+    def broken(visible):
+        asked.append(visible)
+        raise RuntimeError("no driver")
+
+    class Away(Exception):  # noqa: N818
+        pass
+
+    def away(**_):
+        raise Away
+
+    monkeypatch.setattr(_sweeper, "gpu_memory_gb", broken)
+    monkeypatch.setattr(_sweeper, "get_client", away)
+    place, hosts = Place(GPU, 0, "GPU-a"), tmp_path / "hosts"
+    sweeper = _sweeper.Sweeper(place, "http://server", (hosts, tmp_path / "locks"), set)
+    said = []
+    for _ in range(2):
+        with pytest.raises(Away):
+            sweeper.look()
+        said.append(json.loads((hosts / f"{place.name}.json").read_text())["offer"])
+    assert asked == ["GPU-a"]
+    assert said[0] == {}
+    assert said[1]["gpus"] == 0
