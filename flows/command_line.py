@@ -6,6 +6,7 @@ shows its traceback.
 """
 
 import os
+import select
 import sys
 from collections.abc import Sequence
 
@@ -79,10 +80,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
         return INTERRUPTED
-    except BrokenPipeError:  # whoever read, as in `lamina models show X | head`, has seen enough
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
     return result if isinstance(result, int) else 0
+
+
+def _reader_is_gone() -> bool:
+    """Whether who read standard output, as in ``lamina models show X | head``, has seen enough.
+
+    A pipe to a child or a server may break, too; that is a fault.
+    """
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # no descriptor, or a closed one
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def _refuse(words: str) -> int:

@@ -1,5 +1,6 @@
 """Commands as a person types them: exit codes, sentences, files."""
 
+import io
 import json
 import os
 import re
@@ -235,6 +236,18 @@ def test_a_reader_who_has_seen_enough_meets_no_traceback(places):
             command, stdout=closed, stderr=subprocess.PIPE, cwd=places, check=False
         )
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_another_pipe_that_breaks_is_a_fault(places, monkeypatch, capfd):
+    def dead_socket(_):
+        raise BrokenPipeError(32, "dead socket")
+
+    monkeypatch.setattr(command_line, "adopt", dead_socket)
+    with pytest.raises(BrokenPipeError, match="dead socket"):
+        main(["models", "list"])
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    with pytest.raises(BrokenPipeError, match="dead socket"):
+        main(["models", "list"])
 
 
 def test_help_loads_neither_torch_nor_prefect(places):
