@@ -132,6 +132,13 @@ def test_the_compose_file_is_one_that_compose_takes():
     assert done.returncode == 0, done.stderr
 
 
+def test_volumes_do_not_take_their_names_from_the_project():
+    volumes = yaml.safe_load((INFRA / "compose.yaml").read_text())["volumes"]
+    assert "postgres" in volumes
+    for volume, made in volumes.items():
+        assert made["name"] == f"${{LAMINA_VOLUMES:-lamina}}_{volume}"
+
+
 def test_commands_of_containers_and_units_are_commands_of_ours():
     from flows.command_line import app
 
