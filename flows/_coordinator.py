@@ -5,10 +5,12 @@ when its run has ended or shows no sign of life. Who runs the shards is somebody
 (``_shard_runs.py``): a work pool, or this machine.
 """
 
+import errno
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from flows._batch_items import items_of
 from flows._batch_needs import check_items, offers
@@ -23,7 +25,7 @@ from flows._batch_start import (
 )
 from flows._batch_tally import Tally
 from flows._journal import append_line, held, now, read_lines
-from flows._manifest import Batch
+from flows._manifest import STORE_FAULTS, Batch
 from flows._progress import Clock, Meter
 from flows._settings import Settings
 
@@ -31,7 +33,9 @@ logger = logging.getLogger(__name__)
 
 SILENCE_S = 180.0  # a shard's process starts within this and then beats every few seconds
 ELSEWHERE_S = 60.0
-STORE_S = 900.0  # how long the folder of a batch may be away
+STORE_S, STORE_LOOK_S = 900.0, 1.0  # how long the folder of a batch may be away; looks meanwhile
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+Answer = TypeVar("Answer")
 Sight = Literal["waiting", "running", "ended"]
 
 
@@ -83,33 +87,38 @@ class Coordinator:
     _active: dict[int, Attempt] = field(default_factory=dict)
     _tried: dict[int, int] = field(default_factory=dict)
     _not_before: dict[int, float] = field(default_factory=dict)
-    _store_seen: float = field(default_factory=time.monotonic)
 
     def run(self) -> dict[str, Any]:
         """Coordinate until nothing is left to do; how the batch ended."""
         self._created = self.batch.read()["created"]
         self._total = len(self.tally.missing) or 1
         self._take_over()
-        while not self._over():
+        while not self._patiently(self._look):
             time.sleep(self.hands.look_every_s)
-        return self._close()
+        return self._patiently(self._close)
 
-    def _over(self) -> bool:
-        """Whether nothing is left to do; a store that is away is waited for."""
-        try:
-            over = self._look()
-        except (OSError, ValueError) as error:
-            if isinstance(error, ValueError) and self.batch.exists():
-                raise
-            if time.monotonic() - self._store_seen > STORE_S:
-                raise RuntimeError(
-                    f"{self.batch.root} has been away for {STORE_S / 60:.0f} minutes ({error}): "
-                    "a batch stands there; bring it back and start the same request again."
-                ) from error
-            logger.warning("the folder of the batch does not answer (%s); looking again", error)
-            return False
-        self._store_seen = time.monotonic()
-        return over
+    def _patiently(self, act: Callable[[], Answer]) -> Answer:
+        """The answer of ``act``; a store that is full or away is waited for."""
+        since: float | None = None
+        while True:
+            try:
+                return act()
+            except (OSError, ValueError) as error:
+                number = getattr(error, "errno", None)
+                if number not in STORE_FAULTS and self.batch.exists():
+                    raise
+                words = _told(error)
+                if since is None:
+                    since = time.monotonic()
+                    logger.warning("the folder of the batch %s; looking again", words)
+                if time.monotonic() - since > STORE_S:
+                    raise OSError(
+                        number or errno.ENOENT,
+                        f"{self.batch.root} {words}, for {STORE_S / 60:.0f} minutes: a batch "
+                        "stands there; free some space or bring it back and start the same "
+                        "request again.",
+                    ) from error
+            time.sleep(max(STORE_LOOK_S, self.hands.look_every_s))
 
     def _look(self) -> bool:
         """Read the news, hand out what is to do; whether that was the last of it."""
@@ -239,6 +248,13 @@ class Coordinator:
             "missing": left,
             "minutes": round(self.clock.passed() / 60, 2),
         }
+
+
+def _told(error: OSError | ValueError) -> str:
+    """What is the matter with a store, as the end of a sentence."""
+    reason = getattr(error, "strerror", None) or "it is not there"
+    full = getattr(error, "errno", None) in UNWRITABLE
+    return f"{'cannot be written' if full else 'is away'}: {reason}"
 
 
 def coordinate(

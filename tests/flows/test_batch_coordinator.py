@@ -1,4 +1,7 @@
+import errno
 import json
+import logging
+import os
 import subprocess
 import sys
 import time
@@ -13,6 +16,7 @@ from flows._batch_requests import NIGHTLY, BatchLimits, ClipBatchRequest
 from flows._batch_start import reopen
 from flows._batch_tally import Tally
 from flows._coordinator import coordinate
+from flows._failures import FULL, advice
 from flows._journal import append_line, held, now, read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
@@ -382,3 +386,54 @@ def test_a_cancelled_run_cancels_its_batch_also_where_the_form_was_left_at_its_d
     abandon(None, SimpleNamespace(parameters={"request": {"prompts": "a"}}), None)
     assert (batch.state(), batch.read()["reason"]) == ("cancelled", "its run was cancelled")
     abandon(None, SimpleNamespace(parameters={"request": {"name": "unheard-of"}}), None)
+
+
+def fault(number):
+    return OSError(number, os.strerror(number))
+
+
+def test_a_fault_that_is_not_the_stores_ends_the_coordinator_at_once(places):
+    def trouble(asked):
+        raise fault(errno.ENOMEM)
+
+    with pytest.raises(OSError, match="Cannot allocate memory") as caught:
+        seen_through(request(2), Inside(trouble))
+    assert caught.value.errno == errno.ENOMEM
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [(errno.ENOSPC, "cannot be written: No space left"), (errno.EIO, "is away: Input/output")],
+)
+def test_a_store_that_fails_is_waited_for_with_one_warning(
+    places, monkeypatch, caplog, number, words
+):
+    failed = []
+
+    def fail(path, value):
+        failed.append(time.monotonic())
+        raise fault(number)
+
+    monkeypatch.setattr(_coordinator, "append_line", fail)
+    monkeypatch.setattr(_coordinator, "STORE_S", 0.5)
+    monkeypatch.setattr(_coordinator, "STORE_LOOK_S", 0.2)
+    with caplog.at_level(logging.WARNING), pytest.raises(OSError, match=words) as caught:
+        seen_through(request(2))
+    assert (advice(caught.value) == FULL) == (number == errno.ENOSPC)
+    assert [words in record.message for record in caplog.records].count(True) == 1
+    assert 2 <= len(failed) <= 4
+
+
+def test_a_store_that_goes_away_at_the_very_end_is_waited_for(places, monkeypatch):
+    clear, failed = _coordinator.clear_leftovers, []
+
+    def stale_once(batch):
+        if not failed:
+            failed.append(batch)
+            raise fault(errno.ESTALE)
+        return clear(batch)
+
+    monkeypatch.setattr(_coordinator, "clear_leftovers", stale_once)
+    monkeypatch.setattr(_coordinator, "STORE_LOOK_S", 0.01)
+    ended, _, _ = seen_through(request(2))
+    assert (ended["state"], ended["made"], len(failed)) == ("finished", 2, 1)

@@ -209,5 +209,5 @@ def test_a_coordinator_waits_for_a_folder_that_is_away(places):
 def test_a_coordinator_gives_up_on_a_folder_that_stays_away(places, monkeypatch):
     monkeypatch.setattr(_coordinator, "STORE_S", 0.3)
     hands = Leaving(Away(places / "outputs"), away_s=60.0)
-    with pytest.raises(RuntimeError, match=r"has been away for .*; bring it back and start"):
+    with pytest.raises(OSError, match=r"night is away: .*, for .* bring it back and start"):
         coordinate(read_settings(), "default", request(3), hands, lambda *news: None)
