@@ -167,15 +167,15 @@ class Coordinator:
                 self._ended(shard, attempt, state)
 
     def _ended(self, shard: int, attempt: Attempt, state: str) -> None:
+        left, running = self.tally.left(shard), state == "running"
+        delay = self.request.limits.retry_delay_s if running else 0.0
+        free_of_charge = left and (not running or self._being_made(shard))
+        self._note(shard, attempt, ended=True)  # from here on nothing fails halfway
         del self._active[shard]
-        self._note(shard, attempt, ended=True)
-        if not self.tally.left(shard):
-            return
-        delay = self.request.limits.retry_delay_s if state == "running" else 0.0
-        self._not_before[shard] = time.monotonic() + delay
-        if state != "running" or self._being_made(shard):
-            self._tried[shard] = self._tried.get(shard, 1) - 1
-        logger.warning("shard %d ended with %d items missing", shard, self.tally.left(shard))
+        if left:
+            self._not_before[shard] = time.monotonic() + delay
+            self._tried[shard] = self._tried.get(shard, 1) - bool(free_of_charge)
+            logger.warning("shard %d ended with %d items missing", shard, left)
 
     def _hand_out(self) -> None:
         for shard in self._to_come():

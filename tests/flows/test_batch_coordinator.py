@@ -437,3 +437,25 @@ def test_a_store_that_goes_away_at_the_very_end_is_waited_for(places, monkeypatc
     monkeypatch.setattr(_coordinator, "STORE_LOOK_S", 0.01)
     ended, _, _ = seen_through(request(2))
     assert (ended["state"], ended["made"], len(failed)) == ("finished", 2, 1)
+
+
+def test_a_shard_whose_end_cannot_be_noted_is_not_handed_out_before_its_time(places, monkeypatch):
+    noted, ends, starts = _coordinator.append_line, [], []
+
+    def full_at_first(path, value):
+        if value["ended"]:
+            ends.append(time.monotonic())
+            if len(ends) == 1:
+                raise fault(errno.ENOSPC)
+        noted(path, value)
+
+    monkeypatch.setattr(_coordinator, "append_line", full_at_first)
+    monkeypatch.setattr(_coordinator, "STORE_LOOK_S", 0.01)
+    monkeypatch.setattr(_shard, "ClipMaker", Fails)
+    Fails.times = 1
+    hands = Inside(lambda asked: starts.append(time.monotonic()))
+    ended, batch, _ = seen_through(request(4, retry_delay_s=0.5), hands)
+    assert (ended["state"], hands.asked) == ("finished", [(0, 1), (0, 2)])
+    assert starts[1] - ends[0] >= 0.5
+    told = [(x["try"], x["ended"]) for x in read_lines(batch.root / "submissions.jsonl")]
+    assert told == [(1, False), (1, True), (2, False), (2, True)]
