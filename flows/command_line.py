@@ -98,7 +98,7 @@ def _reader_is_gone() -> bool:
         poll.register(sys.stdout.fileno(), 0)
     except (OSError, ValueError):  # no descriptor, or a closed one
         return False
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _refuse(words: str) -> int:

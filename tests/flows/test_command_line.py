@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -234,6 +235,13 @@ def test_a_reader_who_has_seen_enough_meets_no_traceback(places):
     with os.fdopen(writer, "w") as closed:
         done = subprocess.run(
             command, stdout=closed, stderr=subprocess.PIPE, cwd=places, check=False
+        )
+    assert (done.returncode, done.stderr) == (141, b"")
+    reader, writer = socket.socketpair()
+    reader.close()
+    with writer:
+        done = subprocess.run(
+            command, stdout=writer, stderr=subprocess.PIPE, cwd=places, check=False
         )
     assert (done.returncode, done.stderr) == (141, b"")
 
