@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from flows._batch_items import Item
 from flows._hosts import beats
 from flows._pools import GPU
-from flows._resources import Resources, check_fits, needed
+from flows._resources import START_MINUTES, Resources, check_fits, needed
 from flows._settings import Settings
 from medical.request import SuperResolutionRequest
 
@@ -31,7 +31,7 @@ def item_needs(item: Item, gpus: int = 0) -> Resources | None:
 
 
 def shard_needs(items: Iterable[Item], gpus: int = 0) -> Resources:
-    """What a shard needs: memory for its largest item, disk and time for all of them."""
+    """What a shard needs: memory for its largest item, disk and time for all, and one start."""
     wanted = [needs for item in items if (needs := item_needs(item, gpus))]
     if not wanted:
         return Resources.model_validate({"gpus": gpus})
@@ -41,7 +41,7 @@ def shard_needs(items: Iterable[Item], gpus: int = 0) -> Resources:
         cpus=max(needs.cpus for needs in wanted),
         memory_gb=max(needs.memory_gb for needs in wanted),
         disk_gb=sum(needs.disk_gb for needs in wanted),
-        minutes=sum(needs.minutes for needs in wanted),
+        minutes=START_MINUTES + sum(needs.minutes - START_MINUTES for needs in wanted),
     )
 
 

@@ -34,6 +34,7 @@ CLIP_BASE_GB, CLIP_GB_PER_MILLION = 0.62, 0.14
 HEAD_FIXED_S, HEAD_LINEAR_S = 1.9, 0.43
 HEAD_BASE_GB, HEAD_GB_PER_MILLION = 0.73, 0.04
 START_S = 20.0  # a Python start, the libraries and the weights
+START_MINUTES = MARGIN * START_S / 60
 BYTES_ON_DISK = 16.0  # of a voxel's results and unfinished work
 
 
