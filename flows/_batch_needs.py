@@ -1,6 +1,7 @@
 """What the items and shards of a batch need, and whether a worker's host offers it."""
 
 import logging
+import math
 from collections.abc import Iterable, Sequence
 
 from flows._batch_items import Item
@@ -11,6 +12,8 @@ from flows._settings import Settings
 from medical.request import SuperResolutionRequest
 
 logger = logging.getLogger(__name__)
+
+UNCHECKED = {"disk_gb": math.inf, "minutes": math.inf}
 
 
 def item_needs(item: Item, gpus: int = 0) -> Resources | None:
@@ -79,7 +82,7 @@ def _check_item(item: Item, offered: Sequence[Resources]) -> None:
         if wanted is None:
             return
         try:
-            check_fits(wanted.model_copy(update={"disk_gb": 0.0, "minutes": 1e-9}), [offer])
+            check_fits(wanted, [offer.model_copy(update=UNCHECKED)])
         except ValueError as error:
             complaint = complaint or error
         else:

@@ -1,5 +1,7 @@
 """What a batch needs is told and held against what the workers' hosts offer, before it starts."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -62,7 +64,8 @@ def test_the_size_of_scans_is_read_and_broken_ones_are_left_to_their_shard(place
 
 
 def test_what_fits_nowhere_is_refused_with_its_row_and_the_numbers(places):
-    with pytest.raises(ValueError, match=r"prompts:1: .* needs .*; one offers|0\.5 GB of memory"):
+    needs = re.escape(f"prompts:1: the request needs {item_needs(items()[0])}: ")
+    with pytest.raises(ValueError, match=rf"^{needs}.*\(one offers 0\.5 GB of memory\)"):
         check_items(items(), [SMALL_HOST])
     with pytest.raises(ValueError, match=r"1 GPU of 2\.2 GB.*offers 1 GB of GPU memory"):
         check_items(items(**LARGE), [GPU_HOST])
