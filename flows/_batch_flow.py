@@ -7,7 +7,7 @@ from typing import Any
 from prefect.context import get_run_context
 
 from flows._artifacts import ArtifactMeter, show_facts, show_result
-from flows._batch_needs import shard_needs
+from flows._batch_needs import shard_gpus, shard_needs
 from flows._batch_requests import NIGHTLY, BatchRequest
 from flows._batch_sheet import contact_sheet
 from flows._coordinator import coordinate
@@ -28,7 +28,11 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     if DATE in request.model_dump_json():
         request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
     batch = Batch.named(settings, project, request.name)
-    hands = Deployed(lambda asked: shard_needs((x for x, _ in batch.items(asked.shard)), gpus=1))
+    hands = Deployed(
+        lambda asked: shard_needs(
+            (x for x, _ in batch.items(asked.shard)), gpus=shard_gpus(settings)
+        )
+    )
     with aside(ArtifactMeter("batch-progress")) as meter:
         ended = coordinate(settings, project, request, hands, meter)
     facts = {**ended, "folder": batch.root}

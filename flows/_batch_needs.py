@@ -13,6 +13,7 @@ from medical.request import SuperResolutionRequest
 
 logger = logging.getLogger(__name__)
 
+SHARD_GB = 4.0  # several items at once, and what a GPU's context takes
 UNCHECKED = {"disk_gb": math.inf, "minutes": math.inf}
 
 
@@ -34,15 +35,18 @@ def item_needs(item: Item, gpus: int = 0) -> Resources | None:
 
 
 def shard_needs(items: Iterable[Item], gpus: int = 0) -> Resources:
-    """What a shard needs: memory for its largest item, disk and time for all, and one start."""
+    """What a shard needs: memory for its largest item, disk and time for all, and one start.
+
+    It holds several items at once, so it is never given less than ``SHARD_GB``.
+    """
     wanted = [needs for item in items if (needs := item_needs(item, gpus))]
     if not wanted:
-        return Resources.model_validate({"gpus": gpus})
+        return Resources.model_validate({"gpus": gpus, "memory_gb": SHARD_GB})
     return Resources(
         gpus=gpus,
         gpu_memory_gb=max(needs.gpu_memory_gb for needs in wanted),
         cpus=max(needs.cpus for needs in wanted),
-        memory_gb=max(needs.memory_gb for needs in wanted),
+        memory_gb=max(SHARD_GB, *(needs.memory_gb for needs in wanted)),
         disk_gb=sum(needs.disk_gb for needs in wanted),
         minutes=START_MINUTES + sum(needs.minutes - START_MINUTES for needs in wanted),
     )
@@ -53,6 +57,12 @@ def offers(settings: Settings) -> list[Resources]:
     said = [beat for beat in beats(settings.hosts).values() if beat.fresh]
     said = [beat for beat in said if beat.worker.startswith(f"{GPU}-") and beat.offer]
     return [Resources.model_validate(beat.offer) for beat in said]
+
+
+def shard_gpus(settings: Settings) -> int:
+    """How many GPUs a shard asks for: one, but none where the pool's workers tell of none."""
+    told = offers(settings)
+    return int(not told or any(offer.gpus for offer in told))
 
 
 def check_items(items: Sequence[Item], offered: Sequence[Resources]) -> None:

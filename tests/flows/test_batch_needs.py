@@ -1,6 +1,7 @@
 """What a batch needs is told and held against what the workers' hosts offer, before it starts."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,11 +9,11 @@ import torch
 
 from flows import _shard_runs
 from flows._batch_items import items_of
-from flows._batch_needs import check_items, item_needs, offers, shard_needs
+from flows._batch_needs import check_items, item_needs, offers, shard_gpus, shard_needs
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ScanBatchRequest, ShardRequest
 from flows._coordinator import coordinate
 from flows._hosts import beat
-from flows._resources import Resources
+from flows._resources import Resources, job_variables
 from flows._settings import read_settings
 from flows._shard_runs import Deployed
 from flows.command_line import main
@@ -37,11 +38,29 @@ def items(**fields):
 def test_a_shard_needs_room_for_its_largest_item_and_time_for_all(places):
     small, large = item_needs(items()[0]), item_needs(items(**LARGE)[0])
     both = shard_needs([items()[0], items(**LARGE)[0]], gpus=1)
-    assert both.memory_gb == large.memory_gb == both.gpu_memory_gb > small.memory_gb
+    assert both.gpu_memory_gb == large.memory_gb > small.memory_gb
     start = 1.25 * 20.0 / 60
     assert both.minutes == pytest.approx(small.minutes + large.minutes - start)
     assert both.disk_gb == pytest.approx(small.disk_gb + large.disk_gb)
     assert both.gpus == 1
+
+
+def test_a_shard_is_given_the_documented_memory_or_what_its_largest_item_needs(places):
+    (item, _) = items()
+    huge = item.request.model_copy(update={"num_frames": 1024, "height": 256, "width": 512})
+    large = replace(item, request=huge)
+    assert item_needs(item).memory_gb < shard_needs([item]).memory_gb == 4.0
+    assert shard_needs([]).memory_gb == 4.0
+    assert shard_needs([item, large]).memory_gb == item_needs(large).memory_gb > 4.0
+    assert job_variables(shard_needs([item]), "docker")["mem_limit"] == "4g"
+
+
+def test_a_shard_asks_for_a_gpu_unless_the_pool_tells_of_none(places):
+    assert shard_gpus(read_settings()) == 1  # pods' workers do not tell
+    tell(places, HOST)
+    assert shard_gpus(read_settings()) == 0
+    tell(places, GPU_HOST, worker="gpu-there-0")
+    assert shard_gpus(read_settings()) == 1
 
 
 def test_a_shard_of_many_items_starts_once(places):
@@ -93,7 +112,7 @@ def test_the_dry_run_says_what_a_shard_needs_and_refuses_what_fits_nowhere(place
     words = ["batch", "plan", str(places / "p.txt"), "--set", "model=tiny-video"]
     words += ["--set", "limits.reserve_gb=0"]
     assert main(words) == 0
-    assert "a shard needs 1 CPU, 0.8 GB memory" in capsys.readouterr().out
+    assert "a shard needs 1 CPU, 4.0 GB memory" in capsys.readouterr().out
     tell(places, SMALL_HOST)
     assert main(words) == 2
     assert "p.txt:1: the request needs" in capsys.readouterr().err
