@@ -32,7 +32,7 @@ def plan(source: Path, /, *, name: str = "nightly", project: Project = "default"
         source: A prompt file (text, .csv, .jsonl, .yaml), or a folder or BIDS dataset of scans.
         name: Name of the batch.
     """
-    _show_plan(_batch(project, name), read_request(source, name, set_ or []))
+    _show_plan(_batch(project, name), read_request(source, name, set_ or []), here=False)
 
 
 def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
@@ -47,7 +47,7 @@ def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
     """
     request = read_request(source, name, set_ or [])
     if dry_run:
-        _show_plan(_batch(project, name), request)
+        _show_plan(_batch(project, name), request, here)
         return 0
     return _run(project, request, here)
 
@@ -145,7 +145,7 @@ def _run(project: str, request: BatchRequest, here: bool) -> int:
         from flows._progress import terminal_meter
         from flows._shard_runs import Here
 
-        _show_plan(batch, request)
+        _show_plan(batch, request, here)
         with terminal_meter(f"batch {request.name}") as meter:
             coordinate(read_settings(), project, request, Here(), meter)
     else:
@@ -169,12 +169,12 @@ def _run_deployed(project: str, request: BatchRequest) -> None:
         print(f"  {server.page(ended)}", flush=True)
 
 
-def _show_plan(batch: Batch, request: BatchRequest) -> None:
+def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     from flows._batch_items import items_of
-    from flows._batch_needs import check_items, offers, shard_needs
+    from flows._batch_needs import check_items, shard_needs
     from flows._batch_plan import check_room
     from flows._batch_start import free_bytes, plan_batch
-    from flows._resources import this_host
+    from flows._shard_runs import Deployed, Here
 
     asked, settings = items_of(request), read_settings()
     planned, free = plan_batch(batch, request, asked), free_bytes(batch.root)
@@ -184,7 +184,8 @@ def _show_plan(batch: Batch, request: BatchRequest) -> None:
         first = shard_needs(item for item, shard in planned.items if shard == 0)
         print(f"a shard needs {first}")
     sys.stdout.flush()
-    check_items(asked[0], offers(settings) or [this_host(settings.outputs)])
+    told = [] if here else Deployed().offers(settings)
+    check_items(asked[0], told or Here().offers(settings))
     check_room(planned.bytes_needed, free, request.limits.reserve_gb)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from flows._batch_items import items_of
-from flows._batch_needs import check_items, offers
+from flows._batch_needs import check_items
 from flows._batch_requests import BatchRequest, ShardRequest
 from flows._batch_start import (
     clear_leftovers,
@@ -27,6 +27,7 @@ from flows._batch_tally import Tally
 from flows._journal import append_line, held, now, read_lines
 from flows._manifest import STORE_FAULTS, Batch
 from flows._progress import Clock, Meter
+from flows._resources import Resources
 from flows._settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,10 @@ class Hands(Protocol):
     """Who runs shards."""
 
     look_every_s: float
+
+    def offers(self, settings: Settings) -> list[Resources]:
+        """What each machine that may run a shard offers; none where they do not tell."""
+        ...
 
     def start(self, asked: ShardRequest, key: str) -> str:
         """Start a shard and return its run; a second call with the same key is the same run."""
@@ -168,11 +173,11 @@ class Coordinator:
 
     def _ended(self, shard: int, attempt: Attempt, state: str) -> None:
         left, running = self.tally.left(shard), state == "running"
-        delay = self.request.limits.retry_delay_s if running else 0.0
         free_of_charge = left and (not running or self._being_made(shard))
         self._note(shard, attempt, ended=True)  # from here on nothing fails halfway
         del self._active[shard]
         if left:
+            delay = self.request.limits.retry_delay_s if running else 0.0
             self._not_before[shard] = time.monotonic() + delay
             self._tried[shard] = self._tried.get(shard, 1) - bool(free_of_charge)
             logger.warning("shard %d ended with %d items missing", shard, left)
@@ -230,9 +235,8 @@ class Coordinator:
         counts, left = self.tally.counts, len(self.tally.missing)
         seconds, count = self.tally.item_s
         state = "stopped" if left else "finished"
-        reason = (
-            f"{left} items are missing after {self.request.limits.tries} tries" if left else ""
-        )
+        tries = self.request.limits.tries
+        reason = f"{left} items are missing after {tries} tries" if left else ""
         self.batch.change(only_from=("running", "planned"), state=state, reason=reason)
         if count:
             self.batch.change(seconds_per_item=round(seconds / count, 4))
@@ -266,7 +270,7 @@ def coordinate(
         ValueError: The request cannot be met, or another one of that name is under way.
     """
     items = items_of(request)
-    check_items(items[0], offers(settings))
+    check_items(items[0], hands.offers(settings))
     batch = open_batch(settings, project, request)
     with held(batch.root / "batch.lock", wait=False) as ours:
         if not ours:

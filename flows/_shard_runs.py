@@ -10,10 +10,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
+from flows._batch_needs import offers
 from flows._batch_requests import ShardRequest
 from flows._coordinator import Sight
-from flows._pools import GPU
-from flows._resources import Resources, job_variables
+from flows._pools import GPU, gpu_memory_gb, places
+from flows._resources import Resources, job_variables, this_host
+from flows._settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,12 @@ class Here:
     def __init__(self) -> None:
         """Start nothing yet."""
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def offers(self, settings: Settings) -> list[Resources]:
+        """What this machine offers."""
+        shown = [place.visible for place in places(GPU, settings) if place.visible]
+        memory = [gb for visible in shown for gb in gpu_memory_gb(visible)]
+        return [this_host(settings.outputs, gpus=memory)]
 
     def start(self, asked: ShardRequest, key: str) -> str:
         """Start a process."""
@@ -69,6 +77,10 @@ class Deployed:
             needs: What a shard needs, for pools that give each run a share of its own.
         """
         self._needs = needs
+
+    def offers(self, settings: Settings) -> list[Resources]:
+        """What the workers of the pool tell."""
+        return offers(settings)
 
     def start(self, asked: ShardRequest, key: str) -> str:
         """Create the run, or find the one that has this key."""

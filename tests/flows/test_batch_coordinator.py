@@ -63,6 +63,9 @@ class Inside:
     def __init__(self, trouble=None):
         self.asked, self.keys, self.ended, self.trouble = [], [], [], trouble
 
+    def offers(self, settings):
+        return []
+
     def start(self, asked, key):
         self.asked.append((asked.shard, asked.attempt))
         self.keys.append(key)

@@ -15,7 +15,7 @@ from flows._coordinator import coordinate
 from flows._hosts import beat
 from flows._resources import Resources, job_variables
 from flows._settings import read_settings
-from flows._shard_runs import Deployed
+from flows._shard_runs import Deployed, Here
 from flows.command_line import main
 from medical.nifti import write_volume
 from medical.volume import Volume
@@ -103,7 +103,7 @@ def test_a_batch_too_large_for_every_worker_is_refused_before_anything_is_writte
     tell(places, HOST, worker="cpu-here-0")
     assert offers(read_settings()) == [SMALL_HOST]
     with pytest.raises(ValueError, match=r"prompts:1: .*0\.5 GB of memory"):
-        coordinate(read_settings(), "default", clips(), None, lambda *news: None)
+        coordinate(read_settings(), "default", clips(), Deployed(), lambda *news: None)
     assert not (places / "outputs" / "default").exists()
 
 
@@ -116,6 +116,38 @@ def test_the_dry_run_says_what_a_shard_needs_and_refuses_what_fits_nowhere(place
     tell(places, SMALL_HOST)
     assert main(words) == 2
     assert "p.txt:1: the request needs" in capsys.readouterr().err
+
+
+def test_a_batch_of_this_machine_is_not_held_against_the_workers_of_others(places, capsys):
+    (places / "p.txt").write_text("a red circle\n")
+    tell(places, SMALL_HOST)
+    (offer,) = Here().offers(read_settings())
+    assert (offer.gpus, offer.memory_gb > 0.5) == (0, True)  # LAMINA_DEVICE=cpu
+    words = ["batch", "run", str(places / "p.txt"), "--set", "model=tiny-video"]
+    words += ["--set", "limits.reserve_gb=0", "--dry-run"]
+    assert main(words) == 2
+    assert main([*words, "--here"]) == 0
+
+
+def test_this_machine_offers_the_memory_of_its_gpus(places, monkeypatch):
+    monkeypatch.setenv("LAMINA_DEVICE", "cuda")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr(
+        _shard_runs, "gpu_memory_gb", lambda visible: [[24.0], [80.0]][int(visible)]
+    )
+    (offer,) = Here().offers(read_settings())
+    assert (offer.gpus, offer.gpu_memory_gb) == (2, 80.0)
+
+
+def test_the_hands_say_against_what_a_batch_is_held(places):
+    tell(places, SMALL_HOST)
+
+    class Elsewhere(Here):
+        def offers(self, settings):
+            return [HOST.model_copy(update={"memory_gb": 0.25})]
+
+    with pytest.raises(ValueError, match=r"0\.25 GB of memory"):
+        coordinate(read_settings(), "default", clips(), Elsewhere(), lambda *news: None)
 
 
 @pytest.mark.parametrize(("kind", "key"), [("kubernetes", "gpus"), ("docker", "mem_limit")])

@@ -172,6 +172,9 @@ class Leaving:
     def __init__(self, away, away_s):
         self.away, self.away_s, self.asked, self.back = away, away_s, 0, 0.0
 
+    def offers(self, settings):
+        return []
+
     def start(self, asked, key):
         self.asked += 1
         if self.asked == 1:
