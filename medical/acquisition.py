@@ -192,7 +192,8 @@ class Acquisition:
                 grids.append(None)
                 continue
             extent = shape[axis] * spacing_mm[axis]
-            fitting = max(1, math.floor(extent / sampling.pitch_mm + 1e-6))
+            # headers hold 0.999998 mm for 1 mm: a thousandth of a slice does not lose a slice
+            fitting = max(1, math.floor(extent / sampling.pitch_mm + 1e-3))
             count = fitting if num_slices is None else num_slices[axis]
             grids.append(AxisGrid(shape[axis], spacing_mm[axis], count, sampling))
         return AcquiredGrid((grids[0], grids[1], grids[2]), shape, spacing_mm)

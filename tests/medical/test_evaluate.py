@@ -29,6 +29,17 @@ def test_heads_are_trimmed_to_whole_slices_from_both_ends():
     assert cut.affine[2, 3] == 1.0
 
 
+def test_a_header_that_says_a_hair_less_than_a_millimeter_loses_no_slice():
+    head = texture((8, 8, 143))
+    head = head.with_data(head.data, np.diag([1.0, 1.0, 0.999998, 1.0]))
+    truth = trimmed(head, FOUR_MM)
+    assert truth.shape == (8, 8, 140)
+    assert trimmed(truth, FOUR_MM).shape == truth.shape
+    acquired = FOUR_MM.on_grid(truth.shape, truth.spacing_mm)
+    assert acquired.axes[2] is not None
+    assert acquired.axes[2].num_slices == 35
+
+
 def test_foreground_is_the_closing_of_what_is_bright():
     x = torch.zeros(9, 9, 9)
     x[2:7, 2:7, 2:7] = 0.5
