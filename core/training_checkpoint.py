@@ -137,8 +137,8 @@ def _check(checkpoint: Path, state: dict[str, Any], plan: Plan, origin: int) -> 
     if (began := state.get("origin", origin)) != origin:
         raise ValueError(
             f"{checkpoint.parent} began when the stage before was at step {began}, which has "
-            f"since gone on to {origin}: a stage is trained on from where it began; ask for {began} "
-            "steps again, choose another name, or move that folder away."
+            f"since gone on to {origin}: a stage is trained on from where it began; ask for "
+            f"{began} steps again, choose another name, or move that folder away."
         )
     before, now = state.get("plan", {}), _lasting(plan)
     changed = [f"{k}={now[k]} (was {v})" for k, v in before.items() if v != now[k]]

@@ -21,7 +21,7 @@ def template_head() -> Volume:
     """
     image = datasets.load_mni152_template(resolution=1)
     data = torch.from_numpy(np.ascontiguousarray(image.get_fdata(dtype=np.float32)))
-    header = FileHeader(dtype="int16", sform_code=MNI_CODE, qform_code=MNI_CODE, units=10)
+    header = FileHeader(dtype="float32", sform_code=MNI_CODE, qform_code=MNI_CODE, units=10)
     return Volume(measure_scale(data).apply(data), np.asarray(image.affine), header)
 
 
@@ -37,4 +37,5 @@ def thick_slice_scan(
     """
     acquisition = Acquisition.slices(2, SliceSampling(thickness_mm), noise_std)
     scan = acquire(template_head(), acquisition, seed=seed)
-    return scan.with_data((scan.data * INTENSITIES).round().clamp(min=0.0))
+    data = (scan.data * INTENSITIES).round().clamp(min=0.0)
+    return scan.with_data(data, dtype="int16")

@@ -67,7 +67,7 @@ def _draw(scan: Volume, restoration: Restoration, dpi: int) -> bytes:
                 axes.set_title(COLUMNS[column], color="white", fontsize=10)
     note = (
         f"consistency {restoration.consistency:.1e}   seam {restoration.seam:.3f}   "
-        f"uncertainty up to {spread:.3g} of {top:.4g}   research use, not for diagnosis"
+        f"uncertainty up to {spread:.3g} (99.8 %) of {top:.4g}   research use, not for diagnosis"
     )
     figure.text(0.5, 0.01, note, color="0.7", fontsize=7, ha="center")
     figure.subplots_adjust(left=0.01, right=0.99, top=0.95, bottom=0.035, wspace=0.03, hspace=0.03)

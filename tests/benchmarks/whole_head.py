@@ -62,4 +62,5 @@ def thick_head() -> Volume:
         affine[:3, 3] += head.affine[:3, axis] * start
     cropped = head.with_data(data.contiguous(), np.asarray(affine))
     scan = acquire(cropped, Acquisition.slices(2, SliceSampling(THICKNESS_MM)))
-    return scan.with_data((scan.data * INTENSITIES).round().clamp(min=0.0))
+    data = (scan.data * INTENSITIES).round().clamp(min=0.0)
+    return scan.with_data(data, dtype="int16")
