@@ -74,9 +74,8 @@ def save_model(
         }
         save_file(tensors, fresh / WEIGHTS)
         (fresh / CONFIG).write_text(network.to_json_string())
-        (fresh / WEIGHTS).chmod(
-            (fresh / CONFIG).stat().st_mode
-        )  # safetensors: for the owner alone
+        # safetensors lets the owner alone read what it writes
+        (fresh / WEIGHTS).chmod((fresh / CONFIG).stat().st_mode)
         digests = {name: _sha256(fresh / name) for name in (WEIGHTS, CONFIG)}
         whole = {"format_version": FORMAT_VERSION, **record, "sha256": digests}
         (fresh / RECORD).write_text(json.dumps(whole, indent=2) + "\n")

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from core.conditioning import Conditioning
+from core.guidance import guided
 from core.objectives import Draw, Predict
-from core.path import Denoise, denoiser, diffuse
+from core.path import denoiser, diffuse
+from core.schedules import shifted_level, shifted_place
 from core.tensors import Volumes, align, inference_dtype
 from core.unet import SpatioTemporalUNet
 
@@ -76,8 +78,8 @@ class Distillation:
         scale = self.guidance_max ** torch.rand(batch, generator=generator)
         return Draw(
             noise=torch.randn(x.shape, generator=generator).to(x.device),
-            t=self._level(1 - place / number).float().to(x.device),
-            r=self._level(1 - (place + 1) / number).float().to(x.device),
+            t=shifted_level(1 - place / number, self.shift).float().to(x.device),
+            r=shifted_level(1 - (place + 1) / number, self.shift).float().to(x.device),
             keep=torch.ones(batch, dtype=torch.bool, device=x.device),
             guidance=scale.to(x.device) if self.guidance_max > 1 else None,
         )
@@ -104,34 +106,15 @@ class Distillation:
     def _walked(self, z: Volumes, cond: Conditioning, drawn: Draw) -> Volumes:
         """Where the teacher goes from ``t`` to ``r``, in steps that are even on the schedule."""
         assert self.teacher is not None, "taught_by comes first"
-        denoise = _guided(self.teacher, cond, drawn.guidance)
-        start, end = self._place(drawn.t.double()), self._place(drawn.r.double())
+        denoise = denoiser(self.teacher, cond)
+        if drawn.guidance is not None:
+            denoise = guided(denoise, denoiser(self.teacher, cond.null()), drawn.guidance)
+        start, end = (shifted_place(level.double(), self.shift) for level in (drawn.t, drawn.r))
         t = drawn.t
         for step in range(1, self.substeps + 1):
-            r = self._level(start + (end - start) * step / self.substeps).to(z.dtype)
+            place = start + (end - start) * step / self.substeps
+            r = shifted_level(place, self.shift).to(z.dtype)
             share = align(r / t, z)  # z + (r - t) v, with v = (z - x_hat) / t
             z = share * z + (1 - share) * denoise(z, t, t)
             t = r
         return z
-
-    def _level(self, place: Tensor) -> Tensor:
-        """Place on the schedule, 1 where it begins and 0 where it ends -> noise level."""
-        return self.shift * place / (1 + (self.shift - 1) * place)
-
-    def _place(self, level: Tensor) -> Tensor:
-        """The mirror of ``_level``."""
-        return level / (self.shift - (self.shift - 1) * level)
-
-
-def _guided(teacher: SpatioTemporalUNet, cond: Conditioning, scale: Tensor | None) -> Denoise:
-    """The teacher under a guidance scale of each row's own."""
-    plain = denoiser(teacher, cond)
-    if scale is None:
-        return plain
-    without = denoiser(teacher, cond.null())
-
-    def denoise(z: Volumes, t: Tensor, r: Tensor) -> Volumes:
-        base = without(z, t, r)
-        return base + align(scale, z) * (plain(z, t, r) - base)
-
-    return denoise

@@ -1,15 +1,16 @@
 """Guidance: functions that take ``Denoise`` functions and return one."""
 
 import torch
+from torch import Tensor
 
 from core.path import Denoise
-from core.tensors import Volumes
+from core.tensors import Volumes, align
 
 
 def guided(
     conditional: Denoise,
     unconditional: Denoise,
-    scale: float,
+    scale: float | Tensor,
     *,
     interval: tuple[float, float] = (0.0, 1.0),
 ) -> Denoise:
@@ -18,11 +19,12 @@ def guided(
     Args:
         conditional: Knows the prompt.
         unconditional: Does not.
-        scale: 1 is the conditional alone; larger follows the prompt more strictly.
+        scale: 1 is the conditional alone; larger follows the prompt more strictly. One for all,
+            or (B,) for a scale of each row's own.
         interval: Levels (low, high) guidance acts in; outside, only the conditional is
             evaluated. Kynkaanniemi et al. 2024.
     """
-    if scale == 1:
+    if not isinstance(scale, Tensor) and scale == 1:
         return conditional
     low, high = interval
 
@@ -31,7 +33,8 @@ def guided(
         if not low <= float(t.max()) <= high:
             return with_prompt
         without = unconditional(z, t, r)
-        return without + scale * (with_prompt - without)
+        weight = align(scale, z) if isinstance(scale, Tensor) else scale
+        return without + weight * (with_prompt - without)
 
     return denoise
 

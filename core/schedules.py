@@ -1,6 +1,7 @@
 """Schedules: which noise levels a sampler visits, falling from 1 to exactly 0."""
 
 import torch
+from torch import Tensor
 
 from core.tensors import Levels
 
@@ -18,8 +19,17 @@ def linear(steps: int) -> Levels:
 
 def shifted(steps: int, *, shift: float = 3.0) -> Levels:
     """Levels that dwell near noise where ``shift`` > 1. Esser et al. 2024, Eq. 23."""
-    t = linear(steps)
-    return shift * t / (1 + (shift - 1) * t)
+    return shifted_level(linear(steps), shift)
+
+
+def shifted_level(place: Tensor, shift: float) -> Tensor:
+    """Place on the shifted schedule, 1 where it begins and 0 where it ends -> noise level."""
+    return shift * place / (1 + (shift - 1) * place)
+
+
+def shifted_place(level: Tensor, shift: float) -> Tensor:
+    """The mirror of ``shifted_level``."""
+    return level / (shift - (shift - 1) * level)
 
 
 def karras(steps: int, *, low: float = 0.002, high: float = 80.0, rho: float = 7.0) -> Levels:

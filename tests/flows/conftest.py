@@ -39,6 +39,20 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shelf
 
 
+@pytest.fixture(scope="session")
+def encoder() -> Any:
+    """The text encoder, which takes seconds to read."""
+    from video.text import TextEncoder
+
+    return TextEncoder()
+
+
+@pytest.fixture
+def encoder_read_once(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shards take the encoder that is read already."""
+    monkeypatch.setattr("flows._shard_makers.ClipMaker._encoder", encoder)
+
+
 @pytest.fixture
 def places(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Point every place at ``tmp_path`` and the tiny models; the working folder, too."""

@@ -24,17 +24,7 @@ COLORS = ("red", "blue", "green", "yellow")
 DEADLINE_S = 120.0
 
 
-@pytest.fixture(scope="module")
-def encoder():
-    from video.text import TextEncoder
-
-    return TextEncoder()
-
-
-@pytest.fixture(autouse=True)
-def read_once(encoder, monkeypatch):
-    """The text encoder is read once for all tests and not once for each shard."""
-    monkeypatch.setattr(ClipMaker, "_encoder", encoder)
+pytestmark = pytest.mark.usefixtures("encoder_read_once")
 
 
 def started(prompts, name="night", **fields):

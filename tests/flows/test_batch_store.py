@@ -22,16 +22,7 @@ SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-
 DEADLINE_S = 60.0
 
 
-@pytest.fixture(scope="module")
-def encoder():
-    from video.text import TextEncoder
-
-    return TextEncoder()
-
-
-@pytest.fixture(autouse=True)
-def read_once(encoder, monkeypatch):
-    monkeypatch.setattr(ClipMaker, "_encoder", encoder)
+pytestmark = pytest.mark.usefixtures("encoder_read_once")
 
 
 @pytest.fixture
