@@ -50,9 +50,12 @@ class Settings:
         gpus: How many GPUs to serve, real ones first, then pretended ones that compute on the
             CPU; empty to take what the machine has.
         slot: Which pretended GPU this process was given, empty for none.
+        ray: Warm Ray workers inside each shard: how many to start with it, or the address of a
+            standing cluster, ``"host:port"`` or ``"auto"``; empty for none.
         gallery_tokens: The file that says who may see which project in the gallery; None for an
             open gallery.
         gallery_user_header: Header in which a trusted proxy names the user; empty for none.
+        store: An fsspec URL where hosts without a shared disk meet; empty for none.
     """
 
     home: Path
@@ -62,8 +65,10 @@ class Settings:
     port: int
     gpus: str = ""
     slot: str = ""
+    ray: str = ""
     gallery_tokens: Path | None = None
     gallery_user_header: str = ""
+    store: str = ""
 
     @property
     def work(self) -> Path:
@@ -95,8 +100,10 @@ class Settings:
             "LAMINA_PORT": str(self.port),
             "LAMINA_GPUS": self.gpus,
             "LAMINA_SLOT": self.slot,
+            "LAMINA_RAY": self.ray,
             "LAMINA_GALLERY_TOKENS": str(self.gallery_tokens or ""),
             "LAMINA_GALLERY_PROXY_USER_HEADER": self.gallery_user_header,
+            "LAMINA_STORE": self.store,
         }
 
 
@@ -125,6 +132,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         gallery_user_header=variables.get("LAMINA_GALLERY_PROXY_USER_HEADER", ""),
         gpus=_gpus(variables.get("LAMINA_GPUS", "")),
         slot=variables.get("LAMINA_SLOT", ""),
+        ray=_ray(variables.get("LAMINA_RAY", "")),
     )
 
 
@@ -183,5 +191,32 @@ def _gpus(text: str) -> str:
         raise ValueError(
             f"LAMINA_GPUS={text}: it is the number of GPUs to serve, 1 to 999; set a number, or "
             "leave it empty to take all."
+        )
+    return text
+
+
+def _ray(text: str) -> str:
+    if not re.fullmatch(r"|auto|[1-9]\d?|[\w.-]+:\d{1,5}", text):
+        raise ValueError(
+            f"LAMINA_RAY={text}: it is the number of Ray workers in a shard, 1 to 99, or the "
+            "address of a Ray cluster; set one, such as 4 or head:6379, or leave it empty."
+        )
+    return text
+
+
+def _store(text: str) -> str:
+    if not text:
+        return ""
+    kind, found, rest = text.partition("://")
+    if not (found and kind.isalnum() and rest.strip("/")):
+        raise ValueError(
+            f"LAMINA_STORE={text}: a store is an fsspec URL with a bucket or folder; write such "
+            "as s3://bucket/prefix or file:///srv/store."
+        )
+    if "@" in rest.partition("/")[0]:
+        raise ValueError(
+            f"LAMINA_STORE={kind}://...@...: a URL is written into logs, so it holds no name and "
+            "no password; put them into the environment, for S3 AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY."
         )
     return text
