@@ -16,7 +16,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from core.attention import Attention, use_backend
+from core.attention import use_backend
 from core.blocks import (
     AttentionStage,
     GroupNorm,
@@ -115,6 +115,8 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             return SpatioTemporalBlock(residual, stage)
 
         self._build_blocks(widths, strides, layers_per_block, block)
+        stages = [m for m in self.modules() if isinstance(m, AttentionStage)]
+        self._readers = tuple(stage.text for stage in stages if stage.text is not None)
         self.norm_out = GroupNorm(min(16, widths[0] // 4), widths[0])
         self.head = Split(widths[0], in_channels, self.patch)
         nn.init.zeros_(self.head.mix.weight)
@@ -171,10 +173,6 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         """
         use_backend(self, backend)
 
-    def _readers(self) -> list[Attention]:
-        stages = (m for m in self.modules() if isinstance(m, AttentionStage))
-        return [stage.text for stage in stages if stage.text is not None]
-
     def read(self, cond: Conditioning, batch: int) -> TextMemory | None:
         """Keys, values and pooled meaning of the prompt; rows without a token get the null."""
         if self.null_token is None or self.text_embedding is None:
@@ -188,7 +186,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             mask = None if cond.token_mask is None else real[:, None, None, :]
             weights = real.to(null.dtype)[..., None]
             pooled = (tokens * weights).sum(1) / weights.sum(1)
-        pairs = tuple(text.keys_and_values(tokens) for text in self._readers())
+        pairs = tuple(text.keys_and_values(tokens) for text in self._readers)
         return TextMemory(pairs, mask, self.text_embedding(pooled))
 
     def _embed(
