@@ -161,6 +161,11 @@ def files_of(batch: Batch, paths: dict[str, Path]) -> dict[str, dict[str, str]]:
     }
 
 
+def gives_out(error: Exception) -> bool:
+    """Whether disk or device failed, and not the item; a CUDA error never leaves its process."""
+    return getattr(error, "errno", None) in STORE_FAULTS or "CUDA error" in str(error)
+
+
 def unfinished(outcome: Outcome | None, draws: int = 1) -> bool:
     """Whether an item is still to be made: not if it is made, was refused, or drawn in vain."""
     if outcome is None:

@@ -12,20 +12,21 @@ import os
 import shutil
 import sys
 import threading
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
 from flows._batch_items import Item
 from flows._batch_plan import check_room, expected_bytes, expected_seconds
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
-from flows._journal import append_line, beating, held, now
-from flows._manifest import STORE_FAULTS, Batch, files_of, intact, unfinished
+from flows._journal import append_line, beating, held
+from flows._manifest import Batch, files_of, gives_out, intact, unfinished
 from flows._progress import Clock, Meter, Throttle, timed
+from flows._ray_workers import Workers, spread
 from flows._settings import Settings, read_settings
 from flows._shard_makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
+from flows._shard_report import Report, outcome_line
 from flows._shard_watch import Watchdog, watched
 
 logger = logging.getLogger(__name__)
@@ -36,25 +37,6 @@ LOOK_EVERY_S = 0.5
 LOADING_S = 900.0
 PATIENCE, LEAST_PATIENCE_S = 20.0, 300.0  # times what is expected
 GOING_ON = ("planned", "running")
-
-
-@dataclass
-class Report:
-    """What a shard did.
-
-    Attributes:
-        counts: ``made``, ``failed``, ``rejected`` now, and ``stood`` before.
-        left: Items still to be made.
-        ended: Why it ended before its items did; empty otherwise.
-    """
-
-    counts: Counter[str] = field(default_factory=Counter)
-    left: int = 0
-    ended: str = ""
-
-    def plain(self) -> dict[str, Any]:
-        """As a flow returns it."""
-        return {**self.counts, "left": self.left, "ended": self.ended}
 
 
 def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:
@@ -102,6 +84,8 @@ class _Shard:
         self._noting, self._seen = threading.Lock(), dict[str, str]()
         self.device = choose_device(settings.device)
         self.watchdog: Watchdog
+        self.settings = settings
+        self.workers: Workers | None = None
         self._look = Throttle(LOOK_EVERY_S)
 
     @property
@@ -117,11 +101,13 @@ class _Shard:
         self.total, self._open = len(jobs), {job.item.address for job in jobs}
         if not jobs:
             return self.report
+        hired = spread(self.settings, jobs[0].item.kind, len(jobs))
         with watched(self.batch.shard_file(self.asked.shard)) as self.watchdog:
             self.watchdog.says(LOADING_S)
             maker = self._maker()
-            maker.load(jobs[0].item.request.model)
-            self._work(jobs, maker)
+            with hired as self.workers:
+                (self.workers or maker).load(jobs[0].item.request.model)
+                self._work(jobs, maker)
         self.report.left = len(self._open)
         return self.report
 
@@ -150,21 +136,27 @@ class _Shard:
     def _work(self, waiting: deque[Job], maker: Maker) -> None:
         behind: dict[Future[str], Job] = {}
         ahead: dict[str, Future[Any]] = {}
-        hands = max(1, min(4, (os.cpu_count() or 2) - 1))
+        hands, most, soon = max(1, min(4, (os.cpu_count() or 2) - 1)), BEHIND, AHEAD
+        if self.workers:  # as many hands wait for a sample as finish one
+            hands = most = 2 * self.workers.width
+            soon += self.workers.width
         with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(hands) as finishing:
             try:
                 while waiting or behind:
-                    if not waiting or len(behind) >= BEHIND:
+                    if not waiting or len(behind) >= most:
                         wait(behind, return_when=FIRST_COMPLETED)
                     self._collect(behind, waiting)
                     if self._ended():
                         waiting.clear()
-                    for job in islice(waiting, AHEAD):
+                    for job in islice(waiting, soon):
                         if job.item.address not in ahead:
                             ahead[job.item.address] = preparing.submit(_prepare, maker, job)
                     if waiting:
                         job = waiting.popleft()
-                        if self._sampled(maker, job, ahead.pop(job.item.address)):
+                        prepared = ahead.pop(job.item.address)
+                        if self.workers:
+                            behind[finishing.submit(self._made, maker, job, prepared)] = job
+                        elif self._sampled(maker, job, prepared):
                             behind[finishing.submit(self._finished, maker, job)] = job
             finally:
                 preparing.shutdown(cancel_futures=True)
@@ -179,6 +171,9 @@ class _Shard:
             job.prepared = prepared.result()
             self._check_room(job.item)
             self.watchdog.says(0)
+            if self.workers:
+                self.workers.sample(job, self._patience_s(job.item))
+                return True
             with slot(self.device, urgent=False):
                 self.watchdog.says(self._patience_s(job.item), job.item.address, job.draw)
                 with timed(job.timings, "sample"):
@@ -187,6 +182,10 @@ class _Shard:
             self._failed(job, error)
             return False
         return True
+
+    def _made(self, maker: Maker, job: Job, prepared: Future[Any]) -> str:
+        """Have a worker sample one item and finish it, in a thread; what became of it."""
+        return self._finished(maker, job) if self._sampled(maker, job, prepared) else "failed"
 
     def _finished(self, maker: Maker, job: Job) -> str:
         """Write one item and its outcome down, in a thread; what became of it."""
@@ -213,7 +212,7 @@ class _Shard:
 
     def _failed(self, job: Job, error: Exception) -> None:
         """Record a failed item and go on, unless the next ones would fail likewise."""
-        if _gives_out(error):
+        if gives_out(error):
             raise RuntimeError(
                 f"{job.item.row}: {error}: without disk or device no item can be made; the shard "
                 "ends here and is started again for what is missing."
@@ -225,17 +224,8 @@ class _Shard:
     def _append(
         self, job: Job, state: str, files: dict[str, Any] | None = None, error: str = ""
     ) -> None:
-        line = {
-            "item": job.item.address,
-            "state": state,
-            "files": files or {},
-            "seconds": round(sum(job.timings.values()), 4),
-            "sample_s": round(job.timings.get("sample", 0.0), 4),
-            "attempt": job.draw,
-            "try": self.asked.attempt,
-            "time": now(self._seen.get(job.item.address, "")),
-            "error": error,
-        }
+        seen = self._seen.get(job.item.address, "")
+        line = outcome_line(job, state, files or {}, error, self.asked.attempt, seen)
         with self._noting:
             append_line(self.batch.shard_file(self.asked.shard), line)
             self.report.counts[state] += 1
@@ -269,11 +259,6 @@ class _Shard:
 def _prepare(maker: Maker, job: Job) -> Any:
     with timed(job.timings, "prepare"):
         return maker.prepare(job)
-
-
-def _gives_out(error: Exception) -> bool:
-    """Whether disk or device failed, and not the item; a CUDA error never leaves its process."""
-    return getattr(error, "errno", None) in STORE_FAULTS or "CUDA error" in str(error)
 
 
 def main(words: list[str]) -> int:

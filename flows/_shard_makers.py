@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
-from core.checkpoints import find_model, load_model
+from core.checkpoints import find_model, load_model, read_record
 from core.conditioning import Conditioning
 from core.records import atomic_path
 from core.unet import SpatioTemporalUNet
@@ -50,7 +50,13 @@ class NotAsAskedError(Exception):
 
 
 class Maker(Protocol):
-    """Makes items of one kind."""
+    """Makes items of one kind.
+
+    Attributes:
+        networks: The networks it samples with.
+    """
+
+    networks: "Networks"
 
     def load(self, model: str) -> None:
         """Have ready what most items need."""
@@ -84,17 +90,23 @@ class Networks:
             self._loaded[name] = load_model(folder, device=self._device)
         return self._loaded[name]
 
+    def record(self, name: str) -> dict[str, Any]:
+        """The network's record, which needs no network."""
+        if name in self._loaded:
+            return self._loaded[name][1]
+        return read_record(find_model(name, self._kind))
+
 
 class ClipMaker:
     """Makes clips; with ``judge``, only those that show what was asked."""
 
     def __init__(self, device: torch.device, *, judge: bool) -> None:
         """Load nothing yet."""
-        self._networks, self._judge = Networks(device, "video"), judge
+        self.networks, self._judge = Networks(device, "video"), judge
 
     def load(self, model: str) -> None:
         """Read network and text encoder."""
-        self._networks.named(model)
+        self.networks.named(model)
         self._encoder.encode([""])
 
     @cached_property
@@ -113,7 +125,7 @@ class ClipMaker:
         """The clip in [-1, 1], on the CPU."""
         from video.generate import sample
 
-        network, record = self._networks.named(_clip(job).model)
+        network, record = self.networks.named(_clip(job).model)
         return sample(_clip(job), job.prepared, network, record).cpu()
 
     def finish(self, job: Job, batch: Batch) -> Paths:
@@ -137,7 +149,7 @@ class ClipMaker:
             facts = check_clip(path, request)
         with timed(job.timings, "pictures"):
             save_pictures(path)
-        record = self._networks.named(request.model)[1]
+        record = self.networks.record(request.model)
         recorded = record_clip(path, request, record, facts | extra, job.timings, overwrite=True)
         pictures = {"preview": path.with_suffix(".webp"), "sheet": path.with_suffix(".png")}
         return {"video": path, **pictures, "record": recorded}
@@ -148,11 +160,11 @@ class ScanMaker:
 
     def __init__(self, device: torch.device) -> None:
         """Load nothing yet."""
-        self._networks = Networks(device, "mri")
+        self.networks = Networks(device, "mri")
 
     def load(self, model: str) -> None:
         """Read the network."""
-        self._networks.named(model)
+        self.networks.named(model)
 
     def prepare(self, job: Job) -> Any:
         """The scan, read and checked."""
@@ -165,7 +177,7 @@ class ScanMaker:
         """The restoration."""
         from medical.super_resolve import super_resolve
 
-        network, _ = self._networks.named(_scan(job).model)
+        network, _ = self.networks.named(_scan(job).model)
         return super_resolve(job.prepared, _scan(job), network)
 
     def finish(self, job: Job, batch: Batch) -> Paths:
@@ -181,7 +193,7 @@ class ScanMaker:
         drawing = batch.results / f"{job.item.stem}.png"
         with timed(job.timings, "pictures"), atomic_path(drawing, overwrite=True) as temporary:
             temporary.write_bytes(picture(job.prepared, restored, max_bytes=LARGEST_PICTURE))
-        model = self._networks.named(request.model)[1]
+        model = self.networks.record(request.model)
         facts |= {"item": job.item.address, "batch": batch.root.name}
         record = record_result(paths, request, model, facts, job.timings, overwrite=True)
         return {**paths, "picture": drawing, "record": record}

@@ -1,0 +1,289 @@
+"""Warm workers of one shard: several GPUs sample its items at once, each with the model loaded.
+
+``LAMINA_RAY`` says where: a number starts so many on this machine, an address takes those that a
+standing Ray cluster has free. Ray gives each a GPU of its own, or a core where there is no GPU. A
+worker only samples. The shard prepares, writes, records and alone keeps the manifest, so that the
+hosts of workers need the models and no results, and a worker that is killed costs the one sample
+it was drawing, which another draws again: the same, bit for bit.
+
+Plain actors, and not Prefect's RayTaskRunner: an actor holds the model as long as the shard lasts
+where a task would have to find it in a global of whichever process it meets (and with Ray's
+default for tasks on GPUs, in none: ``max_calls`` is 1); a task run for each item costs the server
+as much as a clip costs the GPU; the death of an actor is told and answered here, item by item;
+and a shard runs without Prefect, too.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import queue
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from typing import Any
+
+from flows._batch_items import Kind
+from flows._settings import Settings, adopt, read_settings
+from flows._shard_makers import ClipMaker, Job, Maker, ScanMaker
+
+logger = logging.getLogger(__name__)
+
+LIVES = 3  # workers that may die over one item
+MOST = 64
+LOADING_S = 600.0
+STORE_BYTES = 100_000_000  # shared memory for each worker; what is larger goes to the disk
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+
+
+class Sampler:
+    """One warm worker, in a process that Ray started."""
+
+    def __init__(self, places: dict[str, str], kind: Kind, threads: int) -> None:
+        """Load nothing yet.
+
+        Args:
+            places: Variables of the shard that name where models and locks stand.
+            kind: Of the items.
+            threads: Of the shard: on a CPU, bits depend on how many there are.
+        """
+        import torch
+
+        adopt(read_settings(os.environ | places))
+        torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if _given_gpu() else "cpu")
+        clips = kind == "video"
+        self._maker: Maker = (
+            ClipMaker(self._device, judge=False) if clips else ScanMaker(self._device)
+        )
+        self._turn = ExitStack()
+
+    def load(self, model: str) -> int:
+        """Read the network; the process."""
+        self._maker.networks.named(model)
+        return os.getpid()
+
+    def wait_turn(self) -> None:
+        """Hold the device as soon as nobody urgent wants it."""
+        from flows._devices import slot
+
+        self._turn.enter_context(slot(self._device, urgent=False))
+
+    def sample(self, job: Job) -> tuple[Any, float]:
+        """The result in memory, and the seconds it took; the device is free again."""
+        with self._turn:
+            start = time.perf_counter()
+            return self._maker.sample(job), time.perf_counter() - start
+
+
+class Workers:
+    """The shard's end of the line."""
+
+    def __init__(self, ray: Any, start: Callable[[], Any], width: int) -> None:
+        """Start nothing yet.
+
+        Args:
+            ray: The module, connected.
+            start: Starts one worker.
+            width: How many there shall be.
+        """
+        self._ray, self._start, self.width = ray, start, width
+        self._free: queue.Queue[Any] = queue.Queue()
+        self._starting = ThreadPoolExecutor(width, thread_name_prefix="ray-worker")
+        self._model = ""
+
+    def load(self, model: str) -> None:
+        """Have a first worker ready; the others follow while it works.
+
+        Raises:
+            ValueError: The model cannot be read.
+            OSError: No worker came up.
+        """
+        self._model = model
+        starting = [self._starting.submit(self._bring_up) for _ in range(self.width)]
+        wait(starting, return_when=FIRST_COMPLETED)
+        for future in starting:
+            if future.done():
+                future.result()
+            else:
+                future.add_done_callback(_told)
+
+    def sample(self, job: Job, patience_s: float) -> None:
+        """Have one item sampled; the call lasts until that is done.
+
+        Args:
+            job: Prepared; it is given the result.
+            patience_s: How long sampling may take before the worker is taken for hung.
+
+        Raises:
+            TimeoutError: It took longer.
+            OSError: No worker is left.
+        """
+        for _ in range(LIVES):
+            worker = self._next()
+            try:
+                job.sampled, job.timings["sample"] = self._sampled_by(worker, job, patience_s)
+            except self._ray.exceptions.GetTimeoutError as error:
+                self._replace(worker)
+                raise TimeoutError(
+                    f"no sign of life for {patience_s:.0f} s; its worker was ended"
+                ) from error
+            except _LostError as error:
+                logger.warning("%s lost its worker and is drawn again: %s", job.item.row, error)
+                self._replace(worker)
+            except Exception:
+                self._free.put(worker)
+                raise
+            else:
+                self._free.put(worker)
+                return
+        raise RuntimeError(f"{LIVES} workers died over it: see whether its size fits the memory")
+
+    def close(self) -> None:
+        """End the workers."""
+        self._starting.shutdown(wait=False, cancel_futures=True)
+        self._ray.shutdown()
+
+    def _sampled_by(self, worker: Any, job: Job, patience_s: float) -> tuple[Any, float]:
+        """What the worker returns or raises; ``_LostError`` if it can do nothing any more."""
+        try:
+            self._ray.get(worker.wait_turn.remote())
+            return self._ray.get(worker.sample.remote(job), timeout=patience_s)
+        except self._ray.exceptions.RayTaskError as error:
+            if "CUDA error" in str(error.cause):  # it stays in the process that met it
+                raise _LostError(str(error.cause)) from error
+            raise error.cause from None
+        except self._ray.exceptions.GetTimeoutError:
+            raise
+        except self._ray.exceptions.RayError as error:
+            raise _LostError(str(error).partition("\n")[0]) from error
+
+    def _next(self) -> Any:
+        try:
+            return self._free.get(timeout=LOADING_S)
+        except queue.Empty:
+            raise _no_worker() from None
+
+    def _replace(self, worker: Any) -> None:
+        with suppress(Exception):  # it is gone already
+            self._ray.kill(worker)
+        self._starting.submit(self._bring_up).add_done_callback(_told)
+
+    def _bring_up(self) -> None:
+        """Start one worker and let it be used when it is ready."""
+        worker = self._start()
+        try:
+            process = self._ray.get(worker.load.remote(self._model), timeout=LOADING_S)
+        except self._ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except self._ray.exceptions.GetTimeoutError:
+            self._ray.kill(worker)
+            raise _no_worker() from None
+        logger.info("a Ray worker is ready (process %d)", process)
+        self._free.put(worker)
+
+
+class _LostError(Exception):
+    """A worker that can do nothing any more."""
+
+
+@contextmanager
+def spread(settings: Settings, kind: Kind, items: int) -> Iterator[Workers | None]:
+    """Warm workers for the block, or None where the shard samples for itself.
+
+    Args:
+        settings: Places; ``ray`` says where the workers are.
+        kind: Of the items.
+        items: How many there are to make; more workers are not started.
+
+    Raises:
+        ValueError: Ray is not installed, or there are too few GPUs.
+    """
+    if not settings.ray:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="lamina-ray-", ignore_cleanup_errors=True) as folder:
+        ray, gpus = _connected(settings, folder)
+        workers = _hire(ray, settings, kind, items, gpus=gpus)
+        try:
+            yield workers
+        finally:
+            workers.close()
+
+
+def _hire(ray: Any, settings: Settings, kind: Kind, items: int, *, gpus: bool) -> Workers:
+    import torch
+
+    resources = ray.available_resources() if gpus else ray.cluster_resources()
+    free = int(resources.get("GPU" if gpus else "CPU", 0))
+    width = min(items, int(settings.ray) if settings.ray.isdecimal() else max(1, min(MOST, free)))
+    share = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
+    hired = ray.remote(**share)(Sampler)
+    arguments = (_shared(settings), kind, torch.get_num_threads())
+    logger.info("%d Ray workers, each with a %s", width, "GPU" if gpus else "core")
+    return Workers(ray, lambda: hired.remote(*arguments), width)
+
+
+def _connected(settings: Settings, folder: str) -> tuple[Any, bool]:
+    """Ray, connected, and whether its workers shall have GPUs."""
+    if find_spec("ray") is None:
+        raise ValueError(
+            f"LAMINA_RAY={settings.ray}: Ray is not installed here; install lamina[ray], or leave "
+            "it empty to sample in the shard's own process."
+        )
+    os.environ.update({**QUIET, **os.environ})
+    import ray
+
+    quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
+    if not settings.ray.isdecimal():
+        ray.init(address=settings.ray, **quiet)
+        return ray, settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+    count = int(settings.ray)
+    gpus = _gpus_here(settings)
+    if gpus and gpus < count:
+        raise ValueError(
+            f"LAMINA_RAY={count}: this shard sees {gpus} GPUs and each worker has one of its own; "
+            f"give it {count}, or set LAMINA_RAY={gpus}."
+        )
+    ray.init(
+        address="local",
+        num_cpus=count,
+        num_gpus=count if gpus else 0,
+        object_store_memory=STORE_BYTES * count,
+        include_dashboard=False,
+        _temp_dir=folder,
+        **quiet,
+    )
+    return ray, gpus > 0
+
+
+def _gpus_here(settings: Settings) -> int:
+    import torch
+
+    return 0 if settings.device == "cpu" else torch.cuda.device_count()
+
+
+def _given_gpu() -> bool:
+    import ray
+
+    return bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
+
+
+def _shared(settings: Settings) -> dict[str, str]:
+    """What a worker must know of the shard's places; its device is Ray's to choose."""
+    names = ("LAMINA_HOME", "LAMINA_MODELS")
+    return {name: settings.environment()[name] for name in names}
+
+
+def _told(future: Future[None]) -> None:
+    if not future.cancelled() and (error := future.exception()):
+        logger.warning("a Ray worker did not come up: %s", error)
+
+
+def _no_worker() -> OSError:
+    """Like a device that gave out: the shard ends and is started again for what is missing."""
+    return OSError(errno.EIO, f"no Ray worker came up for {LOADING_S:.0f} s")
