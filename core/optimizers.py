@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from core.plan import Plan
+
 
 def orthogonalize(matrix: Tensor, iterations: int = 5) -> Tensor:
     """The nearest half-orthogonal matrix, roughly, by a quintic Newton-Schulz iteration.
@@ -100,3 +102,23 @@ def muon(network: nn.Module, *, lr: float, weight_decay: float = 0.01) -> Muon:
         edge = name.startswith(("stem.", "head.")) or "embedding" in name or "null" in name
         (outer if weight.ndim < 2 or edge else inner).append(weight)
     return Muon(inner, outer, lr=lr, weight_decay=weight_decay)
+
+
+def _adamw(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """AdamW with b2 = 0.95; no decay on vectors."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    vectors = [p for p in network.parameters() if p.ndim <= 1]
+    groups = [
+        {"params": matrices, "weight_decay": plan.weight_decay},
+        {"params": vectors, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.95))
+
+
+def _muon(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
+    """Muon inside, AdamW at the edges."""
+    return muon(network, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+
+
+OPTIMIZERS = {"muon": _muon, "adamw": _adamw}
+"""By the name a plan gives them."""

@@ -24,6 +24,8 @@ class Plan:
         seed: Everything random follows from it.
         mixed_precision: ``"bf16"`` or ``"no"``.
         checkpoint_minutes: Time between checkpoints.
+        validation_minutes: Time between two looks at how the averaged weights do.
+        compile: Whether the network is compiled, which takes minutes at the start.
         minutes: Time budget over all sittings; the schedule ends with it where the steps would
             take longer. 0 for none.
     """
@@ -41,6 +43,8 @@ class Plan:
     seed: int = 0
     mixed_precision: str = "bf16"
     checkpoint_minutes: float = 5.0
+    validation_minutes: float = 5.0
+    compile: bool = False
     minutes: float = 0.0
 
     def __post_init__(self) -> None:
@@ -63,7 +67,22 @@ class Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """Where a run stands after a step."""
+    """Where a run stands after a step.
+
+    Attributes:
+        step: Steps taken in this stage.
+        steps: Steps planned in this stage.
+        loss: What is descended.
+        error: Plain mean squared error.
+        learning_rate: Of this step.
+        seconds_per_step: On the mean of this sitting.
+        budget_left_s: Time left to the stage; infinite without a budget.
+        gradient_norm: Before it was clipped.
+        share: Which part of the stage lies behind, from 0 to 1.
+        steps_before: Steps that the stages before have taken.
+        run_share: Which part of all stages lies behind, from 0 to 1.
+        later_s: Time that the stages after this one will take at the present pace.
+    """
 
     step: int
     steps: int
@@ -72,11 +91,17 @@ class Progress:
     learning_rate: float
     seconds_per_step: float
     budget_left_s: float = math.inf
+    gradient_norm: float = 0.0
+    share: float = 0.0
+    steps_before: int = 0
+    run_share: float = 0.0
+    later_s: float = 0.0
 
     @property
     def seconds_left(self) -> float:
         """Time to the last step at the present pace, or to the end of the time budget."""
-        return min((self.steps - self.step) * self.seconds_per_step, self.budget_left_s)
+        steps = (self.steps - self.step) * self.seconds_per_step
+        return max(0.0, min(steps, self.budget_left_s))
 
 
 def share_done(plan: Plan, step: int, spent_s: float) -> float:

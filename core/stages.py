@@ -1,6 +1,9 @@
 """A training run in stages: each begins with the averaged weights of the one before."""
 
+import math
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,7 +11,10 @@ from core.distillation import Distillation
 from core.objectives import Objective
 from core.plan import Plan, Progress
 from core.training import MakeBatch, Trainer
+from core.training_log import LOG
+from core.training_watch import Watch
 from core.unet import SpatioTemporalUNet
+from core.validation import OnValidation, Validate
 
 
 class Stage(NamedTuple):
@@ -64,30 +70,57 @@ def train_stages(
     *,
     on_progress: OnStage = lambda stage, progress: None,
     should_stop: Callable[[], bool] = lambda: False,
+    validate: Validate | None = None,
+    on_validation: OnValidation = lambda stage, step, found: None,
 ) -> tuple[SpatioTemporalUNet, bool]:
     """The averaged network and whether every stage was finished.
 
     Each stage starts from the weight average of the one before. What ``folder/<stage>`` holds is
-    resumed.
+    resumed, and the log is written to ``folder/log``.
 
     Args:
         network: To be trained.
         make_batch: Where the data comes from.
         stages: In order.
-        folder: For the checkpoints.
+        folder: For the checkpoints and the log.
         on_progress: Called after every step.
         should_stop: Asked after every step; if true, the run ends there, resumable.
+        validate: Judges the averaged weights every few minutes and at the end of each stage.
+        on_validation: Called with what was found.
     """
-    origin = 0
-    for name, objective, plan in stages:
-        lesson = objective.taught_by(network)
-        place = Path(folder) / name
-        trainer = Trainer(network, make_batch, lesson, plan, place, origin=origin)
-        reached = trainer.run(lambda progress, name=name: on_progress(name, progress), should_stop)
+    origin = before = 0
+    for place, (name, objective, plan) in enumerate(stages):
+        trainer = Trainer(
+            network,
+            make_batch,
+            objective.taught_by(network),
+            plan,
+            Path(folder) / name,
+            origin=origin,
+            watch=Watch(Path(folder) / LOG, name, validate, on_validation),
+        )
+        in_run = partial(_in_run, stages=stages, place=place, steps_before=before)
+        reached = trainer.run(
+            lambda progress, name=name, in_run=in_run: on_progress(name, in_run(progress)),
+            should_stop,
+        )
         network, origin = trainer.averaged_network(), trainer.step
+        before += origin
         if not reached:
             return network, False
         if objective.jumps:
             network.register_to_config(trained_objective="average_velocity")
         network.train()
     return network.eval(), True
+
+
+def _in_run(progress: Progress, *, stages: list[Stage], place: int, steps_before: int) -> Progress:
+    """The progress of one stage with its place in the whole run, by the cost of the stages."""
+    works = [stage.plan.steps * stage.objective.cost for stage in stages]
+    share = (sum(works[:place]) + progress.share * works[place]) / sum(works)
+    second = progress.seconds_per_step / stages[place].objective.cost
+    later = [
+        min(work * second, 60 * stage.plan.minutes or math.inf)
+        for work, stage in zip(works[place + 1 :], stages[place + 1 :], strict=True)
+    ]
+    return replace(progress, steps_before=steps_before, run_share=share, later_s=sum(later))

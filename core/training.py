@@ -12,21 +12,26 @@ import math
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, broadcast
-from torch import Tensor, nn
+from torch import Tensor
 
+from core.compilation import compiled
 from core.conditioning import Conditioning
 from core.distillation import Distillation
 from core.ema import WeightAverage
-from core.objectives import Objective
-from core.optimizers import muon
+from core.gradients import Rows, Splitter, share_weights
+from core.objectives import Objective, Predict
+from core.optimizers import OPTIMIZERS
 from core.plan import Plan, Progress, rate, share_done
 from core.seeds import generator
 from core.training_checkpoint import STATE, Clock, finish_rename, read, write
+from core.training_faults import MOST_SKIPPED, never_finite, out_of_memory, went_back
+from core.training_watch import Observer, Watch
 from core.unet import SpatioTemporalUNet
 
 logger = logging.getLogger(__name__)
@@ -36,23 +41,12 @@ MakeBatch = Callable[[int, torch.Generator], Batch]
 """(batch size, generator) -> (data, conditioning), a pure function of the generator."""
 
 
-def _adamw(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
-    """AdamW with b2 = 0.95; no decay on vectors."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    vectors = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": plan.weight_decay},
-        {"params": vectors, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, betas=(0.9, 0.95))
+class _Step(NamedTuple):
+    """What came of a step: loss, plain error, norm of the gradient."""
 
-
-def _muon(network: nn.Module, plan: Plan) -> torch.optim.Optimizer:
-    """Muon inside, AdamW at the edges."""
-    return muon(network, lr=plan.learning_rate, weight_decay=plan.weight_decay)
-
-
-OPTIMIZERS = {"muon": _muon, "adamw": _adamw}
+    loss: float
+    error: float
+    gradient_norm: float
 
 
 class Trainer:
@@ -65,6 +59,7 @@ class Trainer:
         plan: How long and how fast.
         folder: For checkpoints; an existing one is resumed.
         origin: Step at which the stage before had ended, whose network this run began from.
+        watch: Who follows the run.
     """
 
     def __init__(
@@ -76,6 +71,7 @@ class Trainer:
         folder: Path,
         *,
         origin: int = 0,
+        watch: Watch | None = None,
     ) -> None:
         if plan.optimizer not in OPTIMIZERS:
             raise ValueError(
@@ -84,19 +80,28 @@ class Trainer:
             )
         self.make_batch, self.objective, self.plan = make_batch, objective, plan
         self.checkpoint, self.origin = Path(folder) / "checkpoint", origin
-        cpu = not torch.cuda.is_available()
         # Precision is ours: accelerate's would also wrap the float32 finite differences.
-        # A batch need not reach every weight: no prompt, no guidance, or a single frame.
-        partial = DistributedDataParallelKwargs(find_unused_parameters=True)
-        self.accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[partial])
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
         self.part_size = self._part_size()
         self.network = network.to(self.accelerator.device).train()
-        optimizer = OPTIMIZERS[plan.optimizer](self.network, plan)
-        self.wrapped, self.optimizer = self.accelerator.prepare(self.network, optimizer)
-        # After ``prepare``: it gives every process the weights of the first.
+        share_weights(self.network, self.accelerator)
+        self.predict: Predict = compiled(self.network) if plan.compile else self.network
+        self.optimizer = self.accelerator.prepare(OPTIMIZERS[plan.optimizer](self.network, plan))
         self.average = WeightAverage(self.network, plan.ema_decay)
-        self.step, self.clock = 0, Clock()
+        self.step, self.skipped, self.clock = 0, 0, Clock()
+        self.rows: Rows | None = None
         self._resume()
+        self.splitter = Splitter(
+            self.network, self.accelerator, rows=self.part_size, pieces=self.clock.pieces
+        )
+        self.observer = Observer(
+            watch or Watch(),
+            plan,
+            self.clock,
+            device=self.accelerator.device,
+            step=self.step,
+            main=self.accelerator.is_main_process,
+        )
 
     def run(
         self,
@@ -108,37 +113,69 @@ class Trainer:
         Args:
             on_progress: Called after every step.
             should_stop: Asked after every step; if true, the run ends there, resumable.
+
+        Raises:
+            ValueError: Gradients were not finite for too long a second time, or one sample
+                does not fit the memory.
         """
+        try:
+            return self._run(on_progress, should_stop)
+        finally:
+            self.observer.end()
+
+    def _run(
+        self, on_progress: Callable[[Progress], None], should_stop: Callable[[], bool]
+    ) -> bool:
         began = saved = time.monotonic()
-        first, before = self.step, self.clock.spent_s
-        if share_done(self.plan, first, before) < 1:
-            self.clock.sittings.append({"from_step": first, "goal": self.plan.steps})
-        while share_done(self.plan, self.step, self.clock.spent_s) < 1:
-            loss_, error = self._advance()
-            now = time.monotonic()
-            due = now - saved > 60 * self.plan.checkpoint_minutes
+        taken, before, stop = 0, self.clock.spent_s, False
+        if not self._done():
+            self.clock.sittings.append({"from_step": self.step, "goal": self.plan.steps})
+            self.observer.begin()
+            if not self.checkpoint.exists():
+                self.save()  # so that there is something to go back to
+        while not (self._done() or stop):
+            if self.skipped >= MOST_SKIPPED:
+                self._go_back()
+            found = self._advance(first=not taken)
+            taken, now = taken + 1, time.monotonic()
+            due = now - saved > 60 * self.plan.checkpoint_minutes and not self.skipped
             self.clock.spent_s, due, stop = self._agreed(before + now - began, due, should_stop())
-            on_progress(
-                Progress(
-                    step=self.step,
-                    steps=self.plan.steps,
-                    loss=loss_,
-                    error=error,
-                    learning_rate=self.optimizer.param_groups[0]["lr"],
-                    seconds_per_step=(now - began) / (self.step - first),
-                    budget_left_s=(60 * self.plan.minutes or math.inf) - self.clock.spent_s,
-                )
-            )
-            if stop:
-                break
-            if due:
+            progress = self._progress(found, (now - began) / taken)
+            on_progress(progress)
+            self.observer.after_step(progress)
+            if due and not (stop or self._done()):
                 self.save()
                 saved = time.monotonic()
-        self.save()
+            self.observer.look_if_due(self.step, **self._judged)
+        if not self.skipped or self._done():  # or else the checkpoint before is the sound one
+            self.save()
+        if taken and self._done():
+            self.observer.look(self.step, **self._judged)
+        return self._done()
+
+    def _done(self) -> bool:
         return share_done(self.plan, self.step, self.clock.spent_s) >= 1
 
+    @property
+    def _judged(self) -> dict:
+        """What a validation looks at."""
+        parts = {"network": self.network, "average": self.average}
+        return {**parts, "jumps": self.objective.jumps}
+
+    def _progress(self, found: _Step, seconds_per_step: float) -> Progress:
+        plan, spent_s = self.plan, self.clock.spent_s
+        return Progress(
+            step=self.step,
+            steps=plan.steps,
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            seconds_per_step=seconds_per_step,
+            budget_left_s=(60 * plan.minutes or math.inf) - spent_s,
+            share=share_done(plan, self.step, spent_s),
+            **found._asdict(),
+        )
+
     def _part_size(self) -> int:
-        """Samples that one process computes at a time."""
+        """Samples that one process draws at a time."""
         plan, processes = self.plan, self.accelerator.num_processes
         if plan.batch_size % (plan.accumulation * processes):
             raise ValueError(
@@ -152,44 +189,85 @@ class Trainer:
         if self.accelerator.num_processes == 1:
             return list(told)
         said = torch.tensor(told, dtype=torch.float64, device=self.accelerator.device)
-        return broadcast(said).tolist()
+        torch.distributed.broadcast(said, src=0)
+        return said.tolist()
 
-    def _advance(self) -> tuple[float, float]:
-        """One optimizer step; (loss, plain error). A step that is not finite changes nothing."""
-        plan, parts = self.plan, self.plan.accumulation
+    def _advance(self, *, first: bool) -> _Step:
+        """One optimizer step. A step whose gradient is not finite changes nothing."""
         for group in self.optimizer.param_groups:
-            group["lr"] = rate(plan, self.step, self.clock.spent_s)
-        total, errors = 0.0, []
-        for part in range(parts):
-            random = generator(plan.seed, self.step, part, self.accelerator.process_index)
-            x, cond = self.make_batch(self.part_size, random)
-            device = self.accelerator.device
-            x, cond = x.to(device), cond.to(device)
-            drawn = self.objective.draw(x, random)
-            with torch.autocast(
-                device.type, torch.bfloat16, enabled=plan.mixed_precision == "bf16"
-            ):
-                value, error = self.objective.loss(self._predict, x, cond, drawn)
+            group["lr"] = self.clock.rate_share * rate(self.plan, self.step, self.clock.spent_s)
+        loss, error = self.splitter.descend(self._draw, partial(self._gradient, self.predict))
+        self._remember_pieces()
+        with self.observer.pace.computing():
+            norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.plan.clip)
+            assert norm is not None  # it is where gradients are clipped by accelerate's own hooks
+            finite = bool(torch.isfinite(norm))
+            if finite:
+                self.optimizer.step()
+                self.average.update(self.network, self.step)
+            self.optimizer.zero_grad(set_to_none=True)
+        if not finite:
+            logger.warning("step %d: gradient is not finite; the step was skipped", self.step)
+        self.skipped = 0 if finite else self.skipped + 1
+        self.step += 1
+        if first and self.observer.main:
+            self._count()
+        self.rows = None
+        return _Step(float(loss), float(error), float(norm))
+
+    def _draw(self) -> list[Rows]:
+        """This process's parts of the batch."""
+        parts = []
+        with self.observer.pace.data():
+            for part in range(self.plan.accumulation):
+                random = generator(self.plan.seed, self.step, part, self.accelerator.process_index)
+                x, cond = self.make_batch(self.part_size, random)
+                x, cond = x.to(self.accelerator.device), cond.to(self.accelerator.device)
+                parts.append(Rows(x, cond, self.objective.draw(x, random)))
+        self.rows = parts[0]
+        return parts
+
+    def _gradient(self, predict: Predict, rows: Rows, share: float) -> tuple[Tensor, Tensor]:
+        """Loss and plain error of some rows; a ``share``-th of the loss's gradient is added."""
+        device, precision = self.accelerator.device.type, self.plan.mixed_precision
+        with self.observer.pace.computing():
+            with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                value, error = self.objective.loss(predict, rows.x, rows.cond, rows.drawn)
             with warnings.catch_warnings():
                 # Of a kernel of one voxel, both layouts are the same bytes.
                 warnings.filterwarnings("ignore", "Grad strides do not match")
-                self.accelerator.backward(value / parts)
-            total, errors = total + value.item() / parts, [*errors, error.mean().item()]
-        norm = self.accelerator.clip_grad_norm_(self.network.parameters(), plan.clip)
-        assert norm is not None  # it is where gradients are clipped by accelerate's own hooks
-        if torch.isfinite(norm):
-            self.optimizer.step()
-            self.average.update(self.network, self.step)
-        else:
-            logger.warning("step %d: gradient is not finite; the step was skipped", self.step)
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        return total, sum(errors) / len(errors)
+                self.accelerator.backward(value / share)
+        return value.detach(), error.mean().detach()
 
-    def _predict(self, z: Tensor, t: Tensor, r: Tensor, cond: Conditioning) -> Tensor:
-        """The wrapped network where gradients are wanted (DDP listens there), or the bare one."""
-        network = self.wrapped if torch.is_grad_enabled() else self.network
-        return network(z, t, r, cond)
+    def _count(self) -> None:
+        """Count the arithmetic of a step on the rows that were drawn last."""
+        assert self.rows is not None
+        pieces, processes = self.rows.pieces(self.splitter.pieces), self.accelerator.num_processes
+        self.observer.count(
+            lambda: [self._gradient(self.network, piece, 1.0) for piece in pieces],
+            times=self.plan.accumulation * processes,
+            processes=processes,
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def _remember_pieces(self) -> None:
+        """Say and keep it where memory ran out in this step."""
+        if self.splitter.pieces != self.clock.pieces:
+            self.clock.pieces = self.splitter.pieces
+            trouble = out_of_memory(self.step, self.part_size, self.clock.pieces)
+            self.clock.troubles.append(trouble)
+
+    def _go_back(self) -> None:
+        """Go on from the last checkpoint at a lower rate; a second time is the end."""
+        steps, clock = range(self.step - self.skipped, self.step), self.clock
+        if clock.rate_share < 1:
+            raise never_finite(steps, clock.rate_share)
+        self._resume()
+        self.clock, self.skipped = clock, 0
+        clock.troubles.append(went_back(steps, self.step))
+        clock.rate_share = clock.troubles[-1]["rate_share"]
+        self.observer.go_back(self.step)
+        self.save()
 
     def save(self) -> None:
         """Write the checkpoint, when all have come here. One process does."""
@@ -198,7 +276,7 @@ class Trainer:
             parts = self.network, self.average, self.optimizer
             facts = {"step": self.step, "origin": self.origin}
             write(self.checkpoint, *parts, **facts, plan=self.plan, clock=self.clock)
-            logger.info("checkpoint written at step %d", self.step)
+            logger.info("step %d: checkpoint written to %s", self.step, self.checkpoint)
 
     def _resume(self) -> None:
         """Go on from the checkpoint, if there is one."""
@@ -210,7 +288,7 @@ class Trainer:
             self.step, self.clock = read(
                 self.checkpoint, *parts, plan=self.plan, origin=self.origin
             )
-            logger.info("resumed at step %d", self.step)
+            logger.info("resumed at step %d from %s", self.step, self.checkpoint)
 
     def averaged_network(self) -> SpatioTemporalUNet:
         """The network with the average in place of its weights; the run is over after this."""

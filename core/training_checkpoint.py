@@ -20,24 +20,44 @@ from torch import Tensor, nn
 
 from core.ema import WeightAverage
 from core.plan import Plan
+from core.training_pace import Spent
 
 FORMAT_VERSION = 1
 STATE, CLOCK = "state.json", "clock.json"
-FREE = {"steps", "cooldown", "minutes", "checkpoint_minutes", "seed"}
+FREE = {
+    "steps", "cooldown", "minutes", "checkpoint_minutes", "validation_minutes", "compile", "seed",
+}  # fmt: skip
 """Parts of a plan that may change on the way; the seed has a sentence of its own."""
 
 
 @dataclass
 class Clock:
-    """What a run took.
+    """What a run took, and what went wrong on the way.
 
     Attributes:
         spent_s: Seconds of training over all sittings.
         sittings: Of each, the step it began ``from_step`` and the step that was its ``goal``.
+        work: Where the time of the steps went.
+        flops: Floating point operations of a step; 0 until they are counted.
+        peak: FLOP/s that the devices could reach; 0 where it is not known.
+        pieces: In how many a process computes each part of a batch, for want of memory.
+        rate_share: Share of the planned learning rate that is left after gradients blew up.
+        troubles: What went wrong, each with the step it happened at.
     """
 
     spent_s: float = 0.0
     sittings: list[dict[str, int]] = field(default_factory=list)
+    work: Spent = field(default_factory=Spent)
+    flops: float = 0.0
+    peak: float = 0.0
+    pieces: int = 1
+    rate_share: float = 1.0
+    troubles: list[dict[str, Any]] = field(default_factory=list)
+
+    def rates(self) -> dict[str, float]:
+        """How well the devices were used, over all sittings."""
+        found = self.work.rates(self.flops, self.peak)
+        return {name: float(f"{value:.3g}") for name, value in found.items()}
 
 
 def write(
@@ -110,7 +130,7 @@ def read(
 
 
 def history(run: Path, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Steps, minutes and sittings of each of these stages of a run."""
+    """Of each of these stages of a run: steps, minutes, sittings, use of the device, troubles."""
     found = {}
     for name in stages:
         checkpoint = Path(run) / name / "checkpoint"
@@ -120,6 +140,10 @@ def history(run: Path, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
             "minutes": round(clock.spent_s / 60, 1),
             "sittings": clock.sittings,
         }
+        if rates := clock.rates():
+            found[name]["use_of_device"] = rates
+        if clock.troubles:
+            found[name]["troubles"] = clock.troubles
     return found
 
 
@@ -158,7 +182,8 @@ def _lasting(plan: Plan) -> dict[str, float | str]:
 def _clock(checkpoint: Path) -> Clock:
     path = checkpoint / CLOCK
     if path.exists():
-        return Clock(**json.loads(path.read_text()))
+        told = json.loads(path.read_text())
+        return Clock(**{**told, "work": Spent(**told.get("work", {}))})
     state = json.loads((checkpoint / STATE).read_text())  # until 2026-11-22 the time stood there
     return Clock(spent_s=state.get("spent_s", 0.0))
 
