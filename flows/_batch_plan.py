@@ -55,10 +55,11 @@ class Plan:
         total = self.missing * self.seconds_per_item
         basis = "measured here" if self.measured else "rule of thumb"
         lines = [
-            f"{len(self.items)} items ({self.kind}), {self.standing} made already, "
+            f"{_counted(len(self.items), 'item')} ({self.kind}), {self.standing} made already, "
             f"{self.missing} to make",
-            f"{self.shards} shards, {_seconds(self.seconds_per_item)} an item ({basis}), about "
-            f"{duration(total / max(1, min(slots, self.shards)))} on {slots} device(s)",
+            f"{_counted(self.shards, 'shard')}, {_seconds(self.seconds_per_item)} an item "
+            f"({basis}), about {duration(total / max(1, min(slots, self.shards)))} "
+            f"on {_counted(slots, 'device')}",
             f"{self.bytes_needed / GB:.2f} GB to write, {free / GB:.1f} GB free",
         ]
         if self.settled:
@@ -142,3 +143,7 @@ def check_room(needed: int, free: int, reserve_gb: float) -> None:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)
+
+
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

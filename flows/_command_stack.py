@@ -5,7 +5,9 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
+from cyclopts import Parameter
 from pydantic import BaseModel
 
 from flows._api import Run, Server
@@ -17,6 +19,8 @@ from flows._stack import Stack, borrowed, ended_by_signals
 from flows._watch import watch
 
 LOOK_EVERY_S = 0.5
+
+Flow = Annotated[str, Parameter(help=f"One of {', '.join(sorted(MODELS))}.")]
 
 
 def up() -> None:
@@ -41,8 +45,10 @@ def demo(*, stay: bool = False) -> int:
     with ended_by_signals(), Stack(settings) as stack:
         print(f"Lamina is up after {duration(clock.passed())}.", flush=True)
         server = stack.server
-        video = server.start("text_to_video", video_parameters())
-        mri = server.start("super_resolve_mri", scan_parameters(settings.home / "demo"))
+        video, scan = video_parameters(), scan_parameters(settings.home / "demo")
+        print(f"  a clip of       {video['request']['prompt']!r}")
+        print(f"  a 1 mm head of  {scan['request']['scan']}", flush=True)
+        video, mri = server.start("text_to_video", video), server.start("super_resolve_mri", scan)
         ended = watch(server, [video, mri], stack.check)
         for run_ in ended:
             _tell(server, settings, run_)
@@ -51,14 +57,15 @@ def demo(*, stay: bool = False) -> int:
         print(f"Finished after {duration(clock.passed())}.", flush=True)
         if stay:
             _stay(stack)
+    print("The addresses answer again while `lamina up` runs.")
     return max(map(_code, ended))
 
 
-def run(flow: str, /, *, request: Path) -> int:
+def run(flow: Flow, /, *, request: Path) -> int:
     """Run a deployed flow, on the running stack or on one that is started for it.
 
     Args:
-        flow: The flow's name, which is also its deployment's.
+        flow: Its name, which is also its deployment's.
         request: A JSON file with the fields of the flow's request.
     """
     asked = read_request(flow, request)

@@ -22,7 +22,7 @@ RULES = {
     "literal_error": ("must be one of {expected}", "choose one of these"),
     "missing": ("is needed and was not given", "give it a value"),
     "extra_forbidden": ("is no field of this request", "remove it or correct its name"),
-    "string_too_short": ("must have at least {min_length} characters", "write something"),
+    "string_too_short": ("must not be empty", "write something"),
     "string_too_long": ("must have at most {max_length} characters", "shorten it"),
 }
 

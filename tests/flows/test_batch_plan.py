@@ -47,6 +47,13 @@ def test_refused_items_are_not_planned_again():
     assert "failed or were rejected" in "\n".join(plan.says(10**9))
 
 
+def test_a_plan_of_one_counts_in_the_singular():
+    first, second, *_ = make_plan([item(0)], ()).says(10**9)
+    assert first.startswith("1 item (video), 0 made")
+    assert second.startswith("1 shard, ")
+    assert second.endswith(" on 1 device")
+
+
 def test_longer_clips_are_expected_to_take_longer():
     assert expected_seconds(item(0, 32)) > expected_seconds(item(0, 16))
 

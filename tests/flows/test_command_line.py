@@ -16,6 +16,7 @@ import torch
 from flows import command_line
 from flows._mri import check_request
 from flows._resources import Resources
+from flows._requests import MODELS
 from flows.command_line import main
 from medical.nifti import read_volume, write_volume
 from medical.request import SuperResolutionRequest
@@ -153,6 +154,12 @@ def test_another_hosts_odd_file_is_no_bad_input(places, monkeypatch):
     monkeypatch.setattr(command_line, "adopt", lambda _: Resources.model_validate({"gpus": -1}))
     with pytest.raises(ValueError, match="Resources"):
         main(["models", "list"])
+
+
+def test_help_of_run_names_every_flow(capsys):
+    assert main(["run", "--help"]) == 0
+    words = capsys.readouterr().out
+    assert [name for name in MODELS if name not in words] == []
 
 
 def test_help_shows_a_pattern_as_it_is(places, capsys):

@@ -48,6 +48,7 @@ def test_defaults_are_the_models_own():
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
+        ({"prompt": ""}, "prompt=: prompt must not be empty; write something."),
         ({"prompt": "x", "frames": 99}, "frames=99: frames must be at most 9; try 9."),
         ({"prompt": "x", "frames": 0}, "frames=0: frames must be at least 1; try 1."),
         ({"prompt": "x", "frames": 7}, "frames=7: frames come in fours; try 8."),
