@@ -8,7 +8,7 @@ axis inside the box around it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -80,14 +80,37 @@ def evaluate(
     scores: dict[str, list[Score]] = {}
     for index, head in enumerate(heads):
         truth = trimmed(head, acquisition)
-        acquired = acquisition.on_grid(truth.shape, truth.spacing_mm)
-        scan = acquire(truth, acquisition)
-        for name, restore in {**_baselines(acquired), **(methods or {})}.items():
-            score = _score(restore, scan, truth, acquired)
+        for name, _, score in compare(truth, acquisition, methods):
             scores.setdefault(name, []).append(score)
             if on_score is not None:
                 on_score(index, name, score)
     return {name: _mean(found) for name, found in scores.items()}
+
+
+def compare(
+    truth: Volume,
+    acquisition: Acquisition,
+    methods: Mapping[str, Restore] | None = None,
+    *,
+    told: Acquisition | None = None,
+) -> Iterator[tuple[str, Tensor, Score]]:
+    """Yield name, estimate and score of cubic, back-projection and every other method.
+
+    Args:
+        truth: one head, trimmed to whole slices, intensities in [0, 1].
+        acquisition: makes the scan.
+        methods: name and restoration of what is compared with the two baselines.
+        told: what back-projection is told of the acquisition; None tells it the truth. It has
+            the true distance between slices.
+    """
+    acquired = acquisition.on_grid(truth.shape, truth.spacing_mm)
+    scan = acquire(truth, acquisition)
+    known = (told or acquisition).on_grid(truth.shape, truth.spacing_mm, scan.shape)
+    for name, restore in {**_baselines(known), **(methods or {})}.items():
+        start = time.perf_counter()
+        estimate = restore(scan, truth.spacing_mm)
+        seconds = time.perf_counter() - start
+        yield name, estimate, _score(estimate, scan, truth, acquired, seconds)
 
 
 def ssim(estimate: Tensor, truth: Tensor, *, across: int = 0) -> float:
@@ -110,10 +133,9 @@ def _baselines(acquired: AcquiredGrid) -> dict[str, Restore]:
     }
 
 
-def _score(restore: Restore, scan: Volume, truth: Volume, acquired: AcquiredGrid) -> Score:
-    start = time.perf_counter()
-    estimate = restore(scan, truth.spacing_mm)
-    seconds = time.perf_counter() - start
+def _score(
+    estimate: Tensor, scan: Volume, truth: Volume, acquired: AcquiredGrid, seconds: float
+) -> Score:
     if estimate.shape != truth.data.shape:
         raise ValueError(
             f"a method returned {tuple(estimate.shape)} for a head of {truth.shape}: results are "

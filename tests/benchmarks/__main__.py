@@ -1,4 +1,7 @@
-"""Runs the benchmarks and writes the page: ``python -m tests.benchmarks --only ROW --quick``."""
+"""Measures speed and cost and writes the page: ``python -m tests.benchmarks --only ROW``.
+
+What the models get right is measured by ``python -m tests.benchmarks.quality``.
+"""
 
 import argparse
 import importlib
@@ -16,9 +19,7 @@ from tests.benchmarks.reasons import with_reasons
 from tests.benchmarks.results import THREADS, keep
 
 ROWS = {
-    "heads": "tests.benchmarks.heads",
     "whole-head": "tests.benchmarks.whole_head",
-    "prompts": "tests.benchmarks.prompts",
     "latency": "tests.benchmarks.latency",
     "network": "tests.benchmarks.network",
     "flow": "tests.benchmarks.flow_cost",
@@ -68,7 +69,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=list(ROWS), help="this row; repeatable")
     parser.add_argument("--quick", action="store_true", help="few samples: does it run at all?")
-    parser.add_argument("--full", action="store_true", help="every validation head, more prompts")
+    parser.add_argument("--full", action="store_true", help="more turns")
     parser.add_argument("--tiny", action="store_true", help="untrained tiny models; not saved")
     parser.add_argument("--no-save", dest="save", action="store_false", help="print only")
     parser.add_argument("--page", action="store_true", help="only write the page anew")

@@ -5,7 +5,8 @@ from typing import Any
 
 HEAD = """# Benchmarks
 
-Written by `make bench`; do not edit. Every number stands beside the protocol it was measured
+Written by `make bench`; do not edit. Speed, memory and cost; what the models get right stands in
+[results](results.md). Every number stands beside the protocol it was measured
 under and the target the project set before measuring. A target that is not met stays, with the
 distance and the reason. The numbers with all details are in `benchmarks.json`.
 """
@@ -30,7 +31,7 @@ def table(figures: Sequence[Mapping[str, Any]]) -> str:
         value = f"{shown(figure['value'])} {figure['unit']}".strip()
         note = f" ({figure['note']})" if figure["note"] else ""
         lines.append(
-            f"| {figure['name']} | {value}{note} | {_target(figure)} | {figure['verdict']} |"
+            f"| {figure['name']} | {value}{note} | {wanted(figure)} | {figure['verdict']} |"
         )
     return "\n".join(lines)
 
@@ -43,7 +44,8 @@ def shown(value: float) -> str:
     return f"{value:.3f}" if size < 10 else f"{value:.2f}" if size < 100 else f"{value:.0f}"
 
 
-def _target(figure: Mapping[str, Any]) -> str:
+def wanted(figure: Mapping[str, Any]) -> str:
+    """The target with its unit; empty without one."""
     return f"{figure['target']} {figure['unit']}".strip() if figure["target"] else ""
 
 
@@ -56,15 +58,25 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> str:
                 value = f"{shown(figure['value'])} {figure['unit']}".strip()
                 lines.append(
                     f"| {row['title']} | {figure['name']} | {value} | "
-                    f"{_target(figure)} | {figure['verdict']} |"
+                    f"{wanted(figure)} | {figure['verdict']} |"
                 )
     return "\n".join(lines)
 
 
-def _section(row: Mapping[str, Any]) -> str:
+def measured(row: Mapping[str, Any]) -> str:
+    """When, how and where a row was measured, in a sentence."""
     where = row["machine"]
     flags = ", ".join(where["flags"]) or "none of note"
     options = ", ".join(f"{name}={value}" for name, value in row["options"].items()) or "defaults"
+    return (
+        f"Measured {row['measured']} in {row['seconds']} s ({options}) on "
+        f"{where['processor']}, {where['cores']} cores, {where['threads']} threads, {flags}; "
+        f"torch {where['torch']}, Python {where['python']}; load average before the run "
+        f"{where['load_before']}."
+    )
+
+
+def _section(row: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             f"\n## {row['title']}\n",
@@ -72,9 +84,6 @@ def _section(row: Mapping[str, Any]) -> str:
             table(row["figures"]),
             "",
             *(f"- {note}" for note in row["notes"]),
-            f"\nMeasured {row['measured']} in {row['seconds']} s ({options}) on "
-            f"{where['processor']}, {where['cores']} cores, {where['threads']} threads, {flags}; "
-            f"torch {where['torch']}, Python {where['python']}; load average before the run "
-            f"{where['load_before']}.",
+            f"\n{measured(row)}",
         ]
     )

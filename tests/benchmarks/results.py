@@ -25,7 +25,9 @@ class Figure:
         unit: Of the number; empty for a share or a ratio.
         low: Least value that meets the target; None without one.
         high: Largest value that meets the target; None without one.
-        note: An interval, a spread, or what else belongs beside the number.
+        note: A spread, or what else belongs beside the number.
+        interval: 95 % interval of the number; None where it has none.
+        cases: How many cases the number stands on; None where it says nothing.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Figure:
     low: float | None = None
     high: float | None = None
     note: str = ""
+    interval: tuple[float, float] | None = None
+    cases: int | None = None
 
     @property
     def missed_by(self) -> float:
@@ -61,6 +65,27 @@ class Figure:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Table:
+    """Numbers side by side, ready to print; the first column names the line."""
+
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture of a row, and what it shows.
+
+    Attributes:
+        name: Of the file in the page's folder of pictures.
+        caption: What is seen, in what units, and how it was chosen.
+    """
+
+    name: str
+    caption: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One benchmark.
 
@@ -69,6 +94,8 @@ class Row:
         protocol: How it was measured, in full sentences.
         figures: What came out.
         notes: What a reader must know, among it why a target was missed.
+        tables: Further numbers, side by side.
+        pictures: Of what the numbers say.
         details: Anything else worth keeping, for the JSON alone.
     """
 
@@ -76,6 +103,8 @@ class Row:
     protocol: str
     figures: Sequence[Figure] = ()
     notes: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
     def as_record(self, *, seconds: float, options: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import torch
 
 from medical.acquisition import Acquisition, SliceSampling
 from medical.baselines import foreground
-from medical.evaluate import evaluate, ssim, trimmed
+from medical.evaluate import compare, evaluate, ssim, trimmed
 from medical.volume import Volume
 
 DATA = Path(os.environ.get("LAMINA_DATA", Path(__file__).parents[3] / "shared" / "data"))
@@ -95,3 +95,13 @@ def test_back_projection_beats_cubic_by_the_known_margin_on_real_heads():
     assert 23.5 < scores["cubic"].psnr < 27.0
     assert 1.2 < scores["back-projection"].psnr - scores["cubic"].psnr < 2.2
     assert scores["back-projection"].consistency < 1e-4
+
+
+def test_what_back_projection_is_told_wrongly_costs_it():
+    truth = trimmed(texture(), FOUR_MM)
+    thick = Acquisition.slices(2, SliceSampling(5.0, -1.0))
+    honest = {name: score for name, _, score in compare(truth, FOUR_MM)}
+    misled = {name: score for name, _, score in compare(truth, FOUR_MM, told=thick)}
+    assert misled["cubic"].psnr == honest["cubic"].psnr
+    assert misled["back-projection"].psnr < honest["back-projection"].psnr
+    assert misled["back-projection"].consistency > 2 * honest["back-projection"].consistency

@@ -1,0 +1,95 @@
+"""The measures of the results page, where the answer is known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from core.seeds import generator
+from tests.benchmarks.intervals import student, wilson
+from tests.benchmarks.quality.calibration import (
+    coverage,
+    reliability,
+    scale_for,
+    spread_against_error,
+)
+from tests.benchmarks.quality.cases import Setting
+from tests.benchmarks.quality.detail import CENTERS, spectra
+from tests.benchmarks.quality.planes import BASE, PRODUCT, planes
+
+
+def test_intervals_are_the_published_ones():
+    assert wilson(8, 10) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+    assert wilson(0, 10)[0] == 0.0
+    found = student([1.0, 2.0, 3.0])
+    assert found is not None
+    assert found == pytest.approx((2 - 2.4841, 2 + 2.4841), abs=1e-3)
+    assert student([1.0]) is None
+
+
+def restoration(factor, seed):
+    """Errors that are normal, and a spread that is too small by a factor."""
+    dice = generator(seed)
+    shape = (40, 40, 40)
+    sigma = 0.01 * torch.exp2(3 * torch.rand(shape, generator=dice))
+    made = SimpleNamespace(
+        mean=SimpleNamespace(data=sigma * torch.randn(shape, generator=dice)),
+        std=SimpleNamespace(data=sigma / factor),
+    )
+    return spread_against_error(made, torch.zeros(shape), torch.ones(shape, dtype=torch.bool))
+
+
+def test_one_factor_makes_normal_errors_fit():
+    fixed, read = restoration(3.0, 0), restoration(3.0, 1)
+    scale = scale_for([fixed["ratios"]])
+    assert scale == pytest.approx(3.0 * 1.96 / 2, rel=0.03)
+    assert coverage(read["ratios"], scale) == pytest.approx(0.95, abs=0.005)
+    assert coverage(read["ratios"], 1.0) == pytest.approx(0.495, abs=0.01)
+    curve = reliability([read["counts"]], [read["squares"]], 3.0)
+    assert len(curve) > 4
+    assert all(error == pytest.approx(spread, rel=0.2) for spread, error, _ in curve)
+
+
+def test_half_the_amplitude_is_a_quarter_of_the_power():
+    truth = torch.randn((12, 12, 80), generator=generator(0))
+    mask = torch.ones(truth.shape, dtype=torch.bool)
+    found = spectra({"truth": truth, "half": truth / 2}, mask, 2, 1.0)
+    whole, half = (np.array(found[name]["power"]) for name in ("truth", "half"))
+    assert len(whole) == len(CENTERS)
+    assert half / whole == pytest.approx(0.25, rel=1e-4)
+    assert np.array(found["half"]["error"]) / whole == pytest.approx(0.25, rel=1e-4)
+    assert max(found["truth"]["error"]) == 0.0
+
+
+def test_the_window_is_where_the_model_is_worst():
+    truth = torch.full((80, 80, 80), 0.5)
+    base, product = truth.clone(), truth.clone()
+    product[56:64, 24:32, 40:48] += 0.3
+    scan = SimpleNamespace(data=truth[:, :, ::4])
+    mask = torch.ones(truth.shape, dtype=torch.bool)
+    layers = {"truth": truth, BASE: base, PRODUCT: product}
+    kept = planes(layers, scan, mask, (1.0, 1.0, 1.0))
+    assert kept[f"behind/{PRODUCT}"].shape == (48, 48)
+    assert float(kept[f"behind/{PRODUCT}"].max()) == pytest.approx(0.8, abs=1e-3)
+    assert float(kept[f"behind/{BASE}"].max()) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_a_case_is_measured_once_and_its_time_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.benchmarks.quality.cases.weights_digest", lambda kind: "0" * 64)
+    calls = []
+
+    def measure():
+        calls.append(1)
+        return {"psnr": 30.0}, {"plane": np.eye(3)}
+
+    for turn in range(2):
+        setting = Setting(into=tmp_path, store=tmp_path / "cases")
+        assert setting.find("mri", {"head": 1}, measure) == {"psnr": 30.0}
+        assert setting.fresh == 1 - turn
+        assert np.array_equal(setting.arrays("mri", {"head": 1})["plane"], np.eye(3))
+    assert calls == [1]
+    setting.find("mri", {"head": 2}, measure)
+    assert calls == [1, 1]
+    setting.forget()
+    assert not (tmp_path / "cases").exists()
