@@ -35,5 +35,5 @@ def show(name: str, /) -> None:
     card = folder / "CARD.md"
     if card.is_file():
         print(card.read_text(encoding="utf-8"))
-    print(f"Record, {folder / 'model.json'}:")
+        print(f"Record, {folder / 'model.json'}:")
     print(json.dumps(record, indent=2))

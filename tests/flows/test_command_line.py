@@ -15,8 +15,8 @@ import torch
 
 from flows import command_line
 from flows._mri import check_request
-from flows._resources import Resources
 from flows._requests import MODELS
+from flows._resources import Resources
 from flows.command_line import main
 from medical.nifti import read_volume, write_volume
 from medical.request import SuperResolutionRequest
