@@ -1,6 +1,6 @@
 # Everything a person does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all test-integration demo bench constraints clean
+.PHONY: help setup check test test-all test-integration demo bench results constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -43,8 +43,11 @@ test-integration: $(STAMP)  ## real servers and workers that are killed while th
 demo: $(STAMP)  ## a sentence to a clip and a thick-slice head to 1 mm, through Prefect
 	$(BIN)/lamina demo
 
-bench: $(STAMP)  ## measure quality and speed, print and save the numbers
+bench: $(STAMP)  ## measure speed and cost, print and save the numbers
 	$(BIN)/python -m tests.benchmarks
+
+results: $(STAMP)  ## measure what the models get right, with pictures; goes on where it was cut
+	$(BIN)/python -m tests.benchmarks.quality
 
 constraints:  ## resolve the ranges anew and write constraints.txt
 	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
