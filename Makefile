@@ -51,7 +51,7 @@ results: $(STAMP)  ## measure what the models get right, with pictures; goes on 
 
 constraints:  ## resolve the ranges anew and write constraints.txt
 	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
-	@.venv-resolve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@.venv-resolve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,cluster,manifests,ray]'
 	@head -2 constraints.txt > constraints.new
 	@.venv-resolve/bin/python -m pip freeze --exclude-editable | sed -E 's/\+.*//' >> constraints.new
 	@mv constraints.new constraints.txt && rm -rf .venv-resolve

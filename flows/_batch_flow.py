@@ -7,9 +7,10 @@ from typing import Any
 from prefect.context import get_run_context
 
 from flows._artifacts import ArtifactMeter, show_facts, show_result
-from flows._batch_needs import shard_gpus, shard_needs
+from flows._batch_needs import shard_needs
 from flows._batch_requests import NIGHTLY, BatchRequest
 from flows._batch_sheet import contact_sheet
+from flows._batch_start import draws_of
 from flows._coordinator import coordinate
 from flows._manifest import Batch
 from flows._nights import DATE, night_of, of_night
@@ -28,10 +29,9 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     if DATE in request.model_dump_json():
         request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
     batch = Batch.named(settings, project, request.name)
+    draws = draws_of(request)
     hands = Deployed(
-        lambda asked: shard_needs(
-            (x for x, _ in batch.items(asked.shard)), gpus=shard_gpus(settings)
-        )
+        lambda asked, gpus: shard_needs((x for x, _ in batch.items(asked.shard)), gpus, draws)
     )
     with aside(ArtifactMeter("batch-progress")) as meter:
         ended = coordinate(settings, project, request, hands, meter)

@@ -2,7 +2,8 @@
 
 import logging
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from flows._batch_items import Item
 from flows._hosts import beats
@@ -34,21 +35,27 @@ def item_needs(item: Item, gpus: int = 0) -> Resources | None:
         return None
 
 
-def shard_needs(items: Iterable[Item], gpus: int = 0) -> Resources:
+def shard_needs(items: Iterable[Item], gpus: int = 0, draws: int = 1) -> Resources:
     """What a shard needs: memory for its largest item, disk and time for all, and one start.
 
     It holds several items at once, so it is never given less than ``SHARD_GB``.
+
+    Args:
+        items: What it makes.
+        gpus: That sample at once, each fed by a process of its own; 0 to sample on the CPU.
+        draws: How often each item may be drawn until it is accepted.
     """
+    at_once = max(1, gpus)
     wanted = [needs for item in items if (needs := item_needs(item, gpus))]
     if not wanted:
-        return Resources.model_validate({"gpus": gpus, "memory_gb": SHARD_GB})
+        return Resources(gpus=gpus, cpus=at_once, memory_gb=SHARD_GB * at_once)  # pyright: ignore[reportCallIssue]
     return Resources(
         gpus=gpus,
         gpu_memory_gb=max(needs.gpu_memory_gb for needs in wanted),
-        cpus=max(needs.cpus for needs in wanted),
-        memory_gb=max(SHARD_GB, *(needs.memory_gb for needs in wanted)),
+        cpus=at_once * max(needs.cpus for needs in wanted),
+        memory_gb=at_once * max(SHARD_GB, *(needs.memory_gb for needs in wanted)),
         disk_gb=sum(needs.disk_gb for needs in wanted),
-        minutes=START_MINUTES + sum(needs.minutes - START_MINUTES for needs in wanted),
+        minutes=START_MINUTES + draws * sum(needs.minutes - START_MINUTES for needs in wanted),
     )
 
 
@@ -59,10 +66,28 @@ def offers(settings: Settings) -> list[Resources]:
     return [Resources.model_validate(beat.offer) for beat in said]
 
 
-def shard_gpus(settings: Settings) -> int:
-    """How many GPUs a shard asks for: one, but none where the pool's workers tell of none."""
-    told = offers(settings)
-    return int(not told or any(offer.gpus for offer in told))
+def shard_gpus(settings: Settings, template: Mapping[str, Any]) -> int:
+    """How many GPUs a shard asks for, in a pool whose runs are containers or pods.
+
+    It has as many as the pool gives any run; of these as many as it shall have Ray workers, if
+    that is set. A pool that gives none samples on CPUs.
+
+    Args:
+        settings: Places.
+        template: The pool's base job template.
+    """
+    given = _gpus_of_a_run(template)
+    return int(settings.ray) if given and settings.ray.isdecimal() else given
+
+
+def _gpus_of_a_run(template: Mapping[str, Any]) -> int:
+    """By the defaults of a template: ``gpus`` of our own, devices of one for Docker."""
+    variables = template.get("variables", {}).get("properties", {})
+    if "gpus" in variables:
+        return int(variables["gpus"].get("default") or 0)
+    created = variables.get("container_create_kwargs", {}).get("default") or {}
+    asked = created.get("device_requests") or []  # a count of -1 is all of the host
+    return sum(max(1, each.get("count") or len(each.get("device_ids") or [])) for each in asked)
 
 
 def check_items(items: Sequence[Item], offered: Sequence[Resources]) -> None:

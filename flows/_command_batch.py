@@ -173,7 +173,7 @@ def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     from flows._batch_items import items_of
     from flows._batch_needs import check_items, shard_needs
     from flows._batch_plan import check_room
-    from flows._batch_start import free_bytes, plan_batch
+    from flows._batch_start import draws_of, free_bytes, plan_batch
     from flows._shard_runs import Deployed, Here
 
     asked, settings = items_of(request), read_settings()
@@ -181,8 +181,8 @@ def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     for line in planned.says(free):
         print(line)
     if planned.shards:
-        first = shard_needs(item for item, shard in planned.items if shard == 0)
-        print(f"a shard needs {first}")
+        first = (item for item, shard in planned.items if shard == 0)
+        print(f"a shard needs {shard_needs(first, draws=draws_of(request))}")
     sys.stdout.flush()
     told = [] if here else Deployed().offers(settings)
     check_items(asked[0], told or Here().offers(settings))

@@ -176,22 +176,25 @@ def job_variables(
     """The job variables by which a work pool of that kind gives a run what it needs.
 
     A process shares its host, so only threads are bounded; a container and a pod are given their
-    own share. Time bounds only pods; elsewhere the run's own watchdog does.
+    own share, and told to spread over their GPUs where these are several. Time bounds only pods;
+    elsewhere the run's own watchdog does.
     """
     cpus, memory = math.ceil(wanted.cpus), math.ceil(wanted.memory_gb)
     if pool == "process":
         return {"env": {"OMP_NUM_THREADS": str(cpus)}}
+    spread = {"env": {"LAMINA_RAY": str(wanted.gpus)}} if wanted.gpus > 1 else {}
     if pool == "docker":
         created: dict[str, Any] = {"shm_size": "8g", "nano_cpus": cpus * 10**9}
         if wanted.gpus:
             device = {"driver": "nvidia", "count": wanted.gpus, "capabilities": [["gpu"]]}
             created["device_requests"] = [device]
-        return {"mem_limit": f"{memory}g", "container_create_kwargs": created}
+        return {"mem_limit": f"{memory}g", "container_create_kwargs": created, **spread}
     variables: dict[str, Any] = {
         "cpu_request": str(cpus),
         "memory_request": f"{memory}G",
         "memory_limit": f"{2 * memory}G",
         "scratch_size": f"{math.ceil(wanted.disk_gb) + 1}G",
+        **spread,
     }
     if wanted.gpus:
         variables["gpus"] = wanted.gpus

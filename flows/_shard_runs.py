@@ -10,12 +10,12 @@ from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
-from flows._batch_needs import offers
+from flows._batch_needs import offers, shard_gpus
 from flows._batch_requests import ShardRequest
 from flows._coordinator import Sight
 from flows._pools import GPU, gpu_memory_gb, places
 from flows._resources import Resources, job_variables, this_host
-from flows._settings import Settings
+from flows._settings import Settings, read_settings
 
 logger = logging.getLogger(__name__)
 
@@ -70,11 +70,12 @@ class Deployed:
 
     look_every_s = 1.0
 
-    def __init__(self, needs: Callable[[ShardRequest], Resources] | None = None) -> None:
+    def __init__(self, needs: Callable[[ShardRequest, int], Resources] | None = None) -> None:
         """Start nothing yet.
 
         Args:
-            needs: What a shard needs, for pools that give each run a share of its own.
+            needs: What a shard with so many GPUs needs, for pools that give each run a share of
+                its own.
         """
         self._needs = needs
 
@@ -111,14 +112,15 @@ class Deployed:
 
     def _variables(self, asked: ShardRequest) -> dict[str, Any]:
         """What a container or a pod is given; processes share their host."""
-        kind = self._pool_kind
+        kind, template = self._pool
         if kind not in ("docker", "kubernetes") or self._needs is None:
             return {}
-        return job_variables(self._needs(asked), kind)
+        gpus = shard_gpus(read_settings(), template)
+        return job_variables(self._needs(asked, gpus), kind)
 
     @cached_property
-    def _pool_kind(self) -> str:
-        return _patiently(_read_pool_kind)
+    def _pool(self) -> tuple[str, dict[str, Any]]:
+        return _patiently(_read_pool)
 
     def end(self, run: str) -> None:
         """Cancel it; one whose process is gone is cancelled by the server in the end."""
@@ -138,11 +140,13 @@ def cancel(run: str) -> None:
         client.set_flow_run_state(UUID(run), wanted)
 
 
-def _read_pool_kind() -> str:
+def _read_pool() -> tuple[str, dict[str, Any]]:
+    """Kind and base job template of the pool that computes."""
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        return client.read_work_pool(GPU).type
+        pool = client.read_work_pool(GPU)
+    return pool.type, pool.base_job_template
 
 
 def _read(run: str) -> Any:

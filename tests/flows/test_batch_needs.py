@@ -55,12 +55,50 @@ def test_a_shard_is_given_the_documented_memory_or_what_its_largest_item_needs(p
     assert job_variables(shard_needs([item]), "docker")["mem_limit"] == "4g"
 
 
-def test_a_shard_asks_for_a_gpu_unless_the_pool_tells_of_none(places):
-    assert shard_gpus(read_settings()) == 1  # pods' workers do not tell
-    tell(places, HOST)
-    assert shard_gpus(read_settings()) == 0
-    tell(places, GPU_HOST, worker="gpu-there-0")
-    assert shard_gpus(read_settings()) == 1
+def template(**defaults):
+    """A base job template whose variables have these defaults."""
+    properties = {name: {"default": value} for name, value in defaults.items()}
+    return {"variables": {"properties": properties}}
+
+
+@pytest.mark.parametrize(
+    ("pool", "gpus"),
+    [
+        (template(gpus=1), 1),
+        (template(gpus=0), 0),
+        (template(gpus=None), 0),
+        (template(container_create_kwargs={"device_requests": [{"count": -1}]}), 1),
+        (template(container_create_kwargs={"device_requests": [{"device_ids": ["0", "1"]}]}), 2),
+        (template(container_create_kwargs=None), 0),
+        (template(), 0),
+        ({}, 0),
+    ],
+)
+def test_a_shard_asks_for_the_gpus_that_its_pool_gives_a_run(places, pool, gpus):
+    assert shard_gpus(read_settings(), pool) == gpus
+
+
+def test_a_shard_with_ray_workers_asks_for_a_gpu_for_each(places, monkeypatch):
+    monkeypatch.setenv("LAMINA_RAY", "4")
+    assert shard_gpus(read_settings(), template(gpus=1)) == 4
+    assert shard_gpus(read_settings(), template(gpus=0)) == 0
+    monkeypatch.setenv("LAMINA_RAY", "head:6379")
+    assert shard_gpus(read_settings(), template(gpus=1)) == 1
+    one, four = (shard_needs(items(), gpus=gpus) for gpus in (1, 4))
+    assert (four.gpus, four.cpus, four.memory_gb) == (4, 4, 4 * one.memory_gb)
+    assert four.gpu_memory_gb == one.gpu_memory_gb
+    assert job_variables(four, "kubernetes")["env"] == {"LAMINA_RAY": "4"}
+    assert job_variables(four, "docker")["env"] == {"LAMINA_RAY": "4"}
+    assert "env" not in job_variables(one, "kubernetes")
+
+
+def test_a_shard_has_time_for_all_draws(places):
+    item, _ = items(num_frames=16, height=64, width=64, steps=4)
+    start = 1.25 * 20.0 / 60
+    once, often = (shard_needs([item] * 50, draws=draws).minutes for draws in (1, 8))
+    assert often - start == pytest.approx(8 * (once - start))
+    pods = [job_variables(shard_needs([item] * 2000, draws=n), "kubernetes") for n in (1, 8)]
+    assert pods[1]["deadline_seconds"] > 7 * pods[0]["deadline_seconds"]
 
 
 def test_a_shard_of_many_items_starts_once(places):
@@ -151,12 +189,15 @@ def test_the_hands_say_against_what_a_batch_is_held(places):
 
 
 @pytest.mark.parametrize(("kind", "key"), [("kubernetes", "gpus"), ("docker", "mem_limit")])
-def test_a_shard_in_a_container_is_given_its_share(monkeypatch, kind, key):
-    monkeypatch.setattr(_shard_runs, "_read_pool_kind", lambda: kind)
+def test_a_shard_in_a_container_is_given_its_share(places, monkeypatch, kind, key):
+    pool = template(container_create_kwargs={"device_requests": [{"count": 1}]}, gpus=1)
+    monkeypatch.setattr(_shard_runs, "_read_pool", lambda: (kind, pool))
     asked = ShardRequest(batch="night", shard=0)
-    assert key in Deployed(lambda _: GPU_HOST)._variables(asked)
+    host = {0: HOST, 1: GPU_HOST}
+    assert key in Deployed(lambda _, gpus: host[gpus])._variables(asked)
+    assert "gpus" not in Deployed(lambda _, gpus: HOST)._variables(asked)
 
 
 def test_a_shard_in_a_process_shares_its_host(monkeypatch):
-    monkeypatch.setattr(_shard_runs, "_read_pool_kind", lambda: "process")
-    assert Deployed(lambda _: GPU_HOST)._variables(ShardRequest(batch="night", shard=0)) == {}
+    monkeypatch.setattr(_shard_runs, "_read_pool", lambda: ("process", {}))
+    assert Deployed(lambda *_: GPU_HOST)._variables(ShardRequest(batch="night", shard=0)) == {}
