@@ -28,9 +28,9 @@ ROWS = {
     "thick": "other_rows",
     "one": "video_rows",
     "several": "video_rows",
+    "sheets": "video_pictures",
     "steps": "video_rows",
     "nearest": "nearest_row",
-    "sheets": "video_pictures",
 }
 KINDS = {"one": "video", "several": "video", "steps": "video", "nearest": "video",
          "sheets": "video"}  # fmt: skip
@@ -45,12 +45,10 @@ def main() -> int:
         setting.forget()
     rows = [] if chosen.page else chosen.only or list(ROWS)
     broken = [key for key in rows if not _measure(key, setting)]
+    if not rows:
+        _write_page(setting)
     for key in broken:
         sys.stderr.write(f"{key}: did not run; see above.\n")
-    kept = setting.into / "results.json"
-    if kept.is_file():
-        (setting.into / "results.md").write_text(page(json.loads(kept.read_text()), list(ROWS)))
-        sys.stdout.write(f"\n{setting.into / 'results.md'} is written.\n")
     return 1 if broken else 0
 
 
@@ -71,12 +69,22 @@ def _measure(key: str, setting: Setting) -> bool:
     kind = KINDS.get(key, "mri")
     record |= {"kind": kind, "weights": weights_digest(kind)}
     sys.stdout.write(
-        f"{figures_as_table(record['figures'])}\n{time.perf_counter() - start:.0f} s now, "
+        f"\n{figures_as_table(record['figures'])}\n{time.perf_counter() - start:.0f} s now, "
         f"{setting.fresh} cases measured anew; all its cases took {setting.seconds:.0f} s.\n"
     )
     sys.stdout.flush()
     keep(setting.into / "results.json", key, record)
+    _write_page(setting)
     return True
+
+
+def _write_page(setting: Setting) -> None:
+    kept = setting.into / "results.json"
+    if not kept.is_file():
+        sys.stderr.write(f"{kept} is not there: a page is made of it; measure a row first.\n")
+        return
+    rows = json.loads(kept.read_text())
+    (setting.into / "results.md").write_text(page(rows, list(ROWS)))
 
 
 def _arguments() -> argparse.Namespace:

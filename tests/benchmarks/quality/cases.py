@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,8 @@ class Setting:
             fresh.write_text(json.dumps(whole))
             fresh.replace(path)
             self.fresh += 1
+            sys.stdout.write(".")
+            sys.stdout.flush()
         record = json.loads(path.read_text())
         self.seconds += record["seconds"]
         return record["numbers"]

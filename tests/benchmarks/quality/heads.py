@@ -58,7 +58,8 @@ class Scanned:
     """How a head is degraded, and what the methods are told of it.
 
     Attributes:
-        thickness_mm: of contiguous slices, Gaussian profile; 0 for none.
+        thickness_mm: of contiguous slices, Gaussian profile, to the nearest whole voxel; 0 for
+            none.
         axis: of the file, across which the slices lie.
         in_plane: factor by which the first two axes are coarser, where there are no slices.
         told: thickness the methods are told, as a share of the true one.
@@ -74,15 +75,20 @@ class Scanned:
         if self.in_plane > 1.0:
             first, second = (SliceSampling(self.in_plane * s) for s in spacing_mm[:2])
             return Acquisition((first, second, None))
-        thickness = told * self.thickness_mm
-        sampling = SliceSampling(thickness, self.thickness_mm - thickness)
-        return Acquisition.slices(self.axis, sampling)
+        pitch = self.pitch_mm(spacing_mm)
+        thickness = told * pitch
+        return Acquisition.slices(self.axis, SliceSampling(thickness, pitch - thickness))
 
     def request(self, spacing_mm: Spacing, **asked: int) -> SuperResolutionRequest:
         """What the model is asked."""
-        told = 0.0 if self.in_plane > 1.0 else self.told * self.thickness_mm
+        told = 0.0 if self.in_plane > 1.0 else self.told * self.pitch_mm(spacing_mm)
         fields = {"spacing_mm": spacing_mm, "slice_thickness_mm": told, "seed": SEED, **asked}
         return SuperResolutionRequest.model_validate({"scan": "in memory", **fields})
+
+    def pitch_mm(self, spacing_mm: Spacing) -> float:
+        """The thickness as a whole number of voxels, so that no slice ends inside one."""
+        spacing = spacing_mm[self.axis]
+        return max(1, round(self.thickness_mm / spacing)) * spacing
 
 
 def data_folder() -> Path:

@@ -1,13 +1,15 @@
 """Pictures of heads: the best, a typical and the worst, where it fails, and other scanners."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tests.benchmarks.quality.cases import Arrays, Setting
-from tests.benchmarks.quality.heads import MEAN
+from tests.benchmarks.quality.heads import MEAN, SAMPLE, STEP
 from tests.benchmarks.quality.panels import GRAY, Cell, Line, draw_sheet
 from tests.benchmarks.quality.planes import BASE
 from tests.benchmarks.results import Picture
@@ -25,6 +27,8 @@ COLUMNS = {
     "spread": "spread, 0 to 0.05",
 }
 FAILURES = 3
+ZOOM = 64
+"""Voxels of the middle that are shown larger."""
 
 
 def ranked(setting: Setting, cases: Sequence[Case]) -> list[Picture]:
@@ -95,6 +99,28 @@ def others(setting: Setting, cases: Mapping[str, Case]) -> Picture:
         caption="Other scanners and contrasts, 4 mm to 1 mm: coronal planes through the middle, "
         "intensities 0 to 1.",
     )
+
+
+def sampling(setting: Setting, cases: Sequence[Case]) -> Picture:
+    """The middle of two heads: back-projection, the ways of sampling, and the truth."""
+    layers = (BASE, STEP, SAMPLE, MEAN, "truth")
+    lines = []
+    for case in (cases[0], cases[len(cases) // 2]):
+        arrays = setting.arrays("mri", case[1])
+        whole = [_cell(arrays, "middle", layer, None) for layer in layers]
+        lines.append(Line("", [replace(cell, plane=_center(cell.plane)) for cell in whole]))
+    name = "mri-sampling.webp"
+    draw_sheet(setting.pictures / name, layers, lines, bar_mm=10.0, cell_inches=1.8)
+    return Picture(
+        name=name,
+        caption="What sampling buys, 4 mm to 1 mm: the middle of two heads, chosen by their place "
+        "in the list. The mean is smooth where the samples disagree.",
+    )
+
+
+def _center(plane: NDArray[np.floating]) -> NDArray[np.floating]:
+    top, left = ((length - min(length, ZOOM)) // 2 for length in plane.shape)
+    return plane[top : top + ZOOM, left : left + ZOOM]
 
 
 def thick_slices(setting: Setting, keys: Mapping[str, Mapping[str, Any]]) -> Path:

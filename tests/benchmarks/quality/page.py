@@ -1,5 +1,6 @@
 """The results page: every target first, then every row with its protocol and pictures."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,8 +13,8 @@ HEAD = """# Results
 What the shipped models get right, and where they fail. Written by `make results`; do not edit.
 Every number stands beside its protocol, the number of its cases and its 95 % interval (Wilson's
 for shares, Student's t over heads for means) and, where one was set before measuring, its target.
-What misses its target is named so. Everything is drawn with the seeds given, on prompts and heads
-that training never saw. All numbers are in `results.json`; speed and memory stand in
+What misses its target is named so. Unless said otherwise, prompts and heads are such that
+training never saw. All numbers are in `results.json`; speed and memory stand in
 [benchmarks](benchmarks.md).
 
 Research software; **not a medical device and not for diagnosis**.
@@ -119,7 +120,7 @@ def _section(row: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -
         parts += [_cells(table["columns"]), _cells(["---"] * len(table["columns"]))]
         parts += [*map(_cells, table["lines"]), ""]
     for picture in row["pictures"]:
-        parts.append(f"![{picture['caption']}]({PICTURES}/{picture['name']})\n")
+        parts.append(f"![{picture['caption'].partition('.')[0]}]({PICTURES}/{picture['name']})\n")
         parts.append(f"*{picture['caption']}*\n")
     parts += [f"- {note}" for note in row["notes"]]
     return "\n".join([*parts, "", f"<sub>{measured(row)}</sub>\n"])
@@ -135,4 +136,14 @@ def _line(figure: Mapping[str, Any]) -> str:
     interval = figure["interval"]
     between = f"{shown(interval[0])} to {shown(interval[1])}" if interval else ""
     cells = (figure["name"], value, between, str(figure["cases"] or ""), wanted(figure))
-    return f"{' | '.join(cells)} | {figure['verdict']} |"
+    return f"{' | '.join(cells)} | {_verdict(figure)} |"
+
+
+def _verdict(figure: Mapping[str, Any]) -> str:
+    """The verdict on the value; a target that lies inside the interval is not met for sure."""
+    low, high = figure["interval"] or (figure["value"], figure["value"])
+    least = -math.inf if figure["low"] is None else figure["low"]
+    most = math.inf if figure["high"] is None else figure["high"]
+    if figure["verdict"] == "met" and (low < least or high > most):
+        return "met, but not all of the interval is"
+    return figure["verdict"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks.quality import plots
+from tests.benchmarks.quality import mri_pictures, plots
 from tests.benchmarks.quality.calibration import coverage, reliability, scale_for
 from tests.benchmarks.quality.cases import Setting
 from tests.benchmarks.quality.detail import CENTERS
@@ -46,6 +46,9 @@ def calibration(setting: Setting) -> Row:
         notes=[
             "The spread that the product writes is not scaled: it says where, and by this factor "
             "how much. An even number of samples comes in pairs of opposite noise.",
+            f"After scaling, the error over the spread runs from {_ratio(curve[0]):.1f} where the "
+            f"spread is smallest to {_ratio(curve[-1]):.1f} where it is largest; of a perfect map "
+            "it would be 1 throughout.",
         ],
         details={"scale": scale, "coverage": shares, "reliability": curve},
     )
@@ -53,7 +56,8 @@ def calibration(setting: Setting) -> Row:
 
 def detail(setting: Setting) -> Row:
     """Power along the thick axis by spatial frequency, as a share of the truth's."""
-    found = [numbers["spectra"] for numbers, _ in four_mm(setting)]
+    cases = four_mm(setting)
+    found = [numbers["spectra"] for numbers, _ in cases]
     names = ("cubic", BASE, STEP, MEAN, SAMPLE)
     power = {name: _shares(found, name, "power") for name in names}
     error = {name: _shares(found, name, "error") for name in names}
@@ -76,13 +80,17 @@ def detail(setting: Setting) -> Row:
         "of the difference from the truth; 1 is as wrong as leaving the detail out.",
         figures=figures,
         tables=[Table(columns=["power / error power", *BANDS], lines=lines)],
-        pictures=[plots.spectrum(setting, power, error)],
+        pictures=[plots.spectrum(setting, power, error), mri_pictures.sampling(setting, cases)],
         details={
             "power": {name: values.tolist() for name, values in power.items()},
             "error": {name: values.tolist() for name, values in error.items()},
             "cycles_per_mm": CENTERS.tolist(),
         },
     )
+
+
+def _ratio(point: tuple[float, float, float]) -> float:
+    return point[1] / point[0]
 
 
 def _shares(found: list[dict[str, Any]], name: str, what: str) -> np.ndarray:
