@@ -100,6 +100,7 @@ def ask(batch: Batch, run: str) -> Question:
     from flows._batch_sheet import picture_of
 
     path = _folder(batch) / f"{run}.json"
+    batch.fetch({f"approvals/{name}": "" for name in (path.name, sheet_path(batch, run).name)})
     if path.exists():
         return Question(**json.loads(path.read_text(encoding="utf-8")))
     if (state := batch.state()) not in ENDED:
@@ -121,6 +122,7 @@ def ask(batch: Batch, run: str) -> Question:
         temporary.write_text(picture_of(batch, files, question.shown), encoding="ascii")
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(vars(question), ensure_ascii=False), encoding="utf-8")
+    batch.give([sheet_path(batch, run), path])
     return question
 
 
@@ -134,6 +136,7 @@ def decide(batch: Batch, run: str, question: Question, answer: Answer) -> dict[s
     from core.records import atomic_path
 
     path = batch.root / "approval.json"
+    batch.fetch({"approval.json": ""})
     if path.exists() and (said := json.loads(path.read_text(encoding="utf-8")))["run"] == run:
         return said
     rejected = set(question.items if answer.decision == "reject" else answer.rejected)
@@ -164,6 +167,7 @@ def decide(batch: Batch, run: str, question: Question, answer: Answer) -> dict[s
     append_line(_folder(batch) / "decisions.jsonl", told)
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
+    batch.give([_folder(batch) / "decisions.jsonl", path])
     return said
 
 
@@ -177,11 +181,13 @@ def _reject(batch: Batch, outcome: Outcome, answer: Answer) -> None:
         target = place / Path(said["path"]).name
         if (batch.root / said["path"]).exists():
             os.replace(batch.root / said["path"], batch.root / target)
+        if batch.mirror:
+            batch.mirror.move(said["path"], target.as_posix())
         moved[role] = {**said, "path": target.as_posix()}
     reason = f"rejected by {answer.by}" + (f": {answer.note}" if answer.note else "")
     line = {**outcome, "state": "rejected", "files": moved, "seconds": 0.0, "sample_s": 0.0}
     line |= {"again": answer.again, "time": now(outcome["time"]), "error": reason}
-    append_line(batch.root / "shards" / "approval.jsonl", line)
+    batch.note("approval", line)
 
 
 def _made(outcome: Outcome | None) -> bool:

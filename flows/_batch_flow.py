@@ -84,14 +84,12 @@ def cancel_batch(batch: Batch, reason: str) -> bool:
 
     Shards look for this between items; their runs are cancelled, too, where a server knows them.
     """
-    from flows._journal import read_lines
-
     if not batch.change(
         only_from=("planned", "running", "paused"), state="cancelled", reason=reason
     ):
         return False
     last: dict[int, dict[str, Any]] = {}
-    for line in read_lines(batch.root / "submissions.jsonl"):
+    for line in batch.submissions():
         last[line["shard"]] = line
     for line in last.values():
         if not line.get("ended"):

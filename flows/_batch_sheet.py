@@ -33,6 +33,14 @@ def picture_of(batch: Batch, results: list[dict[str, Any]], numbers: Sequence[in
         results: The files of each by role, as outcomes name them.
         numbers: One for each result, written into its corner; none for none.
     """
+    batch.fetch(
+        {
+            found[role]["path"]: found[role]["sha256"]
+            for found in results
+            for role in ("video", "picture")
+            if role in found
+        }
+    )
     clips = [batch.root / found["video"]["path"] for found in results if "video" in found]
     pictures = [batch.root / found["picture"]["path"] for found in results if "picture" in found]
     if clips:

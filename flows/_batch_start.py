@@ -6,9 +6,10 @@ from statistics import median
 from typing import Any
 
 from flows._batch_items import Item
+from flows._batch_life import planning
 from flows._batch_plan import Plan, check_room, make_plan
 from flows._batch_requests import BatchRequest, ClipBatchRequest
-from flows._journal import append_line, held, now, read_lines
+from flows._journal import held, now, read_lines
 from flows._manifest import Batch, Outcome, intact, unfinished
 from flows._settings import Settings
 
@@ -32,7 +33,8 @@ def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], lis
     items, repeated = asked
     known = batch.outcomes() if batch.exists() else {}
     draws = draws_of(request)
-    standing = [item.address for item in items if batch.exists() and intact(batch, item)]
+    there = batch.exists()
+    standing = [x.address for x in items if there and intact(batch, x, known.get(x.address))]
     settled = [
         address
         for address, outcome in known.items()
@@ -55,7 +57,7 @@ def start_batch(batch: Batch, request: BatchRequest, plan: Plan) -> None:
         ValueError: The disk is too small, or shards of another plan are still at work.
     """
     check_room(plan.bytes_needed, free_bytes(batch.root), request.limits.reserve_gb)
-    with held(batch.root / "plan.lock", wait=False) as nobody_works:
+    with planning(batch) as nobody_works:
         if _holds(batch, request, plan):
             batch.change(state="running", reason="")
         elif nobody_works:
@@ -77,7 +79,7 @@ def reopen(batch: Batch) -> int:
     for outcome in refused:
         error = f"asked again after {outcome['error']}"
         again = {**outcome, "error": error, "time": now(outcome["time"])}
-        append_line(batch.root / "shards" / "reopened.jsonl", again)
+        batch.note("reopened", again)
     return len(refused)
 
 

@@ -33,7 +33,7 @@ class Tally:
 
     def skip(self) -> None:
         """Leave out what was appended until now; before looking at what stands."""
-        self._read = {path: path.stat().st_size for path in self._files()}
+        self._read = {path: path.stat().st_size for path in self.batch.shard_files(now=True)}
 
     def begin(self, missing: set[str]) -> None:
         """Take the items of the plan, these missing, and what became of the others before."""
@@ -44,9 +44,9 @@ class Tally:
             if address in shards and address not in missing:
                 self.states[address] = outcome["state"]
 
-    def update(self) -> None:
-        """Read what was appended since."""
-        for path in self._files():
+    def update(self, *, now: bool = False) -> None:
+        """Read what was appended since; with ``now``, until this moment."""
+        for path in self.batch.shard_files(now=now):
             start = self._read.get(path, 0)
             if path.stat().st_size <= start:
                 continue
@@ -71,9 +71,6 @@ class Tally:
     def counts(self) -> Counter[str]:
         """How many items are in each state."""
         return Counter(self.states.values())
-
-    def _files(self) -> list[Path]:
-        return sorted((self.batch.root / "shards").glob("*.jsonl"))
 
     def _take(self, line: bytes) -> None:
         try:

@@ -62,8 +62,8 @@ def status(name: str = "", /, *, project: Project = "default", failed: bool = Fa
     if name:
         print(_state(_batch(project, name)))
     else:
-        for folder in sorted(_batch(project, "x").root.parent.glob("*/batch.json")):
-            print(_state(Batch(folder.parent)))
+        for batch in Batch.all(read_settings(), project):
+            print(_state(batch))
     if name and failed:
         for outcome in _batch(project, name).outcomes().values():
             if outcome["state"] != "made":

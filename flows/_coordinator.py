@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from flows._batch_items import items_of
+from flows._batch_life import being_made, coordinated, sign_of_life
 from flows._batch_needs import check_items
 from flows._batch_requests import BatchRequest, ShardRequest
 from flows._batch_start import (
@@ -24,7 +25,6 @@ from flows._batch_start import (
     start_batch,
 )
 from flows._batch_tally import Tally
-from flows._journal import append_line, held, now, read_lines
 from flows._manifest import STORE_FAULTS, Batch
 from flows._progress import Clock, Meter
 from flows._resources import Resources
@@ -139,7 +139,7 @@ class Coordinator:
 
     def _take_over(self) -> None:
         """Go on with the runs of a coordinator that ended before its batch did."""
-        for line in read_lines(self.batch.root / "submissions.jsonl"):
+        for line in self.batch.submissions():
             shard = line["shard"]
             if line.get("ended"):
                 self._active.pop(shard, None)
@@ -168,12 +168,12 @@ class Coordinator:
                 logger.info("ending run %s of shard %d", attempt.run, shard)
                 self.hands.end(attempt.run)
             if over or silent or self.hands.look(attempt.run) == "ended":
-                self.tally.update()
+                self.tally.update(now=True)
                 self._ended(shard, attempt, state)
 
     def _ended(self, shard: int, attempt: Attempt, state: str) -> None:
         left, running = self.tally.left(shard), state == "running"
-        free_of_charge = left and (not running or self._being_made(shard))
+        free_of_charge = left and (not running or being_made(self.batch, shard))
         self._note(shard, attempt, ended=True)  # from here on nothing fails halfway
         del self._active[shard]
         if left:
@@ -205,26 +205,19 @@ class Coordinator:
         return [s for s in self.tally.open_shards if self._tried.get(s, 0) < tries]
 
     def _next_number(self, shard: int) -> int:
-        lines = read_lines(self.batch.root / "submissions.jsonl")
+        lines = self.batch.submissions()
         return 1 + max((line["try"] for line in lines if line["shard"] == shard), default=0)
 
     def _silent(self, shard: int, attempt: Attempt) -> bool:
         """Whether the shard's process gave no sign of life for long, by this process's clock."""
-        path = self.batch.shard_file(shard).with_suffix(".lock")
-        touched = path.stat().st_mtime if path.exists() else 0.0
+        touched = sign_of_life(self.batch, shard)
         if touched != attempt.beat[0]:
             attempt.beat = touched, time.monotonic()
         return time.monotonic() - attempt.beat[1] > SILENCE_S
 
-    def _being_made(self, shard: int) -> bool:
-        """Whether some process holds the shard's lock, such as one whose worker was killed."""
-        path = self.batch.shard_file(shard).with_suffix(".lock")
-        with held(path, wait=False) as free:
-            return not free
-
     def _note(self, shard: int, attempt: Attempt, *, ended: bool = False) -> None:
         line = {"shard": shard, "try": attempt.number, "run": attempt.run, "ended": ended}
-        append_line(self.batch.root / "submissions.jsonl", {**line, "time": now()})
+        self.batch.note_submission(line)
 
     def _tell(self) -> None:
         done = self._total - len(self.tally.missing)
@@ -272,13 +265,15 @@ def coordinate(
     items = items_of(request)
     check_items(items[0], hands.offers(settings))
     batch = open_batch(settings, project, request)
-    with held(batch.root / "batch.lock", wait=False) as ours:
+    with coordinated(batch) as ours:
         if not ours:
             return _elsewhere(batch, request)
         tally = Tally(batch, draws_of(request))
         tally.skip()
         plan = plan_batch(batch, request, items)
         start_batch(batch, request, plan)
+        if batch.mirror:
+            batch.mirror.give_results()
         tally.begin({item.address for item, shard in plan.items if shard >= 0})
         for line in plan.says(free_bytes(batch.root)):
             logger.info(line)

@@ -4,21 +4,25 @@
 which shard makes it, ``shards/NNNN.jsonl`` what became of it: lines are only ever appended, each
 flushed to the disk, and the last one of an item counts. Results stand in ``results``; an item's
 record is written last and says that the item is whole. This folder, and not the server, is the
-truth about a batch.
+truth about a batch; where hosts share no disk, a mirror in the store is (``_batch_mirror.py``).
 """
 
 import errno
 import json
 import re
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows._batch_items import Item
 from flows._batch_requests import NAME, BatchRequest, ClipBatchRequest, ScanBatchRequest
-from flows._journal import held, read_lines
+from flows._journal import append_line, held, now, read_lines
 from flows._settings import Settings
+
+if TYPE_CHECKING:
+    from flows._batch_mirror import Mirror
 
 FORMAT_VERSION = 1
 STATES = ("planned", "running", "paused", "finished", "cancelled", "stopped")
@@ -28,9 +32,10 @@ Outcome = dict[str, Any]
 
 @dataclass(frozen=True)
 class Batch:
-    """The folder of one batch."""
+    """The folder of one batch, and its mirror in the store where there is one."""
 
     root: Path
+    mirror: "Mirror | None" = field(default=None, compare=False, repr=False)
 
     @classmethod
     def named(cls, settings: Settings, project: str, name: str) -> "Batch":
@@ -45,7 +50,22 @@ class Batch:
                     f"{role}={word!r}: a name has lower case letters, digits and single dashes; "
                     "choose such a name."
                 )
-        return cls(settings.outputs / project / "batches" / name)
+        root = settings.outputs / project / "batches" / name
+        if not settings.store:
+            return cls(root)
+        from flows._batch_mirror import mirror_of
+
+        return cls(root, mirror_of(settings, root))
+
+    @classmethod
+    def all(cls, settings: Settings, project: str) -> "list[Batch]":
+        """Every planned batch of a project, by name."""
+        beside = cls.named(settings, project, "x")
+        folder, mirror = beside.root.parent, beside.mirror
+        names = {path.parent.name for path in folder.glob("*/batch.json")}
+        names |= set(mirror.store.folders(mirror.store.key(folder)) if mirror else ())
+        found = (cls.named(settings, project, name) for name in sorted(names))
+        return [batch for batch in found if batch.exists()]
 
     @property
     def results(self) -> Path:
@@ -54,6 +74,8 @@ class Batch:
 
     def exists(self) -> bool:
         """Whether it was planned; not if its folder does not answer."""
+        with suppress(OSError):
+            self._refresh()
         with suppress(OSError):
             return (self.root / "batch.json").is_file()
         return False
@@ -64,6 +86,10 @@ class Batch:
         Raises:
             ValueError: There is no such batch, or another release wrote it.
         """
+        self._refresh()
+        return self._said()
+
+    def _said(self) -> dict[str, Any]:
         try:
             said = json.loads((self.root / "batch.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
@@ -91,8 +117,8 @@ class Batch:
     def change(self, *, only_from: tuple[str, ...] = STATES, **fields: Any) -> bool:
         """Change fields of ``batch.json``; whether its state was one of ``only_from``."""
         self.read()  # there is such a batch
-        with held(self.root / "batch.json.lock"):
-            said = self.read()
+        with held(self.root / "batch.json.lock"), self._planning():
+            said = self._said()
             if said["state"] not in only_from:
                 return False
             self._replace("batch.json", [said | fields], indent=2)
@@ -102,26 +128,80 @@ class Batch:
         """Write items and ``batch.json``, the latter last; over what stood there."""
         for folder in (self.root, self.root / "shards", self.results):
             folder.mkdir(parents=True, exist_ok=True)
-        self._replace("items.jsonl", [item.line() | {"shard": shard} for item, shard in items])
-        with held(self.root / "batch.json.lock"):
+        lines = [item.line() | {"shard": shard} for item, shard in items]
+        with held(self.root / "batch.json.lock"), self._planning():
+            self._replace("items.jsonl", lines)
             self._replace("batch.json", [{"format_version": FORMAT_VERSION, **said}], indent=2)
 
     def items(self, shard: int | None = None) -> list[tuple[Item, int]]:
         """The items with their shards, or those of one shard."""
+        self._refresh()
         lines = read_lines(self.root / "items.jsonl")
         return [(Item.of_line(x), x["shard"]) for x in lines if shard in (None, x["shard"])]
 
     def outcomes(self) -> dict[str, Outcome]:
         """The last outcome of every item that has one."""
         found: dict[str, Outcome] = {}
-        for path in sorted((self.root / "shards").glob("*.jsonl")):
+        for path in self.shard_files():
             last = {line["item"]: line for line in read_lines(path)}
             found |= {x: line for x, line in last.items() if _newer(line, found.get(x))}
         return found
 
-    def shard_file(self, shard: int) -> Path:
-        """The outcomes of one shard."""
-        return self.root / "shards" / f"{shard:04d}.jsonl"
+    def shard_file(self, shard: int | str) -> Path:
+        """The outcomes of one shard, or of a person's doing; with a store, those of this host."""
+        name = shard if isinstance(shard, str) else f"{shard:04d}"
+        return self.root / "shards" / f"{name}{self._mark()}.jsonl"
+
+    def shard_files(self, *, now: bool = False) -> list[Path]:
+        """All files of outcomes; with ``now``, as they are in the store at this moment."""
+        self._refresh(now=now)
+        return sorted((self.root / "shards").glob("*.jsonl"))
+
+    def note(self, journal: str, line: Outcome) -> None:
+        """Add an outcome that a person brought about."""
+        path = self.shard_file(journal)
+        append_line(path, line)
+        self.give([path])
+
+    def submissions(self) -> list[dict[str, Any]]:
+        """What became of the shards' runs, the last try of each last."""
+        self._refresh()
+        lines = [x for path in self.root.glob("submissions*.jsonl") for x in read_lines(path)]
+        return sorted(
+            lines, key=lambda line: (line["shard"], line["try"], bool(line.get("ended")))
+        )
+
+    def note_submission(self, line: dict[str, Any]) -> None:
+        """Write down that a shard's run was started, or has ended."""
+        path = self.root / f"submissions{self._mark()}.jsonl"
+        append_line(path, {**line, "time": now()})
+        self.give([path])
+
+    def give(self, paths: Iterable[Path]) -> None:
+        """Show other hosts files of this batch, if they look into a store."""
+        if self.mirror:
+            self.mirror.give(paths)
+
+    def fetch(self, files: Mapping[str, str]) -> None:
+        """Have files here that another host made: path below the batch's folder to SHA-256."""
+        if self.mirror:
+            self.mirror.fetch(files)
+
+    def _mark(self) -> str:
+        return f"-{self.mirror.place}" if self.mirror else ""
+
+    def _refresh(self, *, now: bool = False) -> None:
+        if self.mirror:
+            self.mirror.refresh(now=now)
+
+    @contextmanager
+    def _planning(self) -> Iterator[None]:
+        """Change the plan in the block, as it is in the store."""
+        if self.mirror:
+            self.mirror.take_plan()
+        yield
+        if self.mirror:
+            self.mirror.give_plan()
 
     def _replace(self, name: str, values: list[dict[str, Any]], indent: int | None = None) -> None:
         from core.records import atomic_path
@@ -136,8 +216,21 @@ def _newer(line: Outcome, known: Outcome | None) -> bool:
     return known is None or line["time"] >= known["time"]
 
 
-def intact(batch: Batch, item: Item) -> dict[str, dict[str, str]] | None:
-    """The item's files by role if all stand as its record says, else None."""
+def intact(
+    batch: Batch, item: Item, outcome: Outcome | None = None
+) -> dict[str, dict[str, str]] | None:
+    """The item's files by role if all stand as its record says, here or in the store, else None.
+
+    Args:
+        batch: Whose item.
+        item: The item.
+        outcome: Its last one, if it is known.
+    """
+    found = _intact_here(batch, item)
+    return batch.mirror.standing(item.stem, outcome) if batch.mirror and not found else found
+
+
+def _intact_here(batch: Batch, item: Item) -> dict[str, dict[str, str]] | None:
     from core.records import sha256_file
 
     record = batch.results / f"{item.stem}.json"

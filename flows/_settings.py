@@ -114,7 +114,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         environment: Variables to read; by default those of this process.
 
     Raises:
-        ValueError: A variable holds something that cannot be a device, a port or a count.
+        ValueError: A variable holds something that cannot be what it names.
     """
     variables = os.environ if environment is None else environment
     home = Path(variables.get("LAMINA_HOME") or ".lamina").expanduser().resolve()
@@ -133,6 +133,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         gpus=_gpus(variables.get("LAMINA_GPUS", "")),
         slot=variables.get("LAMINA_SLOT", ""),
         ray=_ray(variables.get("LAMINA_RAY", "")),
+        store=_store(variables.get("LAMINA_STORE", "").rstrip("/")),
     )
 
 

@@ -13,14 +13,16 @@ import shutil
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any
 
 from flows._batch_items import Item
+from flows._batch_life import alone, delivering
 from flows._batch_plan import check_room, expected_bytes, expected_seconds
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
-from flows._journal import append_line, beating, held
+from flows._journal import append_line, held
 from flows._manifest import Batch, files_of, gives_out, intact, unfinished
 from flows._progress import Clock, Meter, Throttle, timed
 from flows._ray_workers import Workers, spread
@@ -51,15 +53,13 @@ def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:
         RuntimeError: The disk or the device gave out; what is missing can be tried again.
     """
     batch = Batch.named(settings, asked.project, asked.batch)
-    lock = batch.shard_file(asked.shard).with_suffix(".lock")
     try:
         batch.read()
-        alone = held(lock, wait=False)
-        with held(batch.root / "plan.lock", shared=True), alone as only_one:
+        with held(batch.root / "plan.lock", shared=True), alone(batch, asked.shard) as only_one:
             if not only_one:
                 return Report(ended="another process makes this shard")
-            with beating(lock):
-                return _Shard(settings, batch, asked, meter).run()
+            with delivering(batch, asked.shard) as deliver:
+                return _Shard(settings, batch, asked, meter, deliver).run()
     except (OSError, ValueError) as error:
         if batch.exists():
             raise
@@ -73,10 +73,16 @@ class _Shard:
     """The assembly line."""
 
     def __init__(
-        self, settings: Settings, batch: Batch, asked: ShardRequest, meter: Meter
+        self,
+        settings: Settings,
+        batch: Batch,
+        asked: ShardRequest,
+        meter: Meter,
+        deliver: Callable[..., None] = lambda *_, **__: None,
     ) -> None:
         from flows._devices import choose_device
 
+        self._deliver = deliver
         self.batch, self.asked, self.meter = batch, asked, meter
         self.request: BatchRequest = batch.request()
         self.clock, self.report = Clock(), Report()
@@ -113,19 +119,22 @@ class _Shard:
 
     def _missing(self) -> deque[Job]:
         """The jobs to do; what stands without an outcome gets one."""
-        known, jobs = self.batch.outcomes(), deque[Job]()
+        known, jobs, unsaid = self.batch.outcomes(), deque[Job](), list[tuple[Job, Any]]()
         self._seen = {address: outcome["time"] for address, outcome in known.items()}
         for item, _ in self.batch.items(self.asked.shard):
             outcome = known.get(item.address)
-            if files := intact(self.batch, item):
+            if files := intact(self.batch, item, outcome):
                 self.report.counts["stood"] += 1
+                self._deliver(files, noted=False)
                 if outcome is None or outcome["state"] != "made":
-                    self._append(Job(item), "made", files=files)
+                    unsaid.append((Job(item), files))
             elif outcome and outcome["state"] != "made" and not unfinished(outcome, self.draws):
                 self.report.counts["stood"] += 1
             else:
                 drawn = outcome["attempt"] if outcome and outcome["state"] == "rejected" else 0
                 jobs.append(Job(item, draw=drawn + 1))
+        for job, files in unsaid:
+            self._append(job, "made", files=files)
         return jobs
 
     def _maker(self) -> Maker:
@@ -228,6 +237,7 @@ class _Shard:
         line = outcome_line(job, state, files or {}, error, self.asked.attempt, seen)
         with self._noting:
             append_line(self.batch.shard_file(self.asked.shard), line)
+            self._deliver(line["files"])
             self.report.counts[state] += 1
             if not unfinished(line, self.draws):
                 self._open.discard(job.item.address)

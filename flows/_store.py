@@ -105,14 +105,11 @@ class Store:
 
     def names(self, folder: str) -> dict[str, Held]:
         """Name to object, of those right below a folder."""
-        place = self._at(folder)
-        found = self._patiently(lambda: self._ls(place), "list")
-        named = {str(each["name"]).rpartition("/")[2]: each for each in found}
-        return {
-            name: _held(each)
-            for name, each in named.items()
-            if each["type"] == "file" and not name.startswith(".")
-        }
+        return {name: _held(facts) for name, facts in self._listed(folder, "file").items()}
+
+    def folders(self, folder: str) -> list[str]:
+        """Names of the folders right below a folder."""
+        return sorted(self._listed(folder, "directory"))
 
     def walk(self, folder: str = "") -> dict[str, Held]:
         """Key to object, of all below a folder."""
@@ -156,7 +153,7 @@ class Store:
             held: Name to object of their folder, to leave out those that are there.
         """
         known = held or {}
-        new = [path for path in paths if path.is_file() and not _same(path, known.get(path.name))]
+        new = [path for path in paths if path.is_file() and not same(path, known.get(path.name))]
         for start in range(0, len(new), AT_ONCE):
             some = new[start : start + AT_ONCE]
             self._patiently(lambda some=some: self._put(some), "write")
@@ -226,8 +223,16 @@ class Store:
                 "must be what its manifest says; remove it, and it is made again."
             )
 
-    def _ls(self, place: str) -> Sequence[Mapping[str, Any]]:
-        return self._unless_missing(lambda: self._files.ls(place, detail=True, refresh=True), [])
+    def _listed(self, folder: str, kind: str) -> dict[str, Mapping[str, Any]]:
+        place = self._at(folder)
+
+        def ls() -> Sequence[Mapping[str, Any]]:
+            return self._files.ls(place, detail=True, refresh=True)
+
+        found = self._patiently(lambda: self._unless_missing(ls, []), "list")
+        of_kind = (each for each in found if each["type"] == kind)
+        named = {str(each["name"]).rstrip("/").rpartition("/")[2]: each for each in of_kind}
+        return {name: each for name, each in named.items() if not name.startswith(".")}
 
     def _unless_missing(self, act: Callable[[], Answer], otherwise: Any) -> Answer:
         """The answer, or another where the object is missing; not where the whole place is."""
@@ -281,9 +286,9 @@ def _held(facts: Mapping[str, Any]) -> Held:
     return Held(int(facts.get("size") or 0), seconds, tag if len(tag) == 32 else "")
 
 
-def _same(path: Path, held: Held | None) -> bool:
+def same(path: Path, held: Held | None) -> bool:
     """Whether an object is known to hold a file's bytes."""
-    if held is None or not held.md5 or held.size != path.stat().st_size:
+    if held is None or not held.md5 or not path.is_file() or held.size != path.stat().st_size:
         return False
     return _digest(path, "md5") == held.md5
 

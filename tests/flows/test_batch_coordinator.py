@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from core.records import write_record
-from flows import _coordinator, _shard
+from flows import _coordinator, _manifest, _shard
 from flows._batch_flow import abandon
 from flows._batch_requests import NIGHTLY, BatchLimits, ClipBatchRequest
 from flows._batch_start import reopen
@@ -417,7 +417,7 @@ def test_a_store_that_fails_is_waited_for_with_one_warning(
         failed.append(time.monotonic())
         raise fault(number)
 
-    monkeypatch.setattr(_coordinator, "append_line", fail)
+    monkeypatch.setattr(_manifest, "append_line", fail)
     monkeypatch.setattr(_coordinator, "STORE_S", 0.5)
     monkeypatch.setattr(_coordinator, "STORE_LOOK_S", 0.2)
     with caplog.at_level(logging.WARNING), pytest.raises(OSError, match=words) as caught:
@@ -443,7 +443,7 @@ def test_a_store_that_goes_away_at_the_very_end_is_waited_for(places, monkeypatc
 
 
 def test_a_shard_whose_end_cannot_be_noted_is_not_handed_out_before_its_time(places, monkeypatch):
-    noted, ends, starts = _coordinator.append_line, [], []
+    noted, ends, starts = append_line, [], []
 
     def full_at_first(path, value):
         if value["ended"]:
@@ -452,7 +452,7 @@ def test_a_shard_whose_end_cannot_be_noted_is_not_handed_out_before_its_time(pla
                 raise fault(errno.ENOSPC)
         noted(path, value)
 
-    monkeypatch.setattr(_coordinator, "append_line", full_at_first)
+    monkeypatch.setattr(_manifest, "append_line", full_at_first)
     monkeypatch.setattr(_coordinator, "STORE_LOOK_S", 0.01)
     monkeypatch.setattr(_shard, "ClipMaker", Fails)
     Fails.times = 1

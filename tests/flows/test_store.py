@@ -1,0 +1,568 @@
+"""Results in a store: folders, memory, and a real S3 server in a process of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+
+from flows import _batch_mirror, _store_faults
+from flows._batch_items import items_of
+from flows._batch_life import alone, being_made, coordinated, planning
+from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
+from flows._batch_start import plan_batch, start_batch
+from flows._coordinator import coordinate
+from flows._journal import read_lines
+from flows._manifest import Batch, intact
+from flows._settings import read_settings
+from flows._shard import run_shard
+from flows._store import open_store
+from flows._store_faults import StoreAwayError, StoreRefusedError
+
+SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
+BUCKET = "lamina"
+PATIENCE_S = 60.0
+
+
+def free_port():
+    with socket.socket() as ear:
+        ear.bind(("127.0.0.1", 0))
+        return ear.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as ear:
+        return ear.connect_ex(("127.0.0.1", port)) == 0
+
+
+def until(met, what):
+    deadline = time.monotonic() + PATIENCE_S
+    while not met():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.02)
+
+
+class Cable:
+    """A port that leads to another until it is cut, and again when it is mended."""
+
+    def __init__(self, far):
+        self.port, self.far, self.ends = 0, far, []
+        self.mend()
+
+    def mend(self):
+        self.ear = socket.socket()
+        self.ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.ear.bind(("127.0.0.1", self.port))
+        self.port = self.ear.getsockname()[1]
+        self.ear.listen()
+        threading.Thread(target=self.serve, args=(self.ear,), daemon=True).start()
+
+    def cut(self):
+        for end in (self.ear, *self.ends):
+            close(end)
+        self.ends.clear()
+        until(lambda: not answers(self.port), "the cable is not cut")
+
+    def serve(self, ear):
+        while True:
+            try:
+                near, _ = ear.accept()
+                far = socket.create_connection(("127.0.0.1", self.far))
+            except OSError:
+                return
+            self.ends += [near, far]
+            for one, other in ((near, far), (far, near)):
+                threading.Thread(target=carry, args=(one, other), daemon=True).start()
+
+
+def carry(one, other):
+    try:
+        while chunk := one.recv(1 << 16):
+            other.sendall(chunk)
+    except OSError:
+        return
+    finally:
+        close(one)
+        close(other)
+
+
+def close(end):
+    with suppress(OSError):
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The port of an S3 server."""
+    for module in ("moto", "flask_cors", "s3fs"):
+        pytest.importorskip(module, reason=f"{module} is missing: install the extra `dev`")
+    port, log = free_port(), tmp_path_factory.mktemp("objects") / "server.log"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file)
+    try:
+        until(lambda: process.poll() is not None or answers(port), "no S3 server")
+        assert process.poll() is None, log.read_text()
+        yield port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ask(port, path, method="POST", body=b""):
+    address = f"http://127.0.0.1:{port}{path}"
+    kind = {"Content-Type": "text/plain"}
+    request = urllib.request.Request(address, data=body, method=method, headers=kind)
+    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
+        return answer.read()
+
+
+@pytest.fixture
+def cable(server):
+    """A line to an empty S3 server with one bucket."""
+    ask(server, "/moto-api/reset")
+    ask(server, f"/{BUCKET}", "PUT")
+    return Cable(server)
+
+
+def rights(port):
+    """What a host has in its environment beside ``LAMINA_STORE``."""
+    return {
+        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "a-name",
+        "AWS_SECRET_ACCESS_KEY": "never-in-a-record",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_MAX_ATTEMPTS": "1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def open_s3(monkeypatch, port):
+    import s3fs
+
+    for name, value in rights(port).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("LAMINA_STORE", f"s3://{BUCKET}/results")
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+def hosts(request, places, monkeypatch):
+    """Says which of several hosts this process is: a folder of outputs each, and one store."""
+    if request.param == "s3":
+        open_s3(monkeypatch, request.getfixturevalue("cable").port)
+    elif request.param == "file":
+        (places / "store").mkdir()
+        monkeypatch.setenv("LAMINA_STORE", f"file://{places}/store")
+    else:
+        import fsspec
+
+        fsspec.filesystem("memory").store.clear()
+        monkeypatch.setenv("LAMINA_STORE", "memory://results")
+
+    def become(name):
+        monkeypatch.setenv("LAMINA_OUTPUTS", str(places / name))
+        return read_settings()
+
+    return become
+
+
+host = pytest.fixture(hosts, params=["file", "memory", "s3"], name="host")
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("file", "s3")]
+team = pytest.fixture(hosts, params=["memory", *SLOW], name="team")
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """A store that is away is given up soon, and asked again soon."""
+    soon = partial(open_store, patience_s=0.2)
+    monkeypatch.setattr("flows._batch_mirror.open_store", soon)
+    monkeypatch.setattr(_store_faults, "DELAY_S", 0.05)
+    monkeypatch.setattr("flows._courier.AGAIN_S", 0.1)
+
+
+def filled(outputs, **files):
+    for name, content in files.items():
+        path = outputs / "default" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return [outputs / "default" / name for name in files]
+
+
+def test_what_one_host_puts_another_fetches(host):
+    settings = host("one")
+    store = open_store(settings)
+    paths = filled(settings.outputs, a="apple", b="banana")
+    assert store.put(paths) == 2
+    held = store.names("default")
+    assert {name: facts.size for name, facts in held.items()} == {"a": 5, "b": 6}
+    assert store.put(paths, held) == (0 if held["a"].md5 else 2)  # not twice, where it can tell
+    assert set(store.walk()) == {"default/a", "default/b"}
+    assert store.folders("") == ["default"]
+
+    settings = host("two")
+    store = open_store(settings)
+    digests = {"default/a": sha256(b"apple").hexdigest()}
+    found = store.fetch(["default/a", "default/none"], digests)
+    assert found == [settings.outputs / "default" / "a"]
+    assert found[0].read_text() == "apple"
+    assert store.read("default/b") == b"banana"
+    assert (store.read("default/none"), store.names("none"), store.walk("none")) == (None, {}, {})
+    with pytest.raises(StoreRefusedError, match=r"default/b holds sha256 .* remove it, and it is"):
+        store.fetch(["default/b"], {"default/b": "0" * 64})
+    assert not (settings.outputs / "default" / "b").exists()
+    store.write("default/b", b"cherry")
+    store.remove("default/a")
+    store.remove("default/a")
+    assert store.walk().keys() == {"default/b"}
+    assert not list(settings.outputs.rglob(".part-*"))
+
+
+@pytest.mark.parametrize("key", ["../x", "a/../../x", "/x", "a/./x", "a\\x", ""])
+def test_an_object_never_leads_out_of_the_outputs(host, key):
+    with pytest.raises(ValueError, match="is a path below"):
+        open_store(host("one")).path(key)
+
+
+def test_a_link_in_the_outputs_is_not_followed(host, tmp_path):
+    settings = host("one")
+    settings.outputs.mkdir()
+    (settings.outputs / "out").symlink_to(tmp_path)
+    with pytest.raises(ValueError, match="is a path below"):
+        open_store(settings).path("out/x")
+
+
+@pytest.mark.parametrize("url", ["bucket", "s3://", "s3:///", "/srv/store", "s 3://x"])
+def test_a_store_is_a_url(url):
+    with pytest.raises(ValueError, match=r"LAMINA_STORE=.*write such as s3://bucket/prefix"):
+        read_settings({"LAMINA_STORE": url})
+
+
+def test_a_url_with_a_password_is_refused_without_repeating_it():
+    with pytest.raises(ValueError, match="put them into the environment") as refused:
+        read_settings({"LAMINA_STORE": "s3://key:secret@bucket/x"})
+    assert "secret" not in str(refused.value)
+
+
+def test_without_a_store_nothing_of_it_is_read(places):
+    assert open_store(read_settings()) is None
+    code = (
+        "import sys, flows._batch_life, flows._coordinator;"
+        "from flows._manifest import Batch; from flows._settings import read_settings;"
+        "Batch.named(read_settings(), 'default', 'x').exists();"
+        "print([n for n in ('flows._store', 'flows._batch_mirror', 's3fs') if n in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_what_is_wrong_with_a_store_is_said_in_three_parts(places, cable, monkeypatch):
+    open_s3(monkeypatch, cable.port)
+    monkeypatch.setenv("LAMINA_STORE", "s3://no-such-bucket/x")
+    for ask_store in (lambda s: s.names("a"), lambda s: s.write("a", b""), lambda s: s.read("a")):
+        with pytest.raises(StoreRefusedError, match=r"must exist before it is .*; make it or"):
+            ask_store(open_store(read_settings()))
+    monkeypatch.setenv("LAMINA_STORE", f"file://{places}/none")
+    with pytest.raises(StoreRefusedError, match=r"must exist before it is .*; make it or"):
+        open_store(read_settings()).names("a")
+    monkeypatch.setenv("LAMINA_STORE", "gs://bucket/x")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(StoreRefusedError, match=r"needs its fsspec package .* install gcsfs"):
+        open_store(read_settings())
+    monkeypatch.setenv("LAMINA_STORE", "nonsense://bucket/x")
+    with pytest.raises(StoreRefusedError, match="needs its fsspec package"):
+        open_store(read_settings())
+
+
+def test_a_host_without_rights_learns_what_it_lacks(places, cable, monkeypatch):
+    open_s3(monkeypatch, cable.port)
+    ask(cable.far, "/moto-api/reset-auth", body=b"0")
+    try:
+        with pytest.raises(
+            StoreRefusedError, match=r"may not list there; give it .*AWS_ACC"
+        ) as no:
+            open_store(read_settings()).names("a")
+        assert "never-in-a-record" not in str(no.value)
+    finally:
+        ask(cable.far, "/moto-api/reset-auth", body=b"1000000000")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(places / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(places / "none"))
+    __import__("s3fs").S3FileSystem.clear_instance_cache()
+    with pytest.raises(StoreRefusedError, match=r"may not write there; give it .*AWS_ACCESS"):
+        open_store(read_settings()).write("a", b"")
+
+
+def test_a_store_that_is_away_is_asked_again(places, cable, monkeypatch, caplog):
+    open_s3(monkeypatch, cable.port)
+    monkeypatch.setattr(_store_faults, "DELAY_S", 0.05)
+    store = open_store(read_settings(), patience_s=0.2)
+    store.write("a", b"apple")
+    cable.cut()
+    with pytest.raises(StoreAwayError, match=r"does not answer .*bring the store back"):
+        store.read("a")
+    store.patience_s = PATIENCE_S
+    mend = threading.Timer(0.3, cable.mend)
+    mend.start()
+    assert store.read("a") == b"apple"
+    mend.join()
+    assert [line.message.split(" (")[0] for line in caplog.records if "s3://" in line.message] == [
+        "s3://lamina/results does not answer",
+        "s3://lamina/results does not answer",
+        "s3://lamina/results answers again",
+    ]
+
+
+def request(count, **fields):
+    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    limits = BatchLimits(retry_delay_s=0.0, **fields)
+    return ClipBatchRequest(name="night", prompts=prompts, limits=limits, **SMALL)
+
+
+def planned(settings, count, **fields):
+    batch, asked = Batch.named(settings, "default", "night"), request(count, **fields)
+    batch.root.mkdir(parents=True, exist_ok=True)
+    start_batch(batch, asked, plan_batch(batch, asked, items_of(asked)))
+    return batch
+
+
+def make(settings, shard=0):
+    return run_shard(settings, ShardRequest(batch="night", shard=shard), lambda *news: None)
+
+
+def held_once_and_whole(settings, count):
+    """Check every object of the batch by its bytes: one outcome, one set of files an item."""
+    store = open_store(settings)
+    folder = "default/batches/night"
+    made = {}
+    for key in store.walk(f"{folder}/shards"):
+        lines = store.read(key).decode().splitlines()
+        for line in map(json.loads, lines):
+            if line["state"] == "made":
+                assert line["item"] not in made
+                made[line["item"]] = line["files"]
+    items = [json.loads(x) for x in store.read(f"{folder}/items.jsonl").splitlines()]
+    assert made.keys() == {item["item"] for item in items}
+    assert len(items) == count
+    named = {said["path"]: said["sha256"] for files in made.values() for said in files.values()}
+    there = {key.removeprefix(f"{folder}/") for key in store.walk(f"{folder}/results")}
+    assert there >= named.keys()
+    kinds = {item: sorted(Path(x).suffix for x in there if item in x) for item in made}
+    assert all(each == [".json", ".mp4", ".png", ".webp"] for each in kinds.values())
+    assert len(there) == 4 * count
+    for path, digest in named.items():
+        assert sha256(store.read(f"{folder}/{path}")).hexdigest() == digest
+    leases = [key for key in store.walk(folder) if key.endswith(".lease")]
+    assert not leases
+    return made
+
+
+class Elsewhere:
+    """Hands that make each shard on one of several other hosts, one after another."""
+
+    look_every_s = 0.01
+
+    def __init__(self, become, *names):
+        self.become, self.names, self.started = become, names, []
+
+    def offers(self, settings):
+        return []
+
+    def start(self, asked, key):
+        name = self.names[len(self.started) % len(self.names)]
+        self.started.append((name, asked.shard))
+        report = run_shard(self.become(name), asked, lambda *news: None)
+        assert not report.ended
+        return f"run-{key}"
+
+    def look(self, run):
+        return "ended"
+
+    def end(self, run):
+        raise AssertionError(run)
+
+
+def no_sampling(monkeypatch):
+    def refuse(self, job):
+        raise AssertionError(f"{job.item.row} is made again")
+
+    monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", refuse)
+
+
+@pytest.mark.usefixtures("encoder_read_once")
+def test_hosts_without_a_shared_disk_make_a_batch_together(team, places, monkeypatch):
+    settings = team("chief")
+    hands = Elsewhere(team, "one", "two")
+    asked = request(4, shard_minutes=0.001)
+    ended = coordinate(settings, "default", asked, hands, lambda *news: None)
+    assert (ended["state"], ended["made"], ended["missing"]) == ("finished", 4, 0)
+    assert {name for name, _ in hands.started} == {"one", "two"}
+    made = held_once_and_whole(settings, 4)
+    clips = [len(list((places / name).rglob("*.mp4"))) for name in ("chief", "one", "two")]
+    assert (clips[0], sum(clips)) == (0, 4)
+
+    no_sampling(monkeypatch)
+    again = coordinate(team("third"), "default", asked, Elsewhere(team), lambda *news: None)
+    assert (again["state"], again["made"]) == ("finished", 4)
+    batch = Batch.named(team("third"), "default", "night")
+    assert batch.outcomes().keys() == made.keys()
+    assert [x.root.name for x in Batch.all(team("fourth"), "default")] == ["night"]
+    files = next(iter(made.values()))
+    batch.fetch({said["path"]: said["sha256"] for said in files.values()})
+    assert (
+        sha256((batch.root / files["video"]["path"]).read_bytes()).hexdigest()
+        == (files["video"]["sha256"])
+    )
+    assert held_once_and_whole(settings, 4) == made
+
+
+@pytest.mark.usefixtures("encoder_read_once")
+def test_what_one_host_delivered_another_does_not_make_again(team, places, monkeypatch):
+    """The first host dies after an item: its files are there, its journal says nothing of it."""
+    planned(team("one"), 3)
+    sample, sampled = _shard_makers().ClipMaker.sample, []
+
+    def two_and_die(self, job):
+        if len(sampled) == 2:
+            raise RuntimeError("CUDA error: unspecified launch failure")
+        sampled.append(job.item.address)
+        return sample(self, job)
+
+    monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", two_and_die)
+    with pytest.raises(RuntimeError, match="without disk or device"):
+        make(team("one"))
+    first = Batch.named(team("one"), "default", "night")
+    store = open_store(team("one"))
+    store.remove(store.key(first.shard_file(0)))
+    monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", sample)
+    settings = team("two")
+    assert make(settings).plain() == {"made": 3, "stood": 2, "left": 0, "ended": ""}
+    assert len(held_once_and_whole(settings, 3)) == 3
+    assert len(list((places / "two").rglob("*.mp4"))) == 1
+
+
+def _shard_makers():
+    from flows import _shard_makers
+
+    return _shard_makers
+
+
+@pytest.mark.usefixtures("encoder_read_once")
+def test_what_is_missing_or_broken_in_the_store_is_made_again(team):
+    settings = team("one")
+    batch = planned(settings, 3)
+    make(settings)
+    store, (gone, cut, _) = open_store(settings), [item for item, _ in batch.items()]
+    store.remove(store.key(batch.results / f"{gone.stem}.mp4"))
+    store.write(store.key(batch.results / f"{cut.stem}.json"), b'{"half a rec')
+    store.remove(store.key(batch.results / f"{cut.stem}.png"))
+    fresh = Batch.named(team("two"), "default", "night")
+    known = fresh.outcomes()
+    standing = [intact(fresh, item, known[item.address]) for item, _ in fresh.items()]
+    assert [bool(files) for files in standing] == [False, False, True]
+
+
+def test_a_lease_keeps_other_hosts_away_until_it_is_old(team, monkeypatch):
+    one = planned(team("one"), 1)
+    two = Batch.named(team("two"), "default", "night")
+    two.read()
+    with coordinated(one) as ours, alone(one, 0) as only_one:
+        assert (ours, only_one) == (True, True)
+        with coordinated(two) as second, alone(two, 0) as another, planning(two) as free:
+            assert (second, another, free) == (False, False, False)
+        assert being_made(two, 0)
+        assert not being_made(two, 1)
+        monkeypatch.setattr(_batch_mirror, "LEASE_S", -1.0)
+        with coordinated(two) as second, alone(two, 0) as another:
+            assert (second, another) == (True, True)
+    monkeypatch.undo()
+
+
+def test_a_change_of_the_plan_reaches_other_hosts_and_keeps_theirs(team):
+    one = planned(team("one"), 1)
+    two = Batch.named(team("two"), "default", "night")
+    assert two.change(only_from=("running",), state="paused")
+    assert not one.change(only_from=("running",), state="finished")
+    assert one.state() == "paused"
+    assert one.change(seconds_per_item=3.0)
+    two.mirror.refresh(now=True)
+    assert two.read()["seconds_per_item"] == 3.0
+    two.note_submission({"shard": 0, "try": 1, "run": "a", "ended": False})
+    one.note_submission({"shard": 0, "try": 1, "run": "a", "ended": True})
+    two.mirror.refresh(now=True)
+    assert [line["ended"] for line in two.submissions()] == [False, True]
+    assert [path.name.startswith("submissions-") for path in two.root.glob("sub*")] == [True] * 2
+
+
+@pytest.mark.usefixtures("encoder_read_once")
+def test_a_store_that_comes_late_gets_what_was_made_before_it(team, monkeypatch):
+    url = os.environ["LAMINA_STORE"]
+    monkeypatch.setenv("LAMINA_STORE", "")
+    planned(team("one"), 2)
+    make(team("one"))
+    monkeypatch.setenv("LAMINA_STORE", url)
+    no_sampling(monkeypatch)
+    ended = coordinate(team("one"), "default", request(2), Elsewhere(team), lambda *news: None)
+    assert (ended["state"], ended["made"]) == ("finished", 2)
+    two = Batch.named(team("two"), "default", "night")
+    assert all(intact(two, item) for item, _ in two.items())
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("encoder_read_once", "impatient")
+def test_a_shard_goes_on_while_the_store_is_away_and_delivers_at_its_end(
+    places, cable, monkeypatch, caplog
+):
+    open_s3(monkeypatch, cable.port)
+    settings = read_settings()
+    batch = planned(settings, 4)
+    sample, sampled = _shard_makers().ClipMaker.sample, []
+
+    def cut_at_second(self, job):
+        sampled.append(job.item.address)
+        if len(sampled) == 2:
+            cable.cut()
+        if len(sampled) == 4:
+            threading.Timer(0.5, cable.mend).start()
+        return sample(self, job)
+
+    monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", cut_at_second)
+    assert make(settings).plain() == {"made": 4, "left": 0, "ended": ""}
+    assert len(sampled) == 4
+    held_once_and_whole(settings, 4)
+    assert any("wait on this disk" in line.message for line in caplog.records)
+    assert len(list(read_lines(batch.shard_file(0)))) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("encoder_read_once", "impatient")
+def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, cable, monkeypatch):
+    open_s3(monkeypatch, cable.port)
+    monkeypatch.setattr("flows._courier.LONG_S", 0.5)
+    settings = read_settings()
+    planned(settings, 2)
+    with monkeypatch.context() as patch:
+        sample = _shard_makers().ClipMaker.sample
+
+        def cut(self, job):
+            if cable.ends:
+                cable.cut()
+            return sample(self, job)
+
+        patch.setattr("flows._shard_makers.ClipMaker.sample", cut)
+        with pytest.raises(RuntimeError, match=r"results are not in s3.* delivers them without"):
+            make(settings)
+    cable.mend()
+    no_sampling(monkeypatch)
+    assert make(settings).plain() == {"stood": 2, "left": 0, "ended": ""}
+    held_once_and_whole(settings, 2)
