@@ -33,9 +33,9 @@ def read_deployments(path: Path = PREFECT_FILE) -> list[dict[str, Any]]:
 async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
     """Create or refresh the process pool that these places belong to, and its two queues.
 
-    A pool of another kind that an operator made under that name (Kubernetes) keeps its template.
-    The server counts the runs of a pool, orphans among them, and starts no more than there are
-    places for.
+    A pool of another kind that an operator made under that name (Kubernetes) keeps its template
+    and its limits. The server counts the runs of a pool, orphans among them, and starts no more
+    than there are places for.
 
     Args:
         client: A client of the server.
@@ -48,15 +48,18 @@ async def prepare_pool(client: PrefectClient, places: Sequence[Place]) -> None:
         base_job_template=ProcessWorker.get_default_base_job_template(),
         concurrency_limit=sum(together.values()),
     )
-    if await _is_ours(client, pool):
+    ours = await _is_ours(client, pool)
+    if ours:
         await client.create_work_pool(wanted, overwrite=True)
     for name, priority in PRIORITIES.items():
-        limit = together[name] if name == BATCH else None
+        limit = together[name] if ours and name == BATCH else None
         try:
             await client.create_work_queue(
                 name, work_pool_name=pool, priority=priority, concurrency_limit=limit
             )
         except ObjectAlreadyExists:
+            if not ours:
+                continue
             queue = await client.read_work_queue_by_name(name, work_pool_name=pool)
             await client.update_work_queue(queue.id, concurrency_limit=limit)
 

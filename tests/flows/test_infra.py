@@ -1,9 +1,7 @@
 """What ``infra/`` ships is read by the tools that it is for, as far as they are here."""
 
 import configparser
-import json
 import os
-import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,80 +9,8 @@ from uuid import uuid4
 
 import pytest
 import yaml
-from prefect.utilities.templating import apply_values
 
 INFRA = Path(__file__).parents[2] / "infra"
-TEMPLATE = json.loads((INFRA / "kubernetes" / "gpu-job-template.json").read_text())
-UNSET = {"labels": {}, "annotations": {}, "name": "run", "command": "prefect flow-run execute"}
-
-
-def rendered(**variables):
-    """The job manifest as Prefect fills it in: defaults, then the values; unset keys disappear."""
-    properties = TEMPLATE["variables"]["properties"]
-    defaults = {k: p["default"] for k, p in properties.items() if p.get("default") is not None}
-    values = {**defaults, **UNSET, **variables}
-    return apply_values(TEMPLATE["job_configuration"], values, remove_notset=True)["job_manifest"]
-
-
-def valid(manifest):
-    """Hold it against the schema of Kubernetes, where that is installed."""
-    kubernetes_validate = pytest.importorskip("kubernetes_validate")
-    version = kubernetes_validate.latest_version()
-    kubernetes_validate.validate(manifest, version, strict=True)
-
-
-def as_pod_runs_it(job):
-    """Prefect's worker turns command and environment into lists; do as it does."""
-    container = job["spec"]["template"]["spec"]["containers"][0]
-    container["args"] = shlex.split(container["args"])
-    container["env"] = [{"name": k, "value": v} for k, v in container["env"].items()]
-    return job
-
-
-def test_a_job_without_variables_asks_for_no_gpu():
-    job = as_pod_runs_it(rendered())
-    pod = job["spec"]["template"]["spec"]
-    assert "nvidia.com/gpu" not in json.dumps(pod["containers"][0]["resources"])
-    assert "activeDeadlineSeconds" not in pod
-    assert not pod.get("nodeSelector")
-    assert "{{" not in json.dumps(job)
-    valid(job)
-
-
-def test_a_job_with_variables_gets_what_was_computed_for_it():
-    from flows._resources import Resources, job_variables
-
-    wanted = Resources(gpus=2, gpu_memory_gb=40, cpus=4, memory_gb=16, disk_gb=5, minutes=10)
-    variables = job_variables(wanted, "kubernetes")
-    assert variables.keys() <= TEMPLATE["variables"]["properties"].keys()
-    job = as_pod_runs_it(rendered(**variables, gpu_product="NVIDIA-H200", shm_size="16Gi"))
-    pod = job["spec"]["template"]["spec"]
-    assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 2
-    assert pod["nodeSelector"] == {"nvidia.com/gpu.product": "NVIDIA-H200"}
-    assert pod["activeDeadlineSeconds"] == 2400
-    (memory,) = [v["emptyDir"] for v in pod["volumes"] if v["name"] == "dshm"]
-    assert memory == {"medium": "Memory", "sizeLimit": "16Gi"}
-    valid(job)
-
-
-@pytest.mark.parametrize("name", ["namespace", "storage", "coordinator"])
-def test_manifests_are_what_kubernetes_accepts(name):
-    for manifest in yaml.safe_load_all((INFRA / "kubernetes" / f"{name}.yaml").read_text()):
-        assert manifest["kind"]
-        valid(manifest)
-
-
-def test_helm_values_name_the_pool_and_the_backends():
-    server = yaml.safe_load((INFRA / "kubernetes" / "values-prefect-server.yaml").read_text())
-    worker = yaml.safe_load((INFRA / "kubernetes" / "values-prefect-worker.yaml").read_text())
-    names = {entry["name"] for entry in server["server"]["env"]}
-    assert names >= {
-        "PREFECT_SERVER_EVENTS_CAUSAL_ORDERING",
-        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE",
-    }
-    assert server["backgroundServices"]["env"] == server["server"]["env"]
-    assert worker["worker"]["config"]["workPool"] == "gpu"
-    assert worker["worker"]["config"]["workQueues"] == ["interactive", "batch"]
 
 
 def test_the_compose_file_hangs_together():

@@ -1,9 +1,13 @@
+import asyncio
 import json
 import subprocess
+from types import SimpleNamespace
 
 import pytest
+from prefect.exceptions import ObjectAlreadyExists
 
 from flows import _pools, _sweeper
+from flows._deployments import prepare_pool
 from flows._pools import CPU, GPU, Place, gpu_memory_gb, places
 from flows._settings import read_settings
 
@@ -97,3 +101,24 @@ def test_a_host_is_known_to_live_though_its_offer_is_not_known(monkeypatch, tmp_
     assert asked == ["GPU-a"]
     assert said[0] == {}
     assert said[1]["gpus"] == 0
+
+
+class PoolOfAnotherKind:
+    """A client of a server whose pool of GPUs an operator made for Kubernetes."""
+
+    def __init__(self, *known):
+        self.known, self.made = known, {}
+
+    async def read_work_pool(self, name):
+        return SimpleNamespace(type="kubernetes")
+
+    async def create_work_queue(self, name, *, work_pool_name, priority, concurrency_limit):
+        if name in self.known:
+            raise ObjectAlreadyExists(None)
+        self.made[name] = (priority, concurrency_limit)
+
+
+def test_a_pool_of_another_kind_gets_its_queues_and_keeps_its_limits():
+    client = PoolOfAnotherKind("interactive")
+    asyncio.run(prepare_pool(client, [Place(GPU)]))
+    assert client.made == {"batch": (10, None)}

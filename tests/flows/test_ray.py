@@ -94,6 +94,7 @@ def two_nodes():
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own
 @pytest.mark.usefixtures("encoder_read_once")
 def test_two_nodes_make_what_one_process_makes_though_a_worker_is_killed(places, two_nodes):
@@ -115,6 +116,7 @@ def test_two_nodes_make_what_one_process_makes_though_a_worker_is_killed(places,
 
 
 @pytest.mark.integration
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_killed_shard_takes_its_workers_along(places):
     pytest.importorskip("ray")
