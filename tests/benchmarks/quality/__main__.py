@@ -15,6 +15,7 @@ import torch
 from tests.benchmarks.page import table as figures_as_table
 from tests.benchmarks.quality.cases import ROOT, Setting, weights_digest
 from tests.benchmarks.quality.page import page
+from tests.benchmarks.reasons import with_reasons
 from tests.benchmarks.results import THREADS, keep
 
 ROWS = {
@@ -67,6 +68,7 @@ def _measure(key: str, setting: Setting) -> bool:
     options = {"quick": True} if setting.quick else {}
     record = row.as_record(seconds=setting.seconds, options=options)
     kind = KINDS.get(key, "mri")
+    record = with_reasons(key, record)
     record |= {"kind": kind, "weights": weights_digest(kind)}
     sys.stdout.write(
         f"\n{figures_as_table(record['figures'])}\n{time.perf_counter() - start:.0f} s now, "

@@ -20,8 +20,8 @@ training never saw. All numbers are in `results.json`; speed and memory stand in
 Research software; **not a medical device and not for diagnosis**.
 """
 QUICK = (
-    "\n> **A quick run**: few prompts, and two heads cut to a small box. It shows what the page "
-    "is like; its numbers say little.\n"
+    "**A quick run**: few prompts, or two heads cut to a small box. It shows what the page is "
+    "like; its numbers say little.\n"
 )
 CREDITS = (
     (
@@ -59,10 +59,9 @@ def page(rows: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
         order: Keys in the order of the page; rows not measured yet are left out.
     """
     present = [rows[key] for key in order if key in rows]
-    quick = any(row["options"].get("quick") for row in present)
     records = {kind: read_record(find_model(name, kind)) for kind, name in SHIPPED.items()}
     parts = [
-        HEAD + (QUICK if quick else ""),
+        HEAD,
         _targets(present),
         _weights(records),
         _credits(),
@@ -80,7 +79,7 @@ def _targets(rows: Sequence[Mapping[str, Any]]) -> str:
         "| row | what | value | 95 % interval | cases | target | |",
         "|---|---|---|---|---|---|---|",
     ]
-    lines += [f"| {row['title']} | {_line(figure)}" for row, figure in judged]
+    lines += [f"| {_title(row)} | {_line(figure)}" for row, figure in judged]
     return "\n".join(lines) + "\n"
 
 
@@ -106,7 +105,9 @@ def _credits() -> str:
 
 
 def _section(row: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -> str:
-    parts = [f"## {row['title']}\n", f"{row['protocol']}\n"]
+    parts = [f"## {_title(row)}\n", f"{row['protocol']}\n"]
+    if row["options"].get("quick"):
+        parts.append(QUICK)
     if row["weights"] != records[row["kind"]]["sha256"]["weights.safetensors"]:
         parts.append(f"**Measured with other weights** (`{row['weights'][:12]}`).\n")
     if row["figures"]:
@@ -124,6 +125,10 @@ def _section(row: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -
         parts.append(f"*{picture['caption']}*\n")
     parts += [f"- {note}" for note in row["notes"]]
     return "\n".join([*parts, "", f"<sub>{measured(row)}</sub>\n"])
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"{row['title']} (quick)" if row["options"].get("quick") else row["title"]
 
 
 def _cells(cells: Sequence[str]) -> str:
