@@ -3,6 +3,7 @@
 import tempfile
 from pathlib import Path
 
+from flows._delivery import obtain
 from flows._files import check_apart, check_target
 from flows._progress import terminal_meter
 
@@ -19,7 +20,8 @@ def reproduce(
     record, its model or its inputs are not what is needed.
 
     Args:
-        file: An mp4 or a NIfTI volume that Lamina made, or its record.
+        file: An mp4 or a NIfTI volume that Lamina made, or its record. One that another host
+            made is fetched from LAMINA_STORE to where it belongs under LAMINA_OUTPUTS.
         output: Where to keep what is made again; by default it is only compared.
         inputs: Folder to look for inputs in that are no longer where they were.
         overwrite: Replace files that already stand at the output.
@@ -27,6 +29,7 @@ def reproduce(
     from flows._origins import find_origin
     from flows._reproduce import compare, remake
 
+    obtain(file)
     origin = find_origin(file, inputs)
     print(f"{origin.file.name}: {origin.task}, model {origin.model.name}")
     for note in origin.notes:

@@ -12,12 +12,14 @@ from prefect.states import Failed
 from flows._api import REFUSAL
 from flows._artifacts import show_facts
 from flows._refusals import is_refusal
+from flows._store_faults import StoreAwayError, StoreRefusedError
 
 logger = logging.getLogger(__name__)
 
 REFUSED = "Change what is named here and start a new run; the same input would be refused again."
 FULL = "Free some space where results and state stand, then press Retry: what is done is kept."
 TOO_BIG = "Ask for fewer frames, samples or pixels, or retry when others have left the GPU."
+STORE = "See to the store as it says, then press Retry: what is done is kept."
 AWAY = "The server did not answer. See that it is up, then press Retry: what is done is kept."
 FAULT = (
     "This is a fault and not the request's. Press Retry: what is done is kept. If it fails again, "
@@ -72,6 +74,8 @@ def advice(error: BaseException) -> str:
         return REFUSED
     if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return FULL
+    if isinstance(error, StoreAwayError | StoreRefusedError):
+        return STORE
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "OutOfMemoryError" in kinds or isinstance(error, MemoryError):
         return TOO_BIG

@@ -16,7 +16,9 @@ from pydantic import ValidationError
 from flows._options import sentence
 from flows._refusals import is_refusal
 from flows._settings import adopt, read_settings
+from flows._store_faults import StoreAwayError, StoreRefusedError
 
+FAULT = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 READER_GONE = 141
@@ -77,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_refusal(error):
             raise
         return _refuse(sentence(error) if isinstance(error, ValidationError) else str(error))
+    except (StoreAwayError, StoreRefusedError) as error:
+        sys.stderr.write(f"{error.strerror if isinstance(error, OSError) else error}\n")
+        return FAULT
     except KeyboardInterrupt:
         sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
         return INTERRUPTED

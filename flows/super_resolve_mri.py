@@ -12,6 +12,7 @@ from typing import Any
 from prefect import flow
 
 from flows._artifacts import ArtifactMeter, announce, gallery_page, show_result, webp_uri
+from flows._delivery import deliver
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
 from flows._parameters import Asked, OutputName, Project
@@ -153,5 +154,6 @@ def super_resolve_mri(
         facts = verify(request, results)
     facts = json.loads(sampled["numbers"].open().read_text()) | facts
     record = report(request, results, facts, timings)
+    deliver(folder)
     clear_work()
     return {**results, "record": record}

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow
 
 from flows._artifacts import ArtifactMeter, announce, data_uri, gallery_page, show_result
+from flows._delivery import deliver
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
 from flows._parameters import Asked, OutputName, Project
@@ -134,5 +135,6 @@ def text_to_video(
     with timed(timings, "verify"):
         facts = verify(request, video)
     record = report(request, video, facts, timings)
+    deliver(folder)
     clear_work()
     return {"video": video, "record": record}

@@ -58,7 +58,20 @@ def create_gallery(settings: Settings) -> ASGIApp:
         ],
         exception_handlers={404: pages.error, 405: pages.error, 500: pages.error},
     )
-    return Guard(application, access, AuditLog(settings.home / "audit"))
+    seen = _watching(application, settings)
+    return Guard(seen, access, AuditLog(settings.home / "audit"))
+
+
+def _watching(application: ASGIApp, settings: Settings) -> ASGIApp:
+    """The pages with an eye on the store, where one is named."""
+    if not settings.store:
+        return application
+    from flows._store import open_store
+    from flows.gallery.elsewhere import PATIENCE_S, Elsewhere, Watching
+
+    store = open_store(settings, PATIENCE_S)
+    assert store is not None
+    return Watching(application, Elsewhere(store))
 
 
 def alone(settings: Settings) -> Starlette:

@@ -15,7 +15,7 @@ from flows.gallery import words
 from flows.gallery.access import Access
 from flows.gallery.cards import Entry, entries, item_card, newest, result_card
 from flows.gallery.manifests import STATES, Batch, batches, read_batch
-from flows.gallery.places import folders, inside, kind_of
+from flows.gallery.places import folders, inside, kind_of, whole_results
 from flows.gallery.results import Result, read_result, single_results
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -195,7 +195,8 @@ class Pages:
         return folder
 
     def _result(self, request: Request, path: str) -> Result:
-        result = read_result(self._project(request), path)
+        with whole_results():
+            result = read_result(self._project(request), path)
         if result is None:
             raise HTTPException(404)
         return result

@@ -6,9 +6,12 @@ neither is believed. Every path that is opened has passed ``inside``.
 
 import json
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 PART = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
 BATCHES = "batches"
@@ -23,6 +26,28 @@ KINDS = {  # every kind of file that a flow writes for a person, by its ending
 NUMBER_OF_RECORDS, NUMBER_OF_MANIFESTS = 20_000, 64
 
 
+class Bring(Protocol):
+    """Fetches a file that another host made; whether it is here now."""
+
+    def __call__(self, path: Path, *, whole: bool) -> bool:
+        """Fetch it; a large one only with ``whole``."""
+        ...
+
+
+BRING: ContextVar[Bring | None] = ContextVar("bring", default=None)
+WHOLE: ContextVar[bool] = ContextVar("whole", default=False)
+
+
+@contextmanager
+def whole_results() -> Iterator[None]:
+    """Have clips and volumes here, too, of the results that are read in the block."""
+    token = WHOLE.set(True)
+    try:
+        yield
+    finally:
+        WHOLE.reset(token)
+
+
 def inside(root: Path, *parts: str) -> Path | None:
     """``root/parts`` if it stands and is under ``root`` after every link, else None.
 
@@ -32,8 +57,10 @@ def inside(root: Path, *parts: str) -> Path | None:
     """
     if not all(PART.fullmatch(part) for part in parts):
         return None
-    path = root.joinpath(*parts)
+    path, bring = root.joinpath(*parts), BRING.get()
     try:
+        if bring is not None and not path.exists():
+            bring(path, whole=WHOLE.get())
         return path if path.resolve(strict=True).is_relative_to(root) else None
     except (OSError, RuntimeError, ValueError):
         return None

@@ -21,6 +21,7 @@ from flows._batch_life import alone, being_made, coordinated, planning
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows._batch_start import plan_batch, start_batch
 from flows._coordinator import coordinate
+from flows._delivery import deliver, obtain
 from flows._journal import read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
@@ -30,7 +31,7 @@ from flows._store_faults import StoreAwayError, StoreRefusedError
 
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 BUCKET = "lamina"
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 def free_port():
@@ -44,11 +45,11 @@ def answers(port):
         return ear.connect_ex(("127.0.0.1", port)) == 0
 
 
-def until(met, what):
+def until(met, what, look_every_s=0.02):
     deadline = time.monotonic() + PATIENCE_S
     while not met():
         assert time.monotonic() < deadline, what
-        time.sleep(0.02)
+        time.sleep(look_every_s)
 
 
 class Cable:
@@ -76,9 +77,9 @@ class Cable:
         while True:
             try:
                 near, _ = ear.accept()
-                far = socket.create_connection(("127.0.0.1", self.far))
             except OSError:
                 return
+            far = socket.create_connection(("127.0.0.1", self.far))
             self.ends += [near, far]
             for one, other in ((near, far), (far, near)):
                 threading.Thread(target=carry, args=(one, other), daemon=True).start()
@@ -132,7 +133,9 @@ def cable(server):
     """A line to an empty S3 server with one bucket."""
     ask(server, "/moto-api/reset")
     ask(server, f"/{BUCKET}", "PUT")
-    return Cable(server)
+    line = Cable(server)
+    yield line
+    line.cut()
 
 
 def rights(port):
@@ -323,14 +326,14 @@ def test_a_store_that_is_away_is_asked_again(places, cable, monkeypatch, caplog)
     ]
 
 
-def request(count, **fields):
+def asking(count, **fields):
     prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
     limits = BatchLimits(retry_delay_s=0.0, **fields)
     return ClipBatchRequest(name="night", prompts=prompts, limits=limits, **SMALL)
 
 
 def planned(settings, count, **fields):
-    batch, asked = Batch.named(settings, "default", "night"), request(count, **fields)
+    batch, asked = Batch.named(settings, "default", "night"), asking(count, **fields)
     batch.root.mkdir(parents=True, exist_ok=True)
     start_batch(batch, asked, plan_batch(batch, asked, items_of(asked)))
     return batch
@@ -403,7 +406,7 @@ def no_sampling(monkeypatch):
 def test_hosts_without_a_shared_disk_make_a_batch_together(team, places, monkeypatch):
     settings = team("chief")
     hands = Elsewhere(team, "one", "two")
-    asked = request(4, shard_minutes=0.001)
+    asked = asking(4, shard_minutes=0.001)
     ended = coordinate(settings, "default", asked, hands, lambda *news: None)
     assert (ended["state"], ended["made"], ended["missing"]) == ("finished", 4, 0)
     assert {name for name, _ in hands.started} == {"one", "two"}
@@ -512,7 +515,7 @@ def test_a_store_that_comes_late_gets_what_was_made_before_it(team, monkeypatch)
     make(team("one"))
     monkeypatch.setenv("LAMINA_STORE", url)
     no_sampling(monkeypatch)
-    ended = coordinate(team("one"), "default", request(2), Elsewhere(team), lambda *news: None)
+    ended = coordinate(team("one"), "default", asking(2), Elsewhere(team), lambda *news: None)
     assert (ended["state"], ended["made"]) == ("finished", 2)
     two = Batch.named(team("two"), "default", "night")
     assert all(intact(two, item) for item, _ in two.items())
@@ -566,3 +569,147 @@ def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, c
     no_sampling(monkeypatch)
     assert make(settings).plain() == {"stood": 2, "left": 0, "ended": ""}
     held_once_and_whole(settings, 2)
+
+
+def result_of(settings, name="clip"):
+    """A single run's folder with a clip, its pictures and its record."""
+    folder = settings.outputs / "studio" / "text_to_video" / f"{name}-1a2b3c4d"
+    folder.mkdir(parents=True)
+    contents = {f"{name}{ending}": ending.encode() * 100 for ending in (".mp4", ".webp", ".png")}
+    for file, content in contents.items():
+        (folder / file).write_bytes(content)
+    clip = contents[f"{name}.mp4"]
+    facts = {"file": f"{name}.mp4", "bytes": len(clip), "sha256": sha256(clip).hexdigest()}
+    record = {"task": "text_to_video", "created": "2026-11-20T10:00:00+00:00", "methods": "Made."}
+    record |= {"request": {"prompt": "a red ring"}, "outputs": {"video": facts}}
+    (folder / f"{name}.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_run_is_delivered_and_made_available_elsewhere(host):
+    folder = result_of(host("one"))
+    (folder / ".part-12.mp4").write_bytes(b"half")
+    deliver(folder)
+    settings = host("two")
+    again = settings.outputs / folder.relative_to(folder.parents[2])
+    assert open_store(settings).names("studio/text_to_video/clip-1a2b3c4d").keys() == {
+        f"clip{ending}" for ending in (".json", ".mp4", ".png", ".webp")
+    }
+    obtain(again / "clip.mp4")
+    for name in ("clip.mp4", "clip.json", "clip.webp"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+    obtain(again / "none.mp4")
+    obtain(folder / "elsewhere.mp4")
+    assert sorted(path.name for path in again.iterdir()) == [
+        "clip.json", "clip.mp4", "clip.png", "clip.webp"
+    ]  # fmt: skip
+
+
+def test_the_gallery_shows_what_other_hosts_made(host, monkeypatch):
+    from starlette.testclient import TestClient
+
+    from flows.gallery import elsewhere
+    from flows.gallery.application import PREFIX, alone
+
+    monkeypatch.setattr(elsewhere, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(elsewhere, "REST", 0.0)
+    deliver(result_of(host("one")))
+    settings = host("two")
+    client = TestClient(alone(settings), base_url="http://127.0.0.1")
+    assert "a red ring" in client.get(f"{PREFIX}/").text
+    folder = settings.outputs / "studio/text_to_video/clip-1a2b3c4d"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "clip.json", "clip.png", "clip.webp"
+    ]  # fmt: skip
+    page = client.get(f"{PREFIX}/p/studio/r/text_to_video/clip-1a2b3c4d/clip")
+    assert "clip.mp4" in page.text
+    clip = client.get(f"{PREFIX}/p/studio/f/text_to_video/clip-1a2b3c4d/clip/clip.mp4")
+    assert clip.content == b".mp4" * 100
+
+    deliver(result_of(host("one"), "later"))
+    batch = planned(host("one"), 2)
+    assert "later-1a2b3c4d" in client.get(f"{PREFIX}/p/studio/").text
+    assert "very slowly" in client.get(f"{PREFIX}/p/default/batches/night/").text
+    assert batch.change(only_from=("running",), state="paused")
+    assert "paused" in client.get(f"{PREFIX}/p/default/batches/night/").text
+    store = open_store(settings)
+    store.write("studio/text_to_video/x-1/..\\x.json", b"{}")
+    assert client.get(f"{PREFIX}/p/studio/").status_code == 200
+
+
+@pytest.mark.usefixtures("encoder_read_once")
+def test_a_person_may_reject_what_another_host_made(team, places):
+    from flows._approval import Answer, ask, decide
+
+    asked = asking(2)
+    hands = Elsewhere(team, "one")
+    coordinate(team("chief"), "default", asked, hands, lambda *news: None)
+    batch = Batch.named(team("office"), "default", "night")
+    question = ask(batch, "run")
+    assert question == ask(Batch.named(team("other"), "default", "night"), "run")
+    answer = Answer("accept", "ann", "", [question.items[0]], again=True)
+    said = decide(batch, "run", question, answer)
+    assert (len(said["accepted"]), len(said["rejected"])) == (1, 1)
+    results = open_store(team("chief")).names("default/batches/night/results")
+    assert sorted({name[:16] for name in results}) == list(said["accepted"])
+    again = coordinate(team("chief"), "default", asked, hands, lambda *news: None)
+    assert (again["state"], again["made"]) == ("finished", 2)
+
+
+SLOWLY = """
+import sys, time
+from flows import _batch_mirror, _shard
+from flows._shard_makers import ClipMaker
+_batch_mirror.LEASE_S, _batch_mirror.RENEW_S = 4.0, 1.0
+sample = ClipMaker.sample
+ClipMaker.sample = lambda self, job: time.sleep(0.3) or sample(self, job)
+sys.exit(_shard.main(["default", "night", "0", sys.argv[1]]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_a_killed_host_is_replaced_by_one_with_an_empty_disk(places, cable, monkeypatch, request):
+    """Two hosts as processes with nothing in common but the store; it goes away, too."""
+    open_s3(monkeypatch, cable.port)
+    monkeypatch.setattr(_batch_mirror, "LEASE_S", 4.0)
+    settings = read_settings()
+    batch = planned(settings, 16)
+
+    def begin(name, attempt):
+        environment = {**os.environ, "LAMINA_OUTPUTS": str(places / name), "OMP_NUM_THREADS": "1"}
+        command = [sys.executable, "-c", SLOWLY, str(attempt)]
+        with (places / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        request.addfinalizer(process.kill)
+        return process
+
+    def made():
+        batch.mirror.refresh(now=True)
+        return {key for key, said in batch.outcomes().items() if said["state"] == "made"}
+
+    first = begin("one", 1)
+    until(lambda: len(made()) >= 3 or first.poll() is not None, "the first items", 0.5)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    before = made()
+    assert 3 <= len(before) < 16, (places / "one.log").read_text()
+    until(lambda: not being_made(batch, 0), "the end of the lease", 0.5)
+
+    second = begin("two", 2)
+    until(lambda: len(made()) > len(before) or second.poll() is not None, "more items", 0.5)
+    cable.cut()
+    time.sleep(3.0)
+    cable.mend()
+    assert second.wait(PATIENCE_S) == 0, (places / "two.log").read_text()
+    assert made() == {item.address for item, _ in batch.items()}
+    held_once_and_whole(settings, 16)
+    again = {path.name[:16] for path in (places / "two").rglob("*.mp4")}
+    assert not again & before
+    text = (places / "two.log").read_text()
+    assert "does not answer" in text
+    assert "never-in-a-record" not in text
+    everything = b"".join(
+        open_store(settings).read(key) for key in open_store(settings).walk() if ".mp4" not in key
+    )
+    assert b"never-in-a-record" not in everything

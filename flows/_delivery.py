@@ -1,0 +1,51 @@
+"""Single results and the store: a finished run's folder goes there, and comes from there.
+
+Nothing happens where no store is named.
+"""
+
+from pathlib import Path
+
+from flows._settings import read_settings
+from flows._store import LONG_S, open_store
+
+ENDINGS = (".nii.gz", ".nii", ".mp4", ".json", ".webp", ".png")
+MAPS = ("_std", "_consistency")
+
+
+def deliver(folder: Path) -> None:
+    """Show other hosts the files of a finished run, its record last.
+
+    Raises:
+        StoreAwayError: The store did not answer for long; all is kept here.
+        StoreRefusedError: It cannot be used as it is set up.
+    """
+    if store := open_store(read_settings(), LONG_S):
+        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        store.put(path for path in files if path.suffix != ".json")
+        store.put(path for path in files if path.suffix == ".json")
+
+
+def obtain(file: Path) -> None:
+    """Have a result here with its record and its maps, if the store holds it.
+
+    Args:
+        file: One of the result's files, where it would stand under the outputs.
+    """
+    settings = read_settings()
+    path = file.expanduser().resolve()
+    stem = stem_of(path)
+    stands = path.exists() and path.with_name(f"{stem}.json").exists()
+    if stands or not path.is_relative_to(settings.outputs):
+        return
+    if store := open_store(settings):
+        folder = store.key(path.parent)
+        names = [name for name in store.names(folder) if stem_of(Path(name)) == stem]
+        missing = [name for name in names if not (path.parent / name).exists()]
+        store.fetch([f"{folder}/{name}" for name in missing])
+
+
+def stem_of(path: Path) -> str:
+    """What the names of a result's files have in common."""
+    name = path.name
+    stem = next((name.removesuffix(e) for e in ENDINGS if name.endswith(e)), path.stem)
+    return next((stem.removesuffix(end) for end in MAPS if stem.endswith(end)), stem)
