@@ -271,6 +271,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the checkpoint, when all have come here. One process does."""
+        self.observer.settle()
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
             parts = self.network, self.average, self.optimizer

@@ -51,9 +51,13 @@ class TrainingLog:
                 self._events.add_scalar(name, value, step)
         self._write(step, numbers)
 
-    def validated(self, step: int, found: Validation) -> None:
-        """Tell how the network did at ``step``; the latest picture also stands beside the log."""
-        self.record(step, {f"validation/{name}": value for name, value in found.numbers.items()})
+    def validated(self, step: int, found: Validation, seconds: float) -> None:
+        """Tell how the network did at ``step``, and how long it took to find out.
+
+        The latest picture also stands beside the log.
+        """
+        numbers = {f"validation/{name}": value for name, value in found.numbers.items()}
+        self.record(step, {**numbers, "validation_seconds": seconds})
         if found.picture is not None:
             self._events.add_image("validation", found.picture, step, dataformats="HWC")
             with atomic_path(self.folder / PICTURE, overwrite=True) as temporary:

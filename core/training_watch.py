@@ -84,9 +84,9 @@ class Observer:
         now = time.monotonic()
         if now >= self._next:
             self._next = now + RECORD_EVERY_S
-            self._record()
+            self.settle()
 
-    def _record(self) -> None:
+    def settle(self) -> None:
         """Write the mean of the steps since the last record."""
         if not self._steps:
             return
@@ -129,22 +129,23 @@ class Observer:
         """Validate, and tell everyone; arguments as in ``Validator.look``."""
         if self.validator is None:
             return
+        self.settle()
         found = self.validator.look(network, average, jumps=jumps)
         if found is not None:
             if self.log is not None:
-                self.log.validated(step, found)
+                self.log.validated(step, found, self.validator.cost_s)
             self.validator.tell(self.watch.on_validation, self.watch.stage, step, found)
         self._looked = time.monotonic()
 
     def go_back(self, step: int) -> None:
         """Take back what was told of the steps after ``step``."""
-        self._record()
+        self.settle()
         if self.log is not None:
             self.log.go_back(step)
 
     def end(self) -> None:
         """Write what is left."""
-        self._record()
+        self.settle()
         if self.log is not None:
             self.log.close()
 

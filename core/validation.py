@@ -55,13 +55,12 @@ class Validator:
 
     def __init__(self, validate: Validate, minutes: float) -> None:
         self.validate, self.pause_s = validate, 60 * minutes
-        self.spent_s = 0.0
-        self._cost_s = 0.0
+        self.cost_s = 0.0
         self._copy: SpatioTemporalUNet | None = None
 
     def due(self, seconds: float) -> bool:
         """Whether it is time, so many seconds after the last look."""
-        rest = self._cost_s / MOST_OF_THE_TIME if self.pause_s else 0.0
+        rest = self.cost_s / MOST_OF_THE_TIME if self.pause_s else 0.0
         return seconds > max(self.pause_s, rest)
 
     def look(
@@ -81,8 +80,7 @@ class Validator:
             logger.warning("validation failed, training goes on: %s", error, exc_info=True)
             return None
         finally:
-            self._cost_s = time.perf_counter() - began
-            self.spent_s += self._cost_s
+            self.cost_s = time.perf_counter() - began
 
     def tell(self, told: OnValidation, stage: str, step: int, found: Validation) -> None:
         """Call ``told``; that it fails must not end a run of hours either."""

@@ -19,6 +19,8 @@ from prefect.artifacts import (
     create_progress_artifact,
     update_progress_artifact,
 )
+from prefect.client.orchestration import get_client
+from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.events import emit_event
 
 from flows._files import FileRef
@@ -50,13 +52,37 @@ class ArtifactMeter:
             update_progress_artifact(self._artifact, percent, note)
 
 
+class LivingPage:
+    """A page in the run that is written anew as the work goes on."""
+
+    def __init__(self, title: str) -> None:
+        """Take the headline; the page appears with the first call."""
+        self._title = title
+        self._artifact: UUID | None = None
+
+    def __call__(self, pictures: Mapping[str, str], facts: Mapping[str, Any]) -> None:
+        """Show pictures (what they show to data URI) above a table of facts."""
+        shown = "".join(f"![{_plain(name)}]({uri})\n\n" for name, uri in pictures.items())
+        page = _page(self._title, shown + _table(facts))
+        if self._artifact is None:
+            self._artifact = cast(UUID, create_markdown_artifact(page, description=self._title))
+            return
+        with get_client(sync_client=True) as client:
+            client.update_artifact(self._artifact, ArtifactUpdate(data=page))
+
+
 def data_uri(image: bytes, kind: str) -> str:
     """An image as text that a page can hold; ``kind`` is ``webp`` or ``png``."""
     return f"data:image/{kind};base64,{base64.b64encode(image).decode()}"
 
 
-def webp_uri(picture: bytes) -> str:
-    """A still picture of any form as a data URI that fits a page, in WebP."""
+def webp_uri(picture: bytes, largest: int = LARGEST_PICTURE) -> str:
+    """A still picture of any form as a data URI in WebP.
+
+    Args:
+        picture: The bytes of its file.
+        largest: Bytes it may take; by default it fits a page alone.
+    """
     from PIL import Image
 
     image = Image.open(io.BytesIO(picture)).convert("RGB")
@@ -64,7 +90,7 @@ def webp_uri(picture: bytes) -> str:
         for quality in QUALITIES:
             buffer = io.BytesIO()
             image.save(buffer, "WEBP", quality=quality)
-            if buffer.tell() <= LARGEST_PICTURE:
+            if buffer.tell() <= largest:
                 return data_uri(buffer.getvalue(), "webp")
         image = image.resize((image.width // 2, image.height // 2))
 
@@ -143,9 +169,13 @@ def announce(files: Mapping[str, FileRef], outputs: Path, page: str = "") -> Non
 
 
 def _show(title: str, body: str) -> None:
+    create_markdown_artifact(_page(title, body), description=title)
+
+
+def _page(title: str, body: str) -> str:
     page = f"## {_cell(title)}\n\n{body}"
     assert len(page) <= LARGEST_ARTIFACT, f"a page of {len(page)} bytes slows the interface down"
-    create_markdown_artifact(page, description=title)
+    return page
 
 
 def _outputs(files: Mapping[str, FileRef], page: str) -> str:

@@ -4,7 +4,7 @@ import sys
 
 from flows._options import options_of
 from flows._progress import terminal_meter
-from flows._settings import read_settings
+from flows._settings import Settings, read_settings
 from medical.request import MRITrainingRequest
 from video.request import VideoTrainingRequest
 
@@ -29,15 +29,29 @@ def mri(*, request: MRITrainingRequest) -> int:
 
 def _train(request: VideoTrainingRequest | MRITrainingRequest) -> int:
     from flows._devices import choose_device, slot
-    from flows._training import model_folder, train_model
+    from flows._training import model_folder, run_folder, summary, train_model
+    from flows._training_processes import follows
 
     settings = read_settings()
     model_folder(request, settings)
     try:
+        if follows():
+            return _follow(request, settings)
         with slot(choose_device(settings.device)), terminal_meter("training") as meter:
             folder = train_model(request, settings, meter)
     except KeyboardInterrupt:
-        sys.stderr.write("Stopped; the same command goes on from the last checkpoint.\n")
+        place = run_folder(request, settings)
+        sys.stderr.write(f"Stopped; the same command goes on from the checkpoint in {place}.\n")
         return 130
+    sys.stderr.write("".join(f"{line}\n" for line in summary(request, settings)))
     print(folder)
+    return 0
+
+
+def _follow(request: VideoTrainingRequest | MRITrainingRequest, settings: Settings) -> int:
+    """Compute a part of every batch; the first process reports and publishes."""
+    from flows._training import descend, ends_late
+
+    with ends_late() as should_stop:
+        descend(request, settings, lambda stage, progress: None, should_stop=should_stop)
     return 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -22,7 +22,12 @@ from medical.request import MRITrainingRequest
 from video.request import VideoTrainingRequest
 
 if TYPE_CHECKING:
+    from core.plan import Progress
     from core.stages import OnStage
+    from core.validation import OnValidation
+
+PARTS = 1000
+"""Of a run, in which its progress is told."""
 
 TrainingRequest = VideoTrainingRequest | MRITrainingRequest
 
@@ -47,7 +52,12 @@ def run_folder(request: TrainingRequest, settings: Settings) -> Path:
     return settings.home / "training" / request.name
 
 
-def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> Path:
+def train_model(
+    request: TrainingRequest,
+    settings: Settings,
+    meter: Meter,
+    on_validation: OnValidation = lambda stage, step, found: None,
+) -> Path:
     """Train and publish the model; its folder.
 
     The first Ctrl-C or SIGTERM is obeyed after a checkpoint; the same request goes on from there.
@@ -55,25 +65,66 @@ def train_model(request: TrainingRequest, settings: Settings, meter: Meter) -> P
     Args:
         request: Of either kind.
         settings: Where checkpoints and models stand.
-        meter: Told the step, the number of steps, and the stage with its loss.
+        meter: Told the share that is done, and in words the step, the stage and its loss.
+        on_validation: Told how the averaged weights do, every few minutes.
     """
     from flows._training_processes import joined, number_of_processes
 
     target = model_folder(request, settings)
     kind = kind_of(request)
-    first, last = request.steps, request.steps + request.jump_steps
 
-    def watch(stage: str, progress: Any) -> None:
-        done = progress.step + (first if stage == "jumps" else 0)
-        later = request.jump_steps * progress.seconds_per_step if stage == "flow" else 0.0
-        left = duration(min(progress.seconds_left + later, 60 * request.minutes or math.inf))
-        meter(done, last, f"step {done} of {last}, {stage}, loss {progress.loss:.4f}, {left} left")
+    def watch(stage: str, progress: Progress) -> None:
+        meter(int(PARTS * progress.run_share), PARTS, in_words(request, stage, progress))
 
     count = number_of_processes(request.batch_size, settings.device)
     others = joined(count, kind, request.model_dump_json(), settings)
     with ends_late() as should_stop, others:
-        network = descend(request, settings, watch, should_stop)
+        network = descend(
+            request, settings, watch, should_stop=should_stop, on_validation=on_validation
+        )
     return publish(target, network, request, kind=kind, run=run_folder(request, settings))
+
+
+def in_words(request: TrainingRequest, stage: str, progress: Progress) -> str:
+    """Where a run stands: ``step 3 of 9, flow, loss 0.1234, 8 s left``.
+
+    How many steps there will be is not known where a time budget may end them.
+    """
+    step = f"step {progress.steps_before + progress.step}"
+    if not request.minutes:
+        step += f" of {request.steps + request.jump_steps}"
+    left = min(progress.seconds_left + progress.later_s, 60 * request.minutes or math.inf)
+    return f"{step}, {stage}, loss {progress.loss:.4f}, {duration(left)} left"
+
+
+def summary(request: TrainingRequest, settings: Settings) -> list[str]:
+    """What came of a finished run, stage by stage, and where its log is."""
+    from core.training_checkpoint import history
+    from core.training_log import LOG
+
+    run = run_folder(request, settings)
+    stages = ("flow", "jumps") if request.jump_steps else ("flow",)
+    lines = []
+    for name, facts in history(run, stages).items():
+        words = f"{name}: {facts['steps']} steps in {duration(60 * facts['minutes'])}"
+        lines.append("; ".join([words, *use_in_words(facts.get("use_of_device", {}))]))
+        lines += [f"{name}, step {t['step']}: {t['what']}" for t in facts.get("troubles", ())]
+    lines.append(f"checkpoints: {run}")
+    look = f"tensorboard --logdir {run / LOG}"
+    lines.append(f"log: {run / LOG} (look at it with `{look}`, from `pip install tensorboard`)")
+    return lines
+
+
+def use_in_words(rates: Mapping[str, float]) -> list[str]:
+    """How well the device was used, from the record of a stage."""
+    if not rates:
+        return []
+    shares = f"computing {rates['computing_share']:.0%}, making batches {rates['data_share']:.0%}"
+    words = [f"{shares} of the time"]
+    if "tflops" in rates:
+        peak = f", {rates['peak_share']:.2g} of the peak" if "peak_share" in rates else ""
+        words.append(f"{1000 * rates['tflops']:.3g} GFLOP/s{peak}")
+    return words
 
 
 @contextmanager
@@ -120,14 +171,19 @@ def descend(
     request: TrainingRequest,
     settings: Settings,
     watch: OnStage,
+    *,
     should_stop: Callable[[], bool] = lambda: False,
+    on_validation: OnValidation = lambda stage, step, found: None,
 ) -> Any:
     """The part of training that every process takes; the network as it was left."""
+    told: dict[str, Any] = {
+        "on_progress": watch, "should_stop": should_stop, "on_validation": on_validation,
+    }  # fmt: skip
     folder = run_folder(request, settings)
     if isinstance(request, VideoTrainingRequest):
         from video.training import train
 
-        return train(request, folder, on_progress=watch, should_stop=should_stop)[0]
+        return train(request, folder, **told)[0]
     from medical.training import train as train_mri
 
-    return train_mri(request, folder, on_progress=watch, should_stop=should_stop)[0]
+    return train_mri(request, folder, **told)[0]

@@ -3,6 +3,7 @@
 It computes its part of every batch and neither reports nor publishes anything.
 """
 
+import logging
 import sys
 
 from flows._lifeline import end_with_parent
@@ -12,6 +13,7 @@ from flows._settings import adopt, read_settings
 def main(kind: str, text: str) -> None:
     """Train beside the first process until it is done."""
     end_with_parent()
+    logging.getLogger("core").setLevel(logging.ERROR)  # the first process says the rest
     settings = read_settings()
     adopt(settings)
     from flows._training import descend, parse

@@ -25,11 +25,14 @@ def train(request: Request) -> FileRef:
     """Train on a GPU slot or the CPU; the published weights."""
     from core.checkpoints import WEIGHTS
     from flows._devices import choose_device, slot
-    from flows._training import train_model
+    from flows._training import run_folder, train_model
+    from flows._training_page import TrainingPage
 
     settings = read_settings()
+    page = TrainingPage(run_folder(request, settings))
     with slot(choose_device(settings.device), urgent=False):
-        folder = train_model(request, settings, ArtifactMeter("training-progress"))
+        folder = train_model(request, settings, ArtifactMeter("training-progress"), page)
+    page.end()
     return FileRef.of(folder / WEIGHTS)
 
 
@@ -37,10 +40,15 @@ def train(request: Request) -> FileRef:
 def verify(weights: FileRef) -> dict[str, str]:
     """Load the published model as any user would; what it says of itself."""
     from core.checkpoints import load_model
+    from flows._training import use_in_words
 
     folder = weights.open().parent
     _, record = load_model(folder)
-    return {name: str(record[name]) for name in ("name", "kind", "objective")}
+    facts = {name: str(record[name]) for name in ("name", "kind", "objective")}
+    for name, told in record["training"]["stages"].items():
+        words = [f"{told['steps']} steps in {told['minutes']} min"]
+        facts[name] = "; ".join([*words, *use_in_words(told.get("use_of_device", {}))])
+    return facts
 
 
 @stage

@@ -121,4 +121,9 @@ class MRITrainingRequest(Request):
         description="Time budget: where the steps would take longer, fewer are taken and the "
         "model is written within it; 0 for none.",
     )
+    compile: bool = Field(
+        default=False,
+        description="Compile the network first: some minutes at the start for faster steps. "
+        "Needs a CUDA device or a C++ compiler.",
+    )
     seed: int = Field(default=0, ge=0, description="Same seed, same weights on a CPU.")

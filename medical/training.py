@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,17 +13,33 @@ from core.conditioning import Conditioning
 from core.objectives import Objective
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.training import Batch, MakeBatch
+from core.validation import OnValidation, Validate
 from medical.dataset import HeadPatches, load_heads, split_heads
 from medical.presets import PRESETS
 from medical.request import MRITrainingRequest
+from medical.validation import validation
+
+logger = logging.getLogger(__name__)
 
 PATCH = (32, 48, 48)
 
 
-def head_batches(folder: str | Path) -> MakeBatch:
-    """Random degraded patches of the training subjects in a BIDS folder."""
-    patches = HeadPatches.from_heads(split_heads(load_heads(folder), "train"), size=PATCH)
-    return patch_batches(patches)
+def head_batches(folder: str | Path) -> tuple[MakeBatch, Validate | None]:
+    """Random degraded patches of the training subjects in a BIDS folder, and how to validate.
+
+    A folder of fewer than six subjects leaves none to validate on.
+    """
+    heads = load_heads(folder)
+    patches = HeadPatches.from_heads(split_heads(heads, "train"), size=PATCH)
+    validate = validation(split_heads(heads, "validation"))
+    if validate is None:
+        logger.warning(
+            "%s holds %d heads: every sixth is kept for validation, so there is none; training "
+            "goes on without",
+            folder,
+            len(heads),
+        )
+    return patch_batches(patches), validate
 
 
 def patch_batches(patches: HeadPatches) -> MakeBatch:
@@ -45,7 +62,15 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
         Objective(power=0.25, **levels),
         Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
         **request.model_dump(
-            include={"steps", "jump_steps", "minutes", "batch_size", "learning_rate", "seed"}
+            include={
+                "steps",
+                "jump_steps",
+                "minutes",
+                "batch_size",
+                "learning_rate",
+                "seed",
+                "compile",
+            }
         ),
     )
 
@@ -57,6 +82,7 @@ def train(
     make_batch: MakeBatch | None = None,
     on_progress: OnStage = lambda stage, progress: None,
     should_stop: Callable[[], bool] = lambda: False,
+    on_validation: OnValidation = lambda stage, step, found: None,
 ) -> tuple[nn.Module, bool]:
     """The trained network (averaged weights) and whether every stage was finished.
 
@@ -66,8 +92,11 @@ def train(
         make_batch: Where data comes from; the heads of ``request.heads`` by default.
         on_progress: Called after each step with the stage's name.
         should_stop: Asked after each step; if true, training ends there, resumable.
+        on_validation: Called with what was found on unseen heads, every few minutes.
     """
-    make_batch = make_batch or head_batches(request.heads)
+    validate = None
+    if make_batch is None:
+        make_batch, validate = head_batches(request.heads)
     network = PRESETS[request.preset]()
     return train_stages(
         network,
@@ -76,4 +105,6 @@ def train(
         folder,
         on_progress=on_progress,
         should_stop=should_stop,
+        validate=validate,
+        on_validation=on_validation,
     )

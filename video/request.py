@@ -62,4 +62,9 @@ class VideoTrainingRequest(Request):
         description="Time budget: where the steps would take longer, fewer are taken and the "
         "model is written within it; 0 for none.",
     )
+    compile: bool = Field(
+        False,
+        description="Compile the network first: some minutes at the start for faster steps. "
+        "Needs a CUDA device or a C++ compiler.",
+    )
     seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")

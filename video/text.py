@@ -5,6 +5,7 @@ Nothing is fetched: the weights are read once, hashed, and the same bytes are lo
 """
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import safetensors.torch
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
@@ -73,6 +75,26 @@ class TextEncoder:
                     f"prompt {prompt[:40]!r}... has {count} tokens: the encoder takes at most "
                     f"{MOST_TOKENS} (about 50 words); shorten it."
                 )
+
+
+States = tuple[Float[Tensor, "L 384"], Bool[Tensor, "L"]]
+"""A prompt's token states and mask."""
+
+
+def read_once(encoder: TextEncoder, prompts: Iterable[str]) -> dict[str, States]:
+    """The states of each prompt, read alone, so that they do not depend on who stood beside it."""
+    found: dict[str, States] = {}
+    for prompt in prompts:
+        if prompt not in found:
+            tokens, mask = encoder.encode([prompt])
+            found[prompt] = tokens[0], mask[0]
+    return found
+
+
+def padded(states: Sequence[States]) -> tuple[Float[Tensor, "B L 384"], Bool[Tensor, "B L"]]:
+    """States of several prompts as one batch, as ``TextEncoder.encode`` gives it."""
+    tokens, masks = ([state[part] for state in states] for part in (0, 1))
+    return pad_sequence(tokens, batch_first=True), pad_sequence(masks, batch_first=True)
 
 
 def _packaged_folder() -> Path:

@@ -181,9 +181,11 @@ def test_accumulated_parts_are_one_big_batch(tmp_path, descent):
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network_on_both_their_data(tmp_path):
+@pytest.mark.parametrize("memory", [0, 2])
+def test_two_processes_train_one_network_on_both_their_data(tmp_path, memory):
+    """Also where the second of them has memory for two of its four samples only."""
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
-    done = launch(tmp_path, 1, "rank", launcher=launcher)
+    done = launch(tmp_path, 1, "rank", memory, launcher=launcher)
     assert done.returncode == 0, done.stderr
     ranks = [load_file(tmp_path / f"rank{rank}.safetensors") for rank in range(2)]
     averages = [load_file(tmp_path / f"average{rank}.safetensors") for rank in range(2)]

@@ -1,12 +1,13 @@
 """A training run of a few milliseconds a step, also as a script that can be killed.
 
-python tiny_run.py FOLDER STEPS [kill STEP | rank | golden]
+python tiny_run.py FOLDER STEPS [kill STEP | rank MOST | golden]
 """
 
 import json
 import os
 import signal
 import sys
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -52,8 +53,27 @@ def plan(steps, **changes):
     return Plan(steps=steps, **(settings | changes))
 
 
-def trainer(folder, steps, *, objective=OBJECTIVE, make_batch=batch, seed=0, **changes):
-    return Trainer(network(seed), make_batch, objective, plan(steps, **changes), Path(folder))
+def trainer(
+    folder, steps, *, objective=OBJECTIVE, make_batch=batch, seed=0, watch=None, **changes
+):
+    settings = plan(steps, **changes)
+    return Trainer(network(seed), make_batch, objective, settings, Path(folder), watch=watch)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hungry(Objective):
+    """Runs out of memory where more than ``most`` rows are computed at a time."""
+
+    most: int
+
+    def loss(self, predict, x, cond, drawn):
+        if len(x) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.")
+        return super().loss(predict, x, cond, drawn)
+
+
+def hungry(most):
+    return Hungry(**asdict(OBJECTIVE), most=most)
 
 
 def golden_losses():
@@ -89,8 +109,10 @@ def main(folder, steps, mode="", argument="0"):
     if mode == "rank":  # plain gradient descent, so that the gradient can be read off
         OPTIMIZERS["sgd"] = plain_descent
         rank = int(os.environ["RANK"])
-        run = trainer(folder, int(steps), seed=rank, optimizer="sgd", clip=1e9, warmup=0,
-                      cooldown=0.0, learning_rate=0.1, mixed_precision="no")  # fmt: skip
+        objective = hungry(int(argument)) if rank and int(argument) else OBJECTIVE
+        run = trainer(folder, int(steps), seed=rank, objective=objective, optimizer="sgd",
+                      clip=1e9, warmup=0, cooldown=0.0, learning_rate=0.1,
+                      mixed_precision="no")  # fmt: skip
         run.run()
         run.accelerator.wait_for_everyone()
         save_file(dict(run.network.state_dict()), Path(folder) / f"rank{rank}.safetensors")
