@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from flows._batch_items import Item
-from flows._hosts import beats
+from flows._hosts_elsewhere import all_beats
 from flows._pools import GPU
 from flows._resources import START_MINUTES, Resources, check_fits, needed
 from flows._settings import Settings
@@ -61,7 +61,7 @@ def shard_needs(items: Iterable[Item], gpus: int = 0, draws: int = 1) -> Resourc
 
 def offers(settings: Settings) -> list[Resources]:
     """What the workers of the pool of GPUs that are up offer; none where they do not tell."""
-    said = [beat for beat in beats(settings.hosts).values() if beat.fresh]
+    said = [beat for beat in all_beats(settings.hosts).values() if beat.fresh]
     said = [beat for beat in said if beat.worker.startswith(f"{GPU}-") and beat.offer]
     return [Resources.model_validate(beat.offer) for beat in said]
 

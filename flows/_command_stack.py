@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 
 from flows._api import Run, Server
+from flows._delivery import check_store
 from flows._demonstration import scan_parameters, video_parameters
 from flows._progress import Clock, duration
 from flows._requests import MODELS
@@ -26,6 +27,7 @@ Flow = Annotated[str, Parameter(help=f"One of {', '.join(sorted(MODELS))}.")]
 def up() -> None:
     """Start the server, the workers and all deployments, and stay up until Ctrl-C."""
     settings, clock = read_settings(), Clock()
+    check_store()
     with ended_by_signals(), Stack(settings) as stack:
         print(f"Lamina is up after {duration(clock.passed())}. Ctrl-C ends it.")
         for line in _addresses(stack.server, settings):

@@ -4,6 +4,7 @@ import sys
 import time
 from typing import Literal
 
+from flows._delivery import check_store
 from flows._family import Family
 from flows._pools import GPU, POOLS, places
 from flows._settings import joining_environment, read_settings
@@ -22,6 +23,7 @@ def worker(*, pool: Literal["cpu", "gpu"] = GPU, register: bool = False) -> None
         register: First create or refresh the server's pools and deployments.
     """
     settings = read_settings()
+    check_store()
     environment = joining_environment(settings)
     here = places(pool, settings)
     everywhere = [place for name in POOLS for place in places(name, settings)]

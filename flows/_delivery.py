@@ -12,6 +12,17 @@ ENDINGS = (".nii.gz", ".nii", ".mp4", ".json", ".webp", ".png")
 MAPS = ("_std", "_consistency")
 
 
+def check_store() -> None:
+    """Ask the store before anything depends on it.
+
+    Raises:
+        StoreAwayError: It does not answer.
+        StoreRefusedError: It cannot be used as it is set up.
+    """
+    if store := open_store(read_settings()):
+        store.names("")
+
+
 def deliver(folder: Path) -> None:
     """Show other hosts the files of a finished run, its record last.
 

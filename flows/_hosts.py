@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -176,9 +177,14 @@ def beats(folder: Path) -> dict[str, Beat]:
             said, age = json.loads(path.read_text("utf-8")), now - path.stat().st_mtime
         except (OSError, json.JSONDecodeError):
             continue
-        runs, lanes, offer = frozenset(said["runs"]), said.get("lanes", {}), said.get("offer", {})
-        found[said["worker"]] = Beat(said["host"], said["worker"], runs, age, lanes, offer)
+        found[said["worker"]] = beat_of(said, age)
     return found
+
+
+def beat_of(said: Mapping[str, Any], age_s: float) -> Beat:
+    """What a worker's file says, so many seconds later."""
+    runs, lanes, offer = frozenset(said["runs"]), said.get("lanes", {}), said.get("offer", {})
+    return Beat(said["host"], said["worker"], runs, age_s, lanes, offer)
 
 
 def _now(folder: Path) -> float:

@@ -25,7 +25,8 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed
 
 from flows._deployments import count_places
-from flows._hosts import BEAT_S, Job, beat, beats, jobs
+from flows._hosts import BEAT_S, Job, beat, jobs
+from flows._hosts_elsewhere import all_beats
 from flows._pools import Place, gpu_memory_gb
 from flows._resources import this_host
 
@@ -84,7 +85,7 @@ class Sweeper:
                 get_client(sync_client=True) as client,
             ):
                 if not self._counted:
-                    count_places(client, self.place.pool, beats(self.hosts).values())
+                    count_places(client, self.place.pool, all_beats(self.hosts).values())
                     self._counted = True
                 now = server_time(client)
                 self._free(client, here, now)

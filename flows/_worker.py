@@ -30,6 +30,7 @@ from prefect.workers.process import (
 
 from flows._deployments import prepare_pool, register
 from flows._hosts import MARK, mark
+from flows._hosts_elsewhere import tell
 from flows._lifeline import end_with_parent
 from flows._pools import BATCH, Place
 from flows._settings import read_settings
@@ -127,6 +128,7 @@ async def work(place: Place, to_prepare: Sequence[Place]) -> None:
     settings, worker = read_settings(), PlaceWorker(place)
     folders = (settings.hosts, settings.locks)
     Sweeper(place, str(PREFECT_API_URL.value()), folders, worker.busy).start()
+    tell(settings, place.name)
     await worker.start(printer=_say)
 
 

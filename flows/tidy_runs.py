@@ -7,7 +7,6 @@ for a person.
 
 import time
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -20,7 +19,7 @@ from prefect.events.filters import (
 )
 
 from flows._deployments import count_places
-from flows._hosts import beats
+from flows._hosts_elsewhere import all_beats, forget
 from flows._janitor import Sighting, verdict
 from flows._parameters import Asked
 from flows._pools import POOLS
@@ -50,11 +49,11 @@ def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
         for (run, _), (found, reason) in dead.items():
             logger.warning(f"run {run} is dead: {reason}")
             close(client, found, f"{reason} {ADVICE}")
-        said = beats(read_settings().hosts).values()
+        said = all_beats(read_settings().hosts).values()
         for pool in POOLS:
             up = count_places(client, pool, said)
             logger.info(f"pool {pool}: {up} workers up")
-    _forget(read_settings().hosts, timedelta(days=1))
+    forget(read_settings().hosts, timedelta(days=1))
     return sorted(run for run, _ in dead)
 
 
@@ -62,7 +61,7 @@ def _look(
     client: SyncPrefectClient, request: TidyRequest
 ) -> dict[tuple[str, str], tuple[FlowRun, str]]:
     """The dead among the runs that hold a place: by run and state, with the reason."""
-    said, found, now = beats(read_settings().hosts), {}, server_time(client)
+    said, found, now = all_beats(read_settings().hosts), {}, server_time(client)
     for run in under_way(client):
         if run.work_pool_name not in POOLS or str(run.id) == run_id():
             continue
@@ -97,10 +96,3 @@ def _silence_s(client: SyncPrefectClient, run: FlowRun, now: float) -> float | N
     if not events:
         return None
     return now - datetime.fromisoformat(events[0]["received"]).timestamp()
-
-
-def _forget(folder: Path, age: timedelta) -> None:
-    """Remove what hosts said that have been gone for long."""
-    for worker, said in beats(folder).items():
-        if said.age_s > age.total_seconds():
-            (folder / f"{worker}.json").unlink(missing_ok=True)

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -22,6 +23,8 @@ from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows._batch_start import plan_batch, start_batch
 from flows._coordinator import coordinate
 from flows._delivery import deliver, obtain
+from flows._hosts import beat, beats
+from flows._hosts_elsewhere import all_beats, forget, tell_once
 from flows._journal import read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
@@ -681,6 +684,7 @@ def test_a_killed_host_is_replaced_by_one_with_an_empty_disk(places, cable, monk
         command = [sys.executable, "-c", SLOWLY, str(attempt)]
         with (places / f"{name}.log").open("wb") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        request.addfinalizer(process.wait)
         request.addfinalizer(process.kill)
         return process
 
@@ -690,7 +694,7 @@ def test_a_killed_host_is_replaced_by_one_with_an_empty_disk(places, cable, monk
 
     first = begin("one", 1)
     until(lambda: len(made()) >= 3 or first.poll() is not None, "the first items", 0.5)
-    first.send_signal(signal.SIGKILL)
+    first.kill()
     first.wait()
     before = made()
     assert 3 <= len(before) < 16, (places / "one.log").read_text()
@@ -713,3 +717,32 @@ def test_a_killed_host_is_replaced_by_one_with_an_empty_disk(places, cable, monk
         open_store(settings).read(key) for key in open_store(settings).walk() if ".mp4" not in key
     )
     assert b"never-in-a-record" not in everything
+
+
+def test_what_is_alive_on_a_host_is_heard_on_another(host):
+    one = host("one")
+    beat(one.hosts, "gpu-far-0", {"a-run"}, {"batch": 2}, {"gpus": 1})
+    tell_once(open_store(one), one.hosts / "gpu-far-0.json")
+    two = host("two")
+    beat(two.hosts, "cpu-near-0", set(), {"batch": 6})
+    said = all_beats(two.hosts)
+    assert said.keys() == {"gpu-far-0", "cpu-near-0"}
+    far = said["gpu-far-0"]
+    assert (far.fresh, far.runs, far.lanes) == (True, {"a-run"}, {"batch": 2})
+    assert beats(two.hosts).keys() == {"cpu-near-0"}
+    forget(two.hosts, timedelta(days=1))
+    assert all_beats(two.hosts).keys() == said.keys()
+    forget(two.hosts, timedelta(days=-1))
+    assert all_beats(two.hosts) == {}
+    os.utime(one.hosts / "gpu-far-0.json", (0, 0))  # its worker hangs
+    tell_once(open_store(host("one")), one.hosts / "gpu-far-0.json")
+    assert all_beats(two.hosts) == {}
+
+
+def test_a_worker_says_at_once_that_its_store_is_not_usable(places, monkeypatch, capsys):
+    from flows.command_line import main
+
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
+    monkeypatch.setenv("LAMINA_STORE", f"file://{places}/none")
+    assert main(["worker"]) == 1
+    assert "must exist before it is used; make it" in capsys.readouterr().err
