@@ -14,6 +14,7 @@ from medical.request import SuperResolutionRequest
 CLIP_S_PER_VALUE = 1.1e-6  # one core: 16 frames of 64 x 64 in 4 steps take 0.29 s
 HEAD_S_PER_STEP = 3.8  # two cores: a head to 1 mm with 4 samples of 2 steps takes 30 s
 GPU_SPEEDUP = 15.0
+PATIENCE, LEAST_PATIENCE_S = 20.0, 300.0  # times what is expected
 LEAST_S = 0.05  # writing, checking and recording a clip
 GPU_FILE = Path("/dev/nvidia0")
 GB = 1e9
@@ -120,6 +121,16 @@ def expected_seconds(item: Item) -> float:
         return max(1.0, HEAD_S_PER_STEP * request.samples * request.steps / speed)
     values = request.num_frames * request.height * request.width * request.steps
     return LEAST_S + CLIP_S_PER_VALUE * values / speed
+
+
+def patience_s(item: Item, minutes: float) -> float:
+    """How long an item may be sampled before what does it is taken for hung.
+
+    Args:
+        item: The item.
+        minutes: That somebody set; 0 for a multiple of what is expected.
+    """
+    return 60 * minutes or max(LEAST_PATIENCE_S, PATIENCE * expected_seconds(item))
 
 
 def expected_bytes(item: Item) -> int:

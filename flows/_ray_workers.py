@@ -19,17 +19,19 @@ import errno
 import logging
 import os
 import queue
+import signal
 import tempfile
-import time
+import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager, suppress
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
 from flows._batch_items import Kind
-from flows._settings import Settings, adopt, read_settings
-from flows._shard_makers import ClipMaker, Job, Maker, ScanMaker
+from flows._ray_sampler import Sampler
+from flows._settings import Settings
+from flows._shard_makers import Job
 
 logger = logging.getLogger(__name__)
 
@@ -38,46 +40,6 @@ MOST = 64
 LOADING_S = 600.0
 STORE_BYTES = 100_000_000  # shared memory for each worker; what is larger goes to the disk
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-
-
-class Sampler:
-    """One warm worker, in a process that Ray started."""
-
-    def __init__(self, places: dict[str, str], kind: Kind, threads: int) -> None:
-        """Load nothing yet.
-
-        Args:
-            places: Variables of the shard that name where models and locks stand.
-            kind: Of the items.
-            threads: Of the shard: on a CPU, bits depend on how many there are.
-        """
-        import torch
-
-        adopt(read_settings(os.environ | places))
-        torch.set_num_threads(threads)
-        self._device = torch.device("cuda" if _given_gpu() else "cpu")
-        clips = kind == "video"
-        self._maker: Maker = (
-            ClipMaker(self._device, judge=False) if clips else ScanMaker(self._device)
-        )
-        self._turn = ExitStack()
-
-    def load(self, model: str) -> int:
-        """Read the network; the process."""
-        self._maker.networks.named(model)
-        return os.getpid()
-
-    def wait_turn(self) -> None:
-        """Hold the device as soon as nobody urgent wants it."""
-        from flows._devices import slot
-
-        self._turn.enter_context(slot(self._device, urgent=False))
-
-    def sample(self, job: Job) -> tuple[Any, float]:
-        """The result in memory, and the seconds it took; the device is free again."""
-        with self._turn:
-            start = time.perf_counter()
-            return self._maker.sample(job), time.perf_counter() - start
 
 
 class Workers:
@@ -94,7 +56,7 @@ class Workers:
         self._ray, self._start, self.width = ray, start, width
         self._free: queue.Queue[Any] = queue.Queue()
         self._starting = ThreadPoolExecutor(width, thread_name_prefix="ray-worker")
-        self._model = ""
+        self._model, self._stopped = "", False
 
     def load(self, model: str) -> None:
         """Have a first worker ready; the others follow while it works.
@@ -120,6 +82,7 @@ class Workers:
             patience_s: How long sampling may take before the worker is taken for hung.
 
         Raises:
+            CancelledError: The shard ends; nothing was sampled.
             TimeoutError: It took longer.
             OSError: No worker is left.
         """
@@ -143,6 +106,12 @@ class Workers:
                 return
         raise RuntimeError(f"{LIVES} workers died over it: see whether its size fits the memory")
 
+    def stop(self) -> None:
+        """Let no further item be sampled; those that are get finished."""
+        self._stopped = True
+        for _ in range(2 * self.width):  # whoever waits for a worker
+            self._free.put(None)
+
     def close(self) -> None:
         """End the workers."""
         self._starting.shutdown(wait=False, cancel_futures=True)
@@ -164,9 +133,12 @@ class Workers:
 
     def _next(self) -> Any:
         try:
-            return self._free.get(timeout=LOADING_S)
+            worker = self._free.get(timeout=LOADING_S)
         except queue.Empty:
             raise _no_worker() from None
+        if self._stopped:
+            raise CancelledError
+        return worker
 
     def _replace(self, worker: Any) -> None:
         with suppress(Exception):  # it is gone already
@@ -238,10 +210,15 @@ def _connected(settings: Settings, folder: str) -> tuple[Any, bool]:
     os.environ.update({**QUIET, **os.environ})
     import ray
 
+    with _own_signals():
+        return ray, _connect(ray, settings, folder)
+
+
+def _connect(ray: Any, settings: Settings, folder: str) -> bool:
     quiet: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     if not settings.ray.isdecimal():
         ray.init(address=settings.ray, **quiet)
-        return ray, settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        return settings.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
     count = int(settings.ray)
     gpus = _gpus_here(settings)
     if gpus and gpus < count:
@@ -258,19 +235,22 @@ def _connected(settings: Settings, folder: str) -> tuple[Any, bool]:
         _temp_dir=folder,
         **quiet,
     )
-    return ray, gpus > 0
+    return gpus > 0
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what a SIGTERM does here, such as to cancel a run: Ray sets a handler of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
 
 
 def _gpus_here(settings: Settings) -> int:
     import torch
 
     return 0 if settings.device == "cpu" else torch.cuda.device_count()
-
-
-def _given_gpu() -> bool:
-    import ray
-
-    return bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))
 
 
 def _shared(settings: Settings) -> dict[str, str]:

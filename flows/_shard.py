@@ -14,13 +14,13 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from itertools import islice
 from typing import Any
 
 from flows._batch_items import Item
 from flows._batch_life import alone, delivering
-from flows._batch_plan import check_room, expected_bytes, expected_seconds
+from flows._batch_plan import check_room, expected_bytes, patience_s
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
 from flows._journal import append_line, held
 from flows._manifest import Batch, files_of, gives_out, intact, unfinished
@@ -37,7 +37,6 @@ AHEAD = 3  # items prepared before their turn
 BEHIND = 4  # items sampled whose files do not stand yet
 LOOK_EVERY_S = 0.5
 LOADING_S = 900.0
-PATIENCE, LEAST_PATIENCE_S = 20.0, 300.0  # times what is expected
 GOING_ON = ("planned", "running")
 
 
@@ -145,10 +144,7 @@ class _Shard:
     def _work(self, waiting: deque[Job], maker: Maker) -> None:
         behind: dict[Future[str], Job] = {}
         ahead: dict[str, Future[Any]] = {}
-        hands, most, soon = max(1, min(4, (os.cpu_count() or 2) - 1)), BEHIND, AHEAD
-        if self.workers:  # as many hands wait for a sample as finish one
-            hands = most = 2 * self.workers.width
-            soon += self.workers.width
+        hands, most, soon = self._room()
         with ThreadPoolExecutor(1) as preparing, ThreadPoolExecutor(hands) as finishing:
             try:
                 while waiting or behind:
@@ -163,14 +159,29 @@ class _Shard:
                     if waiting:
                         job = waiting.popleft()
                         prepared = ahead.pop(job.item.address)
-                        if self.workers:
-                            behind[finishing.submit(self._made, maker, job, prepared)] = job
-                        elif self._sampled(maker, job, prepared):
-                            behind[finishing.submit(self._finished, maker, job)] = job
+                        if begun := self._begun(finishing, maker, job, prepared):
+                            behind[begun] = job
             finally:
+                if self.workers:
+                    self.workers.stop()
                 preparing.shutdown(cancel_futures=True)
                 wait(behind)
                 self._collect(behind, deque())
+
+    def _room(self) -> tuple[int, int, int]:
+        """How many threads finish, how many items may be with them, and how many are prepared."""
+        if self.workers:  # as many threads wait for a sample as finish one
+            return 2 * self.workers.width, 2 * self.workers.width, AHEAD + self.workers.width
+        return max(1, min(4, (os.cpu_count() or 2) - 1)), BEHIND, AHEAD
+
+    def _begun(
+        self, finishing: ThreadPoolExecutor, maker: Maker, job: Job, prepared: Future[Any]
+    ) -> Future[str] | None:
+        """One item on its way to its end in a thread; None if it could not be sampled."""
+        if self.workers:
+            return finishing.submit(self._made, maker, job, prepared)
+        sampled = self._sampled(maker, job, prepared)
+        return finishing.submit(self._finished, maker, job) if sampled else None
 
     def _sampled(self, maker: Maker, job: Job, prepared: Future[Any]) -> bool:
         """Sample one item when it is this shard's turn; whether that went well."""
@@ -180,13 +191,16 @@ class _Shard:
             job.prepared = prepared.result()
             self._check_room(job.item)
             self.watchdog.says(0)
+            limit_s = patience_s(job.item, self.request.limits.item_minutes)
             if self.workers:
-                self.workers.sample(job, self._patience_s(job.item))
+                self.workers.sample(job, limit_s)
                 return True
             with slot(self.device, urgent=False):
-                self.watchdog.says(self._patience_s(job.item), job.item.address, job.draw)
+                self.watchdog.says(limit_s, job.item.address, job.draw)
                 with timed(job.timings, "sample"):
                     job.sampled = maker.sample(job)
+        except CancelledError:
+            return False
         except Exception as error:
             self._failed(job, error)
             return False
@@ -259,11 +273,6 @@ class _Shard:
             check_room(expected_bytes(item), free, self.request.limits.reserve_gb)
         except ValueError as error:
             raise OSError(errno.ENOSPC, str(error)) from error
-
-    def _patience_s(self, item: Item) -> float:
-        if self.request.limits.item_minutes:
-            return 60 * self.request.limits.item_minutes
-        return max(LEAST_PATIENCE_S, PATIENCE * expected_seconds(item))
 
 
 def _prepare(maker: Maker, job: Job) -> Any:

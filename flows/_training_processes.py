@@ -40,6 +40,11 @@ def number_of_processes(batch_size: int, device: str) -> int:
     return gcd(batch_size, available) if batch_size % available else available
 
 
+def follows() -> bool:
+    """Whether torchrun or accelerate started this process beside a first one, which leads."""
+    return os.environ.get("RANK", "0") != "0"
+
+
 @contextmanager
 def joined(count: int, kind: str, request: str, settings: Settings) -> Iterator[None]:
     """This process as the first of ``count`` that train together, for as long as the block lasts.

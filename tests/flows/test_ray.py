@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import CancelledError
 from types import SimpleNamespace
 
 import psutil
@@ -242,6 +243,24 @@ def test_an_item_that_cannot_be_made_says_so_as_without_workers():
     with pytest.raises(ValueError, match=r"^slices=1: too few$"):
         sampled(ray)
     assert ray.killed == 0
+
+
+def test_a_shard_that_ends_has_nothing_more_sampled():
+    ray = FakeRay(("a clip", 0.5))
+    workers = Workers(ray, ray.start, 1)
+    workers.load("some-model")
+    workers.stop()
+    with pytest.raises(CancelledError):
+        workers.sample(Job(SimpleNamespace(row="prompts:1")), 5.0)
+    assert ray.answers, "nobody was asked"
+    workers.close()
+
+
+def test_a_run_that_is_cancelled_is_told_so_and_not_ray():
+    before = signal.getsignal(signal.SIGTERM)
+    with _ray_workers._own_signals():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_a_model_that_cannot_be_read_ends_the_shard_at_once():
