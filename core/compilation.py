@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import shutil
-from typing import cast
+from dataclasses import replace
 
 import torch
+from torch import Tensor
+from torch.nn.functional import pad
 
+from core.conditioning import Conditioning
 from core.objectives import Predict
 from core.unet import SpatioTemporalUNet
 
 COMPILERS = ("g++", "clang++", "c++")
+TOKENS = 16
 
 
 def compiled(network: SpatioTemporalUNet) -> Predict:
     """The network as ``torch.compile`` makes it; the network itself stays as it is.
+
+    Each shape is compiled once, as kernels for shapes that may change are not made (torch 2.13
+    fails on them). Prompts are therefore padded to a few lengths.
 
     Raises:
         ValueError: There is nothing to compile with.
@@ -24,4 +31,20 @@ def compiled(network: SpatioTemporalUNet) -> Predict:
             "compile=True: kernels are compiled by Triton for a CUDA device, or else by one of "
             f"{', '.join(COMPILERS)}; install one, or train without compile."
         )
-    return cast(Predict, torch.compile(network))
+    kernels = torch.compile(network, dynamic=False)
+
+    def predict(z: Tensor, t: Tensor, r: Tensor, cond: Conditioning) -> Tensor:
+        return kernels(z, t, r, with_even_prompts(cond))
+
+    return predict
+
+
+def with_even_prompts(cond: Conditioning) -> Conditioning:
+    """The same with its prompts padded to a multiple of 16 tokens, none of which is real."""
+    if cond.tokens is None:
+        return cond
+    mask = cond.token_mask
+    if mask is None:
+        mask = cond.tokens.new_ones(cond.tokens.shape[:2], dtype=torch.bool)
+    more = -mask.shape[1] % TOKENS
+    return replace(cond, tokens=pad(cond.tokens, (0, 0, 0, more)), token_mask=pad(mask, (0, more)))

@@ -37,3 +37,10 @@ def test_time_left_follows_the_pace():
 def test_impossible_plans_are_refused(changes, sentence):
     with pytest.raises(ValueError, match=sentence):
         Plan(**{"steps": 10, "batch_size": 8} | changes)
+
+
+def test_no_time_is_left_rather_than_less_than_none():
+    progress = Progress(
+        step=30, steps=100, loss=0, error=0, learning_rate=0, seconds_per_step=1, budget_left_s=-2
+    )
+    assert progress.seconds_left == 0

@@ -307,6 +307,21 @@ def test_a_time_budget_ends_the_whole_schedule_in_time(tmp_path, monkeypatch):
     assert [p.budget_left_s for p in seen] == [50, 40, 30, 20, 10, 0]
 
 
+def test_progress_is_even_where_a_budget_cuts_the_first_stage_short(tmp_path, monkeypatch):
+    tick_ten_seconds(monkeypatch)
+    both = [
+        Stage("flow", Objective(), tiny_run.plan(1000, minutes=0.5, checkpoint_minutes=60.0)),
+        Stage("jumps", Objective(), tiny_run.plan(500, minutes=0.25, checkpoint_minutes=60.0)),
+    ]
+    seen = []
+    train_stages(
+        tiny_run.network(), tiny_run.batch, both, tmp_path, on_progress=lambda _, p: seen.append(p)
+    )
+    assert [p.steps_before + p.step for p in seen] == [1, 2, 3, 4, 5]
+    assert [p.run_share for p in seen] == pytest.approx([2 / 9, 4 / 9, 6 / 9, 8 / 9, 1])
+    assert [p.seconds_left + p.later_s for p in seen] == [35, 25, 15, 5, 0]
+
+
 def test_a_time_budget_is_counted_over_all_sittings(tmp_path, monkeypatch):
     tick_ten_seconds(monkeypatch)
     first = tiny_run.trainer(tmp_path, 1000, minutes=1.0, checkpoint_minutes=60.0)

@@ -1,0 +1,131 @@
+"""What a training run says of itself: in words, in its page, and at its end."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from core.plan import Progress
+from core.training_log import TrainingLog
+from core.validation import Validation
+from flows import _artifacts
+from flows._artifacts import LARGEST_ARTIFACT
+from flows._settings import read_settings
+from flows._training import in_words, run_folder, summary
+from flows._training_page import TrainingPage, curves
+from medical.request import MRITrainingRequest
+from video.request import VideoTrainingRequest
+
+
+@pytest.fixture
+def pages(monkeypatch):
+    """The pages as the server has them, each in the state it was last given."""
+    found = {}
+
+    def create(page, description):
+        found[len(found)] = page
+        return len(found) - 1
+
+    class Client:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+        def update_artifact(self, key, update):
+            found[key] = update.data
+
+    monkeypatch.setattr(_artifacts, "create_markdown_artifact", create)
+    monkeypatch.setattr(_artifacts, "get_client", lambda sync_client: Client())
+    return found
+
+
+def logged(run):
+    log = TrainingLog(run / "log", "flow")
+    for step in range(1, 4):
+        log.record(step, {"loss": 1 / step, "learning_rate": 0.1})
+    log.close()
+
+
+def noise(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_a_run_has_one_page_that_follows_its_validations(pages, tmp_path):
+    logged(tmp_path)
+    page = TrainingPage(tmp_path)
+    page("flow", 2, Validation({"psnr": 25.0}, noise(8, 8)))
+    page("flow", 3, Validation({"psnr": 30.123}, noise(900, 1100)))
+    page.end()
+    ((_, text),) = pages.items()
+    assert text.count("data:image/webp;base64,") == 2
+    assert len(text) <= LARGEST_ARTIFACT
+    assert "| psnr | 30.12 |" in text
+    assert "| step | 3 |" in text
+    assert r"| learning\_rate | 0.1 |" in text
+
+
+def test_a_run_without_validation_shows_its_curves_in_the_end(pages, tmp_path):
+    TrainingPage(tmp_path).end()  # nothing was trained
+    assert not pages
+    logged(tmp_path)
+    TrainingPage(tmp_path).end()
+    assert pages[0].count("data:image/webp;base64,") == 1
+
+
+def test_curves_are_drawn_of_whatever_there_is():
+    records = [
+        {"stage": "flow", "step": 1, "loss": None},
+        {"stage": "flow", "step": 2, "loss": 0.5},
+        {"stage": "jumps", "step": 1, "loss": 0.1, "validation/psnr": 30.0},
+    ]
+    for told in (records, records[:1], []):
+        assert Image.open(io.BytesIO(curves(told))).size == (720, 270)
+
+
+def progress(**changes):
+    facts = {"step": 3, "steps": 10, "loss": 0.5, "error": 0.5, "learning_rate": 0.1}
+    return Progress(**{**facts, "seconds_per_step": 2.0, **changes})
+
+
+def test_steps_are_counted_over_the_stages():
+    request = MRITrainingRequest(heads="x", steps=10, jump_steps=4)
+    assert in_words(request, "flow", progress(later_s=8.0)) == (
+        "step 3 of 14, flow, loss 0.5000, 22 s left"
+    )
+    after = progress(step=1, steps=4, steps_before=10)
+    assert in_words(request, "jumps", after) == "step 11 of 14, jumps, loss 0.5000, 6 s left"
+
+
+def test_a_budget_never_leaves_less_than_nothing_and_promises_no_steps():
+    request = VideoTrainingRequest(minutes=1.0)
+    words = in_words(request, "flow", progress(budget_left_s=-1.2, later_s=5.0))
+    assert words == "step 3, flow, loss 0.5000, 5 s left"
+
+
+def test_the_end_says_what_was_done_and_where_the_log_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_HOME", str(tmp_path))
+    request, settings = VideoTrainingRequest(name="a", jump_steps=0), read_settings()
+    checkpoint = run_folder(request, settings) / "flow" / "checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "state.json").write_text('{"step": 30}')
+    clock = {
+        "spent_s": 60.0,
+        "work": {"steps": 30, "data_s": 6.0, "compute_s": 45.0, "seconds": 60.0},
+        "flops": 2e9,
+        "peak": 1e10,
+        "troubles": [{"step": 7, "what": "out of memory", "samples_at_a_time": 2}],
+    }
+    (checkpoint / "clock.json").write_text(json.dumps(clock))
+    lines = summary(request, settings)
+    assert lines[0] == (
+        "flow: 30 steps in 1 min; computing 75%, making batches 10% of the time; "
+        "1 GFLOP/s, 0.1 of the peak"
+    )
+    assert lines[1] == "flow, step 7: out of memory"
+    log = tmp_path / "training" / "a" / "log"
+    assert lines[2] == f"checkpoints: {log.parent}"
+    assert f"`tensorboard --logdir {log}`" in lines[3]
