@@ -22,6 +22,7 @@ import queue
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -37,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 LIVES = 3  # workers that may die over one item
 MOST = 64
-LOADING_S = 600.0
+LOADING_S, LOOK_EVERY_S = 600.0, 0.5
 STORE_BYTES = 100_000_000  # shared memory for each worker; what is larger goes to the disk
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 
@@ -113,8 +114,9 @@ class Workers:
             self._free.put(None)
 
     def close(self) -> None:
-        """End the workers."""
-        self._starting.shutdown(wait=False, cancel_futures=True)
+        """End the workers, and before that whoever waits for one: Ray must not be asked after."""
+        self._stopped = True
+        self._starting.shutdown(cancel_futures=True)
         self._ray.shutdown()
 
     def _sampled_by(self, worker: Any, job: Job, patience_s: float) -> tuple[Any, float]:
@@ -147,14 +149,16 @@ class Workers:
 
     def _bring_up(self) -> None:
         """Start one worker and let it be used when it is ready."""
-        worker = self._start()
+        worker, deadline = self._start(), time.monotonic() + LOADING_S
+        loading = worker.load.remote(self._model)
+        while not self._ray.wait([loading], timeout=LOOK_EVERY_S)[0]:
+            if self._stopped or time.monotonic() > deadline:
+                self._ray.kill(worker)
+                raise CancelledError if self._stopped else _no_worker()
         try:
-            process = self._ray.get(worker.load.remote(self._model), timeout=LOADING_S)
+            process = self._ray.get(loading)
         except self._ray.exceptions.RayTaskError as error:
             raise error.cause from None
-        except self._ray.exceptions.GetTimeoutError:
-            self._ray.kill(worker)
-            raise _no_worker() from None
         logger.info("a Ray worker is ready (process %d)", process)
         self._free.put(worker)
 
@@ -260,7 +264,8 @@ def _shared(settings: Settings) -> dict[str, str]:
 
 
 def _told(future: Future[None]) -> None:
-    if not future.cancelled() and (error := future.exception()):
+    error = None if future.cancelled() else future.exception()
+    if error and not isinstance(error, CancelledError):
         logger.warning("a Ray worker did not come up: %s", error)
 
 

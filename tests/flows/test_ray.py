@@ -180,6 +180,7 @@ class FakeRay:
     )
 
     def __init__(self, *answers):
+        self.ready, self.down = True, False
         self.answers, self.started, self.killed = list(answers), 0, 0
 
     def start(self):
@@ -192,11 +193,14 @@ class FakeRay:
             raise answer.value
         return answer.value
 
+    def wait(self, answers, timeout):
+        return (answers, []) if self.ready else ([], answers)
+
     def kill(self, worker):
         self.killed += 1
 
     def shutdown(self):
-        pass
+        self.down = True
 
 
 def sampled(ray, width=1):
@@ -254,6 +258,18 @@ def test_a_shard_that_ends_has_nothing_more_sampled():
         workers.sample(Job(SimpleNamespace(row="prompts:1")), 5.0)
     assert ray.answers, "nobody was asked"
     workers.close()
+
+
+def test_nobody_asks_for_a_worker_after_the_end():
+    ray = FakeRay()
+    workers = Workers(ray, ray.start, 1)
+    workers.load("some-model")
+    ray.ready = False
+    workers._replace(workers._free.get())
+    until(lambda: ray.started == 2, "another is being started")
+    workers.close()
+    assert (ray.killed, ray.down) == (2, True)
+    assert not any(thread.is_alive() for thread in workers._starting._threads)
 
 
 def test_a_run_that_is_cancelled_is_told_so_and_not_ray():
