@@ -10,6 +10,7 @@ import json
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cached_property
@@ -191,6 +192,7 @@ class Mirror:
             self.store.remove(key)
             yield False
             return
+        self._bury(f"{name}-")
 
         def renew() -> None:
             while not over.wait(RENEW_S):
@@ -208,22 +210,38 @@ class Mirror:
                 self.store.remove(key)
 
     def leased_elsewhere(self, beginning: str = "shards/") -> bool:
-        """Whether another place holds a lease whose name begins so.
+        """Whether another place holds a lease whose name begins so."""
+        leases, ours = self._leases(beginning), f"-{self.place}.lease"
+        told = {each: age for each, age in leases.items() if each.startswith(beginning)}
+        others = [age for each, age in told.items() if not each.endswith(ours)]
+        if not others:
+            return False
+        now = max((age for each, age in leases.items() if each.endswith(ours)), default=None)
+        return (self._now() if now is None else now) - max(others) < LEASE_S
 
-        The store's time is that of the youngest lease of ours.
-        """
-        parts = ["", "shards"] if beginning.startswith("shards/") else [""]
-        found = {
-            f"{part}/{each}" if part else each: facts.changed
+    def _leases(self, beginning: str) -> dict[str, float]:
+        """When each lease in the folder of such names, and in the batch's, was written."""
+        parts = ["", "shards/"] if beginning.startswith("shards/") else [""]
+        return {
+            f"{part}{each}": facts.changed
             for part in parts
             for each, facts in self.store.names(f"{self._folder}/{part}".rstrip("/")).items()
             if each.endswith(".lease")
         }
-        ours = f"-{self.place}.lease"
-        now = max((age for each, age in found.items() if each.endswith(ours)), default=None)
-        told = {each: age for each, age in found.items() if each.startswith(beginning)}
-        others = [age for each, age in told.items() if not each.endswith(ours)]
-        return any(now is None or now - age < LEASE_S for age in others)
+
+    def _bury(self, beginning: str) -> None:
+        """Remove the leases of other places, which are old, as ours is held."""
+        for name in self._leases(beginning):
+            if name.startswith(beginning) and not name.endswith(f"-{self.place}.lease"):
+                self.store.remove(f"{self._folder}/{name}")
+
+    def _now(self) -> float:
+        """The store's time."""
+        name = f"now-{self.place}"
+        self.store.write(f"{self._folder}/{name}", b"")
+        facts = self.store.names(self._folder).get(name)
+        self.store.remove(f"{self._folder}/{name}")
+        return facts.changed if facts else time.time()
 
     def sign_of_life(self, shard: int) -> float:
         """A number that changes while some host works on a shard, or while nobody can tell."""

@@ -351,7 +351,7 @@ def held_once_and_whole(settings, count):
     store = open_store(settings)
     folder = "default/batches/night"
     made = {}
-    for key in store.walk(f"{folder}/shards"):
+    for key in (key for key in store.walk(f"{folder}/shards") if key.endswith(".jsonl")):
         lines = store.read(key).decode().splitlines()
         for line in map(json.loads, lines):
             if line["state"] == "made":
@@ -488,10 +488,11 @@ def test_a_lease_keeps_other_hosts_away_until_it_is_old(team, monkeypatch):
             assert (second, another, free) == (False, False, False)
         assert being_made(two, 0)
         assert not being_made(two, 1)
+        assert not two.mirror.leased_elsewhere("shards/0001-")
         monkeypatch.setattr(_batch_mirror, "LEASE_S", -1.0)
         with coordinated(two) as second, alone(two, 0) as another:
             assert (second, another) == (True, True)
-    monkeypatch.undo()
+        assert not being_made(two, 0)  # judged without a lease of one's own
 
 
 def test_a_change_of_the_plan_reaches_other_hosts_and_keeps_theirs(team):
