@@ -78,6 +78,8 @@ def test_two_processes_publish_one_model_and_leave_nothing_behind(tmp_path):
     assert done.returncode == 0, done.stderr
     model = tmp_path / "models" / "two"
     assert str(model) in done.stdout
+    assert f"tensorboard --logdir {tmp_path / 'training' / 'two' / 'log'}" in done.stderr
+    assert "arning" not in done.stderr
     weights = load_file(model / "weights.safetensors")
     assert all(torch.isfinite(weight).all() for weight in weights.values())
     state = json.loads((tmp_path / "training/two/flow/checkpoint/state.json").read_text())
