@@ -185,6 +185,14 @@ def test_training_goes_to_the_batch_queue_and_its_log_reaches_the_run(lamina):
     wait(lambda: lamina.server.read(run).ended)
     assert lamina.server.read(run).state == "COMPLETED", lamina.server.read(run).message
     wait(lambda: any("checkpoint written" in line for line in lamina.server.logs(run, 100)), 30)
+    asked = {"artifacts": {"flow_run_id": {"any_": [run.id]}}}
+    shown = [
+        str(artifact["data"]) for artifact in lamina.server._answer("/artifacts/filter", asked)
+    ]
+    (page,) = [text for text in shown if text.startswith("## How training goes")]
+    assert page.count("](data:image/webp;base64,") == 2
+    assert "| stage | jumps |" in page  # the page of the first stage, written anew
+    assert any("| jumps | 1 steps in" in text for text in shown)
 
 
 def test_a_canceled_run_ends_with_its_process(lamina):
