@@ -1,8 +1,14 @@
-"""Noise that belongs to a sample, not to a batch."""
+"""Noise that belongs to a sample, not to a batch, and weights that belong to a seed."""
+
+from collections.abc import Callable
+from typing import TypeVar
 
 import torch
+from torch import nn
 
 from core.tensors import Volumes
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def generator(seed: int, *path: int) -> torch.Generator:
@@ -42,3 +48,15 @@ def noise_batch(
 ) -> Volumes:
     """The noise of several samples: (len(samples), *shape)."""
     return torch.cat([noise(shape, seed, sample=i, antithetic=antithetic) for i in samples])
+
+
+def initialized(build: Callable[[], Network], seed: int) -> Network:
+    """A network whose first weights follow from the seed; the process's own stream is left alone.
+
+    Args:
+        build: Makes the network, drawing its weights from torch's global generator.
+        seed: Of the training run.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build()

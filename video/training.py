@@ -11,6 +11,7 @@ from torch import nn
 from core.conditioning import Conditioning
 from core.distillation import Distillation
 from core.objectives import Objective
+from core.seeds import initialized
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.training import Batch, MakeBatch
 from core.validation import OnValidation, Validate
@@ -121,7 +122,7 @@ def train(
     validate = None
     if make_batch is None:
         make_batch, validate = data(request)
-    network = PRESETS[request.preset]()
+    network = initialized(PRESETS[request.preset], request.seed)
     return train_stages(
         network,
         make_batch,

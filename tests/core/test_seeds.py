@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from core.seeds import generator, noise, noise_batch
+from core.seeds import generator, initialized, noise, noise_batch
 
 SHAPE = (3, 4, 16, 16)
 
@@ -59,3 +60,13 @@ def test_streams_never_change_between_releases():
     assert generator(0).initial_seed() == 7070836379803831727
     assert generator(7, 3).initial_seed() == 4905305646100813546
     assert generator(0, 1200, 0, 1).initial_seed() == 8698402110823256959
+
+
+def test_first_weights_follow_from_the_seed_alone():
+    torch.manual_seed(99)
+    expected = torch.rand(3)
+    torch.manual_seed(99)
+    one, again, other = (initialized(lambda: nn.Linear(4, 4), seed) for seed in (5, 5, 6))
+    assert torch.equal(one.weight, again.weight)
+    assert not torch.equal(one.weight, other.weight)
+    assert torch.equal(torch.rand(3), expected)
