@@ -1,5 +1,6 @@
 """The measures of the results page, where the answer is known."""
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.benchmarks.quality.calibration import (
 from tests.benchmarks.quality.cases import Setting
 from tests.benchmarks.quality.detail import CENTERS, spectra
 from tests.benchmarks.quality.planes import BASE, PRODUCT, planes
+from tests.benchmarks.quality.weight_cards import renew, results
 
 
 def test_intervals_are_the_published_ones():
@@ -93,3 +95,35 @@ def test_a_case_is_measured_once_and_its_time_is_kept(tmp_path, monkeypatch):
     assert calls == [1, 1]
     setting.forget()
     assert not (tmp_path / "cases").exists()
+
+
+def measured(name="gain", kind="mri", weights="ab", **options):
+    figure = {"name": name, "value": 3.03, "unit": "dB", "interval": [2.5, 3.5], "verdict": "met"}
+    row = {"title": f"MRI: {name}", "kind": kind, "weights": weights, "figures": [figure]}
+    return row | {"options": options}
+
+
+def test_cards_tell_what_was_measured_in_full_on_these_weights():
+    rows = {
+        "a": measured(),
+        "b": measured("quick", quick=True),
+        "c": measured("old", weights="cd"),
+        "d": measured("clip", kind="video"),
+    }
+    assert results(rows, "mri", "ab") == {"gain": "gain 3.030 dB (2.500 to 3.500)"}
+
+
+def test_cards_are_renewed_beside_weights_and_keep_what_is_measured_elsewhere(tmp_path):
+    for room, name, kind in (("video", "scenes-64", "video"), ("medical", "heads-1mm", "mri")):
+        folder = tmp_path / room / "weights" / name
+        folder.mkdir(parents=True)
+        record = {"name": name, "kind": kind, "objective": "flow matching", "sha256": {}}
+        record["sha256"]["weights.safetensors"] = "ab"
+        record["results"] = {"speed": "fast", "gain": "stale"}
+        (folder / "model.json").write_text(json.dumps(record))
+    renew({"a": measured()}, tmp_path)
+    told = json.loads((tmp_path / "medical/weights/heads-1mm/model.json").read_text())["results"]
+    assert told["gain"].startswith("gain 3.030 dB")
+    assert told["speed"] == "fast"
+    assert "3.030" in (tmp_path / "medical/weights/heads-1mm/CARD.md").read_text()
+    assert not (tmp_path / "video/weights/scenes-64/CARD.md").exists()

@@ -1,4 +1,4 @@
-"""Measures what the models get right and writes the page: ``make results``.
+"""Measures what the models get right and writes the page and the cards: ``make results``.
 
 Every case is kept, so that a run that was cut goes on where it was: give the same command again.
 """
@@ -15,6 +15,7 @@ import torch
 from tests.benchmarks.page import table as figures_as_table
 from tests.benchmarks.quality.cases import ROOT, Setting, weights_digest
 from tests.benchmarks.quality.page import page
+from tests.benchmarks.quality.weight_cards import renew
 from tests.benchmarks.reasons import with_reasons
 from tests.benchmarks.results import THREADS, keep
 
@@ -87,6 +88,8 @@ def _write_page(setting: Setting) -> None:
         return
     rows = json.loads(kept.read_text())
     (setting.into / "results.md").write_text(page(rows, list(ROWS)))
+    if setting.into.resolve() == ROOT / "docs":
+        renew(rows)
 
 
 def _arguments() -> argparse.Namespace:
