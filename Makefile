@@ -43,8 +43,9 @@ test-integration: $(STAMP)  ## real servers and workers that are killed while th
 demo: $(STAMP)  ## a sentence to a clip and a thick-slice head to 1 mm, through Prefect
 	$(BIN)/lamina demo
 
-bench: $(STAMP)  ## measure speed and cost, print and save the numbers
+bench: $(STAMP)  ## measure speed and cost, and the first rows of the results; print and save
 	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks.quality --only ways --only one
 
 results: $(STAMP)  ## measure what the models get right, with pictures; goes on where it was cut
 	$(BIN)/python -m tests.benchmarks.quality
