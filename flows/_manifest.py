@@ -227,7 +227,21 @@ def intact(
         outcome: Its last one, if it is known.
     """
     found = _intact_here(batch, item)
-    return batch.mirror.standing(item.stem, outcome) if batch.mirror and not found else found
+    if batch.mirror is None or (found and not _outdated(found, outcome)):
+        return found
+    if found:  # the record first, which says that the others stand
+        for said in (found["record"], *found.values()):
+            (batch.root / said["path"]).unlink(missing_ok=True)
+    return batch.mirror.standing(item.stem, outcome)
+
+
+def _outdated(found: dict[str, dict[str, str]], outcome: Outcome | None) -> bool:
+    """Whether another host put something else in the place of files that stand here still."""
+    said = outcome["files"].get("record") if outcome else None
+    if outcome is None or said is None:
+        return False
+    same = said["sha256"] == found["record"]["sha256"]
+    return same if outcome["state"] == "rejected" else not same
 
 
 def _intact_here(batch: Batch, item: Item) -> dict[str, dict[str, str]] | None:

@@ -643,7 +643,7 @@ def test_the_gallery_shows_what_other_hosts_made(host, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("encoder_read_once")
-def test_a_person_may_reject_what_another_host_made(team, places):
+def test_a_person_may_reject_what_another_host_made(team, monkeypatch):
     from flows._approval import Answer, ask, decide
 
     asked = asking(2)
@@ -657,8 +657,16 @@ def test_a_person_may_reject_what_another_host_made(team, places):
     assert (len(said["accepted"]), len(said["rejected"])) == (1, 1)
     results = open_store(team("chief")).names("default/batches/night/results")
     assert sorted({name[:16] for name in results}) == list(said["accepted"])
+    sample, sampled = _shard_makers().ClipMaker.sample, []
+
+    def count(self, job):
+        sampled.append((job.item.address, job.draw))
+        return sample(self, job)
+
+    monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", count)
     again = coordinate(team("chief"), "default", asked, hands, lambda *news: None)
     assert (again["state"], again["made"]) == ("finished", 2)
+    assert sampled == [(question.items[0], 2)]  # though the first draw stood on its host's disk
 
 
 SLOWLY = """
