@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +17,9 @@ PEAKS = {
     "A100": 312.0, "L40S": 362.0, "L4": 121.0, "A10G": 70.0, "A10": 125.0, "RTX 4090": 165.0,
     "RTX 3090": 71.0,
 }  # fmt: skip
-"""Dense bfloat16 TFLOP/s by part of the GPU's name, the first that fits; from the data sheets."""
+"""Dense bfloat16 TFLOP/s by words of a whole GPU's name, the first that fit; from data sheets."""
+LESS = {"MIG", "Laptop"}
+"""Words for a part of a GPU or a slower make of it."""
 SIDE, REPEATS = 1024, 5
 
 
@@ -130,8 +133,16 @@ def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
     """
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device) if dtype == torch.bfloat16 else ""
-        return TERA * next((peak for part, peak in PEAKS.items() if part in name), 0.0)
+        return TERA * named_peak(name)
     return _measured(dtype) if device.type == "cpu" else 0.0
+
+
+def named_peak(name: str) -> float:
+    """TFLOP/s of a GPU by its name; 0 if unknown."""
+    words = re.findall(r"\w+", name)
+    if LESS & set(words):
+        return 0.0
+    return next((peak for part, peak in PEAKS.items() if set(part.split()) <= set(words)), 0.0)
 
 
 def _measured(dtype: torch.dtype) -> float:

@@ -110,7 +110,7 @@ class Observer:
         """
         try:
             self.clock.flops = self.clock.flops or times * count_flops(work)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:  # training itself is computed in pieces
             if not is_out_of_memory(error):
                 raise
         dtype = torch.bfloat16 if self.plan.mixed_precision == "bf16" else torch.float32

@@ -87,6 +87,16 @@ def test_only_memory_is_taken_for_memory(error, answer):
     assert is_out_of_memory(error) is answer
 
 
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_arithmetic_that_does_not_fit_is_left_uncounted(tmp_path, monkeypatch, error):
+    def count(work):
+        raise error("no room for the counter")
+
+    monkeypatch.setattr("core.training_watch.count_flops", count)
+    assert tiny_run.trainer(tmp_path, 1, **EXACT).run()
+    assert clock(tmp_path)["flops"] == 0
+
+
 def test_other_errors_go_through(tmp_path):
     def broken(size, random):
         raise RuntimeError("the disk is gone")

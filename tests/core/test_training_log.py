@@ -11,7 +11,7 @@ from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
 from core.training_log import PICTURE, PROGRESS, TrainingLog, read_log
-from core.training_pace import Pace, Spent, count_flops, peak_flops
+from core.training_pace import Pace, Spent, count_flops, named_peak, peak_flops
 from core.training_watch import Watch
 from core.validation import Validation, Validator
 
@@ -123,13 +123,14 @@ def test_the_averaged_weights_are_validated(tmp_path):
     seen = []
 
     def validate(network):
-        seen.append([weight.float().clone() for weight in network.parameters()])
-        assert network.config["trained_objective"] == "average_velocity"
+        weights = [weight.float().clone() for weight in network.parameters()]
+        seen.append((network.config["trained_objective"], weights))
         return Validation({})
 
     run = tiny_run.trainer(tmp_path, 2, watch=Watch(validate=validate))
     run.run()
-    (found,) = seen  # at the end
+    ((objective, found),) = seen  # at the end
+    assert objective == "average_velocity"
     for ours, theirs in zip(found, run.average.state().values(), strict=True):
         assert torch.allclose(ours, theirs, rtol=1e-2)
 
@@ -155,6 +156,25 @@ def test_operations_are_counted_and_held_against_a_peak():
     }  # fmt: skip
     assert "tflops" not in spent.rates()
     assert Spent().rates(1.0) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "peak"),
+    [
+        ("NVIDIA A100-SXM4-80GB", 312),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA GeForce RTX 4090", 165),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40", 0),
+        ("NVIDIA RTX A1000", 0),
+        ("NVIDIA A100-SXM4-80GB MIG 1g.10gb", 0),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", 0),
+        ("", 0),
+    ],
+)
+def test_only_a_whole_gpu_of_a_known_name_has_a_peak(name, peak):
+    assert named_peak(name) == peak
 
 
 def test_time_is_told_apart(monkeypatch):
