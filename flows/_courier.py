@@ -16,7 +16,7 @@ from pathlib import Path
 from flows._batch_mirror import LOOK_EVERY_S, Mirror
 from flows._progress import Throttle
 from flows._store import LONG_S
-from flows._store_faults import StoreAwayError, StoreRefusedError
+from flows._store_faults import StoreAwayError
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,7 @@ class Courier:
 
         Raises:
             RuntimeError: It could not be; all is still on this disk.
+            Exception: What stopped the thread.
         """
         self._over.set()
         self._news.set()
@@ -90,14 +91,15 @@ class Courier:
             try:
                 if self._round():
                     return
-            except StoreRefusedError as error:
-                self._error = error
-                return
             except OSError as error:
                 said = isinstance(error, StoreAwayError)
                 words = "until the store is back" if said else error
                 logger.warning("%d results wait on this disk: %s", len(self._loads), words)
                 time.sleep(AGAIN_S)
+            except Exception as error:  # the shard must hear of it, whatever it is
+                self._error = error
+                self.mirror.led = False
+                return
 
     def _round(self) -> bool:
         """Deliver some of what waits; whether that was the last."""

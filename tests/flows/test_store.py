@@ -22,6 +22,7 @@ from flows._batch_life import alone, being_made, coordinated, planning
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows._batch_start import plan_batch, start_batch
 from flows._coordinator import coordinate
+from flows._courier import delivering
 from flows._delivery import deliver, obtain
 from flows._hosts import beat, beats
 from flows._hosts_elsewhere import all_beats, forget, tell_once
@@ -573,6 +574,19 @@ def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, c
     no_sampling(monkeypatch)
     assert make(settings).plain() == {"stood": 2, "left": 0, "ended": ""}
     held_once_and_whole(settings, 2)
+
+
+def test_a_shard_does_not_end_well_when_its_courier_stopped(host):
+    batch = planned(host("one"), 1)
+    batch.mirror.store.write("default/batches/night/shards/a\\b.jsonl", b"{}")
+    clip = batch.results / "a.mp4"
+    clip.write_bytes(b"a clip")
+    with (
+        pytest.raises(ValueError, match="is a path below"),
+        delivering(batch.mirror, batch.shard_file(0)) as courier,
+    ):
+        until(lambda: "courier" not in [each.name for each in threading.enumerate()], "its end")
+        courier.take({"video": {"path": "results/a.mp4"}}, noted=False)
 
 
 def result_of(settings, name="clip"):
