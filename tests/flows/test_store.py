@@ -22,7 +22,7 @@ from flows._batch_life import alone, being_made, coordinated, planning
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows._batch_start import plan_batch, start_batch
 from flows._coordinator import coordinate
-from flows._courier import delivering
+from flows._courier import Courier
 from flows._delivery import deliver, obtain
 from flows._hosts import beat, beats
 from flows._hosts_elsewhere import all_beats, forget, tell_once
@@ -581,12 +581,12 @@ def test_a_shard_does_not_end_well_when_its_courier_stopped(host):
     batch.mirror.store.write("default/batches/night/shards/a\\b.jsonl", b"{}")
     clip = batch.results / "a.mp4"
     clip.write_bytes(b"a clip")
-    with (
-        pytest.raises(ValueError, match="is a path below"),
-        delivering(batch.mirror, batch.shard_file(0)) as courier,
-    ):
-        until(lambda: "courier" not in [each.name for each in threading.enumerate()], "its end")
-        courier.take({"video": {"path": "results/a.mp4"}}, noted=False)
+    courier = Courier(batch.mirror, batch.shard_file(0))
+    courier.start()
+    until(lambda: "courier" not in [each.name for each in threading.enumerate()], "its end")
+    courier.take({"video": {"path": "results/a.mp4"}}, noted=False)
+    with pytest.raises(ValueError, match="is a path below"):
+        courier.finish(PATIENCE_S)
 
 
 def result_of(settings, name="clip"):
