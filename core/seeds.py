@@ -58,5 +58,5 @@ def initialized(build: Callable[[], Network], seed: int) -> Network:
         seed: Of the training run.
     """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # manual_seed alone would seed GPUs too
         return build()

@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from core.records import atomic_path
+
 THREADS = 2
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
 
@@ -138,7 +140,8 @@ def keep(path: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
     rows = json.loads(path.read_text()) if path.exists() else {}
     rows[key] = record
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows, indent=2) + "\n")
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(rows, indent=2) + "\n")
     return rows
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from core.records import atomic_path
 from tests.benchmarks.page import table as figures_as_table
 from tests.benchmarks.quality.cases import ROOT, Setting, weights_digest
 from tests.benchmarks.quality.page import page
@@ -86,8 +87,9 @@ def _write_page(setting: Setting) -> None:
     if not kept.is_file():
         sys.stderr.write(f"{kept} is not there: a page is made of it; measure a row first.\n")
         return
-    rows = json.loads(kept.read_text())
-    (setting.into / "results.md").write_text(page(rows, list(ROWS)))
+    rows = {k: with_reasons(k, row) for k, row in json.loads(kept.read_text()).items()}
+    with atomic_path(setting.into / "results.md", overwrite=True) as temporary:
+        temporary.write_text(page(rows, list(ROWS)))
     if setting.into.resolve() == ROOT / "docs":
         renew(rows)
 

@@ -34,7 +34,8 @@ def nearest(setting: Setting) -> Row:
     return Row(
         title="Video: are clips copies of training clips?",
         protocol=f"The {len(found)} clips of one object above; beside them the real clips of the "
-        f"same held-out prompts; and {training:,} clips drawn as training draws single objects. "
+        f"same held-out prompts; and {training:,} clips of single objects in the combinations "
+        "that training draws, all motions equally often. "
         "Training draws without end, so these stand for it. Distance: root mean square difference "
         "of pixels in [0, 1] over all frames, each brought to 16 x 16 pixels. Too near: nearer to "
         "its nearest training clip than 99 % of the real clips are to theirs.",
