@@ -41,7 +41,7 @@ def make_targets():
 
 def cited_works():
     """Keys such as ``Karras et al. 2022`` in the source, with comment marks and breaks undone."""
-    for floor in FLOORS:
+    for floor in (*FLOORS, "tests/benchmarks"):
         for path in (ROOT / floor).rglob("*.py"):
             text = re.sub(r"\s+#?\s*", " ", path.read_text(encoding="utf-8"))
             for author, year in CITATION.findall(text):
