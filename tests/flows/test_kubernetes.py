@@ -168,6 +168,17 @@ def test_a_run_without_numbers_of_its_own_gets_those_of_the_values():
     valid(job)
 
 
+def test_a_run_goes_to_the_nodes_of_the_values_unless_it_names_others():
+    template = template_of(rendered(*VARIANTS["several GPUs"], "gpu.nodeSelector.zone=b"))
+
+    def nodes(**variables):
+        return filled_in(template, **variables)["spec"]["template"]["spec"]["nodeSelector"]
+
+    assert nodes() == {"nvidia.com/gpu.product": "H200", "zone": "b"}
+    named = nodes(gpu_product="L40S", node_pool="night")
+    assert named == {"nvidia.com/gpu.product": "L40S", "lamina/pool": "night", "zone": "b"}
+
+
 def test_a_pool_without_gpus_says_so_to_coordinators():
     from flows._batch_needs import shard_gpus
     from flows._settings import read_settings

@@ -132,8 +132,12 @@ so that a run that asks for nothing gets them and the pool can be read for them.
 {{- range . -}}{{- $names = append $names (dict "name" .) -}}{{- end -}}
 {{- $_ := set $pod "imagePullSecrets" $names -}}
 {{- end -}}
-{{- with .Values.gpu.nodeSelector -}}
-{{- $_ := set $pod "nodeSelector" (merge $pod.nodeSelector .) -}}
+{{- $selector := .Values.gpu.nodeSelector -}}
+{{- range $label, $name := dict "nvidia.com/gpu.product" "gpu_product" "lamina/pool" "node_pool" -}}
+{{- if hasKey $selector $label -}}
+{{- $_ := set (index $variables $name) "default" (index $selector $label) -}}
 {{- end -}}
+{{- end -}}
+{{- $_ := set $pod "nodeSelector" (merge $pod.nodeSelector $selector) -}}
 {{- $template | toPrettyJson -}}
 {{- end }}
