@@ -142,8 +142,10 @@ def test_the_parts_find_each_other(variant):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_no_part_is_root_or_reaches_the_cluster_except_the_launcher(variant):
-    for name, pod in pods(rendered(*VARIANTS[variant])).items():
+    run = as_pod_runs_it(filled_in(TEMPLATE))["spec"]["template"]["spec"]
+    for name, pod in {**pods(rendered(*VARIANTS[variant])), "run": run}.items():
         assert pod["securityContext"]["runAsNonRoot"], name
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         assert pod.get("automountServiceAccountToken", True) == (name == "lamina-launcher")
         for container in containers(pod):
             security = container["securityContext"]
