@@ -47,8 +47,14 @@ def tell_once(store: Store, path: Path) -> None:
         store.write(f"{FOLDER}/{path.name}", path.read_bytes())
 
 
-def all_beats(folder: Path) -> dict[str, Beat]:
-    """What each worker last said: in this folder, and in the store where one is named."""
+def all_beats(folder: Path, *, whole: bool = False) -> dict[str, Beat]:
+    """What each worker last said: in this folder, and in the store where one is named.
+
+    Args:
+        folder: Where the workers of this host say it.
+        whole: Do not go without other hosts where the store is away, but raise its error: what
+            they do not say must not be taken for silence.
+    """
     store = open_store(read_settings(), PATIENCE_S)
     here = beats(folder)
     if store is None:
@@ -56,6 +62,8 @@ def all_beats(folder: Path) -> dict[str, Beat]:
     try:
         return _heard(store) | here
     except (StoreAwayError, StoreRefusedError) as error:
+        if whole:
+            raise
         logger.warning("nothing is heard of other hosts: %s", error)
         return here
 
@@ -78,7 +86,9 @@ def _heard(store: Store) -> dict[str, Beat]:
     now, found = told[probe].changed, {}
     for name, facts in told.items():
         content = store.read(f"{FOLDER}/{name}") if name.endswith(".json") else None
-        if content:
-            said = beat_of(json.loads(content), now - facts.changed)
-            found[said.worker] = said
+        try:
+            said = beat_of(json.loads(content or b""), now - facts.changed)
+        except (ValueError, KeyError, TypeError):
+            continue  # nothing, or not what a worker writes
+        found[said.worker] = said
     return found

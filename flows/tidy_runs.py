@@ -36,6 +36,8 @@ ADVICE = "Press Retry to run it again; a batch does so by itself."
 def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
     """Close runs whose process died unnoticed, and count the places of each pool anew.
 
+    Where hosts tell each other in a store that is away, nothing is judged.
+
     Args:
         request: How patient to be.
     """
@@ -49,7 +51,7 @@ def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
         for (run, _), (found, reason) in dead.items():
             logger.warning(f"run {run} is dead: {reason}")
             close(client, found, f"{reason} {ADVICE}")
-        said = all_beats(read_settings().hosts).values()
+        said = all_beats(read_settings().hosts, whole=True).values()
         for pool in POOLS:
             up = count_places(client, pool, said)
             logger.info(f"pool {pool}: {up} workers up")
@@ -61,7 +63,7 @@ def _look(
     client: SyncPrefectClient, request: TidyRequest
 ) -> dict[tuple[str, str], tuple[FlowRun, str]]:
     """The dead among the runs that hold a place: by run and state, with the reason."""
-    said, found, now = all_beats(read_settings().hosts), {}, server_time(client)
+    said, found, now = all_beats(read_settings().hosts, whole=True), {}, server_time(client)
     for run in under_way(client):
         if run.work_pool_name not in POOLS or str(run.id) == run_id():
             continue

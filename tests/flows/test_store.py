@@ -751,6 +751,8 @@ def test_what_is_alive_on_a_host_is_heard_on_another(host):
     beat(two.hosts, "cpu-near-0", set(), {"batch": 6})
     said = all_beats(two.hosts)
     assert said.keys() == {"gpu-far-0", "cpu-near-0"}
+    open_store(one).write(".hosts/torn.json", b"{")
+    assert all_beats(two.hosts).keys() == said.keys()
     far = said["gpu-far-0"]
     assert (far.fresh, far.runs, far.lanes) == (True, {"a-run"}, {"batch": 2})
     assert beats(two.hosts).keys() == {"cpu-near-0"}
@@ -761,6 +763,15 @@ def test_what_is_alive_on_a_host_is_heard_on_another(host):
     os.utime(one.hosts / "gpu-far-0.json", (0, 0))  # its worker hangs
     tell_once(open_store(host("one")), one.hosts / "gpu-far-0.json")
     assert all_beats(two.hosts) == {}
+
+
+def test_hosts_that_cannot_be_heard_are_not_taken_for_silent(places, monkeypatch):
+    settings = read_settings()
+    beat(settings.hosts, "gpu-near-0", set(), {})
+    monkeypatch.setenv("LAMINA_STORE", f"file://{places}/none")
+    assert all_beats(settings.hosts).keys() == {"gpu-near-0"}
+    with pytest.raises(StoreRefusedError, match="must exist"):
+        all_beats(settings.hosts, whole=True)
 
 
 def test_a_worker_says_at_once_that_its_store_is_not_usable(places, monkeypatch, capsys):
