@@ -164,10 +164,11 @@ def decide(batch: Batch, run: str, question: Question, answer: Answer) -> dict[s
         "rejected": {address: titles[address] for address in titles if address in rejected},
     }
     told = {name: value for name, value in said.items() if name != "accepted"}
-    append_line(_folder(batch) / "decisions.jsonl", told)
+    journal = _folder(batch) / batch.shard_file("decisions").name
+    append_line(journal, told)
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text(json.dumps(said, indent=1, ensure_ascii=False), encoding="utf-8")
-    batch.give([_folder(batch) / "decisions.jsonl", path])
+    batch.give([journal, path])
     return said
 
 

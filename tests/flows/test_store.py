@@ -682,6 +682,13 @@ def test_a_person_may_reject_what_another_host_made(team, monkeypatch):
     assert (again["state"], again["made"]) == ("finished", 2)
     assert sampled == [(question.items[0], 2)]  # though the first draw stood on its host's disk
 
+    batch = Batch.named(team("other"), "default", "night")
+    decide(batch, "later", ask(batch, "later"), Answer("accept", "bob", "", [], again=False))
+    store, folder = open_store(team("chief")), "default/batches/night/approvals"
+    journals = [name for name in store.names(folder) if name.startswith("decisions")]
+    told = [json.loads(store.read(f"{folder}/{name}"))["by"] for name in journals]
+    assert sorted(told) == ["ann", "bob"]
+
 
 SLOWLY = """
 import sys, time
