@@ -1,7 +1,6 @@
 """Numbers as vectors: noise levels, physical lengths, and positions along D."""
 
 import math
-from functools import cached_property
 from typing import TypeAlias
 
 import torch
@@ -116,13 +115,19 @@ class Places:
 
     def __init__(self, angles: Tensor, height: int, width: int) -> None:
         self.angles, self.height, self.width = angles, height, width
+        self._axis: Turns | None = None  # no cached_property: its lock cuts a compiled graph
+        self._grid: Turns | None = None
 
-    @cached_property
+    @property
     def axis(self) -> Turns:
         """Along D."""
-        return turns_by(self.angles)
+        if self._axis is None:
+            self._axis = turns_by(self.angles)
+        return self._axis
 
-    @cached_property
+    @property
     def grid(self) -> Turns:
         """Along D, H and W, of all D * H * W cells."""
-        return turns_by(grid_angles(self.angles, self.height, self.width))
+        if self._grid is None:
+            self._grid = turns_by(grid_angles(self.angles, self.height, self.width))
+        return self._grid

@@ -1,6 +1,8 @@
 """Compilation is refused where there is no compiler, and pads prompts without changing them."""
 
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -27,3 +29,24 @@ def test_padded_prompts_say_the_same(tiny):
         ours, theirs = (network(z, level, level, c) for c in (even, cond))
         assert torch.allclose(ours, theirs, atol=1e-5)
     assert with_even_prompts(Conditioning()) == Conditioning()
+
+
+WHOLE = """
+import torch
+from core.compilation import with_even_prompts
+from core.conditioning import Conditioning
+from video.presets import tiny
+network = tiny()
+z, level = torch.zeros(2, 3, 4, 16, 16), torch.full((2,), 0.5)
+cond = with_even_prompts(Conditioning(tokens=torch.ones(2, 5, 384)))
+whole = torch.compile(network, backend="eager", fullgraph=True, dynamic=False)
+assert torch.equal(whole(z, level, level, cond), network(z, level, level, cond))
+"""
+
+
+@pytest.mark.slow
+def test_a_network_is_one_graph():
+    """In a process of its own, as the type checks of the tests would cut it."""
+    command = [sys.executable, "-c", WHOLE]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
