@@ -24,7 +24,8 @@ def compiled(network: SpatioTemporalUNet) -> Predict:
     fails on them). Prompts are therefore padded to a few lengths.
 
     Raises:
-        ValueError: There is nothing to compile with.
+        ValueError: There is nothing to compile with; or, when it is called, a kernel that was
+            compiled before cannot be loaded.
     """
     if not torch.cuda.is_available() and not any(map(shutil.which, COMPILERS)):
         raise ValueError(
@@ -34,7 +35,17 @@ def compiled(network: SpatioTemporalUNet) -> Predict:
     kernels = torch.compile(network, dynamic=False)
 
     def predict(z: Tensor, t: Tensor, r: Tensor, cond: Conditioning) -> Tensor:
-        return kernels(z, t, r, with_even_prompts(cond))
+        try:
+            return kernels(z, t, r, with_even_prompts(cond))
+        except RuntimeError as error:
+            broken = getattr(error, "inner_exception", None)  # what torch's compiler wraps
+            if not isinstance(broken, ImportError):
+                raise
+            raise ValueError(
+                f"compile=True: {broken}: kernels are kept in files, of which a run that was "
+                "killed while it compiled may leave one half-written; remove that file and give "
+                "the same command again, or train without compile."
+            ) from error
 
     return predict
 

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 import torch
+from torch._inductor.exc import InductorError
 
 from core.compilation import compiled, with_even_prompts
 from core.conditioning import Conditioning
@@ -16,6 +17,16 @@ def test_without_a_compiler_it_is_refused(tiny, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match=r"compile=True: .*g\+\+.*; install one, or train"):
         compiled(tiny())
+
+
+def test_a_half_written_kernel_is_named(tiny, monkeypatch):
+    def load(*_):
+        raise InductorError(ImportError("/tmp/a.main.so: file too short"), None)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: load)
+    with pytest.raises(ValueError, match=r"a\.main\.so: file too short: .*; remove that file"):
+        compiled(tiny())(*torch.zeros(3, 1), Conditioning())
 
 
 def test_padded_prompts_say_the_same(tiny):
