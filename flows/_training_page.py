@@ -1,6 +1,7 @@
 """The page of a training run: how the loss falls, and how the network does so far."""
 
 import io
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from flows._artifacts import LARGEST_PICTURE, LivingPage, webp_uri
 
 if TYPE_CHECKING:
     from core.validation import Validation
+
+logger = logging.getLogger(__name__)
 
 LARGEST_CURVE = 40_000
 NUMBERS = ("learning_rate", "gradient_norm", "steps_per_second", "computing_share", "peak_share")
@@ -43,8 +46,12 @@ class TrainingPage:
         from core.training_log import read_log
 
         records = read_log(self._run)
-        if records and not self._shown:
+        if self._shown or not records:
+            return
+        try:
             self(records[-1]["stage"], records[-1]["step"], None)
+        except Exception as error:  # the model stands; a page must not make a failure of it
+            logger.warning("the page of the training could not be shown: %s", error)
 
 
 def curves(records: Sequence[Mapping[str, Any]]) -> bytes:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flows._artifacts import ArtifactMeter, show_facts
 from flows._files import FileRef
+from flows._progress import aside
 from flows._settings import read_settings
 from flows._stages import stage
 from medical.request import MRITrainingRequest
@@ -30,8 +31,9 @@ def train(request: Request) -> FileRef:
 
     settings = read_settings()
     page = TrainingPage(run_folder(request, settings))
-    with slot(choose_device(settings.device), urgent=False):
-        folder = train_model(request, settings, ArtifactMeter("training-progress"), page)
+    meters = aside(ArtifactMeter("training-progress"))  # training outlives the server
+    with slot(choose_device(settings.device), urgent=False), meters as meter:
+        folder = train_model(request, settings, meter, page)
     page.end()
     return FileRef.of(folder / WEIGHTS)
 

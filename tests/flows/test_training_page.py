@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from core.checkpoints import WEIGHTS
 from core.plan import Progress
 from core.training_log import TrainingLog
 from core.validation import Validation
@@ -15,6 +16,7 @@ from flows._artifacts import LARGEST_ARTIFACT
 from flows._settings import read_settings
 from flows._training import in_words, run_folder, summary
 from flows._training_page import TrainingPage, curves
+from flows._training_stages import train
 from medical.request import MRITrainingRequest
 from video.request import VideoTrainingRequest
 
@@ -74,6 +76,27 @@ def test_a_run_without_validation_shows_its_curves_in_the_end(pages, tmp_path):
     logged(tmp_path)
     TrainingPage(tmp_path).end()
     assert pages[0].count("data:image/webp;base64,") == 1
+
+
+def test_a_server_that_is_away_ends_no_training(tmp_path, monkeypatch, caplog):
+    def away(*_, **__):
+        raise ConnectionError("no server")
+
+    def train_model(request, settings, meter, on_validation):
+        meter(1, 2, "step 1 of 2")
+        logged(run_folder(request, settings))
+        (tmp_path / WEIGHTS).write_bytes(b"trained")
+        return tmp_path
+
+    monkeypatch.setenv("LAMINA_HOME", str(tmp_path))
+    monkeypatch.setenv("LAMINA_DEVICE", "cpu")
+    monkeypatch.setattr(_artifacts, "create_progress_artifact", away)
+    monkeypatch.setattr(_artifacts, "create_markdown_artifact", away)
+    monkeypatch.setattr("flows._training.train_model", train_model)
+    assert train.fn(VideoTrainingRequest(name="a")).path == str(tmp_path / WEIGHTS)
+    said = [record.message for record in caplog.records]
+    assert "progress could not be shown: no server" in said
+    assert "the page of the training could not be shown: no server" in said
 
 
 def test_curves_are_drawn_of_whatever_there_is():
