@@ -252,6 +252,12 @@ class Mirror:
         )
         return sum(leases) + self._outages
 
+    def written_elsewhere(self, shard: str) -> dict[str, Held]:
+        """Journals and leases of a shard that other places wrote, as last seen."""
+        ours = f"{shard}-{self.place}."
+        named = {name: x for name, x in self._shards.items() if name.startswith(f"{shard}-")}
+        return {name: x for name, x in named.items() if not name.startswith(ours)}
+
     def _bring(self, wanted: Mapping[str, Held]) -> None:
         """Fetch what has changed since it was last fetched, in this order."""
         for name, facts in wanted.items():

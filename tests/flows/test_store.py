@@ -30,7 +30,7 @@ from flows._journal import read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
 from flows._shard import run_shard
-from flows._store import open_store
+from flows._store import Store, open_store
 from flows._store_faults import StoreAwayError, StoreRefusedError
 
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
@@ -526,6 +526,43 @@ def test_a_store_that_comes_late_gets_what_was_made_before_it(team, monkeypatch)
     assert all(intact(two, item) for item, _ in two.items())
 
 
+@pytest.mark.usefixtures("encoder_read_once")
+def test_a_host_that_lost_its_shard_while_the_store_was_away_overwrites_nothing(team, monkeypatch):
+    settings = team("one")
+    batch = planned(settings, 2)
+    monkeypatch.setattr(_batch_mirror, "LEASE_S", -1.0)  # every lease is old, every silence long
+    monkeypatch.setattr("flows._courier.LEASE_S", -1.0)
+    monkeypatch.setattr("flows._courier.AGAIN_S", 0.01)
+    sample, sampled = _shard_makers().ClipMaker.sample, []
+    put, away = Store.put, threading.Event()
+
+    def put_unless_away(self, paths, held=None):
+        if away.is_set() and self.outputs == settings.outputs:
+            raise StoreAwayError("away")
+        return put(self, paths, held)
+
+    def taken_over_at_second(self, job):
+        away.set()
+        sampled.append(job.item.address)
+        if len(sampled) == 2:
+            until(lambda: len(list(read_lines(batch.shard_file(0)))) == 1, "the first line")
+            make(team("two"))
+            away.clear()
+        return sample(self, job)
+
+    monkeypatch.setattr(Store, "put", put_unless_away)
+    monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", taken_over_at_second)
+    with pytest.raises(RuntimeError, match="another host took over shard 0000"):
+        make(settings)
+    no_sampling(monkeypatch)
+    assert make(team("one")).plain() == {"stood": 2, "left": 0, "ended": ""}
+    store = open_store(settings)
+    for outcome in Batch.named(team("three"), "default", "night").outcomes().values():
+        for said in outcome["files"].values():
+            content = store.read(f"default/batches/night/{said['path']}")
+            assert sha256(content).hexdigest() == said["sha256"]
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("encoder_read_once", "impatient")
 def test_a_shard_goes_on_while_the_store_is_away_and_delivers_at_its_end(
@@ -576,13 +613,14 @@ def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, c
     held_once_and_whole(settings, 2)
 
 
-def test_a_shard_does_not_end_well_when_its_courier_stopped(host):
+def test_a_shard_does_not_end_well_when_its_courier_stopped(host, monkeypatch):
     batch = planned(host("one"), 1)
-    batch.mirror.store.write("default/batches/night/shards/a\\b.jsonl", b"{}")
+    monkeypatch.setattr("flows._courier.LOOK_EVERY_S", 0.01)
     clip = batch.results / "a.mp4"
     clip.write_bytes(b"a clip")
     courier = Courier(batch.mirror, batch.shard_file(0))
     courier.start()
+    batch.mirror.store.write("default/batches/night/shards/a\\b.jsonl", b"{}")
     until(lambda: "courier" not in [each.name for each in threading.enumerate()], "its end")
     courier.take({"video": {"path": "results/a.mp4"}}, noted=False)
     with pytest.raises(ValueError, match="is a path below"):
