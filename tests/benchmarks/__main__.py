@@ -6,6 +6,7 @@ What the models get right is measured by ``python -m tests.benchmarks.quality``.
 import argparse
 import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -46,14 +47,14 @@ def _measure(key: str, size: dict[str, bool], save: bool) -> bool:
     """Run one row, print it, and keep it; whether it ran."""
     sys.stdout.write(f"\n== {key}\n")
     sys.stdout.flush()
-    start = time.perf_counter()
+    load, start = os.getloadavg()[0], time.perf_counter()
     try:
         row = importlib.import_module(ROWS[key]).run(**size)
     except (ValueError, RuntimeError, AssertionError) as error:
         sys.stderr.write(f"{key}: {error}\n")
         return False
     options = {name: value for name, value in size.items() if value}
-    record = row.as_record(seconds=time.perf_counter() - start, options=options)
+    record = row.as_record(seconds=time.perf_counter() - start, options=options, load=load)
     record = with_reasons(key, record)
     sys.stdout.write(
         f"{table(record['figures'])}\n" + "".join(f"- {n}\n" for n in record["notes"])

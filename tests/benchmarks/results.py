@@ -109,8 +109,10 @@ class Row:
     pictures: Sequence[Picture] = ()
     details: Mapping[str, Any] = field(default_factory=dict)
 
-    def as_record(self, *, seconds: float, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The row with when, where and how it was run."""
+    def as_record(
+        self, *, seconds: float, options: Mapping[str, Any], load: float
+    ) -> dict[str, Any]:
+        """The row with when, where and how it was run; ``load`` is that before the run."""
         figures = [asdict(f) | {"target": f.target, "verdict": f.verdict} for f in self.figures]
         return {
             **asdict(self),
@@ -118,7 +120,7 @@ class Row:
             "measured": datetime.now(UTC).isoformat(timespec="minutes"),
             "seconds": round(seconds, 1),
             "options": dict(options),
-            "machine": machine(),
+            "machine": machine() | {"load_before": round(load, 1)},
         }
 
 
@@ -131,7 +133,6 @@ def machine() -> dict[str, Any]:
         "flags": [flag for flag in FLAGS if flag in _flags()],
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "load_before": round(os.getloadavg()[0], 1),
     }
 
 

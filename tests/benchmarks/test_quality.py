@@ -1,6 +1,7 @@
 """The measures of the results page, where the answer is known."""
 
 import json
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -86,9 +87,12 @@ def test_a_case_is_measured_once_and_its_time_is_kept(tmp_path, monkeypatch):
         return {"psnr": 30.0}, {"plane": np.eye(3)}
 
     for turn in range(2):
+        for kept in tmp_path.glob("cases/*/*.json"):
+            os.utime(kept, (0, 0))
         setting = Setting(into=tmp_path, store=tmp_path / "cases")
         assert setting.find("mri", {"head": 1}, measure) == {"psnr": 30.0}
         assert setting.fresh == 1 - turn
+        assert (setting.measured == {"1970-01-01T00:00+00:00"}) == bool(turn)
         assert np.array_equal(setting.arrays("mri", {"head": 1})["plane"], np.eye(3))
     assert calls == [1]
     setting.find("mri", {"head": 2}, measure)

@@ -6,6 +6,7 @@ Every case is kept, so that a run that was cut goes on where it was: give the sa
 import argparse
 import importlib
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -59,8 +60,8 @@ def _measure(key: str, setting: Setting) -> bool:
     """Run one row, print it, and keep it; whether it ran."""
     sys.stdout.write(f"\n== {key}\n")
     sys.stdout.flush()
-    setting.seconds, setting.fresh = 0.0, 0
-    start = time.perf_counter()
+    setting.seconds, setting.fresh, setting.measured = 0.0, 0, set()
+    load, start = os.getloadavg()[0], time.perf_counter()
     try:
         module = importlib.import_module(f"tests.benchmarks.quality.{ROWS[key]}")
         row = getattr(module, key)(setting)
@@ -68,9 +69,11 @@ def _measure(key: str, setting: Setting) -> bool:
         sys.stderr.write(f"{key}: {error}\n")
         return False
     options = {"quick": True} if setting.quick else {}
-    record = row.as_record(seconds=setting.seconds, options=options)
+    record = row.as_record(seconds=setting.seconds, options=options, load=load)
     kind = KINDS.get(key, "mri")
     record = with_reasons(key, record)
+    days = sorted({min(setting.measured), max(setting.measured)})
+    record |= {"measured": " to ".join(days)}  # kept cases may be older than this run
     record |= {"kind": kind, "weights": weights_digest(kind)}
     sys.stdout.write(
         f"\n{figures_as_table(record['figures'])}\n{time.perf_counter() - start:.0f} s now, "

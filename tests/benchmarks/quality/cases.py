@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ class Setting:
         store: Folder of the cases.
         seconds: What the cases asked for so far took when they were measured.
         fresh: How many of them were measured now.
+        measured: When they were, to the minute.
     """
 
     into: Path
@@ -41,6 +43,7 @@ class Setting:
     )
     seconds: float = 0.0
     fresh: int = 0
+    measured: set[str] = field(default_factory=set)
 
     @property
     def pictures(self) -> Path:
@@ -76,6 +79,8 @@ class Setting:
             self.fresh += 1
             sys.stdout.write(".")
             sys.stdout.flush()
+        written = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        self.measured.add(written.isoformat(timespec="minutes"))
         record = json.loads(path.read_text())
         self.seconds += record["seconds"]
         return record["numbers"]
