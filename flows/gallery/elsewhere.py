@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flows._batch_mirror import place_of
 from flows._journal import held
 from flows._store import Held, Store, same
-from flows._store_faults import StoreAwayError, StoreRefusedError
+from flows._store_faults import StoreRefusedError
 from flows.gallery.places import BATCHES, BRING, PART
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class Elsewhere:
             try:
                 self._known = self._store.walk()
                 self._fetch_new({key: facts for key, facts in self._known.items() if _told(key)})
-            except (StoreAwayError, StoreRefusedError) as error:
+            except (OSError, ValueError, StoreRefusedError) as error:
                 logger.warning("the gallery shows what is on this disk: %s", error)
             took = time.monotonic() - began
             self._next = time.monotonic() + max(LOOK_EVERY_S, REST * took)
@@ -70,7 +70,7 @@ class Elsewhere:
             return False
         try:
             return bool(self._store.fetch([key]))
-        except (StoreAwayError, StoreRefusedError, ValueError) as error:
+        except (OSError, ValueError, StoreRefusedError) as error:
             logger.warning("%s: %s", key, error)
             return False
 
@@ -78,7 +78,7 @@ class Elsewhere:
         new = {
             key: facts
             for key, facts in wanted.items()
-            if self._fetched.get(key) != facts and not self._stands(key, facts)
+            if self._fetched.get(key) != facts and self._wanted_here(key, facts)
         }
         plans = [key for key in new if key.endswith(PLAN)]
         self._store.fetch([key for key in new if key not in plans])
@@ -89,9 +89,14 @@ class Elsewhere:
                 self._store.fetch([key])
         self._fetched |= wanted
 
-    def _stands(self, key: str, facts: Held) -> bool:
-        path = self._store.path(key)
-        return (key.endswith(self._ours) and path.exists()) or same(path, facts)
+    def _wanted_here(self, key: str, facts: Held) -> bool:
+        """Whether an object is not here yet; never if a link in the outputs leads it away."""
+        try:
+            path = self._store.path(key)
+        except ValueError as error:
+            logger.warning("the gallery leaves out %s", error)
+            return False
+        return not (key.endswith(self._ours) and path.exists()) and not same(path, facts)
 
 
 class Watching:

@@ -691,6 +691,11 @@ def test_the_gallery_shows_what_other_hosts_made(host, monkeypatch):
     store = open_store(settings)
     store.write("studio/text_to_video/x-1/..\\x.json", b"{}")
     assert client.get(f"{PREFIX}/p/studio/").status_code == 200
+    (settings.outputs / "linked").symlink_to(settings.outputs.parent)
+    store.write("linked/text_to_video/x-1/x.json", b"{}")
+    deliver(result_of(host("one"), "last"))
+    assert "last-1a2b3c4d" in client.get(f"{PREFIX}/p/studio/").text
+    assert not list(settings.outputs.parent.glob("text_to_video"))
 
 
 @pytest.mark.slow
