@@ -573,19 +573,26 @@ def test_a_shard_goes_on_while_the_store_is_away_and_delivers_at_its_end(
     batch = planned(settings, 4)
     sample, sampled = _shard_makers().ClipMaker.sample, []
 
+    def said():
+        return any("wait on this disk" in line.message for line in caplog.records)
+
+    def mend_when_missed():
+        until(said, "nobody misses the store")
+        cable.mend()
+
     def cut_at_second(self, job):
         sampled.append(job.item.address)
         if len(sampled) == 2:
             cable.cut()
         if len(sampled) == 4:
-            threading.Timer(0.5, cable.mend).start()
+            threading.Thread(target=mend_when_missed).start()
         return sample(self, job)
 
     monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", cut_at_second)
     assert make(settings).plain() == {"made": 4, "left": 0, "ended": ""}
     assert len(sampled) == 4
     held_once_and_whole(settings, 4)
-    assert any("wait on this disk" in line.message for line in caplog.records)
+    assert said()
     assert len(list(read_lines(batch.shard_file(0)))) == 4
 
 
