@@ -1,5 +1,6 @@
 """``lamina train``: new models from your own data, in this process, resumable."""
 
+import logging
 import sys
 
 from flows._options import options_of
@@ -52,6 +53,7 @@ def _follow(request: VideoTrainingRequest | MRITrainingRequest, settings: Settin
     """Compute a part of every batch; the first process reports and publishes."""
     from flows._training import descend, ends_late
 
+    logging.getLogger("core").setLevel(logging.ERROR)  # the first process says the rest
     with ends_late() as should_stop:
         descend(request, settings, lambda stage, progress: None, should_stop=should_stop)
     return 0

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from core.training_log import TrainingLog
 from core.validation import Validation
 from flows import _artifacts
 from flows._artifacts import LARGEST_ARTIFACT
+from flows._command_train import _train
 from flows._settings import read_settings
 from flows._training import in_words, run_folder, summary
 from flows._training_page import TrainingPage, curves
@@ -97,6 +99,20 @@ def test_a_server_that_is_away_ends_no_training(tmp_path, monkeypatch, caplog):
     said = [record.message for record in caplog.records]
     assert "progress could not be shown: no server" in said
     assert "the page of the training could not be shown: no server" in said
+
+
+def test_a_process_beside_the_first_reports_nothing(monkeypatch, caplog, capsys):
+    def descend(*_, **__):
+        logging.getLogger("core.training").warning("said by the first process too")
+
+    monkeypatch.setattr("flows._training.descend", descend)
+    monkeypatch.setenv("RANK", "1")
+    try:
+        assert _train(VideoTrainingRequest(name="a")) == 0
+        assert not caplog.records
+        assert not "".join(capsys.readouterr())
+    finally:
+        logging.getLogger("core").setLevel(logging.NOTSET)
 
 
 def test_curves_are_drawn_of_whatever_there_is():
