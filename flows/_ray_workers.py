@@ -246,9 +246,11 @@ def _connect(ray: Any, settings: Settings, folder: str) -> bool:
 def _own_signals() -> Iterator[None]:
     """Keep what a SIGTERM does here, such as to cancel a run: Ray sets a handler of its own."""
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
 
 
 def _gpus_here(settings: Settings) -> int:
