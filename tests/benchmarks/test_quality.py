@@ -10,6 +10,7 @@ import torch
 
 from core.seeds import generator
 from tests.benchmarks.intervals import student, wilson
+from tests.benchmarks.quality.__main__ import main
 from tests.benchmarks.quality.calibration import (
     coverage,
     reliability,
@@ -131,3 +132,13 @@ def test_cards_are_renewed_beside_weights_and_keep_what_is_measured_elsewhere(tm
     assert told["speed"] == "fast"
     assert "3.030" in (tmp_path / "medical/weights/heads-1mm/CARD.md").read_text()
     assert not (tmp_path / "video/weights/scenes-64/CARD.md").exists()
+
+
+def test_a_row_whose_data_is_not_here_is_left_out_with_the_way_to_it(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("LAMINA_DATA", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["x", "--only", "ways", "--into", str(tmp_path)])
+    assert main() == 0
+    assert "ways is left out: there are no validation heads" in capsys.readouterr().err
+    assert not (tmp_path / "results.json").exists()

@@ -21,6 +21,10 @@ Arrays = dict[str, NDArray[Any]]
 ROOT = Path(__file__).parents[3]
 
 
+class DataMissingError(LookupError):
+    """What a row is measured on is not on this machine."""
+
+
 @dataclass
 class Setting:
     """Where results go, how many are wanted, and what is known already.

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.benchmarks.intervals import student
 from tests.benchmarks.quality import mri_pictures, plots
-from tests.benchmarks.quality.cases import Setting
+from tests.benchmarks.quality.cases import DataMissingError, Setting
 from tests.benchmarks.quality.heads import (
     MEAN,
     SAMPLE,
@@ -59,7 +59,7 @@ def needed_heads(setting: Setting) -> list[Head]:
     """
     heads = validation_heads(setting)
     if not heads:
-        raise ValueError(
+        raise DataMissingError(
             "there are no validation heads here: this row needs the folder t1-heads; set "
             "LAMINA_DATA to the folder that holds it."
         )

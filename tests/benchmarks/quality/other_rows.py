@@ -15,7 +15,7 @@ from medical.request import SuperResolutionRequest
 from medical.super_resolve import super_resolve
 from medical.volume import Volume
 from tests.benchmarks.quality import mri_pictures
-from tests.benchmarks.quality.cases import Arrays, Setting
+from tests.benchmarks.quality.cases import Arrays, DataMissingError, Setting
 from tests.benchmarks.quality.heads import (
     MEAN,
     SEED,
@@ -75,7 +75,7 @@ def thick(setting: Setting) -> Row:
         for path in sorted((data_folder() / "thick-slices").glob(f"*/study1_{contrast}.nii.gz"))
     ]
     if not paths:
-        raise ValueError(
+        raise DataMissingError(
             "there are no thick-slice scans here: this row needs the folder thick-slices; set "
             "LAMINA_DATA to the folder that holds it."
         )
