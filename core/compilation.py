@@ -1,8 +1,7 @@
-"""The network compiled into fused kernels, where there is a compiler for it."""
+"""The network compiled into fused kernels, on a CUDA device."""
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 
 import torch
@@ -13,7 +12,6 @@ from core.conditioning import Conditioning
 from core.objectives import Predict
 from core.unet import SpatioTemporalUNet
 
-COMPILERS = ("g++", "clang++", "c++")
 TOKENS = 16
 
 
@@ -24,13 +22,13 @@ def compiled(network: SpatioTemporalUNet) -> Predict:
     fails on them). Prompts are therefore padded to a few lengths.
 
     Raises:
-        ValueError: There is nothing to compile with; or, when it is called, a kernel that was
+        ValueError: There is no CUDA device; or, when it is called, a kernel that was
             compiled before cannot be loaded.
     """
-    if not torch.cuda.is_available() and not any(map(shutil.which, COMPILERS)):
+    if not torch.cuda.is_available():
         raise ValueError(
-            "compile=True: kernels are compiled by Triton for a CUDA device, or else by one of "
-            f"{', '.join(COMPILERS)}; install one, or train without compile."
+            "compile=True: kernels are compiled for CUDA devices, as on a CPU that takes longer "
+            "than it saves; train without compile here."
         )
     kernels = torch.compile(network, dynamic=False)
 

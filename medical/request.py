@@ -124,6 +124,6 @@ class MRITrainingRequest(Request):
     compile: bool = Field(
         default=False,
         description="Compile the network first: some minutes at the start for faster steps. "
-        "Needs a CUDA device or a C++ compiler.",
+        "Needs a CUDA device.",
     )
     seed: int = Field(default=0, ge=0, description="Same seed, same weights on a CPU.")

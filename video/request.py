@@ -65,6 +65,6 @@ class VideoTrainingRequest(Request):
     compile: bool = Field(
         False,
         description="Compile the network first: some minutes at the start for faster steps. "
-        "Needs a CUDA device or a C++ compiler.",
+        "Needs a CUDA device.",
     )
     seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")
