@@ -37,5 +37,6 @@ def _cell(value: object) -> str:
     if isinstance(value, Mapping):
         return "; ".join(f"{k.replace('_', ' ')}: {_cell(v)}" for k, v in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return "<br>".join(_cell(v) for v in value)
+        plain = all(isinstance(v, int | float) for v in value)
+        return (", " if plain else "<br>").join(_cell(v) for v in value)
     return str(value).replace("|", "\\|").replace("\n", " ")
