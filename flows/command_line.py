@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from flows._options import sentence
+from flows._options import complaint, sentence
 from flows._refusals import is_refusal
 from flows._settings import adopt, read_settings
 from flows._store_faults import StoreAwayError, StoreRefusedError
@@ -112,6 +112,10 @@ def _refuse(words: str) -> int:
 
 
 def _flat(error: CycloptsError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ValidationError) and error.argument is not None:
+        name = error.argument.name
+        return " ".join(complaint({**detail, "loc": (name,)}) for detail in cause.errors())
     return " ".join(str(error).split())
 
 

@@ -114,6 +114,10 @@ REFUSED = [
     ([*CLIP, "no/o.mp4"], "the folder no does not exist: .*; create it"),
     ([*CLIP, "o.avi", "--model", "tiny-video"], "o.avi: .*; give a name"),
     (CLIP, "parameter OUTPUT requires .* See lamina video generate --help"),
+    (
+        [*RESTORE, "a.nii.gz", "b.nii.gz", "--spacing-mm", "1", "1", "0"],
+        "^--spacing-mm=0.0: --spacing-mm must be at least 0.2; try 0.2. See lamina mri",
+    ),
     ([*CLIP, "o.mp4", "--frames", "1"], "Unknown option: --frames"),
     ([*CLIP[:2], "red " * 90, "o.mp4", "--model", "tiny-video"], "at most 64 .*; shorten it"),
     (["vidoe"], 'Unknown command "vidoe"'),
