@@ -51,6 +51,6 @@ class Sampler:
 
 
 def _given_gpu() -> bool:
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]  an extra
 
     return bool(ray.get_runtime_context().get_accelerator_ids().get("GPU"))

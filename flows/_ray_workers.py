@@ -212,7 +212,7 @@ def _connected(settings: Settings, folder: str) -> tuple[Any, bool]:
             "it empty to sample in the shard's own process."
         )
     os.environ.update({**QUIET, **os.environ})
-    import ray
+    import ray  # pyright: ignore[reportMissingImports]  an extra
 
     with _own_signals():
         return ray, _connect(ray, settings, folder)
