@@ -77,8 +77,8 @@ class TextEncoder:
                 )
 
 
-States = tuple[Float[Tensor, "L 384"], Bool[Tensor, "L"]]
-"""A prompt's token states and mask."""
+States = tuple[Float[Tensor, "_ 384"], Bool[Tensor, "_"]]
+"""A prompt's token states and mask; of prompts side by side, each has a length of its own."""
 
 
 def read_once(encoder: TextEncoder, prompts: Iterable[str]) -> dict[str, States]:
