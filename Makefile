@@ -7,6 +7,7 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
+EXTRAS := .venv/.extras-installed
 # what is run a second time, on PostgreSQL and Redis
 ON_POSTGRES := $(addprefix tests/flows/test_,batch_flows.py survival.py overtaking.py)
 # one thread per process: the processes are the parallelism
@@ -24,6 +25,11 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
+$(EXTRAS): $(STAMP)
+	@echo "installing what the integration tests need beyond that: PostgreSQL, Redis, Kubernetes and Ray clients"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,cluster,manifests,ray]'
+	@touch $@
+
 check: $(STAMP)  ## style, types, and who may import whom
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -36,7 +42,7 @@ test: $(STAMP)  ## the tests, without the slow ones
 test-all: $(STAMP)  ## every test
 	$(TEST)
 
-test-integration: $(STAMP)  ## real servers and workers that are killed while they work
+test-integration: $(EXTRAS)  ## real servers and workers that are killed while they work
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration --database postgres $(ON_POSTGRES)
 
