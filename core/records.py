@@ -22,6 +22,10 @@ import torch
 
 FORMAT_VERSION = 1
 RESEARCH_USE = "Research use only, not for diagnosis."
+DEEDS = {
+    "text_to_video": "The clip was generated from text",
+    "super_resolve_mri": "The scan was super-resolved",
+}
 RECORDED_VERSIONS = ("lamina", "torch", "diffusers", "numpy", "transformers", "monai", "nibabel")
 
 
@@ -138,10 +142,8 @@ def methods_sentence(
         if (value := request.get(name)) is not None:
             facts.append(f"{name} {value}")
     facts.append(f"seed {seeds}")
-    work = task.replace("_", " ").replace("mri", "MRI")
-    sentence = (
-        f"{work[:1].upper()}{work[1:]} with Lamina {_version('lamina')} ({', '.join(facts)})."
-    )
+    work = DEEDS.get(task, f"The task {task} was done")
+    sentence = f"{work} with Lamina {_version('lamina')} ({', '.join(facts)})."
     return f"{sentence} {RESEARCH_USE}" if _is_medical(task, model) else sentence
 
 

@@ -9,6 +9,7 @@ the result, where a key would open the list of all results of all runs.
 import base64
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote
@@ -24,7 +25,7 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.events import emit_event
 
 from flows._files import FileRef
-from flows._progress import Throttle
+from flows._progress import Meter, Throttle, aside
 
 UPDATE_EVERY_S = 2.0
 LARGEST_ARTIFACT = 200_000
@@ -50,6 +51,11 @@ class ArtifactMeter:
             self._artifact = cast(UUID, create_progress_artifact(percent, self._key, note))
         else:
             update_progress_artifact(self._artifact, percent, note)
+
+
+def progress_bar(key: str) -> AbstractContextManager[Meter]:
+    """A bar in the run's page for the block; a server that is slow or away holds nothing up."""
+    return aside(ArtifactMeter(key))
 
 
 class LivingPage:

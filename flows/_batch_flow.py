@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect.context import get_run_context
 
-from flows._artifacts import ArtifactMeter, show_facts, show_result
+from flows._artifacts import progress_bar, show_facts, show_result
 from flows._batch_needs import shard_needs
 from flows._batch_requests import NIGHTLY, BatchRequest
 from flows._batch_sheet import contact_sheet
@@ -14,7 +14,6 @@ from flows._batch_start import draws_of
 from flows._coordinator import coordinate
 from flows._manifest import Batch
 from flows._nights import DATE, night_of, of_night
-from flows._progress import aside
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 from flows._shard_runs import Deployed, cancel
@@ -33,7 +32,7 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     hands = Deployed(
         lambda asked, gpus: shard_needs((x for x, _ in batch.items(asked.shard)), gpus, draws)
     )
-    with aside(ArtifactMeter("batch-progress")) as meter:
+    with progress_bar("batch-progress") as meter:
         ended = coordinate(settings, project, request, hands, meter)
     facts = {**ended, "folder": batch.root}
     title = f"Batch {request.name}: {ended['state']}"

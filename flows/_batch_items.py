@@ -134,7 +134,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
     extra = {"accept_only": True} if batch.accept_only else {}
     return [
         Item(address_of({**made.model_dump(mode="json"), **extra}, weights[made.model]), row, made)
-        for row, made in requests_of(rows, make)
+        for row, made in requests_of(rows, make, VideoRequest.model_fields)
     ]
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows._batch_items import Item, Kind
-from flows._progress import duration
+from flows._progress import counted, duration
 from medical.request import SuperResolutionRequest
 
 CLIP_S_PER_VALUE = 1.1e-6  # one core: 16 frames of 64 x 64 in 4 steps take 0.29 s
@@ -56,18 +56,18 @@ class Plan:
         total = self.missing * self.seconds_per_item
         basis = "measured here" if self.measured else "rule of thumb"
         lines = [
-            f"{_counted(len(self.items), 'item')} ({self.kind}), {self.standing} made already, "
+            f"{counted(len(self.items), 'item')} ({self.kind}), {self.standing} made already, "
             f"{self.missing} to make",
-            f"{_counted(self.shards, 'shard')}, {_seconds(self.seconds_per_item)} an item "
+            f"{counted(self.shards, 'shard')}, {_seconds(self.seconds_per_item)} an item "
             f"({basis}), about {duration(total / max(1, min(slots, self.shards)))} "
-            f"on {_counted(slots, 'device')}",
+            f"on {counted(slots, 'device')}",
             f"{self.bytes_needed / GB:.2f} GB to write, {free / GB:.1f} GB free",
         ]
         if self.settled:
             lines.append(f"{self.settled} failed or were rejected for good; see batch status")
         if self.repeated:
             shown = "; ".join(self.repeated[:3]) + ("; ..." if len(self.repeated) > 3 else "")
-            lines.append(f"{len(self.repeated)} rows repeat another and are made once: {shown}")
+            lines.append(f"{counted(len(self.repeated), 'repeated row')}, made once: {shown}")
         return lines
 
 
@@ -154,7 +154,3 @@ def check_room(needed: int, free: int, reserve_gb: float) -> None:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

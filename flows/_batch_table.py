@@ -7,8 +7,8 @@ and all complaints of a file come together, before anything runs.
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,10 +29,12 @@ class Row:
     Attributes:
         where: File and row as a person counts them, ``prompts.csv:3``.
         fields: Column to value; values of a CSV are text.
+        empty: In the first row of a CSV, its columns without a single value.
     """
 
     where: str
     fields: dict[str, Any]
+    empty: tuple[str, ...] = ()
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -75,13 +77,14 @@ def prompt_rows(text: str) -> list[Row]:
 
 
 def requests_of(
-    rows: Iterable[Row], make: Callable[[dict[str, Any]], Request]
+    rows: Iterable[Row], make: Callable[[dict[str, Any]], Request], known: Collection[str]
 ) -> list[tuple[str, Request]]:
     """Where each row stands, and the request it makes.
 
     Args:
         rows: Of one source.
         make: Turns a row's fields into a request, or raises what pydantic raises.
+        known: The columns that there may be.
 
     Raises:
         ValueError: Rows were refused; up to ten of the complaints, one a line.
@@ -89,6 +92,13 @@ def requests_of(
     good: list[tuple[str, Request]] = []
     bad: list[str] = []
     for row in rows:
+        head = f"{row.where.rpartition(':')[0]}:1"
+        bad += [
+            f"{head}: column {name}: {name} is no field of this request; remove it or correct its "
+            "name."
+            for name in row.empty
+            if name not in known
+        ]
         try:
             good.append((row.where, make(row.fields)))
         except ValidationError as error:
@@ -102,7 +112,15 @@ def requests_of(
     return good
 
 
-def _csv_rows(text: str, name: str) -> Iterator[Row]:
+def _csv_rows(text: str, name: str) -> list[Row]:
+    rows = list(_filled_rows(text, name))
+    used = {column for row in rows for column in row.fields}
+    header = next(csv.reader(io.StringIO(text), skipinitialspace=True))
+    empty = tuple(column.strip() for column in header if {column.strip()} - used - {""})
+    return [replace(rows[0], empty=empty), *rows[1:]] if rows else []
+
+
+def _filled_rows(text: str, name: str) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
     if "prompt" not in (reader.fieldnames or []):
         raise ValueError(
@@ -178,7 +196,7 @@ def _not_empty(rows: list[Row], source: str) -> list[Row]:
     return rows
 
 
-READERS: dict[str, Callable[[str, str], Iterator[Row]]] = {
+READERS: dict[str, Callable[[str, str], Iterable[Row]]] = {
     ".csv": _csv_rows,
     ".jsonl": _jsonl_rows,
     ".yaml": _yaml_rows,

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ScanBatchRequest
 from flows._manifest import Batch
 from flows._nights import of_night
+from flows._progress import counted
 from flows._settings import read_settings
 
 Project = Annotated[str, Parameter(help="Project under which results are filed.")]
@@ -81,7 +82,7 @@ def retry(name: str, /, *, project: Project = "default", here: bool = False) -> 
 
     batch = _batch(project, name)
     request = batch.request()
-    print(f"{reopen(batch)} refused items are tried once more, and all that is missing.")
+    print(f"{counted(reopen(batch), 'refused item')} to try once more, and all that is missing.")
     return _run(project, request, here)
 
 
@@ -199,7 +200,7 @@ def _state(batch: Batch) -> str:
             known[outcome["state"]] += 1
     counts = ", ".join(f"{count} {state}" for state, count in known.items() if count)
     reason = f" ({said['reason']})" if said["reason"] else ""
-    words = f"{said['state']}{reason}, {said['items']} items, {counts or 'none made'}"
+    words = f"{said['state']}{reason}, {counted(said['items'], 'item')}, {counts or 'none made'}"
     return f"{said['name']}: {words}; {batch.root}"
 
 

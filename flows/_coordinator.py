@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
 from flows._batch_items import items_of
-from flows._batch_life import being_made, coordinated, sign_of_life
+from flows._batch_life import being_made, confirm_coordinated, coordinated, sign_of_life
 from flows._batch_needs import check_items
 from flows._batch_requests import BatchRequest, ShardRequest
 from flows._batch_start import (
@@ -23,17 +23,18 @@ from flows._batch_start import (
     open_batch,
     plan_batch,
     start_batch,
+    under_way,
 )
 from flows._batch_tally import Tally
 from flows._manifest import STORE_FAULTS, Batch
-from flows._progress import Clock, Meter
+from flows._progress import Clock, Meter, counted
 from flows._resources import Resources
 from flows._settings import Settings
+from flows._store_faults import LostLeaseError
 
 logger = logging.getLogger(__name__)
 
 SILENCE_S = 180.0  # a shard's process starts within this and then beats every few seconds
-ELSEWHERE_S = 60.0
 STORE_S, STORE_LOOK_S = 900.0, 1.0  # how long the folder of a batch may be away; looks meanwhile
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 Answer = TypeVar("Answer")
@@ -127,6 +128,7 @@ class Coordinator:
 
     def _look(self) -> bool:
         """Read the news, hand out what is to do; whether that was the last of it."""
+        confirm_coordinated(self.batch)
         self.tally.update()
         state = self._state()
         self._see_to_active(state)
@@ -180,7 +182,7 @@ class Coordinator:
             delay = self.request.limits.retry_delay_s if running else 0.0
             self._not_before[shard] = time.monotonic() + delay
             self._tried[shard] = self._tried.get(shard, 1) - bool(free_of_charge)
-            logger.warning("shard %d ended with %d items missing", shard, left)
+            logger.warning("shard %d ended with %s missing", shard, counted(left, "item"))
 
     def _hand_out(self) -> None:
         for shard in self._to_come():
@@ -229,7 +231,9 @@ class Coordinator:
         seconds, count = self.tally.item_s
         state = "stopped" if left else "finished"
         tries = self.request.limits.tries
-        reason = f"{left} items are missing after {tries} tries" if left else ""
+        reason = (
+            f"{counted(left, 'item')} still missing, every try spent ({tries})" if left else ""
+        )
         self.batch.change(only_from=("running", "planned"), state=state, reason=reason)
         if count:
             self.batch.change(seconds_per_item=round(seconds / count, 4))
@@ -267,29 +271,18 @@ def coordinate(
     batch = open_batch(settings, project, request)
     with coordinated(batch) as ours:
         if not ours:
-            return _elsewhere(batch, request)
+            return under_way(batch, request)
         tally = Tally(batch, draws_of(request))
         tally.skip()
         plan = plan_batch(batch, request, items)
-        start_batch(batch, request, plan)
-        if batch.mirror:
-            batch.mirror.give_results()
-        tally.begin({item.address for item, shard in plan.items if shard >= 0})
-        for line in plan.says(free_bytes(batch.root)):
-            logger.info(line)
-        return Coordinator(batch, request, hands, meter, tally).run()
-
-
-def _elsewhere(batch: Batch, request: BatchRequest) -> dict[str, Any]:
-    """What to say where another process coordinates the same request already."""
-    deadline = time.monotonic() + ELSEWHERE_S
-    while not batch.exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    said = batch.read()
-    if said["request"] != request.model_dump(mode="json"):
-        raise ValueError(
-            f"{batch.root.name} is under way with another request: a batch changes only when it "
-            "is not; wait, cancel it, or choose another name."
-        )
-    reason = "another run coordinates this very request already"
-    return {"batch": said["name"], "state": said["state"], "reason": reason}
+        try:
+            start_batch(batch, request, plan)
+            if batch.mirror:
+                batch.mirror.give_results()
+            tally.begin({item.address for item, shard in plan.items if shard >= 0})
+            for line in plan.says(free_bytes(batch.root)):
+                logger.info(line)
+            return Coordinator(batch, request, hands, meter, tally).run()
+        except LostLeaseError as error:
+            logger.warning("%s", error)
+            return {"batch": request.name, "state": "running", "reason": str(error)}

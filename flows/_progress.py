@@ -75,6 +75,11 @@ def duration(seconds: float) -> str:
     return f"{hours:.0f} h {rest / MINUTE:.0f} min"
 
 
+def counted(number: int, thing: str) -> str:
+    """So many of a thing: ``1 step``, ``2 steps``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def steps_of(meter: Meter) -> Callable[[int, int, object], None]:
     """The meter as samplers call it: steps done, steps in all, the estimate so far."""
     clock = Clock()

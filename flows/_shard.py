@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
@@ -22,13 +21,14 @@ from flows._batch_items import Item
 from flows._batch_life import alone, delivering
 from flows._batch_plan import check_room, expected_bytes, patience_s
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
-from flows._journal import append_line, held
-from flows._manifest import Batch, files_of, gives_out, intact, unfinished
-from flows._progress import Clock, Meter, Throttle, timed
+from flows._batch_start import draws_of
+from flows._journal import held
+from flows._manifest import Batch, files_of
+from flows._progress import Meter, Throttle, timed
 from flows._ray_workers import Workers, spread
 from flows._settings import Settings, read_settings
 from flows._shard_makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
-from flows._shard_report import Report, outcome_line
+from flows._shard_report import Ledger, Report
 from flows._shard_watch import Watchdog, watched
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,8 @@ def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:
         meter: Told how many items are through.
 
     Raises:
-        RuntimeError: The disk or the device gave out; what is missing can be tried again.
+        OSError: The disk gave out; what is missing can be tried again.
+        RuntimeError: The device did, or the batch's folder is gone; likewise.
     """
     batch = Batch.named(settings, asked.project, asked.batch)
     try:
@@ -81,31 +82,21 @@ class _Shard:
     ) -> None:
         from flows._devices import choose_device
 
-        self._deliver = deliver
-        self.batch, self.asked, self.meter = batch, asked, meter
+        self.batch, self.asked = batch, asked
         self.request: BatchRequest = batch.request()
-        self.clock, self.report = Clock(), Report()
-        self.total, self._done, self._open = 0, 0, set[str]()
-        self._noting, self._seen = threading.Lock(), dict[str, str]()
+        self.draws = draws_of(self.request)
+        self.ledger = Ledger(batch, asked, meter, deliver, self.draws)
         self.device = choose_device(settings.device)
         self.watchdog: Watchdog
         self.settings = settings
         self.workers: Workers | None = None
         self._look = Throttle(LOOK_EVERY_S)
 
-    @property
-    def draws(self) -> int:
-        """How often an item may be drawn."""
-        request = self.request
-        clips = isinstance(request, ClipBatchRequest) and request.accept_only
-        return request.draws if clips else 1  # pyright: ignore[reportAttributeAccessIssue]
-
     def run(self) -> Report:
         """Make what is missing, in order."""
-        jobs = self._missing()
-        self.total, self._open = len(jobs), {job.item.address for job in jobs}
+        jobs, report = self.ledger.missing(), self.ledger.report
         if not jobs:
-            return self.report
+            return report
         hired = spread(self.settings, jobs[0].item.kind, len(jobs))
         with watched(self.batch.shard_file(self.asked.shard)) as self.watchdog:
             self.watchdog.says(LOADING_S)
@@ -113,28 +104,8 @@ class _Shard:
             with hired as self.workers:
                 (self.workers or maker).load(jobs[0].item.request.model)
                 self._work(jobs, maker)
-        self.report.left = len(self._open)
-        return self.report
-
-    def _missing(self) -> deque[Job]:
-        """The jobs to do; what stands without an outcome gets one."""
-        known, jobs, unsaid = self.batch.outcomes(), deque[Job](), list[tuple[Job, Any]]()
-        self._seen = {address: outcome["time"] for address, outcome in known.items()}
-        for item, _ in self.batch.items(self.asked.shard):
-            outcome = known.get(item.address)
-            if files := intact(self.batch, item, outcome):
-                self.report.counts["stood"] += 1
-                self._deliver(files, noted=False)
-                if outcome is None or outcome["state"] != "made":
-                    unsaid.append((Job(item), files))
-            elif outcome and outcome["state"] != "made" and not unfinished(outcome, self.draws):
-                self.report.counts["stood"] += 1
-            else:
-                drawn = outcome["attempt"] if outcome and outcome["state"] == "rejected" else 0
-                jobs.append(Job(item, draw=drawn + 1))
-        for job, files in unsaid:
-            self._append(job, "made", files=files)
-        return jobs
+        report.left = len(self.ledger.left)
+        return report
 
     def _maker(self) -> Maker:
         if isinstance(self.request, ClipBatchRequest):
@@ -202,7 +173,7 @@ class _Shard:
         except CancelledError:
             return False
         except Exception as error:
-            self._failed(job, error)
+            self.ledger.failed(job, error)
             return False
         return True
 
@@ -214,13 +185,14 @@ class _Shard:
         """Write one item and its outcome down, in a thread; what became of it."""
         try:
             paths = maker.finish(job, self.batch)
-            self._append(job, "made", files=files_of(self.batch, paths))
+            self.ledger.note(job, "made", files=files_of(self.batch, paths))
             return "made"
         except NotAsAskedError as error:
-            self._append(job, "rejected", error=f"draw {job.draw}: {error}")
+            job.score = error.score
+            self.ledger.note(job, "rejected", error=f"draw {job.draw}: {error}")
             return "rejected"
         except Exception as error:
-            self._failed(job, error)
+            self.ledger.failed(job, error)
             return "failed"
         finally:
             job.sampled = None
@@ -230,42 +202,15 @@ class _Shard:
         for future in [future for future in behind if future.done()]:
             job = behind.pop(future)
             if future.result() == "rejected" and job.draw < self.draws:
-                self.total += 1
+                self.ledger.total += 1
                 waiting.appendleft(Job(job.item, draw=job.draw + 1))
-
-    def _failed(self, job: Job, error: Exception) -> None:
-        """Record a failed item and go on, unless the next ones would fail likewise."""
-        if gives_out(error):
-            raise RuntimeError(
-                f"{job.item.row}: {error}: without disk or device no item can be made; the shard "
-                "ends here and is started again for what is missing."
-            ) from error
-        words = " ".join(f"{type(error).__name__}: {error}".split())
-        logger.warning("%s (%s) failed: %s", job.item.address, job.item.row, words)
-        self._append(job, "failed", error=words[:1000])
-
-    def _append(
-        self, job: Job, state: str, files: dict[str, Any] | None = None, error: str = ""
-    ) -> None:
-        seen = self._seen.get(job.item.address, "")
-        line = outcome_line(job, state, files or {}, error, self.asked.attempt, seen)
-        with self._noting:
-            append_line(self.batch.shard_file(self.asked.shard), line)
-            self._deliver(line["files"])
-            self.report.counts[state] += 1
-            if not unfinished(line, self.draws):
-                self._open.discard(job.item.address)
-            if job.timings or state != "made":  # and not found standing
-                self._done += 1
-                total = max(self._done, self.total)
-                self.meter(self._done, total, self.clock.says(self._done, total))
 
     def _ended(self) -> bool:
         """Whether a person or a budget ended the batch meanwhile."""
-        if not self.report.ended and self._look.ready():
+        if not self.ledger.report.ended and self._look.ready():
             state = self.batch.state()
-            self.report.ended = "" if state in GOING_ON else f"the batch is {state}"
-        return bool(self.report.ended)
+            self.ledger.report.ended = "" if state in GOING_ON else f"the batch is {state}"
+        return bool(self.ledger.report.ended)
 
     def _check_room(self, item: Item) -> None:
         free = shutil.disk_usage(self.batch.root).free

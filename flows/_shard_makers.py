@@ -34,6 +34,7 @@ class Job:
         item: What to make.
         draw: How often it was drawn, with this time.
         timings: Step to seconds.
+        score: How much of what was asked it shows, 0 to 1; None where nobody judges.
         prepared: What ``prepare`` returned.
         sampled: What ``sample`` returned.
     """
@@ -41,12 +42,22 @@ class Job:
     item: Item
     draw: int = 1
     timings: Timings = field(default_factory=dict)
+    score: float | None = None
     prepared: Any = None
     sampled: Any = None
 
 
 class NotAsAskedError(Exception):
-    """A clip does not show what was asked; the message names what is not as asked."""
+    """A clip does not show what was asked; the message names what is not as asked.
+
+    Attributes:
+        score: Which share of it the clip shows.
+    """
+
+    def __init__(self, message: str, score: float = 0.0) -> None:
+        """Take what to say."""
+        super().__init__(message)
+        self.score = score
 
 
 class Maker(Protocol):
@@ -143,6 +154,7 @@ class ClipMaker:
         extra: dict[str, Any] = {"item": job.item.address, "batch": batch.root.name}
         if self._judge:
             extra |= {"draw": job.draw, "shows": judged(frames, request.prompt)}
+            job.score = 1.0
         with timed(job.timings, "encode"):
             write_clip(Clip(frames, frame_rate(request)), path, request, overwrite=True)
         with timed(job.timings, "verify"):
@@ -210,7 +222,8 @@ def judged(frames: Any, prompt: str) -> dict[str, bool]:
 
     verdict = score(read_clip(frames), parse_caption(prompt))
     if missed := [axis for axis, met in verdict.items() if not met]:
-        raise NotAsAskedError(f"not as asked: {', '.join(missed)}")
+        met = 1 - len(missed) / len(verdict)
+        raise NotAsAskedError(f"not as asked: {', '.join(missed)}", met)
     return verdict
 
 

@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from flows._models import publish
-from flows._progress import Meter, duration
+from flows._progress import Meter, counted, duration
 from flows._settings import Settings
 from medical.request import MRITrainingRequest
 from video.request import VideoTrainingRequest
@@ -94,7 +94,7 @@ def in_words(request: TrainingRequest, stage: str, progress: Progress) -> str:
     if not request.minutes:
         step += f" of {request.steps + request.jump_steps}"
     left = min(progress.seconds_left + progress.later_s, 60 * request.minutes or math.inf)
-    return f"{step}, {stage}, loss {progress.loss:.4f}, {duration(left)} left"
+    return f"{step}, {stage}, loss {progress.loss:#.4g}, {duration(left)} left"
 
 
 def summary(request: TrainingRequest, settings: Settings) -> list[str]:
@@ -106,7 +106,7 @@ def summary(request: TrainingRequest, settings: Settings) -> list[str]:
     stages = ("flow", "jumps") if request.jump_steps else ("flow",)
     lines = []
     for name, facts in history(run, stages).items():
-        words = f"{name}: {facts['steps']} steps in {duration(60 * facts['minutes'])}"
+        words = f"{name}: {counted(facts['steps'], 'step')} in {duration(60 * facts['minutes'])}"
         lines.append("; ".join([words, *use_in_words(facts.get("use_of_device", {}))]))
         lines += [f"{name}, step {t['step']}: {t['what']}" for t in facts.get("troubles", ())]
     lines.append(f"checkpoints: {run}")

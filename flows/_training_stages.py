@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from flows._artifacts import ArtifactMeter, show_facts
+from flows._artifacts import progress_bar, show_facts
 from flows._files import FileRef
-from flows._progress import aside
+from flows._progress import counted
 from flows._settings import read_settings
 from flows._stages import stage
 from medical.request import MRITrainingRequest
@@ -31,8 +31,8 @@ def train(request: Request) -> FileRef:
 
     settings = read_settings()
     page = TrainingPage(run_folder(request, settings))
-    meters = aside(ArtifactMeter("training-progress"))  # training outlives the server
-    with slot(choose_device(settings.device), urgent=False), meters as meter:
+    bar, device = progress_bar("training-progress"), choose_device(settings.device)
+    with bar as meter, slot(device, urgent=False):
         folder = train_model(request, settings, meter, page)
     page.end()
     return FileRef.of(folder / WEIGHTS)
@@ -48,7 +48,7 @@ def verify(weights: FileRef) -> dict[str, str]:
     _, record = load_model(folder)
     facts = {name: str(record[name]) for name in ("name", "kind", "objective")}
     for name, told in record["training"]["stages"].items():
-        words = [f"{told['steps']} steps in {told['minutes']} min"]
+        words = [f"{counted(told['steps'], 'step')} in {told['minutes']} min"]
         facts[name] = "; ".join([*words, *use_in_words(told.get("use_of_device", {}))])
     return facts
 

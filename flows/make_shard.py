@@ -8,11 +8,10 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import ArtifactMeter
+from flows._artifacts import progress_bar
 from flows._batch_requests import ShardRequest
 from flows._failures import explained
 from flows._parameters import Asked
-from flows._progress import aside
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 
@@ -30,5 +29,5 @@ def make_shard(request: Asked[ShardRequest]) -> dict[str, Any]:
     from flows._shard import run_shard
 
     join_run_log()
-    with aside(ArtifactMeter("make-shard-progress")) as meter:
+    with progress_bar("make-shard-progress") as meter:
         return run_shard(read_settings(), request, meter).plain()

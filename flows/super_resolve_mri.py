@@ -11,7 +11,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import ArtifactMeter, announce, gallery_page, show_result, webp_uri
+from flows._artifacts import announce, gallery_page, progress_bar, show_result, webp_uri
 from flows._delivery import deliver
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
@@ -54,9 +54,8 @@ def sample(request: SuperResolutionRequest, scan: FileRef) -> Refs:
     numbers, drawing = work_folder() / "numbers.json", work_folder() / "picture.png"
     if not numbers.exists():
         device = choose_device(read_settings().device)
-        meter = ArtifactMeter("super-resolve-mri-sampling")
         volume = read_volume(scan.open())
-        with slot(device):
+        with progress_bar("super-resolve-mri-sampling") as meter, slot(device):
             network, _ = load_model(find_model(request.model, "mri"), device=device)
             restored = restore(volume, request, network, on_step=steps_of(meter))
         restored.write(paths["result"], overwrite=True)

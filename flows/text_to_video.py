@@ -9,7 +9,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import ArtifactMeter, announce, data_uri, gallery_page, show_result
+from flows._artifacts import announce, data_uri, gallery_page, progress_bar, show_result
 from flows._delivery import deliver
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
@@ -48,9 +48,8 @@ def sample(request: VideoRequest, prompt: FileRef) -> FileRef:
     if target.exists():
         return FileRef.of(target)
     device = choose_device(read_settings().device)
-    meter = ArtifactMeter("text-to-video-sampling")
     cond = Conditioning(**read_tensors(prompt))
-    with slot(device):
+    with progress_bar("text-to-video-sampling") as meter, slot(device):
         network, record = load_model(find_model(request.model, "video"), device=device)
         drawn = draw(request, cond, network, record, on_step=steps_of(meter))
     return write_tensors(target, {"clip": drawn.cpu()})

@@ -116,7 +116,8 @@ def test_the_record_names_bytes_versions_and_settings(tmp_path):
     assert written["versions"]["torch"] == torch.__version__
     assert written["wall_time_s"] == 1.5
     assert written["peak_memory_mib"]["cpu"] > 1
-    for fact in ("Text to video", "model tiny", "abababababab", "flow_map", "steps 4", "seed 7"):
+    assert written["methods"].startswith("The clip was generated from text with Lamina ")
+    for fact in ("model tiny", "abababababab", "flow_map", "steps 4", "seed 7"):
         assert fact in written["methods"]
     assert "intended_use" not in written
 
@@ -139,6 +140,18 @@ def test_a_medical_record_says_what_it_is_not_for(tmp_path, changes):
     written = json.loads(record(tmp_path / "a.json", **changes).read_text())
     assert written["intended_use"] == RESEARCH_USE
     assert "not for diagnosis" in written["methods"]
+
+
+@pytest.mark.parametrize(
+    ("task", "begins"),
+    [
+        ("super_resolve_mri", "The scan was super-resolved with Lamina "),
+        ("fill_gaps", "The task fill_gaps was done with Lamina "),
+    ],
+)
+def test_the_methods_are_a_sentence(tmp_path, task, begins):
+    written = json.loads(record(tmp_path / "a.json", task=task).read_text())
+    assert written["methods"].startswith(begins)
 
 
 def test_paths_tensors_and_arrays_become_plain_values(tmp_path):

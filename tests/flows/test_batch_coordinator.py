@@ -161,7 +161,7 @@ def test_what_failed_is_tried_again_within_the_budget(places, monkeypatch):
     Fails.times = 99
     ended, batch, _ = seen_through(request(4, name="other", tries=2), hands := Inside())
     assert (ended["state"], ended["made"], ended["failed"]) == ("stopped", 3, 1)
-    assert "1 items are missing after 2 tries" in ended["reason"]
+    assert ended["reason"] == "1 item still missing, every try spent (2)"
     Fails.times = 0
     ended, _, _ = seen_through(batch.request())
     assert (ended["state"], ended["made"]) == ("finished", 4)

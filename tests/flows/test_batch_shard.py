@@ -13,6 +13,7 @@ from flows._batch_items import items_of
 from flows._batch_plan import make_plan
 from flows._batch_requests import ClipBatchRequest, ScanBatchRequest, ShardRequest
 from flows._batch_start import plan_batch, start_batch
+from flows._failures import FULL, advice
 from flows._journal import append_line, held, now, read_lines
 from flows._manifest import Batch, intact, unfinished
 from flows._settings import read_settings
@@ -150,12 +151,27 @@ class FullDisk(ClipMaker):
 def test_a_full_disk_ends_the_shard_and_blames_no_item(places, monkeypatch):
     monkeypatch.setattr(_shard, "ClipMaker", FullDisk)
     batch = started(prompts(8))
-    with pytest.raises(RuntimeError, match=r"No space left.*; the shard ends here"):
+    with pytest.raises(OSError, match=r"No space left.*; the shard ends here") as caught:
         run(batch)
+    assert advice(caught.value) == FULL
     assert {x["state"] for x in batch.outcomes().values()} == {"made"}
     monkeypatch.setattr(_shard, "ClipMaker", ClipMaker)
     run(batch)
     assert len(digests(batch)) == 8
+
+
+class BrokenDevice(ClipMaker):
+    def sample(self, job):
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+
+def test_a_broken_device_ends_the_shard_and_is_no_full_disk(places, monkeypatch):
+    monkeypatch.setattr(_shard, "ClipMaker", BrokenDevice)
+    batch = started(prompts(2))
+    with pytest.raises(RuntimeError, match=r"CUDA error.*; the shard ends here") as caught:
+        run(batch)
+    assert advice(caught.value) != FULL
+    assert batch.outcomes() == {}
 
 
 def test_no_room_is_seen_before_each_item(places):
@@ -163,8 +179,9 @@ def test_no_room_is_seen_before_each_item(places):
     request = batch.request()
     greedy = request.limits.model_copy(update={"reserve_gb": 1e9})
     batch.change(request=request.model_copy(update={"limits": greedy}).model_dump(mode="json"))
-    with pytest.raises(RuntimeError, match=r"GB are needed and 1e.09 GB kept in reserve"):
+    with pytest.raises(OSError, match=r"GB are needed and 1e.09 GB kept in reserve") as caught:
         run(batch)
+    assert advice(caught.value) == FULL
     assert batch.outcomes() == {}
 
 

@@ -13,6 +13,7 @@ from flows._batch_items import items_of
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows._batch_start import plan_batch, start_batch
 from flows._coordinator import coordinate
+from flows._failures import FULL, advice
 from flows._journal import read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
@@ -82,8 +83,10 @@ def test_a_full_disk_ends_the_shard_with_a_sentence_and_nothing_half_written(
     if not foreseen:  # somebody else fills the disk after the check
         monkeypatch.setattr(_shard, "check_room", lambda *_: None)
     fill(small_disk, leave=12_000)
-    with pytest.raises(RuntimeError, match=r"without disk or device .* is started again for what"):
+    ended = r"without disk or device .* is started again for what"
+    with pytest.raises(OSError, match=ended) as caught:
         run(batch)
+    assert advice(caught.value) == FULL
     assert not list(batch.results.glob(".part-*"))
     records = {path.stem for path in batch.results.glob("*.json")}
     assert all(intact(batch, item) for item, _ in batch.items() if item.stem in records)

@@ -56,6 +56,15 @@ def test_all_bad_cells_are_named_at_once_by_file_row_and_column(places):
     ]
 
 
+def test_a_column_without_a_value_is_refused_if_nothing_is_called_so(places):
+    path = written(places, "p.csv", "prompt, stepz ,steps,\na red circle,,,\na blue one, ,,\n")
+    with pytest.raises(ValueError, match="column") as caught:
+        items_of(ClipBatchRequest(prompt_file=str(path), model="tiny-video"))
+    assert str(caught.value) == (
+        "p.csv:1: column stepz: stepz is no field of this request; remove it or correct its name."
+    )
+
+
 def test_at_most_ten_complaints_and_how_many_more(places):
     path = written(places, "bad.csv", "prompt,steps\n" + "a,0\n" * 25)
     with pytest.raises(ValueError, match="and 15 more") as caught:

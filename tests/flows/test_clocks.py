@@ -65,8 +65,8 @@ def test_a_shard_on_a_slow_clock_follows_what_a_fast_host_wrote(batch, monkeypat
     asked = _shard.ShardRequest(batch="night", shard=3)
     settings = SimpleNamespace(device="cpu")
     shard = _shard._Shard(settings, batch, asked, lambda done, total, note="": None)
-    (job,) = shard._missing()
-    shard._append(job, "made")
+    (job,) = shard.ledger.missing()
+    shard.ledger.note(job, "made")
     assert batch.outcomes()["0" * 16]["state"] == "made"
 
 
