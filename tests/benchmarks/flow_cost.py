@@ -1,17 +1,14 @@
 """What Prefect costs: CPU time of a flow run beyond the same job on the command line."""
 
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
 from flows._settings import read_settings
 from flows._stack import Stack
-from tests.benchmarks.processes import lamina, waited_for
-from tests.benchmarks.results import THREADS, Figure, Row
+from tests.benchmarks.processes import lamina, surrounded, waited_for
+from tests.benchmarks.results import Figure, Row
 
 REQUEST = {"prompt": "two red circles move left", "seed": 7}
 FIXED_S, SHARE = 3.0, 0.05
@@ -31,7 +28,7 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     """Run both in turn on a stack of its own."""
     turns = 1 if quick else 5 if full else 3
     flows, commands = [], []
-    with TemporaryDirectory() as name, _places(Path(name)), Stack(read_settings()) as stack:
+    with TemporaryDirectory() as name, surrounded(Path(name)), Stack(read_settings()) as stack:
         for turn in range(turns + 1):
             commands.append(_command(Path(name) / f"{turn}.mp4"))
             flows.append(_flow(stack))
@@ -79,22 +76,3 @@ def _flow(stack: Stack) -> float:
             raise RuntimeError(f"worker {worker} waited for no child of run {run_.id}.")
         time.sleep(0.2)
     return after - before
-
-
-@contextmanager
-def _places(folder: Path) -> Iterator[None]:
-    """A state folder of its own and two threads, for everything started inside."""
-    fresh = {
-        "LAMINA_HOME": str(folder / "state"),
-        "LAMINA_OUTPUTS": str(folder / "outputs"),
-        "OMP_NUM_THREADS": str(THREADS),
-    }
-    before = {name: os.environ.get(name) for name in fresh}
-    os.environ.update(fresh)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value

@@ -4,7 +4,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +50,26 @@ def lamina(words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> C
             f"said: {said.decode(errors='replace')[-800:]}"
         )
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+@contextmanager
+def surrounded(folder: Path, **more: str) -> Iterator[None]:
+    """State and outputs in a folder, and two threads, for everything started inside."""
+    fresh = {
+        "LAMINA_HOME": str(folder / "state"),
+        "LAMINA_OUTPUTS": str(folder / "outputs"),
+        "OMP_NUM_THREADS": str(THREADS),
+        **more,
+    }
+    before = {name: os.environ.get(name) for name in fresh}
+    os.environ.update(fresh)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def waited_for(pid: int) -> float:
