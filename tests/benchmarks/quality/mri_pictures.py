@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,8 @@ COLUMNS = {
 FAILURES = 3
 ZOOM = 64
 """Voxels of the middle that are shown larger."""
+INSIDE_MM = 72
+"""Part of a real scan that is shown: brain alone."""
 
 
 def ranked(setting: Setting, cases: Sequence[Case]) -> list[Picture]:
@@ -123,8 +124,8 @@ def _center(plane: NDArray[np.floating]) -> NDArray[np.floating]:
     return plane[top : top + ZOOM, left : left + ZOOM]
 
 
-def thick_slices(setting: Setting, keys: Mapping[str, Mapping[str, Any]]) -> Path:
-    """Real scans; beside the cases, not among the page's pictures."""
+def thick_slices(setting: Setting, keys: Mapping[str, Mapping[str, Any]]) -> Picture:
+    """The inside of real scans: no face, no outline of a head."""
     titles = {
         "scan": "scan, as acquired",
         "cubic": "cubic",
@@ -134,10 +135,24 @@ def thick_slices(setting: Setting, keys: Mapping[str, Mapping[str, Any]]) -> Pat
     lines = []
     for label, key in keys.items():
         arrays = setting.arrays("mri", key)
-        lines.append(Line(label, [_cell(arrays, "middle", layer, None) for layer in titles]))
-    path = setting.store / "thick-slices.webp"
-    draw_sheet(path, list(titles.values()), lines, cell_inches=2.4, quality=90)
-    return path
+        whole = [_cell(arrays, "middle", layer, None) for layer in titles]
+        lines.append(Line(label, [replace(cell, plane=_inside(cell)) for cell in whole]))
+    name = "mri-thick-slices.webp"
+    draw_sheet(setting.pictures / name, list(titles.values()), lines, bar_mm=10.0)
+    return Picture(
+        name=name,
+        caption=f"Real thick slices, restored to 1 mm: {INSIDE_MM} mm of the middle coronal "
+        "plane, intensities 0 to 1. There is no truth. Only the inside is shown, so that no "
+        "head can be recognized.",
+    )
+
+
+def _inside(cell: Cell) -> NDArray[np.floating]:
+    """The middle of a plane, a square in millimeters."""
+    sizes = [round(INSIDE_MM / spacing) for spacing in cell.spacing_mm]
+    corners = [max(0, (n - s) // 2) for n, s in zip(cell.plane.shape, sizes, strict=True)]
+    (top, left), (height, width) = corners, sizes
+    return cell.plane[top : top + height, left : left + width]
 
 
 def _line(setting: Setting, case: Case, place: str, label: str) -> Line:

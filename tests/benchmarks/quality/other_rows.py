@@ -87,7 +87,6 @@ def thick(setting: Setting) -> Row:
         keys[f"{name}, {numbers['pitch_mm']:.3g} mm"] = case
         found.append(numbers)
         lines.append(_line(name, numbers))
-    local = mri_pictures.thick_slices(setting, keys)
     return Row(
         title="MRI: real thick slices",
         protocol="T2-weighted and FLAIR scans of three people (Lesjak et al., CC BY), with skull, "
@@ -115,10 +114,7 @@ def thick(setting: Setting) -> Row:
                 lines=lines,
             )
         ],
-        notes=[
-            "Faces may be recognizable in these scans, so their pictures stay on the machine that "
-            f"ran this page, beside the cases (`{local.name}`), and are not published.",
-        ],
+        pictures=[mri_pictures.thick_slices(setting, keys)],
     )
 
 

@@ -33,7 +33,7 @@ CREDITS = (
     (
         "Multiple sclerosis, T1, T2 and FLAIR: two people in MNI space, and thick slices of three "
         "as acquired; Lesjak et al. 2017, University of Ljubljana",
-        "evaluation alone; pictures of the first two only",
+        "evaluation alone; pictures of the first two, and of the inside of the others",
         "CC BY",
     ),
     (
