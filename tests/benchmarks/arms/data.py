@@ -1,0 +1,144 @@
+"""Batches of the arms, and the fixed clips, patches and heads that all of them are judged on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from core.conditioning import Conditioning
+from core.seeds import generator
+from core.training import Batch, MakeBatch
+from medical.dataset import AcquisitionRange, HeadPatches, load_heads, split_heads
+from medical.training import patch_batches
+from medical.volume import Volume
+from tests.benchmarks.arms.arm import Arm, Domain
+from video.text import TextEncoder
+from video.training import FRAMES_PER_SECOND, world_batches
+from video.world import draw_batch
+
+logger = logging.getLogger(__name__)
+
+PATCH = (32, 32, 32)
+BOX = (96, 112, 64)
+ORDER_SEED, ITEMS_SEED, PROMPTS_SEED = 5, 11, 12
+FOUR_MM = AcquisitionRange(
+    common_mm=(4.0,),
+    common_share=1.0,
+    gap_share=0.0,
+    box_share=0.0,
+    in_plane_share=0.0,
+    noise_share=0.0,
+)
+
+
+@dataclass
+class Data:
+    """What arms learn from and are judged on; each part is read when it is needed.
+
+    Attributes:
+        folder: BIDS folder of the heads.
+        items: Held-out clips, and held-out patches.
+        prompts: Held-out prompts the oracle judges.
+        most_heads: Validation heads.
+        box: Voxels around the middle of a head that are restored.
+    """
+
+    folder: Path
+    items: int = 48
+    prompts: int = 60
+    most_heads: int = 10
+    box: tuple[int, int, int] = BOX
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """Reads captions."""
+        return TextEncoder(dtype=torch.bfloat16)
+
+    @cached_property
+    def _heads(self) -> list[tuple[str, Volume]]:
+        return load_heads(self.folder)
+
+    @cached_property
+    def _training(self) -> list[tuple[str, Volume]]:
+        heads = split_heads(self._heads, "train")
+        order = torch.randperm(len(heads), generator=generator(ORDER_SEED)).tolist()
+        return [heads[i] for i in order]
+
+    def batches(self, arm: Arm, shares: Sequence[float] = ()) -> MakeBatch:
+        """Where an arm's batches come from; of two domains, one is drawn for every step.
+
+        Args:
+            arm: Whose; fewer heads are always among the more.
+            shares: Of the steps that each domain takes.
+        """
+        sources = {
+            "video": lambda: world_batches(self.encoder),
+            "mri": lambda: patch_batches(
+                HeadPatches.from_heads(self._training[: arm.heads], size=PATCH)
+            ),
+        }
+        made = [(sources[form.domain](), form.batch) for form in arm.forms]
+        if len(made) == 1:
+            return made[0][0]
+
+        def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
+            del batch_size  # each domain has a size of its own
+            place = int(float(torch.rand((), generator=generator)) >= shares[0])
+            source, size = made[place]
+            return source(size, generator)
+
+        return make_batch
+
+    def held_out(self, domain: Domain) -> tuple[Tensor, Conditioning]:
+        """Clips of combinations, or patches of heads, that training never draws."""
+        return self._clips if domain == "video" else self._patches
+
+    @cached_property
+    def _clips(self) -> tuple[Tensor, Conditioning]:
+        clips, captions, _ = draw_batch(self.items, generator(ITEMS_SEED), split="held_out")
+        return clips, self.said(captions)
+
+    @cached_property
+    def _patches(self) -> tuple[Tensor, Conditioning]:
+        patches = HeadPatches.from_heads(
+            split_heads(self._heads, "validation"),
+            size=PATCH,
+            other_axis_share=0.0,
+            acquisitions=FOUR_MM,
+            augment=False,
+        )
+        return patch_batches(patches)(self.items, generator(ITEMS_SEED))
+
+    def said(self, captions: Sequence[str]) -> Conditioning:
+        """Captions as the network reads them."""
+        tokens, mask = self.encoder.encode(list(captions))
+        spacing = torch.tensor([[1 / FRAMES_PER_SECOND, 1.0, 1.0]])
+        return Conditioning(tokens=tokens, token_mask=mask, spacing=spacing)
+
+    @cached_property
+    def held_out_prompts(self) -> list[str]:
+        """Captions of single things."""
+        shares = (1.0, 0.0, 0.0)
+        dice = generator(PROMPTS_SEED)
+        return draw_batch(self.prompts, dice, split="held_out", count_shares=shares)[1]
+
+    @cached_property
+    def validation_heads(self) -> list[tuple[str, Volume]]:
+        """The middles of the validation heads."""
+        heads = split_heads(self._heads, "validation")[: self.most_heads]
+        return [(name, middle(head, self.box)) for name, head in heads]
+
+
+def middle(volume: Volume, box: Sequence[int]) -> Volume:
+    """The box in the middle of a volume, or as much of it as there is."""
+    data = volume.data
+    for axis, size in enumerate(box):
+        kept = min(size, data.shape[axis])
+        data = data.narrow(axis, (data.shape[axis] - kept) // 2, kept)
+    return volume.with_data(data.clone(), dtype="float32")

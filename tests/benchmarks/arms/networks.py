@@ -1,0 +1,144 @@
+"""Networks of the arms: one trunk, with a stem, a head and a learned task of each domain's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from core.conditioning import Conditioning
+from core.objectives import Draw, Objective, Predict
+from core.seeds import initialized
+from core.tensors import Volumes
+from core.unet import SpatioTemporalUNet
+from tests.benchmarks.arms.arm import Arm, Form
+
+OWN = ("stem", "norm_out", "head", "null_token")
+"""Parts a domain keeps to itself. The null prompt, read where nothing is said, tells the task."""
+TEXT = 384
+CHANNELS = {"video": (3, 0), "mri": (1, 2)}
+PERIODS = {"video": (0.25, 8.0), "mri": (2.0, 64.0)}
+
+
+def network(form: Form, seed: int = 0) -> SpatioTemporalUNet:
+    """The network of a form: two levels, of which the coarse one attends."""
+    channels, beside = CHANNELS[form.domain]
+    return initialized(
+        lambda: SpatioTemporalUNet(
+            in_channels=channels,
+            concat_channels=beside,
+            block_out_channels=form.widths,
+            layers_per_block=1,
+            patch_size=form.patch,
+            down_strides=((1, 2, 2),),
+            attention_levels=(False, True),
+            spatial_attention_levels=(False, True),
+            joint_attention=True,
+            text_channels=TEXT,
+            head_dim=32,
+            rope_periods=PERIODS[form.domain],
+            prediction=form.prediction,
+        ),
+        seed,
+    )
+
+
+def take_trunk(into: SpatioTemporalUNet, weights: dict[str, Tensor]) -> None:
+    """Begin with the trunk of another network, of whichever domain."""
+    trunk = {k: v for k, v in weights.items() if k.split(".")[0] not in OWN}
+    left = into.load_state_dict(trunk, strict=False)
+    strange = [k for k in left.missing_keys if k.split(".")[0] not in OWN]
+    assert not strange, strange
+    assert not left.unexpected_keys, left.unexpected_keys
+
+
+class TwoDomains(nn.Module):
+    """Two networks that are one but for what ``OWN`` names; rows go where their channels fit.
+
+    Args:
+        networks: The first one's trunk is kept, and becomes the second one's too.
+    """
+
+    def __init__(self, networks: Sequence[SpatioTemporalUNet]) -> None:
+        super().__init__()
+        first, second = networks
+        for name, part in first.named_children():
+            if name not in OWN:
+                setattr(second, name, part)
+                setattr(self, name, part)
+        second._readers = first._readers
+        # Kept by name of the part, so that the optimizer knows first and last layers.
+        for name in ("stem", "norm_out", "head"):
+            parts = [getattr(n, name) for n in networks]
+            setattr(self, name, nn.ModuleList(parts))
+        assert first.null_token is not None
+        assert second.null_token is not None
+        self.null_tokens = nn.ParameterList([first.null_token, second.null_token])
+        self._by_channels = {int(n.config["in_channels"]): n for n in networks}
+
+    def forward(
+        self, z: Volumes, t: Tensor, r: Tensor | None = None, cond: Conditioning | None = None
+    ) -> Volumes:
+        """Average velocity, by the network of the domain; shapes as there."""
+        return self._by_channels[z.shape[1]](z, t, r, cond)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regression(Objective):
+    """The data predicted from the conditioning alone: no noise, always at t = 1."""
+
+    def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
+        """No noise at all."""
+        drawn = super().draw(x, generator)
+        top = torch.ones_like(drawn.t)
+        return Draw(noise=torch.zeros_like(x), t=top, r=top, keep=drawn.keep)
+
+
+class Both(Objective):
+    """Each batch by the objective of its domain, which its channels tell."""
+
+    def __init__(self, by_channels: dict[int, Objective]) -> None:
+        super().__init__()
+        object.__setattr__(self, "by_channels", by_channels)
+
+    def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
+        """As the objective of the domain draws."""
+        return self.by_channels[x.shape[1]].draw(x, generator)
+
+    def loss(
+        self, predict: Predict, x: Volumes, cond: Conditioning, drawn: Draw
+    ) -> tuple[Tensor, Tensor]:
+        """As the objective of the domain weighs."""
+        return self.by_channels[x.shape[1]].loss(predict, x, cond, drawn)
+
+
+class Blind(nn.Module):
+    """A regression network where one is asked for that denoises: it never sees the noise.
+
+    Args:
+        network: Trained by ``Regression``.
+    """
+
+    def __init__(self, network: SpatioTemporalUNet) -> None:
+        super().__init__()
+        self.network, self.config, self.device = network, network.config, network.device
+
+    def read(self, cond: Conditioning, batch: int) -> object:
+        """As the network reads."""
+        return self.network.read(cond, batch)
+
+    def forward(
+        self, z: Volumes, t: Tensor, r: Tensor, cond: Conditioning, memory: object = None
+    ) -> Volumes:
+        """The velocity that leads from z to the answer in one step from t = 1."""
+        top = torch.ones_like(t)
+        return z + self.network(torch.zeros_like(z), top, top, cond, memory=memory)
+
+
+def objective(arm: Arm) -> Objective:
+    """What the arm minimizes."""
+    kind = Regression if arm.regression else Objective
+    found = {CHANNELS[d][0]: kind(**arm.levels(d)) for d in arm.domains}
+    return Both(found) if len(found) > 1 else next(iter(found.values()))
