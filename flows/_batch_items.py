@@ -113,6 +113,11 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
             "prompts and prompt_file: a batch has one of them; write lines into the one or name a "
             "file in the other."
         )
+    if batch.plateau_draws and not batch.accept_only:
+        raise ValueError(
+            f"plateau_draws={batch.plateau_draws}: quality is known only where clips are judged; "
+            "turn accept_only on, or leave plateau_draws at 0."
+        )
     rows = read_rows(Path(batch.prompt_file)) if batch.prompt_file else prompt_rows(batch.prompts)
     shared = batch.model_dump(include=set(CLIP_FIELDS))
     weights: dict[str, str] = {}

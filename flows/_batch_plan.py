@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from flows._batch_items import Item, Kind
+from flows._batch_requests import BatchRequest, ClipBatchRequest
 from flows._progress import counted, duration
 from medical.request import SuperResolutionRequest
 
@@ -121,6 +122,22 @@ def expected_seconds(item: Item) -> float:
         return max(1.0, HEAD_S_PER_STEP * request.samples * request.steps / speed)
     values = request.num_frames * request.height * request.width * request.steps
     return LEAST_S + CLIP_S_PER_VALUE * values / speed
+
+
+def ends_early(request: BatchRequest) -> list[str]:
+    """When a batch stops before its items are made, one line; none if it never does."""
+    limits = request.limits
+    ends = {
+        f"{limits.deadline_minutes:g} min after the start": limits.deadline_minutes,
+        f"after {limits.gpu_minutes:g} min of sampling": limits.gpu_minutes,
+        f"at {counted(limits.items, 'item')} made": limits.items,
+    }
+    if isinstance(request, ClipBatchRequest):
+        last = counted(request.plateau_draws, "draw")
+        words = f"when the last {last} added less than {request.plateau_gain:g} each"
+        ends[words] = request.plateau_draws
+    said = [words for words, limit in ends.items() if limit]
+    return [f"stops early {'; '.join(said)}"] if said else []
 
 
 def patience_s(item: Item, minutes: float) -> float:

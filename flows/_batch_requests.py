@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.request import Request
+from core.request import DiskPath, Request
+from flows._batch_quality import MOST_DRAWS
 from medical.request import SuperResolutionRequest
 from video.request import SamplerName, VideoRequest
 
@@ -83,7 +84,7 @@ class ClipBatchRequest(Request):
 
     name: BatchName = NIGHTLY
     prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
-    prompt_file: str = Field(
+    prompt_file: DiskPath = Field(
         "",
         description="Text with one prompt per line, or .csv, .jsonl or .yaml with a column "
         "`prompt`; further columns override the fields below, row by row. May hold {date}.",
@@ -112,6 +113,20 @@ class ClipBatchRequest(Request):
     draws: int = Field(
         4, ge=1, le=64, description="How often a clip may be drawn until it is accepted."
     )
+    plateau_draws: int = Field(
+        0,
+        ge=0,
+        le=MOST_DRAWS,
+        description="Stop when this many last draws hardly raised the quality; 0 for never. Needs "
+        "accept_only.",
+    )
+    plateau_gain: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Quality that these draws must add each, on average: an accepted clip adds 1, "
+        "a rejected one 0.",
+    )
     limits: Limits = BatchLimits()
 
 
@@ -119,7 +134,7 @@ class ScanBatchRequest(Request):
     """Many scans, from a folder or a BIDS dataset."""
 
     name: BatchName = NIGHTLY
-    scans: str = Field(
+    scans: DiskPath = Field(
         min_length=1,
         description="A BIDS dataset, whose *_T1w.nii.gz are taken, or a folder of NIfTI files. "
         "May hold {date}.",

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from flows._batch_quality import Quality
+from flows._batch_requests import BatchRequest, ClipBatchRequest
 from flows._manifest import Batch, unfinished
 
 
@@ -20,6 +22,7 @@ class Tally:
         states: Address to last state, of what was heard of.
         sampled_s: Seconds of sampling in all.
         item_s: Seconds that made items took, and how many they were.
+        quality: What the last draws added.
     """
 
     batch: Batch
@@ -28,6 +31,7 @@ class Tally:
     states: dict[str, str] = field(default_factory=dict)
     sampled_s: float = 0.0
     item_s: tuple[float, int] = (0.0, 0)
+    quality: Quality = field(default_factory=Quality)
     _items: set[str] = field(default_factory=set)
     _read: dict[Path, int] = field(default_factory=dict)
 
@@ -43,6 +47,7 @@ class Tally:
         for address, outcome in self.batch.outcomes().items():
             if address in shards and address not in missing:
                 self.states[address] = outcome["state"]
+                self.quality.know(outcome)
 
     def update(self, *, now: bool = False) -> None:
         """Read what was appended since; with ``now``, until this moment."""
@@ -72,6 +77,26 @@ class Tally:
         """How many items are in each state."""
         return Counter(self.states.values())
 
+    def spent(self, request: BatchRequest, minutes: float) -> str:
+        """Which budget of a request is spent, in words; empty while all have something left.
+
+        Args:
+            request: Whose.
+            minutes: Since the batch was started.
+        """
+        limits = request.limits
+        used = {
+            "the deadline has passed": (minutes, limits.deadline_minutes),
+            "the GPU minutes are spent": (self.sampled_s / 60, limits.gpu_minutes),
+            "enough items are made": (self.counts["made"], limits.items),
+        }
+        for reason, (now, most) in used.items():
+            if most and now >= most:
+                return reason
+        if isinstance(request, ClipBatchRequest):
+            return self.quality.plateau(request.plateau_draws, request.plateau_gain)
+        return ""
+
     def _take(self, line: bytes) -> None:
         try:
             outcome: dict[str, Any] = json.loads(line)
@@ -81,6 +106,7 @@ class Tally:
             return  # of an earlier request
         self.sampled_s += outcome.get("sample_s", 0.0)
         self.states[item] = outcome["state"]
+        self.quality.take(outcome)
         if outcome["state"] == "made" and outcome["seconds"]:
             total, count = self.item_s
             self.item_s = total + outcome["seconds"], count + 1

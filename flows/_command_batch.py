@@ -173,13 +173,13 @@ def _run_deployed(project: str, request: BatchRequest) -> None:
 def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     from flows._batch_items import items_of
     from flows._batch_needs import check_items, shard_needs
-    from flows._batch_plan import check_room
+    from flows._batch_plan import check_room, ends_early
     from flows._batch_start import draws_of, free_bytes, plan_batch
     from flows._shard_runs import Deployed, Here
 
     asked, settings = items_of(request), read_settings()
     planned, free = plan_batch(batch, request, asked), free_bytes(batch.root)
-    for line in planned.says(free):
+    for line in [*planned.says(free), *ends_early(request)]:
         print(line)
     if planned.shards:
         first = (item for item, shard in planned.items if shard == 0)

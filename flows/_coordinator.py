@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from flows._batch_items import items_of
 from flows._batch_life import being_made, confirm_coordinated, coordinated, sign_of_life
 from flows._batch_needs import check_items
+from flows._batch_plan import ends_early
 from flows._batch_requests import BatchRequest, ShardRequest
 from flows._batch_start import (
     clear_leftovers,
@@ -151,15 +152,9 @@ class Coordinator:
 
     def _state(self) -> str:
         """The batch's state, after holding it against its budgets."""
-        limits, counts = self.request.limits, self.tally.counts
-        spent = {
-            "the deadline has passed": (self.clock.passed() / 60, limits.deadline_minutes),
-            "the GPU minutes are spent": (self.tally.sampled_s / 60, limits.gpu_minutes),
-            "enough items are made": (counts["made"], limits.items),
-        }
-        for reason, (used, limit) in spent.items():
-            if limit and used >= limit and self.tally.missing:
-                self.batch.change(only_from=("running",), state="stopped", reason=reason)
+        spent = self.tally.spent(self.request, self.clock.passed() / 60)
+        if spent and self.tally.missing:
+            self.batch.change(only_from=("running",), state="stopped", reason=spent)
         return self.batch.state()
 
     def _see_to_active(self, state: str) -> None:
@@ -280,7 +275,7 @@ def coordinate(
             if batch.mirror:
                 batch.mirror.give_results()
             tally.begin({item.address for item, shard in plan.items if shard >= 0})
-            for line in plan.says(free_bytes(batch.root)):
+            for line in [*plan.says(free_bytes(batch.root)), *ends_early(request)]:
                 logger.info(line)
             return Coordinator(batch, request, hands, meter, tally).run()
         except LostLeaseError as error:
