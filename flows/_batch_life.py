@@ -15,7 +15,7 @@ def alone(batch: Batch, shard: int) -> Iterator[bool]:
         if not here:
             yield False
             return
-        lease = mirror.leased(f"shards/{shard:04d}") if mirror else nullcontext(True)
+        lease = mirror.at_work(shard) if mirror else nullcontext(True)
         with beating(lock), lease as only_one:
             yield only_one
 
@@ -31,12 +31,25 @@ def coordinated(batch: Batch) -> Iterator[bool]:
             yield only_one
 
 
+def confirm_coordinated(batch: Batch) -> None:
+    """Return if this process still coordinates a batch.
+
+    Raises:
+        LostLeaseError: Another host took over.
+    """
+    if batch.mirror and "batch" in batch.mirror.leases:
+        batch.mirror.leases["batch"].confirm()
+
+
 @contextmanager
 def planning(batch: Batch) -> Iterator[bool]:
     """Change the plan of a batch in the block, unless it learns that shards are at work."""
     with held(batch.root / "plan.lock", wait=False) as nobody_here:
-        elsewhere = nobody_here and batch.mirror and batch.mirror.leased_elsewhere()
-        yield nobody_here and not elsewhere
+        if batch.mirror is None or not nobody_here:
+            yield nobody_here
+            return
+        with batch.mirror.leased("plan") as only_one:
+            yield only_one and not batch.mirror.leased_elsewhere()
 
 
 def being_made(batch: Batch, shard: int) -> bool:
@@ -44,7 +57,7 @@ def being_made(batch: Batch, shard: int) -> bool:
     with held(batch.shard_file(shard).with_suffix(".lock"), wait=False) as nobody_here:
         if not nobody_here:
             return True
-    return batch.mirror is not None and batch.mirror.leased_elsewhere(f"shards/{shard:04d}-")
+    return batch.mirror is not None and batch.mirror.leased_elsewhere(f"shards/{shard:04d}.")
 
 
 def sign_of_life(batch: Batch, shard: int) -> float:

@@ -2,17 +2,16 @@
 
 The plan (``batch.json``, ``items.jsonl``) has one object of each name, which its coordinator
 writes. Journals (``shards/NNNN-PLACE.jsonl``, ``submissions-PLACE.jsonl``) carry the name of the
-folder they are written in, so no two hosts ever write one object. A lease is an object that its
-holder writes anew every few seconds; its age is told by the store's clock.
+folder they are written in, so no two hosts ever write one object. ``batch.json`` is replaced only
+if it is still as it was read, and says who coordinates, so that a coordinator that was cut off
+changes nothing of its successor's.
 """
 
 import json
-import logging
-import secrets
-import threading
+import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,14 @@ from typing import Any
 from flows._journal import held
 from flows._progress import Throttle
 from flows._settings import Settings
-from flows._store import Held, Store, open_store, same
-from flows._store_faults import StoreAwayError, StoreRefusedError
-
-logger = logging.getLogger(__name__)
+from flows._store import Store, open_store
+from flows._store_faults import StoreAwayError
+from flows._store_leases import Lease, is_held, place_in, renewed, store_time
+from flows._store_objects import Held, same
+from flows._store_place import place_of, replace
 
 LOOK_EVERY_S = 5.0
-LEASE_S, RENEW_S = 45.0, 10.0
+PLAN_LOOK_S = 0.2
 PLAN = ("items.jsonl", "batch.json")  # the latter says that the former is there
 Files = dict[str, dict[str, str]]
 
@@ -39,6 +39,7 @@ class Mirror:
         root: The batch's folder here.
         place: The name of this host's folder of outputs, part of each journal's name.
         led: Whether somebody calls ``refresh(now=True)`` now and then, so that reading need not.
+        leases: Name to lease, of those that this process holds or has lost.
     """
 
     def __init__(self, store: Store, root: Path) -> None:
@@ -50,13 +51,21 @@ class Mirror:
         self._seen: dict[str, Held] = {}
         self._shards: dict[str, Held] = {}
         self._outages = 0
+        self.leases: dict[str, Lease] = {}
+        self._leads = False
 
     def refresh(self, *, now: bool = False) -> None:
         """Bring the plan and the journals of other hosts, if there is news.
 
         Args:
             now: Whether or not that was done a moment ago.
+
+        Raises:
+            LostLeaseError: Another host took over.
         """
+        for lease in self.leases.values():
+            if lease.lost:
+                lease.confirm()
         if not now and (self.led or not self._look.ready()):
             return
         try:
@@ -80,18 +89,48 @@ class Mirror:
             with held(self._prepared() / "batch.json.lock"):
                 self._bring({name: plan[name] for name in PLAN if name in plan})
 
-    def take_plan(self) -> None:
-        """Bring ``batch.json`` as it is at this moment; its lock is held."""
-        content = self.store.read(f"{self._folder}/batch.json")
-        path = self.root / "batch.json"
-        if content is not None and (not path.exists() or path.read_bytes() != content):
-            _replace(path, content)
-
-    def give_plan(self) -> None:
-        """Write the plan as it stands here; the lock of ``batch.json`` is held."""
-        known = self.store.names(self._folder)
+    def take_plan(self) -> str:
+        """Bring ``batch.json`` as it is at this moment; its tag. Its lock is held."""
+        seen, path = self.store.tagged(f"{self._folder}/batch.json"), self.root / "batch.json"
         for name in PLAN:
-            self.store.put([self.root / name], known)
+            self._seen.pop(name, None)  # whatever comes of it, the next look compares
+        if seen is None:
+            return ""
+        if not path.exists() or path.read_bytes() != seen[0]:
+            replace(path, seen[0])
+        return seen[1]
+
+    def give_plan(self, content: bytes, tag: str, *, items: bool = False) -> bool:
+        """Write ``batch.json``; not if it is another than the one that was taken.
+
+        Args:
+            content: Its new bytes.
+            tag: Of the one that was taken.
+            items: Write ``items.jsonl`` first, as is done for a batch that is new in the store.
+        """
+        if items or not tag:
+            self.store.put([self.root / "items.jsonl"])
+        if self.store.swap(f"{self._folder}/batch.json", content, tag):
+            return True
+        time.sleep(random.uniform(0, PLAN_LOOK_S))
+        return False
+
+    def signed(self, said: Mapping[str, Any]) -> dict[str, str]:
+        """What a change of ``batch.json`` says of who coordinates; nothing, if others do.
+
+        Args:
+            said: What stands there.
+
+        Raises:
+            LostLeaseError: Another host coordinates now.
+        """
+        if (lease := self.leases.get("batch")) is None:
+            return {}
+        if self._leads and said.get("coordinator") != lease.holder:
+            lease.lost = True
+        lease.confirm()
+        self._leads = True
+        return {"coordinator": lease.holder}
 
     def give(self, paths: Iterable[Path]) -> None:
         """Write files of the batch."""
@@ -184,79 +223,48 @@ class Mirror:
         """Hold a lease for the block; it learns whether it does, or another place has it.
 
         Args:
-            name: ``batch``, or ``shards/NNNN``.
+            name: ``batch``, ``plan``, or ``shards/NNNN``.
         """
-        key, over = f"{self._folder}/{name}-{self.place}.lease", threading.Event()
-        self.store.write(key, self.place.encode())
-        if self.leased_elsewhere(f"{name}-"):
-            self.store.remove(key)
+        lease = Lease(self.store, f"{self._folder}/{name}.lease", self.place)
+        if not lease.take():
             yield False
             return
-        self._bury(f"{name}-")
-
-        def renew() -> None:
-            while not over.wait(RENEW_S):
-                with suppress(OSError, StoreRefusedError):  # the store comes back, or work ends
-                    self.store.write(key, self.place.encode())
-
-        thread = threading.Thread(target=renew, name="lease", daemon=True)
-        thread.start()
+        self.leases[name], self._leads = lease, False
         try:
-            yield True
+            with renewed(lease):
+                yield True
         finally:
-            over.set()
-            thread.join(RENEW_S)
-            with suppress(OSError, StoreRefusedError):
-                self.store.remove(key)
+            del self.leases[name]
+
+    @contextmanager
+    def at_work(self, shard: int) -> Iterator[bool]:
+        """Hold the lease of a shard for the block, and no place changes the plan meanwhile.
+
+        Whoever changes it writes down that it does and then looks for shards; a shard does it the
+        other way round. So one sees the other, and the shard waits.
+        """
+        while True:
+            with self.leased(f"shards/{shard:04d}") as ours:
+                if not ours or not self.leased_elsewhere("plan."):
+                    yield ours
+                    return
+            time.sleep(PLAN_LOOK_S)
 
     def leased_elsewhere(self, beginning: str = "shards/") -> bool:
         """Whether another place holds a lease whose name begins so."""
-        leases, ours = self._leases(beginning), f"-{self.place}.lease"
-        told = {each: age for each, age in leases.items() if each.startswith(beginning)}
-        others = [age for each, age in told.items() if not each.endswith(ours)]
-        if not others:
-            return False
-        now = max((age for each, age in leases.items() if each.endswith(ours)), default=None)
-        return (self._now() if now is None else now) - max(others) < LEASE_S
-
-    def _leases(self, beginning: str) -> dict[str, float]:
-        """When each lease in the folder of such names, and in the batch's, was written."""
-        parts = ["", "shards/"] if beginning.startswith("shards/") else [""]
-        return {
-            f"{part}{each}": facts.changed
-            for part in parts
-            for each, facts in self.store.names(f"{self._folder}/{part}".rstrip("/")).items()
-            if each.endswith(".lease")
+        folder, _, start = f"{self._folder}/{beginning}".rpartition("/")
+        names = self.store.names(folder).items()
+        leases = {
+            n: x for n, x in names if n.startswith(start) and n.endswith(".lease") and x.size
         }
-
-    def _bury(self, beginning: str) -> None:
-        """Remove the leases of other places, which are old, as ours is held."""
-        for name in self._leases(beginning):
-            if name.startswith(beginning) and not name.endswith(f"-{self.place}.lease"):
-                self.store.remove(f"{self._folder}/{name}")
-
-    def _now(self) -> float:
-        """The store's time."""
-        name = f"now-{self.place}"
-        self.store.write(f"{self._folder}/{name}", b"")
-        facts = self.store.names(self._folder).get(name)
-        self.store.remove(f"{self._folder}/{name}")
-        return facts.changed if facts else time.time()
+        now = store_time(self.store) if leases else 0.0
+        held = [f"{folder}/{name}" for name, facts in leases.items() if is_held(facts, now)]
+        return any(place_in(self.store.read(key) or b"") not in ("", self.place) for key in held)
 
     def sign_of_life(self, shard: int) -> float:
         """A number that changes while some host works on a shard, or while nobody can tell."""
-        leases = (
-            facts.changed
-            for name, facts in self._shards.items()
-            if name.startswith(f"{shard:04d}-") and name.endswith(".lease")
-        )
-        return sum(leases) + self._outages
-
-    def written_elsewhere(self, shard: str) -> dict[str, Held]:
-        """Journals and leases of a shard that other places wrote, as last seen."""
-        ours = f"{shard}-{self.place}."
-        named = {name: x for name, x in self._shards.items() if name.startswith(f"{shard}-")}
-        return {name: x for name, x in named.items() if not name.startswith(ours)}
+        lease = self._shards.get(f"{shard:04d}.lease")
+        return (lease.changed if lease else 0.0) + self._outages
 
     def _bring(self, wanted: Mapping[str, Held]) -> None:
         """Fetch what has changed since it was last fetched, in this order."""
@@ -277,20 +285,3 @@ def mirror_of(settings: Settings, root: Path) -> Mirror | None:
     """The mirror of the batch in a folder; None where no store is named."""
     store = open_store(settings)
     return Mirror(store, root) if store else None
-
-
-def place_of(outputs: Path) -> str:
-    """The name of a folder of outputs: eight digits that are drawn once and kept in it."""
-    path = outputs / ".place"
-    if not path.exists():
-        outputs.mkdir(parents=True, exist_ok=True)
-        with held(outputs / ".place.lock"):
-            if not path.exists():
-                _replace(path, secrets.token_hex(4).encode())
-    return path.read_text(encoding="ascii").strip()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    part = path.with_name(f".part-{secrets.token_hex(6)}")
-    part.write_bytes(content)
-    part.replace(path)

@@ -1,6 +1,7 @@
 """From a request to a batch on disk, planned; the same request continues what stands there."""
 
 import shutil
+import time
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,6 +14,7 @@ from flows._journal import held, now, read_lines
 from flows._manifest import Batch, Outcome, intact, unfinished
 from flows._settings import Settings
 
+ELSEWHERE_S = 60.0
 UNFINISHED = ".part-"  # how core.records.atomic_path begins the name of a file under way
 
 
@@ -138,3 +140,18 @@ def open_batch(settings: Settings, project: str, request: BatchRequest) -> Batch
     batch = Batch.named(settings, project, request.name)
     batch.root.mkdir(parents=True, exist_ok=True)
     return batch
+
+
+def under_way(batch: Batch, request: BatchRequest) -> dict[str, Any]:
+    """What to say where another process coordinates the same request already."""
+    deadline = time.monotonic() + ELSEWHERE_S
+    while not batch.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    said = batch.read()
+    if said["request"] != request.model_dump(mode="json"):
+        raise ValueError(
+            f"{batch.root.name} is under way with another request: a batch changes only when it "
+            "is not; wait, cancel it, or choose another name."
+        )
+    reason = "another run coordinates this very request already"
+    return {"batch": said["name"], "state": said["state"], "reason": reason}

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from flows._batch_mirror import LEASE_S, LOOK_EVERY_S, Mirror
+from flows._batch_mirror import LOOK_EVERY_S, Mirror
 from flows._progress import Throttle
-from flows._store import LONG_S, Held
+from flows._store import LONG_S
 from flows._store_faults import StoreAwayError
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,7 @@ class Courier:
         self._loads: deque[Load] = deque()
         self._news, self._over = threading.Event(), threading.Event()
         self._written = self._delivered = 0
-        self._shard = journal.name.partition("-")[0]
-        self._others, self._heard = dict[str, Held](), 0.0
+        self._lease = mirror.leases.get(f"shards/{journal.name.partition('-')[0]}")
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._forever, name="courier", daemon=True)
         self._plan_look = Throttle(LOOK_EVERY_S)
@@ -63,8 +62,7 @@ class Courier:
     def start(self) -> None:
         """Begin; what others did until now is known then."""
         self.mirror.refresh(now=True)
-        self._others = self.mirror.written_elsewhere(self._shard)
-        self.mirror.led, self._heard = True, time.monotonic()
+        self.mirror.led = True
         self._thread.start()
 
     def finish(self, patience_s: float) -> None:
@@ -111,7 +109,8 @@ class Courier:
             self._news.wait(JOURNAL_EVERY_S)
         self._news.clear()
         ending = self._over.is_set()  # before looking: nothing is added after that
-        self._check_alone()
+        if self._lease:
+            self._lease.confirm()
         if self._loads:
             self._deliver([*self._loads][:MOST])
         if ending and not self._loads:
@@ -121,21 +120,7 @@ class Courier:
             self._write_journal(self._delivered)
         if not ending and self._plan_look.ready():
             self.mirror.refresh(now=True)
-        self._heard = time.monotonic()
         return False
-
-    def _check_alone(self) -> None:
-        """Raise, if the store was away for as long as a lease lasts and somebody else came."""
-        if time.monotonic() - self._heard <= LEASE_S:
-            return
-        self.mirror.refresh(now=True)
-        there = self.mirror.written_elsewhere(self._shard)
-        if any(self._others.get(name) != facts for name, facts in there.items()):
-            raise RuntimeError(
-                f"another host took over shard {self._shard} while the store did not answer: a "
-                "shard is made by one host at a time; what was made here meanwhile stays on this "
-                "disk, and the shard is started again for what is missing."
-            )
 
     def _deliver(self, loads: list[Load]) -> None:
         paths = [path for load, _ in loads for path in load]

@@ -7,11 +7,11 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from flows._batch_mirror import place_of
 from flows._hosts import FRESH_S, Beat, beat_of, beats
 from flows._settings import Settings, read_settings
 from flows._store import Store, open_store
 from flows._store_faults import StoreAwayError, StoreRefusedError
+from flows._store_place import place_of
 
 logger = logging.getLogger(__name__)
 

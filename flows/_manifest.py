@@ -10,8 +10,8 @@ truth about a batch; where hosts share no disk, a mirror in the store is (``_bat
 import errno
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,21 +117,28 @@ class Batch:
     def change(self, *, only_from: tuple[str, ...] = STATES, **fields: Any) -> bool:
         """Change fields of ``batch.json``; whether its state was one of ``only_from``."""
         self.read()  # there is such a batch
-        with held(self.root / "batch.json.lock"), self._planning():
-            said = self._said()
-            if said["state"] not in only_from:
-                return False
-            self._replace("batch.json", [said | fields], indent=2)
-            return True
+        with held(self.root / "batch.json.lock"):
+            while True:
+                tag = self.mirror.take_plan() if self.mirror else ""
+                said = self._said()
+                if said["state"] not in only_from:
+                    return False
+                if self._replaced(said, said | fields, tag):
+                    return True
 
     def create(self, said: dict[str, Any], items: list[tuple[Item, int]]) -> None:
         """Write items and ``batch.json``, the latter last; over what stood there."""
         for folder in (self.root, self.root / "shards", self.results):
             folder.mkdir(parents=True, exist_ok=True)
-        lines = [item.line() | {"shard": shard} for item, shard in items]
-        with held(self.root / "batch.json.lock"), self._planning():
-            self._replace("items.jsonl", lines)
-            self._replace("batch.json", [{"format_version": FORMAT_VERSION, **said}], indent=2)
+        lines = [json.dumps(x.line() | {"shard": n}, ensure_ascii=False) for x, n in items]
+        with held(self.root / "batch.json.lock"):
+            while True:
+                tag = self.mirror.take_plan() if self.mirror else ""
+                before = self._said() if (self.root / "batch.json").exists() else {}
+                self._write("items.jsonl", "".join(f"{line}\n" for line in lines))
+                new = {"format_version": FORMAT_VERSION, **said}
+                if self._replaced(before, new, tag, items=True):
+                    return
 
     def items(self, shard: int | None = None) -> list[tuple[Item, int]]:
         """The items with their shards, or those of one shard."""
@@ -194,21 +201,22 @@ class Batch:
         if self.mirror:
             self.mirror.refresh(now=now)
 
-    @contextmanager
-    def _planning(self) -> Iterator[None]:
-        """Change the plan in the block, as it is in the store."""
-        if self.mirror:
-            self.mirror.take_plan()
-        yield
-        if self.mirror:
-            self.mirror.give_plan()
+    def _replaced(
+        self, before: dict[str, Any], said: dict[str, Any], tag: str, *, items: bool = False
+    ) -> bool:
+        """Write ``batch.json``; not if another host wrote it since it was taken."""
+        signed = self.mirror.signed(before) if self.mirror else {}
+        text = json.dumps(said | signed, indent=2, ensure_ascii=False) + "\n"
+        if self.mirror and not self.mirror.give_plan(text.encode(), tag, items=items):
+            return False
+        self._write("batch.json", text)
+        return True
 
-    def _replace(self, name: str, values: list[dict[str, Any]], indent: int | None = None) -> None:
+    def _write(self, name: str, text: str) -> None:
         from core.records import atomic_path
 
-        lines = (json.dumps(value, indent=indent, ensure_ascii=False) + "\n" for value in values)
         with atomic_path(self.root / name, overwrite=True) as temporary:
-            temporary.write_text("".join(lines), encoding="utf-8")
+            temporary.write_text(text, encoding="utf-8")
 
 
 def _newer(line: Outcome, known: Outcome | None) -> bool:

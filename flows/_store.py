@@ -7,16 +7,15 @@ every AWS program reads) and are never part of a request, a record or a line of 
 """
 
 import errno
-import hashlib
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from flows._settings import Settings
 from flows._store_faults import StoreRefusedError, patiently
+from flows._store_objects import Held, digest_of, held_of, same
+from flows._store_swaps import Tagged, read_tagged, swap
 
 PATIENCE_S = 20.0  # a person or a coordinator waits; shards and runs are given longer
 LONG_S = 900.0
@@ -25,21 +24,6 @@ UNFINISHED = ".part-"
 PUTS_WHOLE = {"s3", "gs", "gcs", "az", "abfs", "memory"}  # others write under a hidden name first
 EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
 Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class Held:
-    """An object of the store.
-
-    Attributes:
-        size: In bytes.
-        changed: When, in seconds, by the store's own clock.
-        md5: Of its bytes, where the store tells; empty otherwise.
-    """
-
-    size: int
-    changed: float
-    md5: str = ""
 
 
 def open_store(settings: Settings, patience_s: float = PATIENCE_S) -> "Store | None":
@@ -105,7 +89,7 @@ class Store:
 
     def names(self, folder: str) -> dict[str, Held]:
         """Name to object, of those right below a folder."""
-        return {name: _held(facts) for name, facts in self._listed(folder, "file").items()}
+        return {name: held_of(facts) for name, facts in self._listed(folder, "file").items()}
 
     def folders(self, folder: str) -> list[str]:
         """Names of the folders right below a folder."""
@@ -121,7 +105,7 @@ class Store:
         found = self._patiently(lambda: self._unless_missing(find, {}), "list")
         known = {str(name)[len(self.root) + 1 :]: each for name, each in found.items()}
         return {
-            key: _held(each)
+            key: held_of(each)
             for key, each in known.items()
             if not any(part.startswith(".") for part in key.split("/"))
         }
@@ -144,6 +128,36 @@ class Store:
             self._finish(target, key)
 
         self._patiently(act, "write")
+
+    def tagged(self, key: str) -> Tagged | None:
+        """The bytes of a small object and a tag for ``swap``; None if there is none."""
+        place = self._at(key)
+
+        def act() -> Tagged | None:
+            return self._unless_missing(lambda: read_tagged(self._files, self.kind, place), None)
+
+        return self._patiently(act, "read")
+
+    def swap(self, key: str, content: bytes, tag: str) -> str:
+        """Write a small object if it is still the one that was seen, whoever else writes.
+
+        Args:
+            key: Its name.
+            content: Its new bytes.
+            tag: That ``tagged`` gave; empty if there was no such object.
+
+        Returns:
+            Its new tag; empty if it is another now, and nothing was written.
+        """
+        place = self._at(key)
+
+        def act() -> str:
+            return swap(self._files, self.kind, self.root, place, content, tag)
+
+        if made := self._patiently(act, "write"):
+            return made
+        there = self.tagged(key)  # a write whose answer was lost is found here
+        return there[1] if there and there[0] == content else ""
 
     def put(self, paths: Iterable[Path], held: Mapping[str, Held] | None = None) -> int:
         """Write files; how many were not there yet.
@@ -217,7 +231,7 @@ class Store:
         return list(there.values())
 
     def _check(self, key: str, path: Path, digest: str) -> None:
-        if digest and (found := _digest(path, "sha256")) != digest:
+        if digest and (found := digest_of(path, "sha256")) != digest:
             raise StoreRefusedError(
                 f"{self.url}/{key} holds sha256 {found[:12]} instead of {digest[:12]}: an object "
                 "must be what its manifest says; remove it, and it is made again."
@@ -276,24 +290,3 @@ class Store:
 
     def _patiently(self, act: Callable[[], Answer], what: str) -> Answer:
         return patiently(act, what, self.url, self.patience_s, self._is_missing)
-
-
-def _held(facts: Mapping[str, Any]) -> Held:
-    """An object as a listing tells of it; each kind of store has words of its own."""
-    changed = facts.get("LastModified") or facts.get("mtime") or facts.get("created") or 0.0
-    seconds = changed.timestamp() if isinstance(changed, datetime) else float(changed)
-    tag = str(facts.get("ETag", "")).strip('"')
-    return Held(int(facts.get("size") or 0), seconds, tag if len(tag) == 32 else "")
-
-
-def same(path: Path, held: Held | None) -> bool:
-    """Whether an object is known to hold a file's bytes."""
-    if held is None or not held.md5 or not path.is_file() or held.size != path.stat().st_size:
-        return False
-    return _digest(path, "md5") == held.md5
-
-
-def _digest(path: Path, kind: str) -> str:
-    with path.open("rb") as file:
-        made = hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False))
-    return made.hexdigest()

@@ -18,6 +18,10 @@ class StoreAwayError(OSError):
     """The store does not answer; what is on the disk is kept, and a later try may succeed."""
 
 
+class LostLeaseError(RuntimeError):
+    """Another host took over while the store was away; what is to be done now is that host's."""
+
+
 class StoreRefusedError(RuntimeError):
     """The store cannot be used as it is set up; only an operator can mend that."""
 

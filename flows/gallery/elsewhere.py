@@ -13,10 +13,11 @@ from pathlib import Path, PurePosixPath
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows._batch_mirror import place_of
 from flows._journal import held
-from flows._store import Held, Store, same
+from flows._store import Store
 from flows._store_faults import StoreRefusedError
+from flows._store_objects import Held, same
+from flows._store_place import place_of
 from flows.gallery.places import BATCHES, BRING, PART
 
 logger = logging.getLogger(__name__)

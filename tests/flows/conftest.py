@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 import torch
+from stores import cable, host, server, team
 
 from core.checkpoints import save_model
 from flows._api import Server
 from medical.presets import tiny as tiny_mri
 from video.presets import tiny as tiny_video
+
+__all__ = ["cable", "host", "server", "team"]
 
 STACK_PATIENCE_S = 400.0
 CHROMIUM_FLAGS = [

@@ -2,25 +2,20 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from stores import PATIENCE_S, ask, asking, make, open_s3, planned, until
 
-from flows import _batch_mirror, _store_faults
-from flows._batch_items import items_of
+from flows import _store_faults, _store_leases
 from flows._batch_life import alone, being_made, coordinated, planning
-from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
-from flows._batch_start import plan_batch, start_batch
 from flows._coordinator import coordinate
 from flows._courier import Courier
 from flows._delivery import deliver, obtain
@@ -32,160 +27,6 @@ from flows._settings import read_settings
 from flows._shard import run_shard
 from flows._store import Store, open_store
 from flows._store_faults import StoreAwayError, StoreRefusedError
-
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
-BUCKET = "lamina"
-PATIENCE_S = 300.0
-
-
-def free_port():
-    with socket.socket() as ear:
-        ear.bind(("127.0.0.1", 0))
-        return ear.getsockname()[1]
-
-
-def answers(port):
-    with socket.socket() as ear:
-        return ear.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(met, what, look_every_s=0.02):
-    deadline = time.monotonic() + PATIENCE_S
-    while not met():
-        assert time.monotonic() < deadline, what
-        time.sleep(look_every_s)
-
-
-class Cable:
-    """A port that leads to another until it is cut, and again when it is mended."""
-
-    def __init__(self, far):
-        self.port, self.far, self.ends = 0, far, []
-        self.mend()
-
-    def mend(self):
-        self.ear = socket.socket()
-        self.ear.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.ear.bind(("127.0.0.1", self.port))
-        self.port = self.ear.getsockname()[1]
-        self.ear.listen()
-        threading.Thread(target=self.serve, args=(self.ear,), daemon=True).start()
-
-    def cut(self):
-        for end in (self.ear, *self.ends):
-            close(end)
-        self.ends.clear()
-        until(lambda: not answers(self.port), "the cable is not cut")
-
-    def serve(self, ear):
-        while True:
-            try:
-                near, _ = ear.accept()
-            except OSError:
-                return
-            far = socket.create_connection(("127.0.0.1", self.far))
-            self.ends += [near, far]
-            for one, other in ((near, far), (far, near)):
-                threading.Thread(target=carry, args=(one, other), daemon=True).start()
-
-
-def carry(one, other):
-    try:
-        while chunk := one.recv(1 << 16):
-            other.sendall(chunk)
-    except OSError:
-        return
-    finally:
-        close(one)
-        close(other)
-
-
-def close(end):
-    with suppress(OSError):
-        end.shutdown(socket.SHUT_RDWR)
-    end.close()
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """The port of an S3 server."""
-    for module in ("moto", "flask_cors", "s3fs"):
-        pytest.importorskip(module, reason=f"{module} is missing: install the extra `dev`")
-    port, log = free_port(), tmp_path_factory.mktemp("objects") / "server.log"
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file)
-    try:
-        until(lambda: process.poll() is not None or answers(port), "no S3 server")
-        assert process.poll() is None, log.read_text()
-        yield port
-    finally:
-        process.kill()
-        process.wait()
-
-
-def ask(port, path, method="POST", body=b""):
-    address = f"http://127.0.0.1:{port}{path}"
-    kind = {"Content-Type": "text/plain"}
-    request = urllib.request.Request(address, data=body, method=method, headers=kind)
-    with urllib.request.urlopen(request, timeout=PATIENCE_S) as answer:
-        return answer.read()
-
-
-@pytest.fixture
-def cable(server):
-    """A line to an empty S3 server with one bucket."""
-    ask(server, "/moto-api/reset")
-    ask(server, f"/{BUCKET}", "PUT")
-    line = Cable(server)
-    yield line
-    line.cut()
-
-
-def rights(port):
-    """What a host has in its environment beside ``LAMINA_STORE``."""
-    return {
-        "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{port}",
-        "AWS_ACCESS_KEY_ID": "a-name",
-        "AWS_SECRET_ACCESS_KEY": "never-in-a-record",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-
-
-def open_s3(monkeypatch, port):
-    import s3fs
-
-    for name, value in rights(port).items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("LAMINA_STORE", f"s3://{BUCKET}/results")
-    s3fs.S3FileSystem.clear_instance_cache()
-
-
-def hosts(request, places, monkeypatch):
-    """Says which of several hosts this process is: a folder of outputs each, and one store."""
-    if request.param == "s3":
-        open_s3(monkeypatch, request.getfixturevalue("cable").port)
-    elif request.param == "file":
-        (places / "store").mkdir()
-        monkeypatch.setenv("LAMINA_STORE", f"file://{places}/store")
-    else:
-        import fsspec
-
-        fsspec.filesystem("memory").store.clear()
-        monkeypatch.setenv("LAMINA_STORE", "memory://results")
-
-    def become(name):
-        monkeypatch.setenv("LAMINA_OUTPUTS", str(places / name))
-        return read_settings()
-
-    return become
-
-
-host = pytest.fixture(hosts, params=["file", "memory", "s3"], name="host")
-SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("file", "s3")]
-team = pytest.fixture(hosts, params=["memory", *SLOW], name="team")
 
 
 @pytest.fixture
@@ -330,23 +171,6 @@ def test_a_store_that_is_away_is_asked_again(places, cable, monkeypatch, caplog)
     ]
 
 
-def asking(count, **fields):
-    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
-    limits = BatchLimits(retry_delay_s=0.0, **fields)
-    return ClipBatchRequest(name="night", prompts=prompts, limits=limits, **SMALL)
-
-
-def planned(settings, count, **fields):
-    batch, asked = Batch.named(settings, "default", "night"), asking(count, **fields)
-    batch.root.mkdir(parents=True, exist_ok=True)
-    start_batch(batch, asked, plan_batch(batch, asked, items_of(asked)))
-    return batch
-
-
-def make(settings, shard=0):
-    return run_shard(settings, ShardRequest(batch="night", shard=shard), lambda *news: None)
-
-
 def held_once_and_whole(settings, count):
     """Check every object of the batch by its bytes: one outcome, one set of files an item."""
     store = open_store(settings)
@@ -369,7 +193,7 @@ def held_once_and_whole(settings, count):
     assert len(there) == 4 * count
     for path, digest in named.items():
         assert sha256(store.read(f"{folder}/{path}")).hexdigest() == digest
-    leases = [key for key in store.walk(folder) if key.endswith(".lease")]
+    leases = [k for k, facts in store.walk(folder).items() if k.endswith(".lease") and facts.size]
     assert not leases
     return made
 
@@ -489,8 +313,8 @@ def test_a_lease_keeps_other_hosts_away_until_it_is_old(team, monkeypatch):
             assert (second, another, free) == (False, False, False)
         assert being_made(two, 0)
         assert not being_made(two, 1)
-        assert not two.mirror.leased_elsewhere("shards/0001-")
-        monkeypatch.setattr(_batch_mirror, "LEASE_S", -1.0)
+        assert not two.mirror.leased_elsewhere("shards/0001.")
+        monkeypatch.setattr(_store_leases, "LEASE_S", -1.0)
         with coordinated(two) as second, alone(two, 0) as another:
             assert (second, another) == (True, True)
         assert not being_made(two, 0)  # judged without a lease of one's own
@@ -530,16 +354,18 @@ def test_a_store_that_comes_late_gets_what_was_made_before_it(team, monkeypatch)
 def test_a_host_that_lost_its_shard_while_the_store_was_away_overwrites_nothing(team, monkeypatch):
     settings = team("one")
     batch = planned(settings, 2)
-    monkeypatch.setattr(_batch_mirror, "LEASE_S", -1.0)  # every lease is old, every silence long
-    monkeypatch.setattr("flows._courier.LEASE_S", -1.0)
+    monkeypatch.setattr(_store_leases, "LEASE_S", -1.0)  # every lease is old, every silence long
     monkeypatch.setattr("flows._courier.AGAIN_S", 0.01)
     sample, sampled = _shard_makers().ClipMaker.sample, []
-    put, away = Store.put, threading.Event()
+    away = threading.Event()
 
-    def put_unless_away(self, paths, held=None):
-        if away.is_set() and self.outputs == settings.outputs:
-            raise StoreAwayError("away")
-        return put(self, paths, held)
+    def unless_away(act):
+        def acting(self, *rest):
+            if away.is_set() and self.outputs == settings.outputs:
+                raise StoreAwayError("away")
+            return act(self, *rest)
+
+        return acting
 
     def taken_over_at_second(self, job):
         away.set()
@@ -550,9 +376,10 @@ def test_a_host_that_lost_its_shard_while_the_store_was_away_overwrites_nothing(
             away.clear()
         return sample(self, job)
 
-    monkeypatch.setattr(Store, "put", put_unless_away)
+    for name in ("put", "swap"):
+        monkeypatch.setattr(Store, name, unless_away(getattr(Store, name)))
     monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", taken_over_at_second)
-    with pytest.raises(RuntimeError, match="another host took over shard 0000"):
+    with pytest.raises(RuntimeError, match=r"another host took over .*shards/0000"):
         make(settings)
     no_sampling(monkeypatch)
     assert make(team("one")).plain() == {"stood": 2, "left": 0, "ended": ""}
@@ -742,9 +569,9 @@ def test_a_person_may_reject_what_another_host_made(team, monkeypatch):
 
 SLOWLY = """
 import sys, time
-from flows import _batch_mirror, _shard
+from flows import _shard, _store_leases
 from flows._shard_makers import ClipMaker
-_batch_mirror.LEASE_S, _batch_mirror.RENEW_S = 4.0, 1.0
+_store_leases.LEASE_S, _store_leases.RENEW_S = 4.0, 1.0
 sample = ClipMaker.sample
 ClipMaker.sample = lambda self, job: time.sleep(0.3) or sample(self, job)
 sys.exit(_shard.main(["default", "night", "0", sys.argv[1]]))
@@ -756,7 +583,7 @@ sys.exit(_shard.main(["default", "night", "0", sys.argv[1]]))
 def test_a_killed_host_is_replaced_by_one_with_an_empty_disk(places, cable, monkeypatch, request):
     """Two hosts as processes with nothing in common but the store; it goes away, too."""
     open_s3(monkeypatch, cable.port)
-    monkeypatch.setattr(_batch_mirror, "LEASE_S", 4.0)
+    monkeypatch.setattr(_store_leases, "LEASE_S", 4.0)
     settings = read_settings()
     batch = planned(settings, 16)
 
