@@ -1,5 +1,8 @@
 """What the requests of all floors have in common: they are fixed, and their forms are plain."""
 
+from dataclasses import dataclass
+from typing import Annotated
+
 from pydantic import BaseModel, ConfigDict
 
 WORDS = {
@@ -26,6 +29,16 @@ def title(name: str) -> str:
     unit = f" ({UNITS[last]})" if words and last in UNITS else ""
     shown = " ".join(WORDS.get(word, word) for word in (words if unit else [*words, last]))
     return shown[:1].upper() + shown[1:] + unit
+
+
+@dataclass(frozen=True)
+class OnDisk:
+    """Marks a field that names a file or a folder of the machine that does the work."""
+
+
+DiskPath = Annotated[str, OnDisk()]
+"""Text of a request that is opened as a path. Where others may ask, it is held to the operator's
+folders; so every field that is ever opened has this type."""
 
 
 class Request(BaseModel):

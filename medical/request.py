@@ -6,15 +6,16 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from core.request import Request
+from core.request import DiskPath, Request
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class SuperResolutionRequest(Request):
     """A thick-slice scan to be restored to finer voxels."""
 
-    scan: str = Field(
+    scan: DiskPath = Field(
         min_length=1,
         description="NIfTI file (.nii or .nii.gz) with one 3-D image.",
         json_schema_extra={"position": 0},
@@ -78,7 +79,7 @@ class SuperResolutionRequest(Request):
         "the result need not repeat the scan exactly.",
         json_schema_extra={"position": 8},
     )
-    protect: str = Field(
+    protect: DiskPath = Field(
         default="",
         title="Protected mask",
         description="NIfTI mask on the scan's or the result's grid. Where it is above 0 the "
@@ -101,10 +102,29 @@ class MRITrainingRequest(Request):
         pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
         description="Name of the new model: lower case letters, digits and dashes.",
     )
-    heads: str = Field(
+    heads: DiskPath = Field(
         min_length=1,
         description="BIDS folder with sub-*/anat/sub-*_T1w.nii.gz, sharp along every axis. Every "
         "sixth subject is kept for validation.",
+    )
+    contrast_share: Share = Field(
+        default=0.0,
+        title="Random contrasts",
+        description="Share of patches, 0 to 1, in which every tissue gets a random intensity, for "
+        "scans that are not T1-weighted. Tissues come from sub-*_dseg.nii.gz beside a head, or "
+        "from its own intensities where there is none.",
+    )
+    lesion_share: Share = Field(
+        default=0.0,
+        title="Lesions",
+        description="Share of patches, 0 to 1, into which lesions are put, brighter or darker "
+        "than the tissue around them.",
+    )
+    deformation_share: Share = Field(
+        default=0.0,
+        title="Deformations",
+        description="Share of patches, 0 to 1, in which the head is bent smoothly by up to 5 mm "
+        "along each axis.",
     )
     preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
     steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
