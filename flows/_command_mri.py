@@ -24,8 +24,10 @@ def super_resolve(
         overwrite: Replace files that already stand there.
     """
     from core.checkpoints import find_model, load_model
-    from flows._devices import choose_device, slot
+    from flows._devices import choose_device
     from flows._mri import check_request, check_result, record_path, record_result
+    from flows._resources import needed
+    from flows._watchdog import Patience, holding
     from medical.nifti import read_volume
     from medical.restoration import output_paths
     from medical.super_resolve import super_resolve as restore
@@ -39,8 +41,10 @@ def super_resolve(
     with timed(timings, "prepare"):
         check_request(request)
         network, model = load_model(folder, device=device)
-    with timed(timings, "sample"), slot(device), terminal_meter("sampling") as meter:
         volume = read_volume(request.scan)
+    patience = Patience.with_job(needed(request, scan=(volume.shape, volume.spacing_mm)).minutes)
+    bar = terminal_meter("sampling")
+    with timed(timings, "sample"), bar as shown, holding(device, shown, patience) as meter:
         restored = restore(volume, request, network, on_step=steps_of(meter))
     with timed(timings, "encode"):
         paths = restored.write(output, overwrite=overwrite)

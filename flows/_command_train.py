@@ -29,16 +29,18 @@ def mri(*, request: MRITrainingRequest) -> int:
 
 
 def _train(request: VideoTrainingRequest | MRITrainingRequest) -> int:
-    from flows._devices import choose_device, slot
+    from flows._devices import choose_device
     from flows._training import model_folder, run_folder, summary, train_model
     from flows._training_processes import follows
+    from flows._watchdog import TRAINING, holding
 
     settings = read_settings()
     model_folder(request, settings)
     try:
         if follows():
             return _follow(request, settings)
-        with slot(choose_device(settings.device)), terminal_meter("training") as meter:
+        device = choose_device(settings.device)
+        with terminal_meter("training") as bar, holding(device, bar, TRAINING) as meter:
             folder = train_model(request, settings, meter)
     except KeyboardInterrupt:
         place = run_folder(request, settings)

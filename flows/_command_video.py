@@ -27,13 +27,16 @@ def generate(
     for path in (output, output.with_suffix(".json")):
         check_target(path, overwrite=overwrite)
     from core.checkpoints import find_model
-    from flows._devices import choose_device, slot
+    from flows._devices import choose_device
+    from flows._resources import needed
     from flows._video import make_clip
+    from flows._watchdog import Patience, holding
     from video.generate import VideoModel
 
     find_model(request.model, "video")
     device = choose_device(read_settings().device)
     model = VideoModel.load(request.model, device=device)
-    with slot(device), terminal_meter("sampling") as meter:
+    patience = Patience.with_job(needed(request).minutes)
+    with terminal_meter("sampling") as bar, holding(device, bar, patience) as meter:
         make_clip(request, output, model, meter=meter, overwrite=overwrite)
     print(output)

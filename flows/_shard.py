@@ -14,9 +14,11 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import islice
 from typing import Any
 
+from flows._batch_inputs import at_hand, with_models
 from flows._batch_items import Item
 from flows._batch_life import alone, delivering
 from flows._batch_plan import check_room, expected_bytes, patience_s
@@ -29,7 +31,7 @@ from flows._ray_workers import Workers, spread
 from flows._settings import Settings, read_settings
 from flows._shard_makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
 from flows._shard_report import Ledger, Report
-from flows._shard_watch import Watchdog, watched
+from flows._watchdog import Watchdog, watched
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +61,8 @@ def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:
             if not only_one:
                 return Report(ended="another process makes this shard")
             with delivering(batch, asked.shard) as deliver:
-                return _Shard(settings, batch, asked, meter, deliver).run()
+                here = with_models(settings, batch)
+                return _Shard(here, batch, asked, meter, deliver).run()
     except (OSError, ValueError) as error:
         if batch.exists():
             raise
@@ -110,7 +113,7 @@ class _Shard:
     def _maker(self) -> Maker:
         if isinstance(self.request, ClipBatchRequest):
             return ClipMaker(self.device, judge=self.request.accept_only)
-        return ScanMaker(self.device)
+        return ScanMaker(self.device, partial(at_hand, self.batch))
 
     def _work(self, waiting: deque[Job], maker: Maker) -> None:
         behind: dict[Future[str], Job] = {}

@@ -25,14 +25,15 @@ def prepare(request: Request) -> str:
 def train(request: Request) -> FileRef:
     """Train on a GPU slot or the CPU; the published weights."""
     from core.checkpoints import WEIGHTS
-    from flows._devices import choose_device, slot
+    from flows._devices import choose_device
     from flows._training import run_folder, train_model
     from flows._training_page import TrainingPage
+    from flows._watchdog import TRAINING, holding
 
     settings = read_settings()
     page = TrainingPage(run_folder(request, settings))
     bar, device = progress_bar("training-progress"), choose_device(settings.device)
-    with bar as meter, slot(device, urgent=False):
+    with bar as shown, holding(device, shown, TRAINING, urgent=False) as meter:
         folder = train_model(request, settings, meter, page)
     page.end()
     return FileRef.of(folder / WEIGHTS)

@@ -44,7 +44,9 @@ def sample(request: SuperResolutionRequest, scan: FileRef) -> Refs:
     """Restore the scan, holding the GPU if there is one; product, maps, picture and numbers."""
     from core.checkpoints import find_model, load_model
     from core.records import atomic_path
-    from flows._devices import choose_device, slot
+    from flows._devices import choose_device
+    from flows._resources import needed
+    from flows._watchdog import Patience, holding
     from medical.nifti import read_volume
     from medical.report import picture
     from medical.restoration import output_paths
@@ -55,7 +57,9 @@ def sample(request: SuperResolutionRequest, scan: FileRef) -> Refs:
     if not numbers.exists():
         device = choose_device(read_settings().device)
         volume = read_volume(scan.open())
-        with progress_bar("super-resolve-mri-sampling") as meter, slot(device):
+        minutes = needed(request, scan=(volume.shape, volume.spacing_mm)).minutes
+        bar, patience = progress_bar("super-resolve-mri-sampling"), Patience.with_job(minutes)
+        with bar as shown, holding(device, shown, patience) as meter:
             network, _ = load_model(find_model(request.model, "mri"), device=device)
             restored = restore(volume, request, network, on_step=steps_of(meter))
         restored.write(paths["result"], overwrite=True)

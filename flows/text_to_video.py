@@ -40,8 +40,10 @@ def sample(request: VideoRequest, prompt: FileRef) -> FileRef:
     """Draw the clip from noise, holding the GPU if there is one."""
     from core.checkpoints import find_model, load_model
     from core.conditioning import Conditioning
-    from flows._devices import choose_device, slot
+    from flows._devices import choose_device
+    from flows._resources import needed
     from flows._tensors import read_tensors, write_tensors
+    from flows._watchdog import Patience, holding
     from video.generate import sample as draw
 
     target = work_folder() / "sample.safetensors"
@@ -49,7 +51,8 @@ def sample(request: VideoRequest, prompt: FileRef) -> FileRef:
         return FileRef.of(target)
     device = choose_device(read_settings().device)
     cond = Conditioning(**read_tensors(prompt))
-    with progress_bar("text-to-video-sampling") as meter, slot(device):
+    bar, wanted = progress_bar("text-to-video-sampling"), needed(request)
+    with bar as shown, holding(device, shown, Patience.with_job(wanted.minutes)) as meter:
         network, record = load_model(find_model(request.model, "video"), device=device)
         drawn = draw(request, cond, network, record, on_step=steps_of(meter))
     return write_tensors(target, {"clip": drawn.cpu()})
