@@ -2,18 +2,21 @@
 
 import contextlib
 import logging
+from pathlib import Path
 from typing import Any
 
 from prefect.context import get_run_context
 
 from flows._artifacts import progress_bar, show_facts, show_result
+from flows._batch_items import find_scans
 from flows._batch_needs import shard_needs
-from flows._batch_requests import NIGHTLY, BatchRequest
+from flows._batch_requests import NIGHTLY, BatchRequest, ScanBatchRequest
 from flows._batch_sheet import contact_sheet
 from flows._batch_start import draws_of
 from flows._coordinator import coordinate
 from flows._manifest import Batch
 from flows._nights import DATE, night_of, of_night
+from flows._roots import check_files, check_paths
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 from flows._shard_runs import Deployed, cancel
@@ -27,6 +30,10 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     settings = read_settings()
     if DATE in request.model_dump_json():
         request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
+        check_paths(request, settings)
+    if isinstance(request, ScanBatchRequest):
+        found = find_scans(Path(request.scans), request.subjects.split())
+        check_files(map(str, found), settings)
     batch = Batch.named(settings, project, request.name)
     draws = draws_of(request)
     hands = Deployed(

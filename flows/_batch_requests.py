@@ -86,7 +86,7 @@ class ClipBatchRequest(Request):
     prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
     prompt_file: DiskPath = Field(
         "",
-        description="Text with one prompt per line, or .csv, .jsonl or .yaml with a column "
+        description="A .txt with one prompt per line, or .csv, .jsonl or .yaml with a column "
         "`prompt`; further columns override the fields below, row by row. May hold {date}.",
     )
     num_frames: int = Field(16, ge=1, le=128, description="Frames of each clip, 1 to 128.")

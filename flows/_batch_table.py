@@ -7,6 +7,7 @@ and all complaints of a file come together, before anything runs.
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from flows._options import complaint
 
 MOST_COMPLAINTS = 10
+LONGEST_WORD = 60
 LARGEST_FILE = 64_000_000  # bytes; a million prompts
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -43,6 +45,12 @@ def read_rows(path: Path) -> list[Row]:
     Raises:
         ValueError: The file cannot be read as what its ending says, or holds no prompt.
     """
+    ending = path.resolve().suffix.lower()
+    if ending not in READERS or path.suffix.lower() not in READERS:
+        raise ValueError(
+            f"prompt_file={path}: a prompt file ends with {', '.join(READERS)}, itself and not "
+            "only in the name of a link to it; rename it, such as to prompts.txt."
+        )
     if not path.is_file():
         raise ValueError(
             f"prompt_file={path}: there is no such file; write one prompt per line and name it "
@@ -60,8 +68,15 @@ def read_rows(path: Path) -> list[Row]:
             f"prompt_file={path} is not UTF-8 text ({error.reason} at byte {error.start}): prompt "
             "files are; save it again as UTF-8."
         ) from error
-    read = READERS.get(path.suffix.lower(), text_rows)
-    return _not_empty(list(read(text, path.name)), f"prompt_file={path}")
+    rows = _not_empty(list(READERS[ending](text, path.name)), f"prompt_file={path}")
+    for row in rows:
+        if not _may_be_prompt(row.fields.get("prompt")):
+            raise ValueError(
+                f"{row.where}: column prompt: this is no sentence but a setting, a key or no text "
+                "at all (it is not repeated here); a prompt file holds one sentence per row: "
+                "name another file or correct it."
+            )
+    return rows
 
 
 def text_rows(text: str, name: str) -> Iterator[Row]:
@@ -166,8 +181,8 @@ def _yaml_rows(text: str, name: str) -> Iterator[Row]:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ValueError(
-            f"{name}: is not YAML ({' '.join(str(error).split())}): it is a list of prompts or of "
-            "tables; correct it there."
+            f"{name}: is not YAML ({_place_of(error)}): it is a list of prompts or of tables; "
+            "correct it there."
         ) from error
     if not isinstance(entries, list):
         raise ValueError(
@@ -178,6 +193,12 @@ def _yaml_rows(text: str, name: str) -> Iterator[Row]:
         yield _row({"prompt": entry} if isinstance(entry, str) else entry, f"{name}:{number}")
 
 
+def _place_of(error: Exception) -> str:
+    """Where a YAML error is, without what stands there."""
+    mark = getattr(error, "problem_mark", None)
+    return f"line {mark.line + 1}" if mark else "somewhere"
+
+
 def _row(fields: object, where: str) -> Row:
     if not isinstance(fields, dict):
         raise ValueError(
@@ -185,6 +206,20 @@ def _row(fields: object, where: str) -> Row:
             '{"prompt": "..."}.'
         )
     return Row(where, {str(name): value for name, value in fields.items()})
+
+
+def _may_be_prompt(prompt: object) -> bool:
+    """Whether it reads as something said, so that no file of accounts or keys becomes clips.
+
+    A single word with a colon or an equals sign is a line of settings; a long one is a key.
+    """
+    if not isinstance(prompt, str):
+        return True  # which the request refuses by its own rule
+    words = prompt.split()
+    setting = len(words) == 1 and any(sign in prompt for sign in ":=")
+    key = any(len(word) > LONGEST_WORD and word.isascii() for word in words)
+    control = any(unicodedata.category(sign) == "Cc" for word in words for sign in word)
+    return not (setting or key or control)
 
 
 def _not_empty(rows: list[Row], source: str) -> list[Row]:
@@ -197,6 +232,7 @@ def _not_empty(rows: list[Row], source: str) -> list[Row]:
 
 
 READERS: dict[str, Callable[[str, str], Iterable[Row]]] = {
+    ".txt": text_rows,
     ".csv": _csv_rows,
     ".jsonl": _jsonl_rows,
     ".yaml": _yaml_rows,

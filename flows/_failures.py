@@ -8,10 +8,13 @@ from functools import wraps
 from typing import Any
 
 from prefect.states import Failed
+from pydantic import BaseModel
 
 from flows._api import REFUSAL
 from flows._artifacts import show_facts
 from flows._refusals import is_refusal
+from flows._roots import check_paths
+from flows._settings import read_settings
 from flows._store_faults import StoreAwayError, StoreRefusedError
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,7 @@ LONGEST = 2000
 def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
     """The flow's function, of which a failure says in the run's page what a person can do.
 
+    A request that names a file outside the operator's folders is refused before anything else.
     Input that was refused ends the run in a failed state of its own name, ``Refused``, whose
     message is the refusal itself; so a person, a program or an automation tells it from a fault.
     Where it was raised stands in the run's log.
@@ -40,6 +44,9 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
     def with_explanation(*arguments: Any, **options: Any) -> Any:
         try:
             with failure_shown():
+                for asked in (*arguments, *options.values()):
+                    if isinstance(asked, BaseModel):
+                        check_paths(asked, read_settings())
                 return flow(*arguments, **options)
         except ValueError as error:
             if not is_refusal(error):

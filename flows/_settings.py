@@ -4,13 +4,16 @@ A request says what to make; a place says where things stand on this machine. Re
 pydantic models and travel through the API; places are read here, once, from the environment.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 PREFERRED_PORT = 4200
+SERVER_PASSWORD, CLIENT_PASSWORD = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
 LARGEST_PORT = 65535
 
 
@@ -56,6 +59,8 @@ class Settings:
             open gallery.
         gallery_user_header: Header in which a trusted proxy names the user; empty for none.
         store: An fsspec URL where hosts without a shared disk meet; empty for none.
+        inputs: Folders of files that a request may name, beside results and models; empty where
+            it may name what the worker may read, or, on a shared server, nothing else.
     """
 
     home: Path
@@ -69,6 +74,7 @@ class Settings:
     gallery_tokens: Path | None = None
     gallery_user_header: str = ""
     store: str = ""
+    inputs: tuple[Path, ...] = ()
 
     @property
     def work(self) -> Path:
@@ -104,6 +110,7 @@ class Settings:
             "LAMINA_GALLERY_TOKENS": str(self.gallery_tokens or ""),
             "LAMINA_GALLERY_PROXY_USER_HEADER": self.gallery_user_header,
             "LAMINA_STORE": self.store,
+            "LAMINA_INPUTS": os.pathsep.join(map(str, self.inputs)),
         }
 
 
@@ -119,13 +126,11 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     variables = os.environ if environment is None else environment
     home = Path(variables.get("LAMINA_HOME") or ".lamina").expanduser().resolve()
     outputs = Path(variables.get("LAMINA_OUTPUTS") or home / "outputs").expanduser().resolve()
-    folders = filter(None, variables.get("LAMINA_MODELS", "").split(os.pathsep))
     tokens = variables.get("LAMINA_GALLERY_TOKENS", "")
-    models = tuple(Path(folder).expanduser().resolve() for folder in folders)
     return Settings(
         home=home,
         outputs=outputs,
-        models=models or (home / "models",),
+        models=_folders(variables.get("LAMINA_MODELS", "")) or (home / "models",),
         device=_device(variables.get("LAMINA_DEVICE") or "auto"),
         port=_port(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
         gallery_tokens=Path(tokens).expanduser().resolve() if tokens else None,
@@ -134,7 +139,43 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         slot=variables.get("LAMINA_SLOT", ""),
         ray=_ray(variables.get("LAMINA_RAY", "")),
         store=_store(variables.get("LAMINA_STORE", "").rstrip("/")),
+        inputs=_folders(variables.get("LAMINA_INPUTS", "")),
     )
+
+
+def is_shared(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:
+    """Whether others than the person at this machine may start runs on it.
+
+    So it is where the server runs elsewhere, asks for a password, or has a gallery with users.
+
+    Args:
+        settings: Places.
+        environment: Variables to read; by default those of this process.
+    """
+    variables = os.environ if environment is None else environment
+    host = urlsplit(variables.get("PREFECT_API_URL", "")).hostname
+    return bool(
+        settings.gallery_tokens
+        or settings.gallery_user_header
+        or password(variables)
+        or (host and not is_loopback(host))
+    )
+
+
+def password(environment: Mapping[str, str] | None = None) -> str:
+    """What a server asks for, as ``name:password``; empty where it asks nobody."""
+    variables = os.environ if environment is None else environment
+    return variables.get(SERVER_PASSWORD) or variables.get(CLIENT_PASSWORD) or ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means this machine, whatever a resolver says."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def adopt(settings: Settings) -> None:
@@ -168,6 +209,11 @@ def joining_environment(settings: Settings) -> dict[str, str]:
             "such as http://host:4200/api, or use lamina up."
         )
     return {**WAITING, **JOINING, **os.environ, **settings.environment()}
+
+
+def _folders(text: str) -> tuple[Path, ...]:
+    names = filter(None, text.split(os.pathsep))
+    return tuple(Path(name).expanduser().resolve() for name in names)
 
 
 def _device(text: str) -> str:

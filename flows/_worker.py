@@ -33,6 +33,7 @@ from flows._hosts import MARK, mark
 from flows._hosts_elsewhere import tell
 from flows._lifeline import end_with_parent
 from flows._pools import BATCH, Place
+from flows._roots import roots
 from flows._settings import read_settings
 from flows._sweeper import Sweeper
 
@@ -47,7 +48,19 @@ class JobHere(ProcessJobConfiguration):
     """
 
     def prepare_for_flow_run(self, *arguments: Any, **options: Any) -> None:
-        """Fill in command and folder, then let Prefect fill in the rest."""
+        """Fill in command and folder, then let Prefect fill in the rest.
+
+        Raises:
+            ValueError: A run brings a command, a folder or variables of its own where requests
+                are held to the operator's folders, which these would lead around.
+        """
+        brought = {"command": self.command, "working_dir": self.working_dir, "env": self.env}
+        if any(brought.values()) and roots(read_settings()) is not None:
+            names = " and ".join(name for name, value in brought.items() if value)
+            raise ValueError(
+                f"{names}: a run of this worker brings none of its own, as LAMINA_INPUTS says "
+                "what it may read; leave the job variables empty."
+            )
         self.command = self.command or f"{sys.executable} -m prefect.engine"
         self.working_dir = self.working_dir or Path.cwd()
         self.env = {MARK: mark(), **self.env}

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from core.request import Request
+from core.request import DiskPath, Request
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 
@@ -43,7 +43,7 @@ class VideoTrainingRequest(Request):
         description="Name of the new model: lower case letters, digits and dashes.",
     )
     preset: Literal["tiny", "base"] = Field("base", description="Size of the network.")
-    clips: str = Field(
+    clips: DiskPath = Field(
         "",
         description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "
         "empty for the procedural world.",

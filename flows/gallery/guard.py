@@ -1,6 +1,5 @@
 """Between the network and the pages: hosts, users, headers, and the log of who opened what."""
 
-import ipaddress
 import json
 import os
 from collections.abc import MutableMapping
@@ -14,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from flows._settings import is_loopback
 from flows.gallery.access import Access
 
 OPEN_TO_ALL = ("/login", "/static/")
@@ -105,16 +105,6 @@ class Guard:
         self._log.write(
             user=user.name if user else "", method=scope["method"], path=path, status=status
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address means this machine, whatever a resolver says."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _login_first(request: Request, path: str) -> Response:

@@ -110,3 +110,63 @@ def test_only_what_can_be_judged_may_be_judged(places):
     batch = ClipBatchRequest(prompts="a cat sings", model="tiny-video", accept_only=True)
     with pytest.raises(ValueError, match=r"prompts:1: column prompt: .*'cat'.*; write"):
         items_of(batch)
+
+
+@pytest.mark.parametrize("name", ["passwd", "p.md", "p.txt.gz", ".txt"])
+def test_a_prompt_file_is_known_by_its_ending(tmp_path, name):
+    (tmp_path / name).write_text("a red circle\n")
+    with pytest.raises(ValueError, match=r"a prompt file ends with \.txt, \.csv, .*; rename"):
+        read_rows(tmp_path / name)
+
+
+def test_a_link_does_not_make_a_prompt_file_of_another(tmp_path):
+    (tmp_path / "secrets").write_text("a red circle\n")
+    (tmp_path / "p.txt").symlink_to(tmp_path / "secrets")
+    with pytest.raises(ValueError, match="itself and not only in the name of a link"):
+        read_rows(tmp_path / "p.txt")
+
+
+SECRETS = [
+    "root:x:0:0:root:/root:/bin/bash",
+    "AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI",
+    "ssh-ed25519 " + "A" * 68 + " me@here",
+    "a red\x00circle",
+    "a \x1b[31mred circle",
+]
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+@pytest.mark.parametrize("name", ["p.txt", "p.csv", "p.jsonl", "p.yaml"])
+def test_what_is_no_sentence_is_refused_and_not_repeated(tmp_path, name, secret):
+    form = {
+        "p.txt": f"a red circle\n{secret}\n",
+        "p.csv": f'prompt\na red circle\n"{secret}"\n',
+        "p.jsonl": f'{{"prompt": "a red circle"}}\n{json.dumps({"prompt": secret})}\n',
+        "p.yaml": f"- a red circle\n- {json.dumps(secret)}\n",
+    }[name]
+    with pytest.raises(ValueError, match=rf"{name}:\d: column prompt: .*; .* correct it") as told:
+        read_rows(written(tmp_path, name, form))
+    assert secret not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "fireworks",
+        "A sign: open 24 h",
+        "E = mc2 on a board",
+        "日本の" * 30,
+        "a 👩‍🚀 waves",
+        "it's 10:30",
+    ],
+)
+def test_what_a_person_may_say_is_a_prompt(tmp_path, prompt):
+    (row,) = read_rows(written(tmp_path, "p.txt", f"{prompt}\n"))
+    assert row.fields["prompt"] == prompt
+
+
+def test_a_broken_yaml_file_is_not_repeated(tmp_path):
+    path = written(tmp_path, "p.yaml", "password: hunter2\n  token: [oh\n")
+    with pytest.raises(ValueError, match=r"is not YAML \(line \d\)") as told:
+        read_rows(path)
+    assert "hunter2" not in str(told.value)

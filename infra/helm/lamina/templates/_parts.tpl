@@ -28,6 +28,7 @@ http://{{ include "lamina.name" (list . "server") }}.{{ .Release.Namespace }}.sv
 LAMINA_HOME: /scratch/lamina
 LAMINA_OUTPUTS: /data/outputs
 LAMINA_MODELS: /data/models
+LAMINA_INPUTS: /data/inputs
 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: "30"
 {{- with .Values.environment }}
 {{ toYaml . }}
