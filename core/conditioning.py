@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from core.tensors import sent
+
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
@@ -41,7 +43,7 @@ class Conditioning:
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditioning:
         """Move every part; ``dtype`` changes the floating ones that are not physical units."""
-        moved = self._map(lambda v: v.to(device))
+        moved = self._map(lambda v: sent(v, device))
         if dtype is None:
             return moved
         cast = {

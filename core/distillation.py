@@ -21,7 +21,8 @@ from core.guidance import guided
 from core.objectives import Draw, Predict
 from core.path import denoiser, diffuse
 from core.schedules import shifted_level, shifted_place
-from core.tensors import Volumes, align, inference_dtype
+from core.seeds import normal
+from core.tensors import Volumes, align, inference_dtype, sent
 from core.unet import SpatioTemporalUNet
 
 
@@ -77,11 +78,11 @@ class Distillation:
         place = torch.floor(torch.rand(batch, generator=generator).double() * number)
         scale = self.guidance_max ** torch.rand(batch, generator=generator)
         return Draw(
-            noise=torch.randn(x.shape, generator=generator).to(x.device),
-            t=shifted_level(1 - place / number, self.shift).float().to(x.device),
-            r=shifted_level(1 - (place + 1) / number, self.shift).float().to(x.device),
+            noise=normal(x.shape, generator, x.device),
+            t=sent(shifted_level(1 - place / number, self.shift).float(), x.device),
+            r=sent(shifted_level(1 - (place + 1) / number, self.shift).float(), x.device),
             keep=torch.ones(batch, dtype=torch.bool, device=x.device),
-            guidance=scale.to(x.device) if self.guidance_max > 1 else None,
+            guidance=sent(scale, x.device) if self.guidance_max > 1 else None,
         )
 
     def loss(

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.path import diffuse
-from core.tensors import Volumes, align
+from core.seeds import normal
+from core.tensors import Volumes, align, sent
 
 if TYPE_CHECKING:
     from core.unet import SpatioTemporalUNet
@@ -103,11 +104,11 @@ class Objective:
         guided = self.guidance_max > 1
         scale = self.guidance_max ** chance[3]
         return Draw(
-            noise=torch.randn(x.shape, generator=generator).to(x.device),
-            t=t.to(x.device),
-            r=r.to(x.device),
-            keep=(chance[2] >= self.dropout).to(x.device),
-            guidance=scale.to(x.device) if guided else None,
+            noise=normal(x.shape, generator, x.device),
+            t=sent(t, x.device),
+            r=sent(r, x.device),
+            keep=sent(chance[2] >= self.dropout, x.device),
+            guidance=sent(scale, x.device) if guided else None,
         )
 
     def loss(
@@ -125,14 +126,22 @@ class Objective:
         z, v = diffuse(x, drawn.noise, drawn.t), drawn.noise - x
         v = _guided_target(predict, z, v, cond, drawn)
         u = predict(z, drawn.t, drawn.r, cond).float()
-        jumps = (drawn.t > drawn.r).nonzero()[:, 0]
-        if len(jumps):
-            part = z[jumps], drawn.t[jumps], drawn.r[jumps], cond.take(jumps)
-            gap = align(drawn.t - drawn.r, z)[jumps]
-            u = u.index_add(0, jumps, gap * _slope(predict, *part, self.finite_step))
+        if self.jumps:  # where there are none, nobody waits for a GPU to say so
+            u = self._with_slopes(predict, u, z, cond, drawn)
         errors = (u - v).square().flatten(1).mean(1)  # (B,)
         weights = (errors.detach() + 1e-3) ** -self.power
         return (weights * errors).mean(), errors.detach()
+
+    def _with_slopes(
+        self, predict: Predict, u: Volumes, z: Volumes, cond: Conditioning, drawn: Draw
+    ) -> Volumes:
+        """The answers, to which those rows that jump add (t - r) du/dt."""
+        jumps = (drawn.t > drawn.r).nonzero()[:, 0]
+        if not len(jumps):
+            return u
+        part = z[jumps], drawn.t[jumps], drawn.r[jumps], cond.take(jumps)
+        gap = align(drawn.t - drawn.r, z)[jumps]
+        return u.index_add(0, jumps, gap * _slope(predict, *part, self.finite_step))
 
 
 def _drop_prompts(cond: Conditioning, keep: Tensor) -> Conditioning:

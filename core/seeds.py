@@ -1,10 +1,10 @@
 """Noise that belongs to a sample, not to a batch, and weights that belong to a seed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from core.tensors import Volumes
 
@@ -41,6 +41,18 @@ def noise(
     stream = sample - sample % 2 if antithetic else sample
     drawn = torch.randn((1, *shape), generator=generator(seed, stream))
     return -drawn if stream != sample else drawn
+
+
+def normal(shape: Sequence[int], random: torch.Generator, device: torch.device) -> Tensor:
+    """Standard normal numbers on a device, which follow from a CPU generator.
+
+    On a GPU they are made there, by a generator of its own that starts where this one stands.
+    """
+    if device.type != "cuda":
+        return torch.randn(tuple(shape), generator=random).to(device)
+    start = int(torch.randint(2**62, (), generator=random))
+    there = torch.Generator(device).manual_seed(start)
+    return torch.randn(tuple(shape), generator=there, device=device)
 
 
 def noise_batch(

@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from core.distillation import Distillation
 from core.objectives import Objective
 from core.plan import Plan, Progress
-from core.training import MakeBatch, Trainer
+from core.training import Trainer
+from core.training_feed import MakeBatch
 from core.training_log import LOG
 from core.training_watch import Watch
 from core.unet import SpatioTemporalUNet

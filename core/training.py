@@ -21,24 +21,19 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from core.compilation import compiled
-from core.conditioning import Conditioning
 from core.distillation import Distillation
 from core.ema import WeightAverage
 from core.gradients import Rows, Splitter, share_weights
 from core.objectives import Objective, Predict
 from core.optimizers import OPTIMIZERS
 from core.plan import Plan, Progress, rate, share_done
-from core.seeds import generator
 from core.training_checkpoint import STATE, Clock, finish_rename, read, write
 from core.training_faults import MOST_SKIPPED, never_finite, out_of_memory, went_back
+from core.training_feed import Batch, Feeder, MakeBatch, part_size  # noqa: F401
 from core.training_watch import Observer, Watch
 from core.unet import SpatioTemporalUNet
 
 logger = logging.getLogger(__name__)
-
-Batch = tuple[Tensor, Conditioning]
-MakeBatch = Callable[[int, torch.Generator], Batch]
-"""(batch size, generator) -> (data, conditioning), a pure function of the generator."""
 
 
 class _Step(NamedTuple):
@@ -82,7 +77,7 @@ class Trainer:
         self.checkpoint, self.origin = Path(folder) / "checkpoint", origin
         # Precision is ours: accelerate's would also wrap the float32 finite differences.
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
-        self.part_size = self._part_size()
+        self.part_size = part_size(plan, self.accelerator.num_processes)
         self.network = network.to(self.accelerator.device).train()
         share_weights(self.network, self.accelerator)
         self.predict: Predict = compiled(self.network) if plan.compile else self.network
@@ -101,6 +96,14 @@ class Trainer:
             device=self.accelerator.device,
             step=self.step,
             main=self.accelerator.is_main_process,
+        )
+        self.feed = Feeder(
+            make_batch,
+            objective,
+            plan,
+            self.accelerator,
+            rows=self.part_size,
+            pace=self.observer.pace,
         )
 
     def run(
@@ -174,16 +177,6 @@ class Trainer:
             **found._asdict(),
         )
 
-    def _part_size(self) -> int:
-        """Samples that one process draws at a time."""
-        plan, processes = self.plan, self.accelerator.num_processes
-        if plan.batch_size % (plan.accumulation * processes):
-            raise ValueError(
-                f"batch_size={plan.batch_size}, accumulation={plan.accumulation}: {processes} "
-                "processes take equal parts of a batch; let the product of both divide it."
-            )
-        return plan.batch_size // (plan.accumulation * processes)
-
     def _agreed(self, *told: float) -> list[float]:
         """What the first process says: clocks differ, and all must stop and save together."""
         if self.accelerator.num_processes == 1:
@@ -198,6 +191,7 @@ class Trainer:
             group["lr"] = self.clock.rate_share * rate(self.plan, self.step, self.clock.spent_s)
         loss, error = self.splitter.descend(self._draw, partial(self._gradient, self.predict))
         self._remember_pieces()
+        self.feed.prepare(self.step + 1)
         with self.observer.pace.computing():
             norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.plan.clip)
             assert norm is not None  # it is where gradients are clipped by accelerate's own hooks
@@ -217,13 +211,7 @@ class Trainer:
 
     def _draw(self) -> list[Rows]:
         """This process's parts of the batch."""
-        parts = []
-        with self.observer.pace.data():
-            for part in range(self.plan.accumulation):
-                random = generator(self.plan.seed, self.step, part, self.accelerator.process_index)
-                x, cond = self.make_batch(self.part_size, random)
-                x, cond = x.to(self.accelerator.device), cond.to(self.accelerator.device)
-                parts.append(Rows(x, cond, self.objective.draw(x, random)))
+        parts = self.feed.parts(self.step)
         self.rows = parts[0]
         return parts
 

@@ -29,7 +29,7 @@ class Spent:
 
     Attributes:
         steps: How many.
-        data_s: Seconds in which batches were made.
+        data_s: Seconds in which batches were made; on a GPU, in which it waited for them.
         compute_s: Seconds in which the device computed.
         seconds: Of all, with checkpoints, validation and whatever else was done.
     """
@@ -81,34 +81,46 @@ class Pace:
 
     def __post_init__(self) -> None:
         self._began = time.perf_counter()
-        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
 
     @contextmanager
     def data(self) -> Iterator[None]:
-        """A block in which a batch is made."""
-        began = time.perf_counter()
-        yield
-        self.stretch.data_s += time.perf_counter() - began
+        """A block that makes a batch or waits for one.
+
+        On a GPU only the time counts for which it stood still: a batch that is made while it
+        computes costs nothing.
+        """
+        with self._timed("data_s"):
+            yield
 
     @contextmanager
     def computing(self) -> Iterator[None]:
         """A block in which the device computes."""
+        with self._timed("compute_s"):
+            yield
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
         if self.device.type == "cuda":
             begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             begin.record()
             yield
             end.record()
-            self._events.append((begin, end))
+            self._events.append((name, begin, end))
             return
         began = time.perf_counter()
         yield
-        self.stretch.compute_s += time.perf_counter() - began
+        self._count(name, time.perf_counter() - began)
+
+    def _count(self, name: str, seconds: float) -> None:
+        setattr(self.stretch, name, getattr(self.stretch, name) + seconds)
 
     def take(self) -> Spent:
         """What was spent since the last call."""
-        for _, end in self._events[-1:]:
+        for _, _, end in self._events[-1:]:
             end.synchronize()
-        self.stretch.compute_s += sum(a.elapsed_time(b) for a, b in self._events) / 1000
+        for name, begin, end in self._events:
+            self._count(name, begin.elapsed_time(end) / 1000)
         self._events.clear()
         now = time.perf_counter()
         self.stretch.seconds, self._began = now - self._began, now

@@ -6,19 +6,25 @@ term and the result does not depend on the order of the additions.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+from itertools import pairwise
 from typing import Final, TypeAlias
 
-import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from video.scenes import BACKGROUNDS, COLORS, FRAME_SIZE, NUM_FRAMES, SHAPES, Scene, path
+from core.tensors import sent
+from video.scene_table import COLOR, SHAPE, SLOTS, SceneTable, tabulate, tracks
+from video.scenes import BACKGROUNDS, COLORS, FRAME_SIZE, NUM_FRAMES, SHAPES, Scene
 
 PATCH: Final = 32
 """Side in pixels of the patch a thing is drawn in; no thing reaches farther than 15 pixels."""
 CHUNK: Final = 8
-"""Things drawn at once: few enough that the patches stay in the processor's cache."""
+"""Things drawn at once on a CPU: few enough that the patches stay in the processor's cache."""
+CHUNK_ELSEWHERE: Final = 2048
+"""Things drawn at once on other devices, whose programs are short and whose memory is not."""
 
 Distance: TypeAlias = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -79,65 +85,96 @@ def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, angle: Tensor) ->
         x, y: pixel centers relative to the thing's center, in pixels.
         radius, angle: its radius in pixels and its turn in radians; broadcast against x and y.
     """
+    return (0.5 - DISTANCES[shape](*_turned(x, y, angle), radius)).clamp(0, 1)
+
+
+def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
+    """The points as the thing sees them."""
     cos, sin = angle.cos(), angle.sin()
-    turned_x, turned_y = cos * x + sin * y, cos * y - sin * x
-    return (0.5 - DISTANCES[shape](turned_x, turned_y, radius)).clamp(0, 1)
+    return cos * x + sin * y, cos * y - sin * x
 
 
 def render(scenes: Sequence[Scene], *, device: str | torch.device = "cpu") -> Tensor:
     """Clips of the scenes: float32 (B, 3, 16, 64, 64) in [-1, 1]."""
-    grounds = torch.tensor([BACKGROUNDS[scene.background] for scene in scenes], device=device)
-    grounds = grounds.float() / 127.5 - 1
+    table = tabulate(scenes)
+    return render_table(table.to(device), table.words[..., SHAPE])
+
+
+def render_table(table: SceneTable, shapes: Int[Tensor, "B 3"]) -> Float[Tensor, "B 3 16 64 64"]:
+    """Clips of a table's scenes, on its device, which the program does not wait for.
+
+    Args:
+        table: The scenes.
+        shapes: The shapes of its slots on the CPU, by which the work is laid out.
+    """
+    device = table.numbers.device
+    paints, grounds = _palette(device)
+    grounds = grounds[table.ground.long()]
     clips = grounds[:, :, None].repeat(1, 1, NUM_FRAMES * FRAME_SIZE * FRAME_SIZE)
-    for shape in SHAPES:
-        rows, owners, colors = _members(scenes, shape)
-        for start in range(0, len(owners), CHUNK):
-            piece = slice(start, start + CHUNK)
-            _add(clips, grounds, shape, rows[piece], owners[piece], colors[piece])
-    return clips.view(len(scenes), 3, NUM_FRAMES, FRAME_SIZE, FRAME_SIZE)
+    order = torch.argsort(shapes.flatten(), stable=True)
+    bounds = torch.searchsorted(
+        shapes.flatten()[order].contiguous(), torch.arange(len(SHAPES) + 1, dtype=shapes.dtype)
+    ).tolist()
+    slots = sent(order, device)
+    rows = tracks(table).flatten(0, 1)[slots].float()
+    owners = slots // SLOTS
+    paint = paints[table.words[..., COLOR].flatten()[slots].long()] - grounds[owners]
+    for edges in _pieces(bounds, one_shape=device.type == "cpu"):
+        these = slice(edges[0], edges[-1])
+        within = [edge - edges[0] for edge in edges]
+        _add(clips, rows[these], owners[these], paint[these], within)
+    return clips.view(len(table), 3, NUM_FRAMES, FRAME_SIZE, FRAME_SIZE)
 
 
-def _members(
-    scenes: Sequence[Scene], shape: str
-) -> tuple[np.ndarray, list[int], list[tuple[int, int, int]]]:
-    """Every thing of one shape: (N, 16, 4) of x, y, radius, angle; its scene; its color."""
-    rows, owners, colors = [], [], []
-    for number, scene in enumerate(scenes):
-        for thing in scene.objects:
-            if thing.shape != shape:
-                continue
-            moves = path(thing)
-            moves[:, 2] *= thing.radius
-            for center in thing.centers:
-                rows.append(moves + np.array([*center, 0.0, 0.0]))
-                owners.append(number)
-                colors.append(COLORS[thing.color])
-    return np.array(rows, dtype=np.float32), owners, colors
+def _pieces(bounds: list[int], *, one_shape: bool) -> Iterator[list[int]]:
+    """Where each shape begins among the things that are drawn at once, and where the last ends."""
+    if not one_shape:
+        starts = range(bounds[0], bounds[-1], CHUNK_ELSEWHERE)
+        for start in starts:
+            end = min(start + CHUNK_ELSEWHERE, bounds[-1])
+            yield [min(max(bound, start), end) for bound in bounds]
+        return
+    for shape, (first, last) in enumerate(pairwise(bounds)):
+        for start in range(first, last, CHUNK):
+            end = min(start + CHUNK, last)
+            yield [start] * (shape + 1) + [end] * (len(SHAPES) - shape)
 
 
-def _add(
-    clips: Tensor,
-    grounds: Tensor,
-    shape: str,
-    rows: np.ndarray,
-    owners: list[int],
-    colors: list[tuple[int, int, int]],
-) -> None:
-    """Draw some things of one shape into the clips, in place."""
+@cache
+def _palette(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The colors of things and of grounds, (8, 3) and (4, 3) in [-1, 1]."""
+    tables = torch.tensor([*COLORS.values()]), torch.tensor([*BACKGROUNDS.values()])
+    paints, grounds = ((table.float() / 127.5 - 1).to(device) for table in tables)
+    return paints, grounds
+
+
+def _add(clips: Tensor, rows: Tensor, owners: Tensor, paint: Tensor, edges: list[int]) -> None:
+    """Draw some things into the clips, in place.
+
+    Args:
+        clips: (B, 3, voxels).
+        rows: (N, 16, 4) x, y, radius, angle.
+        owners: (N,) which clip each thing is in.
+        paint: (N, 3) its color less that of the ground.
+        edges: Where each shape begins among the N, and where the last ends.
+    """
     device = clips.device
-    x, y, radius, angle = torch.from_numpy(rows).to(device)[..., None, None].unbind(2)
-    owner = torch.tensor(owners, device=device)
+    x, y, radius, angle = rows[..., None, None].unbind(2)
     corner_x = (x.round() - PATCH // 2).clamp(0, FRAME_SIZE - PATCH)
     corner_y = (y.round() - PATCH // 2).clamp(0, FRAME_SIZE - PATCH)
     grid = torch.arange(PATCH, device=device)
     across, along = grid[None, :], grid[:, None]
-    share = coverage(
-        shape, across + (corner_x + 0.5 - x), along + (corner_y + 0.5 - y), radius, angle
-    )
+    turned = _turned(across + (corner_x + 0.5 - x), along + (corner_y + 0.5 - y), angle)
+    distances = [
+        DISTANCES[shape](turned[0][first:last], turned[1][first:last], radius[first:last])
+        for shape, (first, last) in zip(SHAPES, pairwise(edges), strict=True)
+        if first < last
+    ]
+    distance = distances[0] if len(distances) == 1 else torch.cat(distances)
+    share = (0.5 - distance).clamp(0, 1)
     frame = torch.arange(NUM_FRAMES, device=device)[None, :, None, None]
     where = (frame * FRAME_SIZE + corner_y.long() + along) * FRAME_SIZE + corner_x.long() + across
-    paint = torch.tensor(colors, device=device).float() / 127.5 - 1 - grounds[owner]
-    flat = owner[:, None] * clips[0, 0].numel() * 3 + where.flatten(1)
+    flat = owners[:, None] * clips[0].numel() + where.flatten(1)
     for channel in range(3):
         add = share.flatten(1) * paint[:, channel, None]
         spot = flat + channel * clips[0, 0].numel()

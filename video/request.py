@@ -1,12 +1,17 @@
 """What a person may ask for: the form, the command line and the records share these models."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from core.request import DiskPath, Request
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+COUNT_SHARES = (0.8, 0.13, 0.07)
+"""Share of training scenes with one, two and three objects."""
 
 
 class VideoRequest(Request):
@@ -48,6 +53,11 @@ class VideoTrainingRequest(Request):
         description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "
         "empty for the procedural world.",
     )
+    count_shares: tuple[Share, Share, Share] = Field(
+        COUNT_SHARES,
+        description="How often the procedural world shows one, two and three objects, each "
+        "0 to 1.",
+    )
     steps: int = Field(6000, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(
         1500, ge=0, description="Further steps on average velocities, for few-step sampling."
@@ -68,3 +78,13 @@ class VideoTrainingRequest(Request):
         "Needs a CUDA device.",
     )
     seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")
+
+    @field_validator("count_shares")
+    @classmethod
+    def _some_are_shown(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if not any(shares):
+            raise ValueError(
+                f"count_shares={shares}: some scenes must be shown; let at least one of the three "
+                "be more than 0, try 0.8 0.13 0.07."
+            )
+        return shares

@@ -58,6 +58,10 @@ DIRECTIONS: Final[dict[str, tuple[int, int]]] = {
 MOTIONS: Final = (*DIRECTIONS, "bounce", "orbit", "spin", "grow", "shrink", "stay")
 SPEEDS: Final = ("slow", "normal", "fast")
 PLACES: Final = ("left of", "right of", "above", "below")
+CLEAR: Final = 10.0
+"""Pixels from which on one thing can be said to be on one side of another."""
+SLANT: Final = 1.3
+"""And it is farther off that way than the other by this factor."""
 
 RATES: Final[dict[str, dict[str, tuple[float, float]]]] = {
     "direction": {"slow": (0.56, 0.70), "normal": (1.20, 1.45), "fast": (2.05, 2.25)},
@@ -136,9 +140,9 @@ class Scene:
         drift = path(one)[:, :2].mean(axis=0) - path(other)[:, :2].mean(axis=0)
         dx = one.centers[0][0] - other.centers[0][0] + drift[0]
         dy = one.centers[0][1] - other.centers[0][1] + drift[1]
-        if abs(dx) >= max(10.0, 1.3 * abs(dy)):
+        if abs(dx) >= max(CLEAR, SLANT * abs(dy)):
             return "left of" if dx < 0 else "right of"
-        if abs(dy) >= max(10.0, 1.3 * abs(dx)):
+        if abs(dy) >= max(CLEAR, SLANT * abs(dx)):
             return "above" if dy < 0 else "below"
         return None
 

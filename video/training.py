@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -13,46 +13,59 @@ from core.distillation import Distillation
 from core.objectives import Objective
 from core.seeds import initialized
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
-from core.training import Batch, MakeBatch
+from core.training_feed import Batch, MakeBatch, training_device
 from core.validation import OnValidation, Validate
 from video.dataset import CaptionedClip, draw_pieces, load_clips
 from video.generate import SHIFT
 from video.presets import PRESETS
-from video.request import VideoTrainingRequest
+from video.request import COUNT_SHARES, VideoTrainingRequest
+from video.scene_bank import SceneBank
 from video.text import TextEncoder, padded, read_once
 from video.validation import PROMPTS, held_out_prompts, validation
-from video.world import draw_batch
 
 FRAMES_PER_SECOND = 8.0
-COUNT_SHARES = (0.8, 0.13, 0.07)
-"""Share of training scenes with one, two and three objects."""
+SCENES, SCENES_ON_GPU = 32_768, 131_072
+"""Scenes of the procedural world whose captions are read, for a whole run."""
 MOTION_WEIGHTS = {"orbit": 3.0, "bounce": 3.0, "spin": 3.0}
 """Motions that are seen more often than others in training: they are learned last."""
 
 
-def world_batches(encoder: TextEncoder, *, fps: float = FRAMES_PER_SECOND) -> MakeBatch:
-    """Clips of the procedural world with their captions' text states, training split only."""
-    spacing = torch.tensor([[1 / fps, 1.0, 1.0]])
+def world_batches(
+    encoder: TextEncoder,
+    *,
+    fps: float = FRAMES_PER_SECOND,
+    scenes: int = 0,
+    seed: int = 0,
+    count_shares: Sequence[float] = COUNT_SHARES,
+) -> MakeBatch:
+    """Clips of the procedural world with their captions' text states, training split only.
+
+    Args:
+        encoder: Reads the captions; clips are made on its device.
+        fps: Frames per second.
+        scenes: How many are drawn and come again in new places; 0 for the usual number.
+        seed: Decides the scenes.
+        count_shares: Share of scenes with one, two and three objects.
+    """
+    usual = SCENES if encoder.device.type == "cpu" else SCENES_ON_GPU
+    bank = SceneBank(
+        encoder,
+        size=scenes or usual,
+        seed=seed,
+        count_shares=count_shares,
+        motion_weights=MOTION_WEIGHTS,
+    )
+    spacing = torch.tensor([[1 / fps, 1.0, 1.0]], device=encoder.device)
 
     def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
-        clips, captions, _ = draw_batch(
-            batch_size,
-            generator,
-            split="train",
-            count_shares=COUNT_SHARES,
-            motion_weights=MOTION_WEIGHTS,
-        )
-        tokens, mask = encoder.encode(captions)
+        clips, tokens, mask = bank.batch(batch_size, generator)
         return clips, Conditioning(tokens=tokens, token_mask=mask, spacing=spacing)
 
     return make_batch
 
 
 def clip_batches(clips: list[CaptionedClip], encoder: TextEncoder) -> MakeBatch:
-    """Random pieces of captioned clips, whose captions are read once.
-
-    Captions of the procedural world are not kept: of 20,000 drawn, 19,300 differ.
-    """
+    """Random pieces of captioned clips, whose captions are read once."""
     states = read_once(encoder, [clip.caption for clip in clips])
 
     def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
@@ -66,10 +79,11 @@ def clip_batches(clips: list[CaptionedClip], encoder: TextEncoder) -> MakeBatch:
 def data(request: VideoTrainingRequest) -> tuple[MakeBatch, Validate]:
     """Where batches come from, and how the network is validated."""
     # Rounding states to bfloat16 halves the time of reading the captions.
-    encoder = TextEncoder(dtype=torch.bfloat16)
+    encoder = TextEncoder(dtype=torch.bfloat16, device=training_device())
     if not request.clips:
         judge = validation(encoder, held_out_prompts(), fps=FRAMES_PER_SECOND, judged=True)
-        return world_batches(encoder), judge
+        shares = request.count_shares
+        return world_batches(encoder, seed=request.seed, count_shares=shares), judge
     clips = load_clips(request.clips)
     prompts = list(dict.fromkeys(clip.caption for clip in clips))[:PROMPTS]
     judge = validation(encoder, prompts, fps=clips[0].fps, judged=False)

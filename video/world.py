@@ -40,6 +40,12 @@ GAP: Final = 3.0
 """Least number of pixels between two things, in every frame."""
 MARGIN: Final = 1.0
 """Least number of pixels between a thing and the border, in every frame."""
+SPREAD: Final = (0.96, 1.04)
+"""Radius of a thing, as a share of its size's."""
+HOPS: Final = (8.0, 9.0)
+"""Height of a bounce in pixels, at a rate of one pixel per frame."""
+ORBITS: Final = (9.0, 12.0)
+"""Radius of an orbit in pixels."""
 PLACEMENTS: Final = 12
 """Tries for one member before the whole scene is drawn again."""
 GROUPINGS: Final[dict[int, tuple[tuple[tuple[int, ...], float], ...]]] = {
@@ -147,7 +153,7 @@ def _draw_thing(kind: tuple[str, str, str], count: int, dice: Random) -> SceneOb
     row = rate_kind(motion)
     speed = dice.choice(SPEEDS) if row else None
     rate = dice.uniform(*RATES[row][speed]) if row and speed else 0.0
-    span = {"bounce": dice.uniform(8.0, 9.0) + 4.0 * rate - 4.0, "orbit": dice.uniform(9.0, 12.0)}
+    span = {"bounce": dice.uniform(*HOPS) + 4.0 * rate - 4.0, "orbit": dice.uniform(*ORBITS)}
     return SceneObject(
         shape=shape,
         color=color,
@@ -155,7 +161,7 @@ def _draw_thing(kind: tuple[str, str, str], count: int, dice: Random) -> SceneOb
         motion=motion,
         speed=speed,
         centers=(),
-        radius=SIZES[size] * dice.uniform(0.96, 1.04),
+        radius=SIZES[size] * dice.uniform(*SPREAD),
         rate=rate,
         span=span.get(motion, 0.0),
         phase=dice.uniform(0, 2 * math.pi) if motion == "orbit" else 0.0,
