@@ -153,25 +153,40 @@ def gallery_page(record: Path, outputs: Path) -> str:
 def announce(files: Mapping[str, FileRef], outputs: Path, page: str = "") -> None:
     """Tell the outside of each output, as Prefect's own event for an asset that was made.
 
-    An asset is named by its place, ``lamina://project/flow/folder/role``: folders are named by
-    whoever asked, and nothing else of a request or a patient is told.
-
     Args:
         files: Role to file, each ``outputs/project/.../folder/file``.
         outputs: Root of all outputs.
         page: Address of the result's page in the gallery.
     """
     for role, file in files.items():
-        folder = Path(file.path).parent.relative_to(outputs).as_posix()
-        resource = {
-            "prefect.resource.id": f"lamina://{quote(folder)}/{role}",
-            "prefect.resource.name": role,
-        }
-        emit_event(
-            "prefect.asset.materialization.succeeded",
-            resource=resource | ({"prefect.asset.url": page} if page else {}),
-            payload={"sha256": file.sha256, "bytes": Path(file.path).stat().st_size},
-        )
+        path = Path(file.path)
+        folder = path.parent.relative_to(outputs).as_posix()
+        emit_event(**asset_event(folder, role, file.sha256, path, page))
+
+
+def asset_event(folder: str, role: str, sha256: str, file: Path, page: str) -> dict[str, Any]:
+    """Prefect's own event for an asset that was made, without identity and time.
+
+    An asset is named by its place, ``lamina://project/flow/folder/role``: folders are named by
+    whoever asked, and nothing else of a request or a patient is told.
+
+    Args:
+        folder: The asset's place below the root of all outputs.
+        role: What it is there.
+        sha256: Digest of its file.
+        file: The file, which another host may have.
+        page: Address in the gallery; empty for none.
+    """
+    resource = {
+        "prefect.resource.id": f"lamina://{quote(folder)}/{role}",
+        "prefect.resource.name": role,
+    }
+    size = {"bytes": file.stat().st_size} if file.exists() else {}
+    return {
+        "event": "prefect.asset.materialization.succeeded",
+        "resource": resource | ({"prefect.asset.url": page} if page else {}),
+        "payload": {"sha256": sha256, **size},
+    }
 
 
 def _show(title: str, body: str) -> None:

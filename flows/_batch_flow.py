@@ -10,6 +10,7 @@ from prefect.context import get_run_context
 from flows._artifacts import progress_bar, show_facts, show_result
 from flows._batch_items import find_scans
 from flows._batch_needs import shard_needs
+from flows._batch_news import announcing
 from flows._batch_requests import NIGHTLY, BatchRequest, ScanBatchRequest
 from flows._batch_sheet import contact_sheet
 from flows._batch_start import draws_of
@@ -39,7 +40,7 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     hands = Deployed(
         lambda asked, gpus: shard_needs((x for x, _ in batch.items(asked.shard)), gpus, draws)
     )
-    with progress_bar("batch-progress") as meter:
+    with progress_bar("batch-progress") as meter, announcing(batch):
         ended = coordinate(settings, project, request, hands, meter)
     facts = {**ended, "folder": batch.root}
     title = f"Batch {request.name}: {ended['state']}"

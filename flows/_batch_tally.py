@@ -1,13 +1,12 @@
 """How far a batch is, from the lines that its shards append; each line is read once."""
 
-import json
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from flows._batch_quality import Quality
 from flows._batch_requests import BatchRequest, ClipBatchRequest
+from flows._journal import Follower
 from flows._manifest import Batch, unfinished
 
 
@@ -33,11 +32,12 @@ class Tally:
     item_s: tuple[float, int] = (0.0, 0)
     quality: Quality = field(default_factory=Quality)
     _items: set[str] = field(default_factory=set)
-    _read: dict[Path, int] = field(default_factory=dict)
+    _follower: Follower = field(default_factory=Follower)
 
     def skip(self) -> None:
         """Leave out what was appended until now; before looking at what stands."""
-        self._read = {path: path.stat().st_size for path in self.batch.shard_files(now=True)}
+        for path in self.batch.shard_files(now=True):
+            self._follower.skip(path)
 
     def begin(self, missing: set[str]) -> None:
         """Take the items of the plan, these missing, and what became of the others before."""
@@ -52,16 +52,8 @@ class Tally:
     def update(self, *, now: bool = False) -> None:
         """Read what was appended since; with ``now``, until this moment."""
         for path in self.batch.shard_files(now=now):
-            start = self._read.get(path, 0)
-            if path.stat().st_size <= start:
-                continue
-            with path.open("rb") as file:
-                file.seek(start)
-                text = file.read()
-            whole = text.rfind(b"\n") + 1
-            self._read[path] = start + whole
-            for line in text[:whole].splitlines():
-                self._take(line)
+            for outcome in self._follower.news(path):
+                self._take(outcome)
 
     def left(self, shard: int) -> int:
         """How many items of a shard are still to be made."""
@@ -97,11 +89,7 @@ class Tally:
             return self.quality.plateau(request.plateau_draws, request.plateau_gain)
         return ""
 
-    def _take(self, line: bytes) -> None:
-        try:
-            outcome: dict[str, Any] = json.loads(line)
-        except ValueError:
-            return  # cut short by a crash; the next line stands on its own
+    def _take(self, outcome: dict[str, Any]) -> None:
         if (item := outcome["item"]) not in self._items:
             return  # of an earlier request
         self.sampled_s += outcome.get("sample_s", 0.0)

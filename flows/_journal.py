@@ -32,6 +32,40 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield value
 
 
+class Follower:
+    """Reads files of JSON lines on from where it stopped.
+
+    Attributes:
+        places: File name to how many bytes of it were read.
+    """
+
+    def __init__(self, places: dict[str, int] | None = None) -> None:
+        """Begin where another one stopped, by default at the first line of each file."""
+        self.places = dict(places or {})
+
+    def skip(self, path: Path) -> None:
+        """Leave out what stands in a file now."""
+        self.places[path.name] = path.stat().st_size
+
+    def news(self, path: Path) -> Iterator[dict[str, Any]]:
+        """The whole lines that were added to a file since; read to the end, they are done with."""
+        start = self.places.get(path.name, 0)
+        if path.stat().st_size <= start:
+            return
+        with path.open("rb") as file:
+            file.seek(start)
+            text = file.read()
+        whole = text.rfind(b"\n") + 1
+        for line in text[:whole].splitlines():
+            try:
+                value = json.loads(line)
+            except ValueError:
+                continue  # cut short by a crash; the next line stands on its own
+            if isinstance(value, dict):
+                yield value
+        self.places[path.name] = start + whole
+
+
 def append_line(path: Path, value: dict[str, Any]) -> None:
     """Add one line and see it onto the disk, on a line of its own whatever a crash left."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
