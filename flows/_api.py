@@ -4,6 +4,7 @@ Prefect's own client is complete and takes a second to import; these few calls a
 user interface makes when a person presses Run.
 """
 
+import base64
 import json
 import time
 from dataclasses import dataclass
@@ -12,8 +13,11 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+from flows._settings import CLIENT_PASSWORD, client_password
+
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 OK, NOT_FOUND, REFUSED = 200, 404, (409, 422)
+STRANGER = 401
 REFUSAL = "Refused"  # the name of the failed state of a run whose input was refused
 BUSY = 503  # SQLite is locked by another writer
 PATIENCE_S = 60.0
@@ -124,6 +128,11 @@ class Server:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             status, answer = self._call_once(path, body, PATIENCE_S)
+            if status == STRANGER:
+                raise ValueError(
+                    f"{self.address} asks for a name and a password: whoever started it set them; "
+                    f"set {CLIENT_PASSWORD}=name:password to the same."
+                )
             if status != BUSY or time.monotonic() > deadline:
                 return status, answer
             time.sleep(0.5)
@@ -135,7 +144,7 @@ class Server:
         request = Request(
             f"{self.address}/api{path}",
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers={"Content-Type": "application/json"} | _signed(),
         )
         try:
             with urlopen(request, timeout=patience_s) as answer:
@@ -145,6 +154,13 @@ class Server:
                 status, text = error.code, error.read()
         content = json.loads(text) if text else None
         return OK if status in range(200, 300) else status, content
+
+
+def _signed() -> dict[str, str]:
+    """The header that says who asks, where the server wants to know."""
+    secret = client_password()
+    token = base64.b64encode(secret.encode()).decode()
+    return {"Authorization": f"Basic {token}"} if secret else {}
 
 
 def _run(answer: dict[str, Any], flow: str) -> Run:

@@ -6,15 +6,24 @@ pydantic models and travel through the API; places are read here, once, from the
 
 import ipaddress
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-PREFERRED_PORT = 4200
+from flows._setting_rules import (
+    PREFERRED_PORT,
+    device_of,
+    folders_of,
+    gpus_of,
+    pages_of,
+    port_of,
+    quotas_of,
+    ray_of,
+    store_of,
+)
+
 SERVER_PASSWORD, CLIENT_PASSWORD = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
-LARGEST_PORT = 65535
 
 
 # Jobs share the cores: a thread that waits by spinning makes every job many times slower.
@@ -61,6 +70,10 @@ class Settings:
         store: An fsspec URL where hosts without a shared disk meet; empty for none.
         inputs: Folders of files that a request may name, beside results and models; empty where
             it may name what the worker may read, or, on a shared server, nothing else.
+        pages: ``"private"`` keeps pictures and file names of medical runs out of Prefect's
+            pages, ``"full"`` shows them; empty: private where the gallery has users.
+        quotas: The most gigabytes that results of each project may take, by its name; those of
+            the empty name are for all others.
     """
 
     home: Path
@@ -75,6 +88,14 @@ class Settings:
     gallery_user_header: str = ""
     store: str = ""
     inputs: tuple[Path, ...] = ()
+    pages: str = ""
+    quotas: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    @property
+    def private(self) -> bool:
+        """Whether Prefect's pages, which know no projects, keep quiet about medical results."""
+        users = self.gallery_tokens is not None or bool(self.gallery_user_header)
+        return self.pages == "private" or (users and not self.pages)
 
     @property
     def work(self) -> Path:
@@ -111,6 +132,10 @@ class Settings:
             "LAMINA_GALLERY_PROXY_USER_HEADER": self.gallery_user_header,
             "LAMINA_STORE": self.store,
             "LAMINA_INPUTS": os.pathsep.join(map(str, self.inputs)),
+            "LAMINA_MEDICAL_PAGES": self.pages,
+            "LAMINA_QUOTA_GB": ",".join(
+                f"{name}={gb:g}" if name else f"{gb:g}" for name, gb in self.quotas.items()
+            ),
         }
 
 
@@ -130,16 +155,18 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=home,
         outputs=outputs,
-        models=_folders(variables.get("LAMINA_MODELS", "")) or (home / "models",),
-        device=_device(variables.get("LAMINA_DEVICE") or "auto"),
-        port=_port(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
+        models=folders_of(variables.get("LAMINA_MODELS", "")) or (home / "models",),
+        device=device_of(variables.get("LAMINA_DEVICE") or "auto"),
+        port=port_of(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
         gallery_tokens=Path(tokens).expanduser().resolve() if tokens else None,
         gallery_user_header=variables.get("LAMINA_GALLERY_PROXY_USER_HEADER", ""),
-        gpus=_gpus(variables.get("LAMINA_GPUS", "")),
+        gpus=gpus_of(variables.get("LAMINA_GPUS", "")),
         slot=variables.get("LAMINA_SLOT", ""),
-        ray=_ray(variables.get("LAMINA_RAY", "")),
-        store=_store(variables.get("LAMINA_STORE", "").rstrip("/")),
-        inputs=_folders(variables.get("LAMINA_INPUTS", "")),
+        ray=ray_of(variables.get("LAMINA_RAY", "")),
+        store=store_of(variables.get("LAMINA_STORE", "").rstrip("/")),
+        inputs=folders_of(variables.get("LAMINA_INPUTS", "")),
+        pages=pages_of(variables.get("LAMINA_MEDICAL_PAGES", "")),
+        quotas=quotas_of(variables.get("LAMINA_QUOTA_GB", "")),
     )
 
 
@@ -157,15 +184,20 @@ def is_shared(settings: Settings, environment: Mapping[str, str] | None = None) 
     return bool(
         settings.gallery_tokens
         or settings.gallery_user_header
-        or password(variables)
+        or variables.get(SERVER_PASSWORD)
+        or variables.get(CLIENT_PASSWORD)
         or (host and not is_loopback(host))
     )
 
 
-def password(environment: Mapping[str, str] | None = None) -> str:
-    """What a server asks for, as ``name:password``; empty where it asks nobody."""
-    variables = os.environ if environment is None else environment
-    return variables.get(SERVER_PASSWORD) or variables.get(CLIENT_PASSWORD) or ""
+def server_password() -> str:
+    """What a server started here shall ask everybody for, as ``name:password``; empty for none."""
+    return os.environ.get(SERVER_PASSWORD, "")
+
+
+def client_password() -> str:
+    """What this process tells a server that asks; empty for none."""
+    return os.environ.get(CLIENT_PASSWORD, "") or server_password()
 
 
 def is_loopback(host: str) -> bool:
@@ -193,8 +225,27 @@ def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str,
 
 
 def backends() -> dict[str, str]:
-    """What this process's environment says about the server's backends; only a server needs it."""
-    return {k: v for k, v in os.environ.items() if k.startswith(BACKENDS)}
+    """What this process's environment says about the server's backends; only a server needs it.
+
+    Raises:
+        ValueError: The server shall listen to other machines.
+    """
+    host = os.environ.get("PREFECT_SERVER_API_HOST", "")
+    if host and not is_loopback(host):
+        raise ValueError(
+            f"PREFECT_SERVER_API_HOST={host}: lamina up serves this machine alone, as whoever "
+            "reaches the server may run anything here; unset it, and put a proxy that asks for a "
+            "password in front, such as infra/Caddyfile."
+        )
+    secret = server_password()
+    asks = {SERVER_PASSWORD: secret} if secret else {}
+    return asks | {k: v for k, v in os.environ.items() if k.startswith(BACKENDS)}
+
+
+def sign_in() -> dict[str, str]:
+    """The variable by which children of this process tell the server what it asks for."""
+    secret = server_password()
+    return {CLIENT_PASSWORD: secret} if secret else {}
 
 
 def joining_environment(settings: Settings) -> dict[str, str]:
@@ -209,61 +260,3 @@ def joining_environment(settings: Settings) -> dict[str, str]:
             "such as http://host:4200/api, or use lamina up."
         )
     return {**WAITING, **JOINING, **os.environ, **settings.environment()}
-
-
-def _folders(text: str) -> tuple[Path, ...]:
-    names = filter(None, text.split(os.pathsep))
-    return tuple(Path(name).expanduser().resolve() for name in names)
-
-
-def _device(text: str) -> str:
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise ValueError(
-            f"LAMINA_DEVICE={text}: a device is auto, cpu, cuda or cuda:N; set one of these."
-        )
-    return text
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 0 < int(text) <= LARGEST_PORT:
-        raise ValueError(
-            f"LAMINA_PORT={text}: a port is a number from 1 to {LARGEST_PORT}; try "
-            f"{PREFERRED_PORT}."
-        )
-    return int(text)
-
-
-def _gpus(text: str) -> str:
-    if not re.fullmatch(r"|[1-9]\d{0,2}", text):
-        raise ValueError(
-            f"LAMINA_GPUS={text}: it is the number of GPUs to serve, 1 to 999; set a number, or "
-            "leave it empty to take all."
-        )
-    return text
-
-
-def _ray(text: str) -> str:
-    if not re.fullmatch(r"|auto|[1-9]\d?|[\w.-]+:\d{1,5}", text):
-        raise ValueError(
-            f"LAMINA_RAY={text}: it is the number of Ray workers in a shard, 1 to 99, or the "
-            "address of a Ray cluster; set one, such as 4 or head:6379, or leave it empty."
-        )
-    return text
-
-
-def _store(text: str) -> str:
-    if not text:
-        return ""
-    kind, found, rest = text.partition("://")
-    if not (found and kind.isalnum() and rest.strip("/")):
-        raise ValueError(
-            f"LAMINA_STORE={text}: a store is an fsspec URL with a bucket or folder; write such "
-            "as s3://bucket/prefix or file:///srv/store."
-        )
-    if "@" in rest.partition("/")[0]:
-        raise ValueError(
-            f"LAMINA_STORE={kind}://...@...: a URL is written into logs, so it holds no name and "
-            "no password; put them into the environment, for S3 AWS_ACCESS_KEY_ID and "
-            "AWS_SECRET_ACCESS_KEY."
-        )
-    return text

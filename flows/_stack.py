@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from flows._api import Server
 from flows._family import POLL_S, Family
 from flows._pools import POOLS, Place, places
-from flows._settings import Settings, backends, child_environment
+from flows._settings import Settings, backends, child_environment, sign_in
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 300.0
@@ -59,9 +59,11 @@ class Stack:
         """Start all children and return when the workers poll.
 
         Raises:
-            ValueError: Another stack already runs in this state folder.
+            ValueError: Another stack already runs in this state folder, or it shall listen to
+                other machines.
             RuntimeError: A child ended at once or did not get ready in time.
         """
+        backends()  # may refuse
         self._prepare()
         try:
             # Kept open: what is asked while the server is started anew waits here.
@@ -113,8 +115,9 @@ class Stack:
             "PREFECT_HOME": str(self.settings.home / "prefect"),
             "PREFECT_API_URL": f"{self.address}/api",
             "PREFECT_SERVER_UI_API_URL": f"{self.address}/api",
+            "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ",".join(self._origins()),
         }
-        environment, ear = child_environment(self.settings, server), self._ear.fileno()
+        environment, ear = child_environment(self.settings, server | sign_in()), self._ear.fileno()
         with_backends = environment | backends()
         self.family.start("server", ["flows._server", str(ear)], with_backends, keep=[ear])
         everywhere = [place.write() for place in self.places]
@@ -122,6 +125,10 @@ class Stack:
             to_prepare = everywhere if place is self.places[0] else []
             module = ["flows._worker", place.write(), *to_prepare]
             self.family.start(place.name, module, environment | place.environment())
+
+    def _origins(self) -> list[str]:
+        """Whose pages may read what the API answers: by default Prefect lets any website."""
+        return [self.address, self.address.replace(HOST, "localhost")]
 
     def _await_all(self) -> None:
         self._wait(self.server.healthy, "the server does not answer")

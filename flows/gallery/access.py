@@ -1,11 +1,13 @@
 """Who may see what: names and digests of tokens in a file, sessions signed by this process.
 
-Without a file the gallery is open, as Prefect itself is, and answers on this machine alone.
-With one, every page needs a token, or a name that a trusted proxy gives, and a project that is
-not listed for a person does not exist for that person. The file is read anew when it changes,
-so a token that is taken out ends its sessions at once.
+Without a file the gallery asks for what the server beside it asks for; where that asks nobody, it
+is open, as Prefect itself is, and answers on this machine alone. With a file, every page needs a
+token, or a name that a trusted proxy gives, and a project that is not listed for a person does
+not exist for that person. The file is read anew when it changes, so a token that is taken out
+ends its sessions at once.
 """
 
+import base64
 import hashlib
 import hmac
 import json
@@ -21,7 +23,7 @@ from starlette.requests import Request
 
 COOKIE = "lamina_gallery"
 SESSION_S = 12 * 3600
-EVERY = "*"
+EVERY, OPERATOR = "*", "operator"
 Digest = Annotated[str, Field(pattern=r"^([0-9a-f]{64})?$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9@_-][A-Za-z0-9.@_-]{0,99}$")]
 
@@ -61,12 +63,14 @@ ANYONE = User("", frozenset({EVERY}))
 class Access:
     """The doorkeeper of one gallery."""
 
-    def __init__(self, tokens: Path | None, user_header: str = "") -> None:
+    def __init__(self, tokens: Path | None, user_header: str = "", password: str = "") -> None:
         """Take the file and the header's name.
 
         Args:
             tokens: The file of users, or None for an open gallery.
             user_header: Header in which a proxy says who asks; empty to trust none.
+            password: What the server beside it asks for, ``name:password``: the token of its
+                operator where there is no file. Empty for none.
 
         Raises:
             ValueError: The file cannot be read or is not of the form it should have.
@@ -76,12 +80,16 @@ class Access:
         self._key = secrets.token_bytes(32)
         self._read_at = -1
         self._users: dict[str, UserEntry] = {}
+        self._password = password if tokens is None else ""
+        if self._password:
+            digest = hashlib.sha256(password.strip().encode()).hexdigest()
+            self._users[OPERATOR] = UserEntry(sha256=digest, projects=[EVERY])
         self._refresh()
 
     @property
     def open(self) -> bool:
         """Whether everybody who reaches the gallery may see all of it."""
-        return self._path is None and not self._header
+        return self._path is None and not self._header and not self._password
 
     def user(self, request: Request) -> User | None:
         """Who asks, or None for a stranger."""
@@ -93,6 +101,8 @@ class Access:
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
             return self.login(token)
+        if scheme.lower() == "basic" and self._password:
+            return self.login(_decoded(token))
         return self._session_user(request.cookies.get(COOKIE, ""))
 
     def login(self, token: str) -> User | None:
@@ -145,6 +155,13 @@ class Access:
             self._users = {}  # until the file is found to be whole
             self._users = read_tokens(self._path).users
             self._read_at = changed
+
+
+def _decoded(token: str) -> str:
+    try:
+        return base64.b64decode(token, validate=True).decode()
+    except ValueError:
+        return ""
 
 
 def read_tokens(path: Path) -> TokenFile:

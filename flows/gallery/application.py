@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows._settings import Settings
+from flows._settings import Settings, server_password
 from flows.gallery.access import COOKIE, SESSION_S, Access
 from flows.gallery.guard import AuditLog, Guard
 from flows.gallery.pages import Pages
@@ -41,7 +41,7 @@ def create_gallery(settings: Settings) -> ASGIApp:
     Raises:
         ValueError: The file of users is not of the form it should have.
     """
-    access = Access(settings.gallery_tokens, settings.gallery_user_header)
+    access = Access(settings.gallery_tokens, settings.gallery_user_header, server_password())
     pages = Pages(settings.outputs, access, _stamp())
     doors = _Doors(access, pages)
     application = Starlette(

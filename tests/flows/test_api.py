@@ -1,5 +1,6 @@
 """The calls the stack makes, against a server that answers what it is told to."""
 
+import base64
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -8,6 +9,8 @@ import pytest
 
 from flows import _api
 from flows._api import Server
+
+signed = []
 
 
 @pytest.fixture
@@ -19,6 +22,7 @@ def answers(monkeypatch):
         def do_GET(self):
             length = int(self.headers.get("Content-Length") or 0)
             path = self.path.removeprefix("/api")
+            signed.append(self.headers.get("Authorization"))
             asked.append((path, json.loads(self.rfile.read(length) or "null")))
             replies = script[path]
             status, answer = replies.pop(0) if len(replies) > 1 else replies[0]
@@ -92,3 +96,20 @@ def test_progress_is_the_newest_artifacts(answers):
 
 def test_nobody_there_is_not_healthy():
     assert Server("http://127.0.0.1:9").healthy() is False
+
+
+@pytest.mark.parametrize("name", ["PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"])
+def test_a_server_that_asks_for_a_password_is_told_it(answers, monkeypatch, name):
+    server, script, _ = answers
+    script["/deployments/filter"] = [(200, [])]
+    server.flows()
+    monkeypatch.setenv(name, "ann:secret")
+    server.flows()
+    assert signed[-2:] == [None, f"Basic {base64.b64encode(b'ann:secret').decode()}"]
+
+
+def test_a_stranger_is_told_how_to_sign_in(answers):
+    server, script, _ = answers
+    script["/deployments/name/f/f"] = [(401, {"exception_message": "Unauthorized"})]
+    with pytest.raises(ValueError, match=r"asks for a name and a password: .*; set PREFECT_API_"):
+        server.start("f", {})

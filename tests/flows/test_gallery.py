@@ -290,6 +290,26 @@ def test_strangers_see_nothing(guarded):
         assert client().get("/", headers=bearer(token)).status_code == 401
 
 
+def test_where_the_server_asks_for_a_password_the_gallery_asks_for_it_too(outputs, monkeypatch):
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "ann:a-secret")
+    assert client().get("/").status_code == 401
+    for wrong in (("ann", "a-secreT"), ("ann", ""), ("", "a-secret")):
+        assert client().get("/", auth=wrong).status_code == 401
+    assert client(headers={"Authorization": "Basic !"}).get("/").status_code == 401
+    assert client().get(SCAN_PAGE, auth=("ann", "a-secret")).status_code == 200
+    assert client(headers=bearer("ann:a-secret")).get(SCAN_PAGE).status_code == 200
+    browser = client()
+    browser.post("/login", data={"token": "ann:a-secret"})
+    assert browser.get(SCAN_PAGE).status_code == 200
+
+
+def test_with_users_the_servers_password_opens_nothing(guarded, monkeypatch):
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "ann:a-secret")
+    assert client().get("/", auth=("ann", "a-secret")).status_code == 401
+    assert client(headers=bearer("ann:a-secret")).get("/").status_code == 401
+    assert client(headers=bearer("a-token")).get("/").status_code == 200
+
+
 def test_other_projects_do_not_exist(guarded):
     ann, bob = client(headers=bearer("a-token")), client(headers=bearer("b-token"))
     assert bob.get(SCAN_PAGE).status_code == 200

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from flows._settings import backends, child_environment, read_settings
+from flows._settings import backends, child_environment, read_settings, sign_in
 
 
 def test_places_default_to_the_folder_one_stands_in(tmp_path, monkeypatch):
@@ -36,6 +36,59 @@ def test_an_operators_own_database_is_for_the_server_alone(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "https://elsewhere.example/api")
     assert backends() == {"PREFECT_SERVER_DATABASE_CONNECTION_URL": address}
     assert address not in child_environment(read_settings({}), {}).values()
+
+
+def test_a_password_goes_to_the_server_and_to_those_who_ask_it(monkeypatch):
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", "of:another-server")
+    assert (sign_in(), backends()) == ({}, {})
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "ann:secret")
+    assert sign_in() == {"PREFECT_API_AUTH_STRING": "ann:secret"}
+    assert backends() == {"PREFECT_SERVER_API_AUTH_STRING": "ann:secret"}
+    assert "ann:secret" not in repr(read_settings())
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "::", "lamina.example.org"])
+def test_a_stack_listens_to_nobody_else(monkeypatch, host):
+    monkeypatch.setenv("PREFECT_SERVER_API_HOST", host)
+    with pytest.raises(ValueError, match=f"_HOST={host}: lamina up serves .*;"):
+        backends()
+    monkeypatch.setenv("PREFECT_SERVER_API_HOST", "127.0.0.1")
+    assert backends() == {}
+
+
+def test_quotas_are_for_all_projects_and_for_single_ones():
+    settings = read_settings({"LAMINA_QUOTA_GB": "200, ward-3=500 studio=0.5"})
+    assert settings.quotas == {"": 200.0, "ward-3": 500.0, "studio": 0.5}
+    assert read_settings(settings.environment()).quotas == settings.quotas
+    assert read_settings({}).quotas == {}
+
+
+@pytest.mark.parametrize("text", ["lots", "-1", "1,2", "a=1,a=2", "ward=", "1e9", "nan"])
+def test_a_quota_that_is_no_number_is_refused(text):
+    with pytest.raises(
+        ValueError, match=r"LAMINA_QUOTA_GB=.*: it is the most gigabytes .*; write"
+    ):
+        read_settings({"LAMINA_QUOTA_GB": text})
+
+
+@pytest.mark.parametrize(
+    ("variables", "private"),
+    [
+        ({}, False),
+        ({"LAMINA_GALLERY_TOKENS": "users.json"}, True),
+        ({"LAMINA_GALLERY_PROXY_USER_HEADER": "X-User"}, True),
+        ({"LAMINA_GALLERY_TOKENS": "users.json", "LAMINA_MEDICAL_PAGES": "full"}, False),
+        ({"LAMINA_MEDICAL_PAGES": "private"}, True),
+    ],
+)
+def test_medical_pages_are_private_where_the_gallery_has_users(variables, private):
+    assert read_settings(variables).private is private
+    assert read_settings(read_settings(variables).environment()).private is private
+
+
+def test_medical_pages_are_one_of_two():
+    with pytest.raises(ValueError, match=r"LAMINA_MEDICAL_PAGES=none: .*; set one"):
+        read_settings({"LAMINA_MEDICAL_PAGES": "none"})
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "-1", "http"])

@@ -1,0 +1,96 @@
+"""What the text of a variable may say: each rule returns what it means or refuses it."""
+
+import os
+import re
+from pathlib import Path
+
+PREFERRED_PORT = 4200
+LARGEST_PORT = 65535
+
+
+def folders_of(text: str) -> tuple[Path, ...]:
+    """The folders in a list that colons separate, absolute."""
+    names = filter(None, text.split(os.pathsep))
+    return tuple(Path(name).expanduser().resolve() for name in names)
+
+
+def device_of(text: str) -> str:
+    """The name of a device."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise ValueError(
+            f"LAMINA_DEVICE={text}: a device is auto, cpu, cuda or cuda:N; set one of these."
+        )
+    return text
+
+
+def port_of(text: str) -> int:
+    """The number of a port."""
+    if not text.isdecimal() or not 0 < int(text) <= LARGEST_PORT:
+        raise ValueError(
+            f"LAMINA_PORT={text}: a port is a number from 1 to {LARGEST_PORT}; try "
+            f"{PREFERRED_PORT}."
+        )
+    return int(text)
+
+
+def gpus_of(text: str) -> str:
+    """How many GPUs to serve, or nothing for all."""
+    if not re.fullmatch(r"|[1-9]\d{0,2}", text):
+        raise ValueError(
+            f"LAMINA_GPUS={text}: it is the number of GPUs to serve, 1 to 999; set a number, or "
+            "leave it empty to take all."
+        )
+    return text
+
+
+def ray_of(text: str) -> str:
+    """How many Ray workers, or the address of a cluster."""
+    if not re.fullmatch(r"|auto|[1-9]\d?|[\w.-]+:\d{1,5}", text):
+        raise ValueError(
+            f"LAMINA_RAY={text}: it is the number of Ray workers in a shard, 1 to 99, or the "
+            "address of a Ray cluster; set one, such as 4 or head:6379, or leave it empty."
+        )
+    return text
+
+
+def store_of(text: str) -> str:
+    """The URL of a store, which holds no secret."""
+    if not text:
+        return ""
+    kind, found, rest = text.partition("://")
+    if not (found and kind.isalnum() and rest.strip("/")):
+        raise ValueError(
+            f"LAMINA_STORE={text}: a store is an fsspec URL with a bucket or folder; write such "
+            "as s3://bucket/prefix or file:///srv/store."
+        )
+    if "@" in rest.partition("/")[0]:
+        raise ValueError(
+            f"LAMINA_STORE={kind}://...@...: a URL is written into logs, so it holds no name and "
+            "no password; put them into the environment, for S3 AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY."
+        )
+    return text
+
+
+def pages_of(text: str) -> str:
+    """How much Prefect's pages show of medical runs, or nothing for what fits the gallery."""
+    if text not in ("", "full", "private"):
+        raise ValueError(
+            f"LAMINA_MEDICAL_PAGES={text}: Prefect's pages of medical runs are full or private; "
+            "set one, or leave it empty: private where the gallery has users."
+        )
+    return text
+
+
+def quotas_of(text: str) -> dict[str, float]:
+    """Gigabytes by project; those of the empty name are for all others."""
+    found: dict[str, float] = {}
+    for word in text.replace(",", " ").split():
+        name, _, amount = word.rpartition("=")
+        if not re.fullmatch(r"\d+(\.\d+)?", amount) or name in found:
+            raise ValueError(
+                f"LAMINA_QUOTA_GB={text}: it is the most gigabytes of each project's results, and "
+                "after it those of single projects; write such as 200 or 200,ward-3=500."
+            )
+        found[name] = float(amount)
+    return found
