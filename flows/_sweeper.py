@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 UNDER_WAY = (StateType.RUNNING, StateType.PENDING, StateType.CANCELLING)
 WORKER = "prefect.worker.name"  # the label by which a run names its worker
 EXIT_S = 30.0  # how long a process may take to leave after its run has ended
+CANCEL_S = 5.0  # how long it may take to leave when its run is canceled
+TRAINING = "training"  # the tag of runs that write a checkpoint then, and are given longer
 PENDING_S = 20.0  # how long a worker may take from taking a run to starting its process
 WORKER_DIED = "The worker of this run died, and the run was ended; press Retry to run it again."
 ENGINE_DIED = "The process of this run died together with its worker; press Retry."
@@ -123,6 +125,9 @@ class Sweeper:
             elif run is None or _ended_long_ago(run, now):
                 logger.warning("run %s is over but not its processes: they are ended", job.run)
                 job.kill()
+            elif job.has_engine and _canceled_long_ago(run, now):
+                logger.warning("run %s is canceled and does not leave: it is ended", job.run)
+                job.kill()
 
     def _close_books(self, client: SyncPrefectClient, here: list[Job], now: float) -> None:
         """Close runs that were this worker's and are nowhere, at two looks in a row."""
@@ -186,3 +191,9 @@ def _settled(run: FlowRun, now: float) -> bool:
 
 def _ended_long_ago(run: FlowRun, now: float) -> bool:
     return run.state is not None and run.state.is_final() and state_age_s(run, now) > EXIT_S
+
+
+def _canceled_long_ago(run: FlowRun, now: float) -> bool:
+    """Whether a run was asked to end and its process takes no notice; Prefect waits 30 s."""
+    canceled = run.state_type == StateType.CANCELLING and TRAINING not in run.tags
+    return canceled and state_age_s(run, now) > CANCEL_S

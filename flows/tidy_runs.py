@@ -1,8 +1,8 @@
 """The flow ``tidy_runs``, the janitor: every few minutes it closes runs that died unnoticed.
 
 It never touches a run that is paused, suspended or scheduled, and ends nothing on one look: a run
-must be dead at two, some time apart. Another attempt is for the batch that started the run, or
-for a person.
+must be dead at two, some time apart. A shard is started again by its batch, a batch whose own run
+died by this flow (``flows._successors``), everything else by a person.
 """
 
 import time
@@ -26,6 +26,7 @@ from flows._pools import POOLS
 from flows._requests import TidyRequest
 from flows._settings import read_settings
 from flows._stages import run_id
+from flows._successors import lost_batches, succeed
 from flows._sweeper import WORKER, close, server_time, state_age_s, under_way
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
@@ -34,7 +35,9 @@ ADVICE = "Press Retry to run it again; a batch does so by itself."
 
 @flow(name="tidy_runs", log_prints=True)
 def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
-    """Close runs whose process died unnoticed, and count the places of each pool anew.
+    """Close runs whose process died unnoticed, and go on with batches whose own run died.
+
+    The places of each pool are counted anew, too.
 
     Where hosts tell each other in a store that is away, nothing is judged.
 
@@ -43,14 +46,17 @@ def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
     """
     logger = get_run_logger()
     with get_client(sync_client=True) as client:
-        dead = _look(client, request)
-        if dead:
+        dead, lost = _look(client, request), lost_batches(client, server_time(client))
+        if dead or lost:
             time.sleep(request.second_look_s)
-            again = _look(client, request)
+            again, still = _look(client, request), lost_batches(client, server_time(client))
             dead = {key: again[key] for key in dead.keys() & again.keys()}
+            lost = {key: still[key] for key in lost.keys() & still.keys()}
         for (run, _), (found, reason) in dead.items():
             logger.warning(f"run {run} is dead: {reason}")
             close(client, found, f"{reason} {ADVICE}")
+        for batch in lost.values():
+            logger.warning(succeed(batch, server_time(client)))
         said = all_beats(read_settings().hosts, whole=True).values()
         for pool in POOLS:
             up = count_places(client, pool, said)
