@@ -8,7 +8,7 @@ was started. Seeds follow from the same content, never from a position.
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +32,19 @@ SEEDS = 2**31  # a seed that a person can copy and every form can hold
 
 
 @dataclass(frozen=True)
+class Scan:
+    """The bytes of the scan that an item is made from, wherever they stand.
+
+    Attributes:
+        sha256: Their digest, hexadecimal.
+        size: How many they are.
+    """
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
 class Item:
     """One result to make.
 
@@ -39,11 +52,13 @@ class Item:
         address: Sixteen hexadecimal digits that stand for its content.
         row: Where it was asked for: a file's row, or a scan.
         request: What a single run would be asked.
+        scan: What the scan holds that it names, if it names one.
     """
 
     address: str
     row: str
     request: ItemRequest
+    scan: Scan | None = None
 
     @property
     def kind(self) -> Kind:
@@ -64,13 +79,15 @@ class Item:
             "item": self.address,
             "row": self.row,
             "request": self.request.model_dump(mode="json"),
+            **({"scan": asdict(self.scan)} if self.scan else {}),
         }
 
     @classmethod
     def of_line(cls, line: dict[str, Any]) -> "Item":
         """The item that ``line`` gave."""
         model = SuperResolutionRequest if "scan" in line["request"] else VideoRequest
-        return cls(line["item"], line["row"], model.model_validate(line["request"]))
+        scan = Scan(**line["scan"]) if "scan" in line else None
+        return cls(line["item"], line["row"], model.model_validate(line["request"]), scan)
 
 
 def items_of(request: BatchRequest) -> tuple[list[Item], list[str]]:
@@ -150,13 +167,14 @@ def _scans(batch: ScanBatchRequest) -> list[Item]:
     weights = ""
     items = []
     for path in find_scans(Path(batch.scans), batch.subjects.split()):
-        digest = sha256_file(path)
+        digest, size = sha256_file(path), path.stat().st_size
         made = SuperResolutionRequest.model_validate({**shared, "scan": str(path)})
         content = made.model_dump(mode="json", exclude={"scan", "seed"}) | {"scan": digest}
         seed = derived_seed(content) if batch.seed == OWN_SEED else batch.seed
         made = made.model_copy(update={"seed": seed})
         weights = weights or _weights(made)
-        items.append(Item(address_of({**content, "seed": seed}, weights), str(path), made))
+        address, scan = address_of({**content, "seed": seed}, weights), Scan(digest, size)
+        items.append(Item(address, str(path), made, scan))
     return items
 
 

@@ -155,7 +155,8 @@ def expected_bytes(item: Item) -> int:
     request = item.request
     if isinstance(request, SuperResolutionRequest):
         finer = 4.0 / min(request.spacing_mm)  # from slices of usual thickness
-        return int(3 * finer * Path(request.scan).stat().st_size) + 2_500_000
+        size = item.scan.size if item.scan else Path(request.scan).stat().st_size
+        return int(3 * finer * size) + 2_500_000
     return 2 * request.num_frames * request.height * request.width + 150_000
 
 

@@ -150,6 +150,9 @@ def _run(project: str, request: BatchRequest, here: bool) -> int:
         with terminal_meter(f"batch {request.name}") as meter:
             coordinate(read_settings(), project, request, Here(), meter)
     else:
+        from flows._batch_inputs import hand_over
+
+        hand_over(read_settings(), project, request)
         _run_deployed(project, request)
     print(_state(batch))
     said = batch.read()

@@ -21,7 +21,8 @@ def reproduce(
 
     Args:
         file: An mp4 or a NIfTI volume that Lamina made, or its record. One that another host
-            made is fetched from LAMINA_STORE to where it belongs under LAMINA_OUTPUTS.
+            made is fetched from LAMINA_STORE to where it belongs under LAMINA_OUTPUTS, and so is
+            the scan that it was made from.
         output: Where to keep what is made again; by default it is only compared.
         inputs: Folder to look for inputs in that are no longer where they were.
         overwrite: Replace files that already stand at the output.
@@ -29,8 +30,8 @@ def reproduce(
     from flows._origins import find_origin
     from flows._reproduce import compare, remake
 
-    obtain(file)
-    origin = find_origin(file, inputs)
+    fetched = obtain(file)
+    origin = find_origin(file, inputs or fetched)
     print(f"{origin.file.name}: {origin.task}, model {origin.model.name}")
     for note in origin.notes:
         print(f"  note: {note}")

@@ -3,10 +3,11 @@
 Nothing happens where no store is named.
 """
 
+import json
 from pathlib import Path
 
 from flows._settings import read_settings
-from flows._store import LONG_S, open_store
+from flows._store import LONG_S, Store, open_store
 
 ENDINGS = (".nii.gz", ".nii", ".mp4", ".json", ".webp", ".png")
 MAPS = ("_std", "_consistency")
@@ -36,23 +37,44 @@ def deliver(folder: Path) -> None:
         store.put(path for path in files if path.suffix == ".json")
 
 
-def obtain(file: Path) -> None:
-    """Have a result here with its record and its maps, if the store holds it.
+def obtain(file: Path) -> Path | None:
+    """Have a result here with its record, its maps and its scan, if the store holds them.
 
     Args:
         file: One of the result's files, where it would stand under the outputs.
+
+    Returns:
+        The folder of the scan that it was made from, if that came from the store.
     """
     settings = read_settings()
     path = file.expanduser().resolve()
     stem = stem_of(path)
-    stands = path.exists() and path.with_name(f"{stem}.json").exists()
-    if stands or not path.is_relative_to(settings.outputs):
-        return
-    if store := open_store(settings):
+    record = path.with_name(f"{stem}.json")
+    store = open_store(settings) if path.is_relative_to(settings.outputs) else None
+    if store is None:
+        return None
+    if not (path.exists() and record.exists()):
         folder = store.key(path.parent)
         names = [name for name in store.names(folder) if stem_of(Path(name)) == stem]
         missing = [name for name in names if not (path.parent / name).exists()]
         store.fetch([f"{folder}/{name}" for name in missing])
+    return _scan_of(record, store)
+
+
+def _scan_of(record: Path, store: Store) -> Path | None:
+    """The folder of the scan that a record names, if it is not where it was but in the store."""
+    from flows._batch_inputs import obtain_scan
+
+    try:
+        said = json.loads(record.read_text(encoding="utf-8"))
+        scan, digest = Path(said["request"]["scan"]), str(said["inputs"]["scan"]["sha256"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if scan.exists():
+        return None
+    project = store.outputs / record.relative_to(store.outputs).parts[0]
+    found = obtain_scan(store, project, digest, scan.name)
+    return found.parent if found.exists() else None
 
 
 def stem_of(path: Path) -> str:

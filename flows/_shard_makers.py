@@ -4,6 +4,7 @@
 Only ``sample`` must run alone. ``finish`` writes the item's record last.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -170,9 +171,16 @@ class ClipMaker:
 class ScanMaker:
     """Restores scans."""
 
-    def __init__(self, device: torch.device) -> None:
-        """Load nothing yet."""
-        self.networks = Networks(device, "mri")
+    def __init__(
+        self, device: torch.device, at_hand: Callable[[Item], Item] = lambda item: item
+    ) -> None:
+        """Load nothing yet.
+
+        Args:
+            device: Where to sample.
+            at_hand: Has the scan of an item on this disk.
+        """
+        self.networks, self._at_hand = Networks(device, "mri"), at_hand
 
     def load(self, model: str) -> None:
         """Read the network."""
@@ -183,6 +191,7 @@ class ScanMaker:
         from flows._mri import check_request
         from medical.nifti import read_volume
 
+        job.item = self._at_hand(job.item)
         return read_volume(check_request(_scan(job)))
 
     def sample(self, job: Job) -> Any:

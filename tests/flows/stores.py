@@ -187,3 +187,28 @@ def planned(settings, count, **fields):
 
 def make(settings, shard=0):
     return run_shard(settings, ShardRequest(batch="night", shard=shard), lambda *news: None)
+
+
+class Elsewhere:
+    """Hands that make each shard on one of several other hosts, one after another."""
+
+    look_every_s = 0.01
+
+    def __init__(self, become, *names):
+        self.become, self.names, self.started = become, names, []
+
+    def offers(self, settings):
+        return []
+
+    def start(self, asked, key):
+        name = self.names[len(self.started) % len(self.names)]
+        self.started.append((name, asked.shard))
+        report = run_shard(self.become(name), asked, lambda *news: None)
+        assert not report.ended
+        return f"run-{key}"
+
+    def look(self, run):
+        return "ended"
+
+    def end(self, run):
+        raise AssertionError(run)

@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from stores import PATIENCE_S, ask, asking, make, open_s3, planned, until
+from stores import PATIENCE_S, Elsewhere, ask, asking, make, open_s3, planned, until
 
 from flows import _store_faults, _store_leases
 from flows._batch_life import alone, being_made, coordinated, planning
@@ -24,7 +24,6 @@ from flows._hosts_elsewhere import all_beats, forget, tell_once
 from flows._journal import read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
-from flows._shard import run_shard
 from flows._store import Store, open_store
 from flows._store_faults import StoreAwayError, StoreRefusedError
 
@@ -196,31 +195,6 @@ def held_once_and_whole(settings, count):
     leases = [k for k, facts in store.walk(folder).items() if k.endswith(".lease") and facts.size]
     assert not leases
     return made
-
-
-class Elsewhere:
-    """Hands that make each shard on one of several other hosts, one after another."""
-
-    look_every_s = 0.01
-
-    def __init__(self, become, *names):
-        self.become, self.names, self.started = become, names, []
-
-    def offers(self, settings):
-        return []
-
-    def start(self, asked, key):
-        name = self.names[len(self.started) % len(self.names)]
-        self.started.append((name, asked.shard))
-        report = run_shard(self.become(name), asked, lambda *news: None)
-        assert not report.ended
-        return f"run-{key}"
-
-    def look(self, run):
-        return "ended"
-
-    def end(self, run):
-        raise AssertionError(run)
 
 
 def no_sampling(monkeypatch):
