@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from random import Random
 
@@ -139,6 +140,51 @@ def test_a_failed_item_is_recorded_and_does_not_end_the_shard(places, monkeypatc
         "ValueError: cannot be shown": False,
     }
     monkeypatch.undo()
+
+
+class Overlapping(ClipMaker):
+    """Goes on only while the next item is being prepared and the last one finished."""
+
+    seen, now, most = {}, [], []
+
+    def reached(self, step, number):
+        return self.seen.setdefault((step, number), threading.Event())
+
+    def meets(self, step, number, count=5):
+        if 0 <= number < count:
+            assert self.reached(step, number).wait(DEADLINE_S), f"{step} of {number} waited"
+
+    def prepare(self, job):
+        self.reached("prepare", number_of(job)).set()
+        return super().prepare(job)
+
+    def sample(self, job):
+        number = number_of(job)
+        self.now.append(number)
+        self.most.append(len(self.now))
+        self.reached("sample", number).set()
+        self.meets("prepare", number + 1)
+        self.meets("finish", number - 1)
+        drawn = super().sample(job)
+        self.now.remove(number)
+        return drawn
+
+    def finish(self, job, batch):
+        self.reached("finish", number_of(job)).set()
+        self.meets("sample", number_of(job) + 1)
+        return super().finish(job, batch)
+
+
+def number_of(job):
+    return int(job.item.row.rpartition(":")[2]) - 1
+
+
+def test_while_one_item_is_sampled_the_next_is_prepared_and_the_last_is_finished(
+    places, monkeypatch
+):
+    monkeypatch.setattr(_shard, "ClipMaker", Overlapping)
+    assert run(started(prompts(5))).plain() == {"made": 5, "left": 0, "ended": ""}
+    assert Overlapping.most == [1] * 5  # the device is never shared
 
 
 class FullDisk(ClipMaker):

@@ -192,7 +192,7 @@ def test_training_goes_to_the_batch_queue_and_its_log_reaches_the_run(lamina):
     (page,) = [text for text in shown if text.startswith("## How training goes")]
     assert page.count("](data:image/webp;base64,") == 2
     assert "| stage | jumps |" in page  # the page of the first stage, written anew
-    assert any("| jumps | 1 steps in" in text for text in shown)
+    assert any("| jumps | 1 step in" in text for text in shown)
 
 
 def test_a_canceled_run_ends_with_its_process(lamina):
