@@ -112,14 +112,15 @@ def show_result(
 
     Args:
         title: Headline and the picture's alternative text.
-        picture: A data URI.
+        picture: A data URI; empty for none.
         facts: Name to value, one row each.
         page: Address of the result's page in the gallery; empty for no link.
         files: The outputs by role.
     """
     link = f"[Play, compare and download it in the gallery]({page})\n\n" if page else ""
     outputs = f"\n### Outputs\n\n{_outputs(files, page)}" if files else ""
-    _show(title, f"![{_plain(title)}]({picture})\n\n{link}{_table(facts)}{outputs}")
+    shown = f"![{_plain(title)}]({picture})\n\n" if picture else ""
+    _show(title, f"{shown}{link}{_table(facts)}{outputs}")
 
 
 def show_facts(title: str, facts: Mapping[str, Any]) -> None:
@@ -150,18 +151,21 @@ def gallery_page(record: Path, outputs: Path) -> str:
     return f"/gallery/p/{quote(project)}/r/{quote('/'.join(parts))}"
 
 
-def announce(files: Mapping[str, FileRef], outputs: Path, page: str = "") -> None:
+def announce(
+    files: Mapping[str, FileRef], outputs: Path, page: str = "", *, folder: str = ""
+) -> None:
     """Tell the outside of each output, as Prefect's own event for an asset that was made.
 
     Args:
         files: Role to file, each ``outputs/project/.../folder/file``.
         outputs: Root of all outputs.
         page: Address of the result's page in the gallery.
+        folder: What to name the assets after, instead of the folder in which they stand.
     """
     for role, file in files.items():
         path = Path(file.path)
-        folder = path.parent.relative_to(outputs).as_posix()
-        emit_event(**asset_event(folder, role, file.sha256, path, page))
+        place = folder or path.parent.relative_to(outputs).as_posix()
+        emit_event(**asset_event(place, role, file.sha256, path, page))
 
 
 def asset_event(folder: str, role: str, sha256: str, file: Path, page: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from flows._batch_start import draws_of
 from flows._coordinator import coordinate
 from flows._manifest import Batch
 from flows._nights import DATE, night_of, of_night
+from flows._private_pages import is_private
 from flows._roots import check_files, check_paths
 from flows._run_log import join_run_log
 from flows._settings import read_settings
@@ -44,7 +45,7 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
         ended = coordinate(settings, project, request, hands, meter)
     facts = {**ended, "folder": batch.root}
     title = f"Batch {request.name}: {ended['state']}"
-    picture = contact_sheet(batch)
+    picture = "" if is_private(batch) else contact_sheet(batch)
     if picture:
         show_result(title, picture, facts)
     else:

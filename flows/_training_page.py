@@ -20,9 +20,10 @@ NUMBERS = ("learning_rate", "gradient_norm", "steps_per_second", "computing_shar
 class TrainingPage:
     """Told of each validation, shows it in the run's page beside the curves of the log."""
 
-    def __init__(self, run: Path) -> None:
-        """Take the folder of the training run."""
+    def __init__(self, run: Path, *, pictures: bool = True) -> None:
+        """Take the folder of the training run, and whether what the network makes is shown."""
         self._run, self._page = run, LivingPage("How training goes")
+        self._pictures = pictures
         self._shown = False
 
     def __call__(self, stage: str, step: int, found: "Validation | None") -> None:
@@ -31,7 +32,7 @@ class TrainingPage:
 
         records = read_log(self._run)
         pictures = {"loss and validation by step": webp_uri(curves(records), LARGEST_CURVE)}
-        if found is not None and found.picture is not None:
+        if self._pictures and found is not None and found.picture is not None:
             room = LARGEST_PICTURE - LARGEST_CURVE
             pictures["what the averaged weights make"] = webp_uri(_png(found.picture), room)
         facts: dict[str, Any] = {"stage": stage, "step": step}

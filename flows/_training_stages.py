@@ -31,7 +31,8 @@ def train(request: Request) -> FileRef:
     from flows._watchdog import TRAINING, holding
 
     settings = read_settings()
-    page = TrainingPage(run_folder(request, settings))
+    veiled = settings.private and isinstance(request, MRITrainingRequest)
+    page = TrainingPage(run_folder(request, settings), pictures=not veiled)
     bar, device = progress_bar("training-progress"), choose_device(settings.device)
     with bar as shown, holding(device, shown, TRAINING, urgent=False) as meter:
         folder = train_model(request, settings, meter, page)

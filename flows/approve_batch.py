@@ -21,6 +21,7 @@ from flows._failures import explained
 from flows._files import DEFAULT_PROJECT
 from flows._manifest import Batch
 from flows._parameters import Asked, Project
+from flows._private_pages import is_private
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 from flows._stages import patient_stage, run_id
@@ -82,9 +83,8 @@ def approve_batch(
     facts = _facts(batch, said)
     if said["again"] and said["rejected"]:
         facts["drawn again in run"] = start_again(batch, f"approval/{run_id()}")
-    picture = sheet_path(batch, run_id()).read_text(encoding="ascii")
     title = f"Batch {request.batch}: {said['decision']}ed by {said['by']}"
-    show_result(title, picture, facts, _page(batch))
+    show_result(title, _sheet(batch), facts, _page(batch))
     return facts
 
 
@@ -112,18 +112,24 @@ def _answer(batch: Batch, question: Question, hours: float) -> Answer:
 
 def _words(batch: Batch, question: Question, complaint: str) -> str:
     """What stands above the form, in markdown."""
-    picture = sheet_path(batch, run_id()).read_text(encoding="ascii")
-    shown = "\n".join(
-        f"| {number} | {_cell(question.titles[number - 1])} |" for number in question.shown
-    )
+    titles = question.items if is_private(batch) else question.titles
+    shown = "\n".join(f"| {number} | {_cell(titles[number - 1])} |" for number in question.shown)
+    picture = f"![Contact sheet]({sheet})\n\n" if (sheet := _sheet(batch)) else ""
     count, seen = len(question.items), len(question.shown)
     which = "all are shown" if seen == count else f"{seen} of them are shown, evenly spread"
     warning = f"**{_cell(complaint)}**\n\n" if complaint else ""
     return (
         f"{warning}**{batch.root.name}**: {count} results, {which}. "
         f"[All in the gallery]({_page(batch)})\n\n"
-        f"![Contact sheet]({picture})\n\n| | |\n|---|---|\n{shown}\n"
+        f"{picture}| | |\n|---|---|\n{shown}\n"
     )
+
+
+def _sheet(batch: Batch) -> str:
+    """The sheet as a data URI; empty where Prefect's pages show nothing of the batch."""
+    if is_private(batch):
+        return ""
+    return sheet_path(batch, run_id()).read_text(encoding="ascii")
 
 
 def _facts(batch: Batch, said: dict[str, Any]) -> dict[str, Any]:

@@ -11,15 +11,16 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import announce, gallery_page, progress_bar, show_result, webp_uri
+from flows._artifacts import progress_bar
 from flows._delivery import deliver
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
 from flows._parameters import Asked, OutputName, Project
+from flows._private_pages import show_scan
 from flows._progress import steps_of, timed
 from flows._run_log import join_run_log
 from flows._settings import read_settings
-from flows._stages import clear_work, patient_stage, run_id, stage, work_folder
+from flows._stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
 from medical.request import SuperResolutionRequest
 
 Refs = dict[str, FileRef]
@@ -116,14 +117,8 @@ def report(
         "file": paths["result"],
         "use": "research, not diagnosis",
     }
-    picture = webp_uri(paths["picture"].read_bytes())
-    outputs = read_settings().outputs
-    page = gallery_page(record, outputs)
-    recorded = FileRef.of(record)
-    files = {**results, "record": recorded}
-    show_result("Super-resolved scan", picture, shown, page, files)
-    announce(results, outputs, page)
-    return recorded
+    show_scan("Super-resolved scan", paths["picture"], shown, record, results, read_settings())
+    return FileRef.of(record)
 
 
 @flow(name="super_resolve_mri", log_prints=True)
@@ -151,12 +146,13 @@ def super_resolve_mri(
         scan = prepare(request)
     with timed(timings, "sample"):
         sampled = sample(request, scan)
-    with timed(timings, "encode"):
-        results = publish(sampled, folder, name)
-    with timed(timings, "verify"):
-        facts = verify(request, results)
-    facts = json.loads(sampled["numbers"].open().read_text()) | facts
-    record = report(request, results, facts, timings)
+    with publishing(folder):
+        with timed(timings, "encode"):
+            results = publish(sampled, folder, name)
+        with timed(timings, "verify"):
+            facts = verify(request, results)
+        facts = json.loads(sampled["numbers"].open().read_text()) | facts
+        record = report(request, results, facts, timings)
     deliver(folder)
     clear_work()
     return {**results, "record": record}
