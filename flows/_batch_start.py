@@ -10,6 +10,7 @@ from flows._batch_items import Item
 from flows._batch_life import planning
 from flows._batch_plan import Plan, check_room, make_plan
 from flows._batch_requests import BatchRequest, ClipBatchRequest
+from flows._batch_tally import sampled_s
 from flows._journal import held, now, read_lines
 from flows._manifest import Batch, Outcome, intact, unfinished
 from flows._settings import Settings
@@ -52,8 +53,16 @@ def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], lis
     )
 
 
-def start_batch(batch: Batch, request: BatchRequest, plan: Plan) -> None:
-    """Write the plan down, or keep the one on disk if it still holds; the batch is running then.
+def start_batch(
+    batch: Batch, request: BatchRequest, plan: Plan, *, state: str = "running"
+) -> None:
+    """Write the plan down, or keep the one on disk if it still holds.
+
+    Args:
+        batch: Where.
+        request: What was asked.
+        plan: From ``plan_batch``.
+        state: The batch's then.
 
     Raises:
         ValueError: The disk is too small, or shards of another plan are still at work.
@@ -61,9 +70,10 @@ def start_batch(batch: Batch, request: BatchRequest, plan: Plan) -> None:
     check_room(plan.bytes_needed, free_bytes(batch.root), request.limits.reserve_gb)
     with planning(batch) as nobody_works:
         if _holds(batch, request, plan):
-            batch.change(state="running", reason="")
+            batch.change(state=state, reason="")
         elif nobody_works:
-            batch.create(_described(batch, request, plan), list(plan.items))
+            described = _described(batch, request, plan) | {"state": state}
+            batch.create(described, list(plan.items))
         else:
             raise ValueError(
                 f"{batch.root.name}: shards of an earlier request are still at work: a batch "
@@ -105,26 +115,37 @@ def _holds(batch: Batch, request: BatchRequest, plan: Plan) -> bool:
     """Whether the plan on disk is of this request and has a shard for all that is missing."""
     if not batch.exists() or batch.read()["request"] != request.model_dump(mode="json"):
         return False
-    shards = {line["item"]: line["shard"] for line in read_lines(batch.root / "items.jsonl")}
+    shards = _planned(batch)
     wanted = {item.address: shard for item, shard in plan.items}
     return shards.keys() == wanted.keys() and all(
         shards[address] >= 0 for address, shard in wanted.items() if shard >= 0
     )
 
 
+def _planned(batch: Batch) -> dict[str, int]:
+    """Address to shard, as the plan on disk says."""
+    return {line["item"]: line["shard"] for line in read_lines(batch.root / "items.jsonl")}
+
+
 def _described(batch: Batch, request: BatchRequest, plan: Plan) -> dict[str, Any]:
-    created = batch.read()["created"] if batch.exists() else now()
+    before = batch.read() if batch.exists() else {"created": now()}
+    same = _planned(batch).keys() == {item.address for item, _ in plan.items}
+    asked = request.model_dump(mode="json")
+    kept = ["models"] if same else []
+    kept += ["started", "spent_s"] if same and before.get("request") == asked else []
     return {
+        "started": now(),
+        "spent_s": round(sampled_s(batch), 4),
+        **{name: before[name] for name in kept if name in before},
         "name": batch.root.name,
         "project": batch.root.parent.parent.name,
         "kind": plan.kind,
-        "request": request.model_dump(mode="json"),
-        "created": created,
+        "request": asked,
+        "created": before["created"],
         "items": len(plan.items),
         "shards": plan.shards,
         "repeated": len(plan.repeated),
         "seconds_per_item": round(plan.seconds_per_item, 4),
-        "state": "running",
         "reason": "",
     }
 

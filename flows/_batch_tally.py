@@ -6,7 +6,7 @@ from typing import Any
 
 from flows._batch_quality import Quality
 from flows._batch_requests import BatchRequest, ClipBatchRequest
-from flows._journal import Follower
+from flows._journal import Follower, read_lines
 from flows._manifest import Batch, unfinished
 
 
@@ -19,7 +19,7 @@ class Tally:
         draws: How often an item may be drawn.
         missing: Address to shard, of what is still to be made.
         states: Address to last state, of what was heard of.
-        sampled_s: Seconds of sampling in all.
+        sampled_s: Seconds of sampling since the batch was begun, whoever coordinated it.
         item_s: Seconds that made items took, and how many they were.
         quality: What the last draws added.
     """
@@ -35,12 +35,16 @@ class Tally:
     _follower: Follower = field(default_factory=Follower)
 
     def skip(self) -> None:
-        """Leave out what was appended until now; before looking at what stands."""
+        """Take the time, and nothing else, of what was appended until now.
+
+        This comes before looking at what stands.
+        """
         for path in self.batch.shard_files(now=True):
-            self._follower.skip(path)
+            self.sampled_s += sum(map(_sample_s, self._follower.news(path)))
 
     def begin(self, missing: set[str]) -> None:
         """Take the items of the plan, these missing, and what became of the others before."""
+        self.sampled_s = max(0.0, self.sampled_s - self.batch.read().get("spent_s", 0.0))
         shards = {item.address: shard for item, shard in self.batch.items()}
         self.missing = {address: shards[address] for address in shards if address in missing}
         self._items = set(shards)
@@ -74,7 +78,7 @@ class Tally:
 
         Args:
             request: Whose.
-            minutes: Since the batch was started.
+            minutes: Since the batch was begun.
         """
         limits = request.limits
         used = {
@@ -90,9 +94,9 @@ class Tally:
         return ""
 
     def _take(self, outcome: dict[str, Any]) -> None:
+        self.sampled_s += _sample_s(outcome)
         if (item := outcome["item"]) not in self._items:
             return  # of an earlier request
-        self.sampled_s += outcome.get("sample_s", 0.0)
         self.states[item] = outcome["state"]
         self.quality.take(outcome)
         if outcome["state"] == "made" and outcome["seconds"]:
@@ -100,3 +104,13 @@ class Tally:
             self.item_s = total + outcome["seconds"], count + 1
         if not unfinished(outcome, self.draws):
             self.missing.pop(item, None)
+
+
+def sampled_s(batch: Batch) -> float:
+    """Seconds of sampling that all lines of a batch tell of."""
+    files = batch.shard_files() if batch.exists() else []
+    return sum(_sample_s(line) for path in files for line in read_lines(path))
+
+
+def _sample_s(outcome: dict[str, Any]) -> float:
+    return outcome.get("sample_s", 0.0)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeVar
 
-from flows._batch_items import items_of
+from flows._batch_inputs import deliver_inputs, items_here_or_planned
 from flows._batch_life import being_made, confirm_coordinated, coordinated, sign_of_life
 from flows._batch_needs import check_items
 from flows._batch_plan import ends_early
@@ -27,8 +27,10 @@ from flows._batch_start import (
     under_way,
 )
 from flows._batch_tally import Tally
+from flows._journal import seconds_since
 from flows._manifest import STORE_FAULTS, Batch
 from flows._progress import Clock, Meter, counted
+from flows._quota import Quota
 from flows._resources import Resources
 from flows._settings import Settings
 from flows._store_faults import LostLeaseError
@@ -97,7 +99,8 @@ class Coordinator:
 
     def run(self) -> dict[str, Any]:
         """Coordinate until nothing is left to do; how the batch ended."""
-        self._created = self.batch.read()["created"]
+        said = self.batch.read()
+        self._created, self._began = said["created"], said.get("started", said["created"])
         self._total = len(self.tally.missing) or 1
         self._take_over()
         while not self._patiently(self._look):
@@ -152,7 +155,7 @@ class Coordinator:
 
     def _state(self) -> str:
         """The batch's state, after holding it against its budgets."""
-        spent = self.tally.spent(self.request, self.clock.passed() / 60)
+        spent = self.tally.spent(self.request, seconds_since(self._began) / 60)
         if spent and self.tally.missing:
             self.batch.change(only_from=("running",), state="stopped", reason=spent)
         return self.batch.state()
@@ -261,7 +264,7 @@ def coordinate(
     Raises:
         ValueError: The request cannot be met, or another one of that name is under way.
     """
-    items = items_of(request)
+    items = items_here_or_planned(settings, project, request)
     check_items(items[0], hands.offers(settings))
     batch = open_batch(settings, project, request)
     with coordinated(batch) as ours:
@@ -270,8 +273,10 @@ def coordinate(
         tally = Tally(batch, draws_of(request))
         tally.skip()
         plan = plan_batch(batch, request, items)
+        Quota(settings, project).check(plan.bytes_needed)
         try:
             start_batch(batch, request, plan)
+            deliver_inputs(batch, (item for item, shard in plan.items if shard >= 0))
             if batch.mirror:
                 batch.mirror.give_results()
             tally.begin({item.address for item, shard in plan.items if shard >= 0})

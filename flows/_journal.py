@@ -91,6 +91,12 @@ def now(after: str = "") -> str:
     return time.isoformat(timespec="milliseconds")
 
 
+def seconds_since(time: str) -> float:
+    """How long ago a time was that ``now`` gave; 0 for one that a fast clock put ahead."""
+    passed = datetime.now(UTC) - datetime.fromisoformat(time)
+    return max(0.0, passed.total_seconds())
+
+
 @contextmanager
 def held(path: Path, *, wait: bool = True, shared: bool = False) -> Iterator[bool]:
     """Hold an OS lock on a file for the block; the kernel frees it however the process ends.
