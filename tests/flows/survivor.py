@@ -1,6 +1,8 @@
 """A flow that holds its GPU until it is told to go, for tests that kill what runs it."""
 
+import ctypes
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -12,18 +14,21 @@ from flows._devices import slot
 
 
 @flow(name="survive")
-def survive(folder: str, wait_s: float = 120.0, suspend: bool = False) -> None:
+def survive(folder: str, wait_s: float = 120.0, suspend: bool = False, deaf: bool = False) -> None:
     """Note the start, hold the device until the file ``go`` stands in the folder, note the end.
 
     Args:
         folder: Where the notes go.
         wait_s: How long to wait for ``go``.
         suspend: Suspend first; the run begins again when it is resumed.
+        deaf: Take no notice of SIGTERM.
     """
     first = not note(folder, "starts")
     if suspend and first:
         suspend_flow_run(timeout=600)
     deadline = time.monotonic() + wait_s
+    if deaf:
+        ctypes.CDLL(None).signal(signal.SIGTERM, ctypes.c_void_p(1))
     with slot(torch.device("cpu")):
         note(folder, "held", os.environ["LAMINA_SLOT"])
         while not (Path(folder) / "go").exists() and time.monotonic() < deadline:
