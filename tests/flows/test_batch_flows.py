@@ -56,6 +56,14 @@ def shards(batch: Batch) -> list[psutil.Process]:
     return found
 
 
+def announced(server: Server, name: str) -> list[dict]:
+    """The events for what a batch made, up to 50."""
+    resource = {"id_prefix": [f"lamina://default/batches/{name}/"]}
+    event = {"name": ["prefect.asset.materialization.succeeded"]}
+    wanted = {"filter": {"resource": resource, "event": event}, "limit": 50}
+    return server._answer("/events/filter", wanted)["events"]
+
+
 def test_a_batch_whose_shard_is_killed_is_whole_in_the_morning(running):
     folder, server = running
     run = server.start("generate_clips", asked("killed", 24, shard_minutes=0.01))
@@ -71,6 +79,23 @@ def test_a_batch_whose_shard_is_killed_is_whole_in_the_morning(running):
     pages = server.artifacts(run, "markdown")
     assert "data:image/webp;base64" in pages[-1]["data"]
     assert len(pages[-1]["data"]) < 200_000
+    until(lambda: len(announced(server, "killed")) >= 24, "the news")
+    told = {
+        event["resource"]["prefect.resource.id"]: event for event in announced(server, "killed")
+    }
+    places = {f"lamina://default/batches/killed/{x['item']}/video": x for x in lines}
+    assert told.keys() == places.keys()
+    for place, event in told.items():
+        assert event["payload"]["sha256"] == places[place]["files"]["video"]["sha256"]
+        assert f"prefect.flow-run.{run.id}" in {x["prefect.resource.id"] for x in event["related"]}
+    (batch.root / "announced.json").unlink()  # all is sent again, and the server knows it
+    again = server.start("generate_clips", asked("killed", 24, shard_minutes=0.01))
+    assert ended(server, again).state == "COMPLETED"
+    assert (batch.root / "announced.json").exists()
+    marker = server.start("generate_clips", asked("marker", 1))
+    assert ended(server, marker).state == "COMPLETED"
+    until(lambda: announced(server, "marker"), "what is sent after it")
+    assert len(announced(server, "killed")) == 24
 
 
 def test_a_cancelled_batch_frees_its_workers_and_keeps_what_is_made(running):
