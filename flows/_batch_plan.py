@@ -9,7 +9,7 @@ from pathlib import Path
 
 from flows._batch_items import Item, Kind
 from flows._batch_requests import BatchRequest, ClipBatchRequest
-from flows._progress import counted, duration
+from flows._progress import HOUR, MINUTE, counted, duration
 from medical.request import SuperResolutionRequest
 
 CLIP_S_PER_VALUE = 1.1e-6  # one core: 16 frames of 64 x 64 in 4 steps take 0.29 s
@@ -52,8 +52,15 @@ class Plan:
         """How many items are to be made."""
         return len(self.items) - self.standing - self.settled
 
-    def says(self, free: int, slots: int = 1) -> list[str]:
-        """The plan in words, one line each, for a person before anything starts."""
+    def says(self, free: int, slots: int = 1, *, draws: int = 1, price: float = 0.0) -> list[str]:
+        """The plan in words, one line each, for a person before anything starts.
+
+        Args:
+            free: Bytes that are free where results go.
+            slots: How many devices will work at once.
+            draws: How often an item may be drawn.
+            price: Of an hour of one device; 0 if untold.
+        """
         total = self.missing * self.seconds_per_item
         basis = "measured here" if self.measured else "rule of thumb"
         lines = [
@@ -62,6 +69,7 @@ class Plan:
             f"{counted(self.shards, 'shard')}, {_seconds(self.seconds_per_item)} an item "
             f"({basis}), about {duration(total / max(1, min(slots, self.shards)))} "
             f"on {counted(slots, 'device')}",
+            *self._costs(draws, price),
             f"{self.bytes_needed / GB:.2f} GB to write, {free / GB:.1f} GB free",
         ]
         if self.settled:
@@ -70,6 +78,19 @@ class Plan:
             shown = "; ".join(self.repeated[:3]) + ("; ..." if len(self.repeated) > 3 else "")
             lines.append(f"{counted(len(self.repeated), 'repeated row')}, made once: {shown}")
         return lines
+
+    def _costs(self, draws: int, price: float) -> list[str]:
+        """Time of all devices together, and money; at most, where items are drawn again."""
+        if not self.missing:
+            return []
+        least = self.missing * self.seconds_per_item
+        amounts = [least] if draws == 1 else [least, least * draws]
+        words = " to ".join(f"{seconds / MINUTE:.1f}" for seconds in amounts)
+        line = f"cost: {words} device minutes"
+        if price:
+            money = " to ".join(f"{seconds / HOUR * price:.2f}" for seconds in amounts)
+            line += f", {money} at {price:g} an hour"
+        return [line + (f" (1 to {draws} draws of each)" if draws > 1 else "")]
 
 
 def make_plan(

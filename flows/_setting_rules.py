@@ -94,3 +94,13 @@ def quotas_of(text: str) -> dict[str, float]:
             )
         found[name] = float(amount)
     return found
+
+
+def price_of(text: str) -> float:
+    """What an hour of a device costs; 0 for nothing."""
+    if not re.fullmatch(r"|\d+(\.\d+)?", text):
+        raise ValueError(
+            f"LAMINA_GPU_HOUR_PRICE={text}: it is what an hour of one device costs, a number; "
+            "write such as 2.5, or leave it empty."
+        )
+    return float(text or 0)

@@ -18,6 +18,7 @@ from flows._setting_rules import (
     gpus_of,
     pages_of,
     port_of,
+    price_of,
     quotas_of,
     ray_of,
     store_of,
@@ -74,6 +75,7 @@ class Settings:
             pages, ``"full"`` shows them; empty: private where the gallery has users.
         quotas: The most gigabytes that results of each project may take, by its name; those of
             the empty name are for all others.
+        gpu_hour_price: What an hour of one device costs, in the operator's money; 0 if untold.
     """
 
     home: Path
@@ -90,6 +92,7 @@ class Settings:
     inputs: tuple[Path, ...] = ()
     pages: str = ""
     quotas: Mapping[str, float] = field(default_factory=dict, hash=False)
+    gpu_hour_price: float = 0.0
 
     @property
     def private(self) -> bool:
@@ -136,6 +139,7 @@ class Settings:
             "LAMINA_QUOTA_GB": ",".join(
                 f"{name}={gb:g}" if name else f"{gb:g}" for name, gb in self.quotas.items()
             ),
+            "LAMINA_GPU_HOUR_PRICE": f"{self.gpu_hour_price:g}" if self.gpu_hour_price else "",
         }
 
 
@@ -167,6 +171,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         inputs=folders_of(variables.get("LAMINA_INPUTS", "")),
         pages=pages_of(variables.get("LAMINA_MEDICAL_PAGES", "")),
         quotas=quotas_of(variables.get("LAMINA_QUOTA_GB", "")),
+        gpu_hour_price=price_of(variables.get("LAMINA_GPU_HOUR_PRICE", "")),
     )
 
 

@@ -149,7 +149,7 @@ def _rank(run: FlowRun) -> tuple[bool, datetime]:
 
 
 def _is_lost(lost: Lost) -> bool:
-    """Whether the last run of a batch ended by accident or was cancelled, and the batch did not."""
+    """Whether a batch goes on whose last run ended by accident or was cancelled."""
     state, batch = lost.run.state, lost.batch
     if state is None or state.type not in (
         StateType.CRASHED, StateType.FAILED, StateType.CANCELLED,

@@ -54,6 +54,19 @@ def test_a_plan_of_one_counts_in_the_singular():
     assert second.endswith(" on 1 device")
 
 
+def test_a_plan_says_what_it_costs_on_how_many_devices():
+    plan = make_plan([item(n) for n in range(60)], (), measured_s=30.0, shard_minutes=5.0)
+    lines = plan.says(10**9, 3)
+    assert lines[1] == "6 shards, 30 s an item (measured here), about 10 min on 3 devices"
+    assert lines[2] == "cost: 30.0 device minutes"
+    assert plan.says(10**9, 3, price=2.5)[2] == "cost: 30.0 device minutes, 1.25 at 2.5 an hour"
+    assert plan.says(10**9, draws=4, price=2.5)[2] == (
+        "cost: 30.0 to 120.0 device minutes, 1.25 to 5.00 at 2.5 an hour (1 to 4 draws of each)"
+    )
+    nothing = make_plan([item(0)], [item(0).address])
+    assert not [line for line in nothing.says(10**9, price=2.5) if "cost" in line]
+
+
 def test_longer_clips_are_expected_to_take_longer():
     assert expected_seconds(item(0, 32)) > expected_seconds(item(0, 16))
 

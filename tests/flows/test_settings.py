@@ -56,6 +56,14 @@ def test_a_stack_listens_to_nobody_else(monkeypatch, host):
     assert backends() == {}
 
 
+def test_an_hour_of_a_device_may_have_a_price():
+    assert read_settings({}).gpu_hour_price == 0
+    settings = read_settings({"LAMINA_GPU_HOUR_PRICE": "2.5"})
+    assert read_settings(settings.environment()).gpu_hour_price == settings.gpu_hour_price == 2.5
+    with pytest.raises(ValueError, match=r"LAMINA_GPU_HOUR_PRICE=2 EUR: .*; write such as 2.5"):
+        read_settings({"LAMINA_GPU_HOUR_PRICE": "2 EUR"})
+
+
 def test_quotas_are_for_all_projects_and_for_single_ones():
     settings = read_settings({"LAMINA_QUOTA_GB": "200, ward-3=500 studio=0.5"})
     assert settings.quotas == {"": 200.0, "ward-3": 500.0, "studio": 0.5}
