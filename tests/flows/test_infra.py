@@ -2,6 +2,7 @@
 
 import configparser
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -9,6 +10,8 @@ from uuid import uuid4
 
 import pytest
 import yaml
+
+from flows._settings import read_settings
 
 INFRA = Path(__file__).parents[2] / "infra"
 
@@ -115,3 +118,31 @@ def test_the_automation_is_one_that_prefect_takes():
     ]
     told["actions"][0]["block_document_id"] = str(uuid4())
     assert AutomationCore.model_validate(told).actions[0].type == "call-webhook"
+
+
+def named(file):
+    """The variables of ours that an env file sets, or shows in a comment."""
+    return set(re.findall(r"^(?:# )?(LAMINA_[A-Z_]+)=", file.read_text(), re.MULTILINE))
+
+
+def test_every_setting_is_shown_to_the_operator_and_no_other():
+    compose = (INFRA / "compose.yaml").read_text()
+    asked = set(re.findall(r"\$\{(LAMINA_[A-Z_]+)", compose))
+    given_by_us = {"LAMINA_SLOT"}  # by a worker, to the runs that it starts
+    settings = read_settings({}).environment().keys() - given_by_us
+    assert named(INFRA / "env.example") == settings | asked
+
+
+def test_containers_are_told_every_setting_that_a_worker_reads():
+    services = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]
+    image = set(re.findall(r"\b(LAMINA_[A-Z_]+)=", (INFRA / "Dockerfile").read_text()))
+    needless = {"LAMINA_SLOT", "LAMINA_PORT", "LAMINA_DEVICE"}  # ours; of `lamina up`; auto
+    of_the_gallery = {"LAMINA_GALLERY_TOKENS", "LAMINA_GALLERY_PROXY_USER_HEADER"}
+    settings = read_settings({}).environment().keys() - needless
+    told = image | services["sampler"]["environment"].keys()
+    assert settings - of_the_gallery <= told
+    assert of_the_gallery <= services["gallery"]["environment"].keys()
+    for name in ("coordinator", "sampler-cpu", "gallery"):
+        shared = {"LAMINA_STORE", "LAMINA_INPUTS", "LAMINA_MEDICAL_PAGES", "LAMINA_QUOTA_GB"}
+        assert shared <= services[name]["environment"].keys()
+    assert services["sampler"]["environment"]["LAMINA_MEDICAL_PAGES"].endswith(":-private}")

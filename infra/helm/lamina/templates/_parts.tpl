@@ -29,6 +29,9 @@ LAMINA_HOME: /scratch/lamina
 LAMINA_OUTPUTS: /data/outputs
 LAMINA_MODELS: /data/models
 LAMINA_INPUTS: /data/inputs
+{{- if not (hasKey .Values.environment "LAMINA_MEDICAL_PAGES") }}
+LAMINA_MEDICAL_PAGES: private
+{{- end }}
 PREFECT_FLOWS_HEARTBEAT_FREQUENCY: "30"
 {{- with .Values.environment }}
 {{ toYaml . }}
