@@ -119,7 +119,9 @@ def use_in_words(rates: Mapping[str, float]) -> list[str]:
     """How well the device was used, from the record of a stage."""
     if not rates:
         return []
-    shares = f"computing {rates['computing_share']:.0%}, making batches {rates['data_share']:.0%}"
+    shares = (
+        f"computing {rates['computing_share']:.0%}, waiting for batches {rates['data_share']:.0%}"
+    )
     words = [f"{shares} of the time"]
     if "tflops" in rates:
         peak = f", {rates['peak_share']:.2g} of the peak" if "peak_share" in rates else ""

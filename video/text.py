@@ -131,7 +131,7 @@ class PackedStates:
     def _add(self, states: Float[Tensor, "T 384"]) -> None:
         end = self.used + len(states)
         if end > len(self.states):
-            room = self.states.new_empty(max(end, 2 * len(self.states)), WIDTH)
+            room = self.states.new_empty(end + len(self.states) // 4, WIDTH)
             room[: self.used] = self.states[: self.used]
             self.states = room
         self.states[self.used : end] = states

@@ -161,7 +161,7 @@ def test_the_end_says_what_was_done_and_where_the_log_is(tmp_path, monkeypatch):
     (checkpoint / "clock.json").write_text(json.dumps(clock))
     lines = summary(request, settings)
     assert lines[0] == (
-        "flow: 30 steps in 1 min; computing 75%, making batches 10% of the time; "
+        "flow: 30 steps in 1 min; computing 75%, waiting for batches 10% of the time; "
         "1 GFLOP/s, 0.1 of the peak"
     )
     assert lines[1] == "flow, step 7: out of memory"
