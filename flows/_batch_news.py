@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -68,18 +69,20 @@ def _tell(
     places = batch.root / PLACES
     known = json.loads(places.read_text()) if places.exists() else {}
     follower = Follower(known)
-    events = [
+    events = (
         {**event, "related": related}
         for path in files
         for outcome in follower.news(path)
         for event in events_of(batch, outcome)
-    ]
-    for start in range(0, len(events), GROUP):
-        send(events[start : start + GROUP])
+    )
+    count = 0
+    while group := list(islice(events, GROUP)):
+        send(group)
+        count += len(group)
     if follower.places != known:
         with atomic_path(places, overwrite=True) as temporary:
             temporary.write_text(json.dumps(follower.places))
-    return len(events)
+    return count
 
 
 def events_of(batch: Batch, outcome: Outcome) -> list[Event]:

@@ -6,11 +6,13 @@ neither is believed. Every path that is opened has passed ``inside``.
 
 import json
 import re
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol
 
 PART = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
@@ -23,7 +25,9 @@ KINDS = {  # every kind of file that a flow writes for a person, by its ending
     ".nii": "application/octet-stream",
     ".json": "application/json",
 }
-NUMBER_OF_RECORDS, NUMBER_OF_MANIFESTS = 20_000, 64
+NUMBER_OF_RECORDS = 20_000
+LARGEST_MANIFESTS = 64_000_000  # bytes of text that are kept read; 10,000 items have about 8 MB
+Lines = tuple[dict[str, Any], ...]
 
 
 class Bring(Protocol):
@@ -90,11 +94,46 @@ def read_table(path: Path) -> dict[str, Any]:
         return {}
 
 
-def read_lines(path: Path) -> tuple[dict[str, Any], ...]:
-    """The JSON objects in a file, one a line; a last line that is being written is left out."""
-    try:
+class Manifests:
+    """JSON lines files that were read lately, as long as they stay as they are."""
+
+    def __init__(self, largest: int = LARGEST_MANIFESTS) -> None:
+        """Keep files of so many bytes together, and always the last one."""
+        self._largest, self._size = largest, 0
+        self._kept: OrderedDict[Path, tuple[tuple[int, int], Lines]] = OrderedDict()
+        self._lock = Lock()
+
+    def lines(self, path: Path) -> Lines:
+        """The JSON objects in a file, one a line; one that is being written is left out.
+
+        Raises:
+            OSError: It cannot be read.
+        """
         facts = path.stat()
-        return _lines(path, facts.st_mtime_ns, facts.st_size)
+        stamp = facts.st_mtime_ns, facts.st_size
+        with self._lock:
+            known, lines = self._kept.get(path, ((0, 0), ()))
+            if known == stamp:
+                self._kept.move_to_end(path)
+                return lines
+        lines = _parsed(path.read_bytes())
+        with self._lock:
+            (_, before), _ = self._kept.pop(path, ((0, 0), ()))
+            self._kept[path] = stamp, lines
+            self._size += stamp[1] - before
+            while self._size > self._largest and len(self._kept) > 1:
+                _, ((_, size), _) = self._kept.popitem(last=False)
+                self._size -= size
+        return lines
+
+
+MANIFESTS = Manifests()
+
+
+def read_lines(path: Path) -> Lines:
+    """The JSON objects in a file, one a line; none if it is not there."""
+    try:
+        return MANIFESTS.lines(path)
     except OSError:
         return ()
 
@@ -105,10 +144,9 @@ def _table(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-@lru_cache(NUMBER_OF_MANIFESTS)
-def _lines(path: Path, _mtime_ns: int, _size: int) -> tuple[dict[str, Any], ...]:
-    found = []
-    for line in path.read_bytes().splitlines():
+def _parsed(text: bytes) -> Lines:
+    found: list[dict[str, Any]] = []
+    for line in text.splitlines():
         try:
             content = json.loads(line)
         except (ValueError, RecursionError):
