@@ -143,6 +143,6 @@ def test_containers_are_told_every_setting_that_a_worker_reads():
     assert settings - of_the_gallery <= told
     assert of_the_gallery <= services["gallery"]["environment"].keys()
     for name in ("coordinator", "sampler-cpu", "gallery"):
-        shared = {"LAMINA_STORE", "LAMINA_INPUTS", "LAMINA_MEDICAL_PAGES", "LAMINA_QUOTA_GB"}
+        shared = {"LAMINA_STORE", "LAMINA_MEDICAL_PAGES", "LAMINA_QUOTA_GB"}
         assert shared <= services[name]["environment"].keys()
     assert services["sampler"]["environment"]["LAMINA_MEDICAL_PAGES"].endswith(":-private}")
