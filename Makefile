@@ -1,6 +1,6 @@
 # Everything a person does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all test-integration demo bench results constraints clean
+.PHONY: help setup check test test-all test-integration demo bench results experiments constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -55,6 +55,9 @@ bench: $(STAMP)  ## measure speed and cost, and the first rows of the results; p
 
 results: $(STAMP)  ## measure what the models get right, with pictures; goes on where it was cut
 	$(BIN)/python -m tests.benchmarks.quality
+
+experiments: $(STAMP)  ## train small networks at equal time, hours of one core; goes on where cut
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.arms
 
 constraints:  ## resolve the ranges anew and write constraints.txt
 	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve

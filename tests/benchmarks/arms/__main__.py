@@ -4,16 +4,22 @@ Every arm is kept when it is finished and resumed when it was cut: give the same
 """
 
 import argparse
+import json
 import logging
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from tests.benchmarks.arms.arm import ARMS
+from core.records import atomic_path
+from tests.benchmarks.arms.arm import ARMS, Arm
 from tests.benchmarks.arms.data import Data
-from tests.benchmarks.arms.training import Laboratory, claimed
+from tests.benchmarks.arms.page import page
+from tests.benchmarks.arms.scores import LEVELS
+from tests.benchmarks.arms.sections import REFERENCE
+from tests.benchmarks.arms.training import LEARNING_RATE, WARMUP, Laboratory, claimed
 from tests.benchmarks.quality.cases import ROOT
 from tests.benchmarks.quality.heads import data_folder
 
@@ -22,19 +28,20 @@ QUICK_STEPS = 4
 
 
 def main() -> int:
-    """Train the arms that are missing, in order."""
+    """Train the arms that are missing, in order, and write the page after each."""
     chosen = _arguments()
     logging.basicConfig(level=logging.WARNING)
     torch.set_num_threads(1)
     lab = laboratory(chosen)
-    arms = [arm for arm in ARMS if not chosen.only or arm.name in chosen.only]
+    into = lab.state / "docs" if chosen.quick else ROOT / "docs"
+    into.mkdir(parents=True, exist_ok=True)
     if not chosen.page:
-        train(lab, arms)
-    return 0
+        train(lab, [a for a in ARMS if not chosen.only or a.name in chosen.only], into)
+    return 0 if write_page(lab, into) else 1
 
 
-def train(lab: Laboratory, arms: list) -> None:
-    """Train the arms that are neither finished nor at work elsewhere."""
+def train(lab: Laboratory, arms: Sequence[Arm], into: Path) -> None:
+    """Train the arms that are neither finished nor at work in another process."""
     lab.state.mkdir(parents=True, exist_ok=True)
     if not lab.steps:
         with claimed(lab.state) as free:
@@ -47,6 +54,33 @@ def train(lab: Laboratory, arms: list) -> None:
         with claimed(lab.folder(arm)) as free:
             if free and not lab.result(arm):
                 lab.run(arm)
+                write_page(lab, into)
+
+
+def write_page(lab: Laboratory, into: Path) -> bool:
+    """Write the page of what is finished, here or before; whether there is enough for one."""
+    kept = into / "experiments.json"
+    known = json.loads(kept.read_text()) if kept.is_file() else {}
+    known |= {arm.name: found for arm in ARMS if (found := lab.result(arm))}
+    results = {arm.name: known[arm.name] for arm in ARMS if arm.name in known}
+    if not set(REFERENCE.values()) <= set(results):
+        sys.stderr.write(f"no page yet: {sorted(REFERENCE.values())} must be trained first.\n")
+        return False
+    facts = {
+        "minutes": lab.budget_s / 60,
+        "warmup": WARMUP,
+        "rate": LEARNING_RATE,
+        "box": " x ".join(map(str, lab.data.box)),
+        "heads": lab.data.most_heads,
+        "items": lab.data.items,
+        "prompts": lab.data.prompts,
+        "levels": ", ".join(map(str, LEVELS)),
+    }
+    with atomic_path(kept, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(results, indent=1) + "\n")
+    with atomic_path(into / "experiments.md", overwrite=True) as temporary:
+        temporary.write_text(page(results, into, facts=facts))
+    return True
 
 
 def laboratory(chosen: argparse.Namespace) -> Laboratory:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.seeds import generator
-from core.training import Batch, MakeBatch
-from medical.dataset import AcquisitionRange, HeadPatches, load_heads, split_heads
+from medical.dataset import load_heads, split_heads
+from medical.patches import HeadPatches, PatchRecipe
+from medical.protocols import AcquisitionRange
 from medical.training import patch_batches
 from medical.volume import Volume
 from tests.benchmarks.arms.arm import Arm, Domain
@@ -22,10 +23,11 @@ from video.text import TextEncoder
 from video.training import FRAMES_PER_SECOND, world_batches
 from video.world import draw_batch
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from core.training import MakeBatch
 
 PATCH = (32, 32, 32)
-BOX = (96, 112, 64)
+BOX = (64, 64, 64)
 ORDER_SEED, ITEMS_SEED, PROMPTS_SEED = 5, 11, 12
 FOUR_MM = AcquisitionRange(
     common_mm=(4.0,),
@@ -52,7 +54,7 @@ class Data:
     folder: Path
     items: int = 48
     prompts: int = 60
-    most_heads: int = 10
+    most_heads: int = 6
     box: tuple[int, int, int] = BOX
 
     @cached_property
@@ -80,14 +82,14 @@ class Data:
         sources = {
             "video": lambda: world_batches(self.encoder),
             "mri": lambda: patch_batches(
-                HeadPatches.from_heads(self._training[: arm.heads], size=PATCH)
+                HeadPatches.from_heads(self._training[: arm.heads], PatchRecipe(PATCH))
             ),
         }
         made = [(sources[form.domain](), form.batch) for form in arm.forms]
         if len(made) == 1:
             return made[0][0]
 
-        def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
+        def make_batch(batch_size: int, generator: torch.Generator) -> tuple[Tensor, Conditioning]:
             del batch_size  # each domain has a size of its own
             place = int(float(torch.rand((), generator=generator)) >= shares[0])
             source, size = made[place]
@@ -108,10 +110,7 @@ class Data:
     def _patches(self) -> tuple[Tensor, Conditioning]:
         patches = HeadPatches.from_heads(
             split_heads(self._heads, "validation"),
-            size=PATCH,
-            other_axis_share=0.0,
-            acquisitions=FOUR_MM,
-            augment=False,
+            PatchRecipe(PATCH, other_axis_share=0.0, acquisitions=FOUR_MM, augmentation=None),
         )
         return patch_batches(patches)(self.items, generator(ITEMS_SEED))
 

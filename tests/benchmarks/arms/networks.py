@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from core.conditioning import Conditioning
 from core.objectives import Draw, Objective, Predict
 from core.seeds import initialized
-from core.tensors import Volumes
-from core.unet import SpatioTemporalUNet
+from core.tensors import Volumes, align
+from core.text_memory import TextMemory
+from core.unet import LEAST_LEVEL, SpatioTemporalUNet
 from tests.benchmarks.arms.arm import Arm, Form
 
 OWN = ("stem", "norm_out", "head", "null_token")
@@ -22,11 +23,29 @@ CHANNELS = {"video": (3, 0), "mri": (1, 2)}
 PERIODS = {"video": (0.25, 8.0), "mri": (2.0, 64.0)}
 
 
-def network(form: Form, seed: int = 0) -> SpatioTemporalUNet:
+class Regressor(SpatioTemporalUNet):
+    """The same network, which never sees the noise: it answers from the conditioning alone."""
+
+    def forward(
+        self,
+        z: Volumes,
+        t: Tensor,
+        r: Tensor | None = None,
+        cond: Conditioning | None = None,
+        memory: TextMemory | None = None,
+    ) -> Volumes:
+        """The velocity from z to that answer; one step along it, from t = 1, arrives there."""
+        top = torch.ones_like(t)
+        answer = -super().forward(torch.zeros_like(z), top, top, cond, memory)
+        return (z - answer) / align(t.clamp_min(LEAST_LEVEL), z)
+
+
+def network(form: Form, seed: int = 0, *, regression: bool = False) -> SpatioTemporalUNet:
     """The network of a form: two levels, of which the coarse one attends."""
+    kind = Regressor if regression else SpatioTemporalUNet
     channels, beside = CHANNELS[form.domain]
     return initialized(
-        lambda: SpatioTemporalUNet(
+        lambda: kind(
             in_channels=channels,
             concat_channels=beside,
             block_out_channels=form.widths,
@@ -54,15 +73,17 @@ def take_trunk(into: SpatioTemporalUNet, weights: dict[str, Tensor]) -> None:
     assert not left.unexpected_keys, left.unexpected_keys
 
 
-class TwoDomains(nn.Module):
+class TwoDomains(SpatioTemporalUNet):
     """Two networks that are one but for what ``OWN`` names; rows go where their channels fit.
+
+    To the training loop it is one network; it has no parts but those of the two.
 
     Args:
         networks: The first one's trunk is kept, and becomes the second one's too.
     """
 
     def __init__(self, networks: Sequence[SpatioTemporalUNet]) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
         first, second = networks
         for name, part in first.named_children():
             if name not in OWN:
@@ -79,15 +100,20 @@ class TwoDomains(nn.Module):
         self._by_channels = {int(n.config["in_channels"]): n for n in networks}
 
     def forward(
-        self, z: Volumes, t: Tensor, r: Tensor | None = None, cond: Conditioning | None = None
+        self,
+        z: Volumes,
+        t: Tensor,
+        r: Tensor | None = None,
+        cond: Conditioning | None = None,
+        memory: TextMemory | None = None,
     ) -> Volumes:
         """Average velocity, by the network of the domain; shapes as there."""
-        return self._by_channels[z.shape[1]](z, t, r, cond)
+        return self._by_channels[z.shape[1]](z, t, r, cond, memory)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regression(Objective):
-    """The data predicted from the conditioning alone: no noise, always at t = 1."""
+    """What a ``Regressor`` is trained for: no noise, always at t = 1."""
 
     def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
         """No noise at all."""
@@ -112,29 +138,6 @@ class Both(Objective):
     ) -> tuple[Tensor, Tensor]:
         """As the objective of the domain weighs."""
         return self.by_channels[x.shape[1]].loss(predict, x, cond, drawn)
-
-
-class Blind(nn.Module):
-    """A regression network where one is asked for that denoises: it never sees the noise.
-
-    Args:
-        network: Trained by ``Regression``.
-    """
-
-    def __init__(self, network: SpatioTemporalUNet) -> None:
-        super().__init__()
-        self.network, self.config, self.device = network, network.config, network.device
-
-    def read(self, cond: Conditioning, batch: int) -> object:
-        """As the network reads."""
-        return self.network.read(cond, batch)
-
-    def forward(
-        self, z: Volumes, t: Tensor, r: Tensor, cond: Conditioning, memory: object = None
-    ) -> Volumes:
-        """The velocity that leads from z to the answer in one step from t = 1."""
-        top = torch.ones_like(t)
-        return z + self.network(torch.zeros_like(z), top, top, cond, memory=memory)
 
 
 def objective(arm: Arm) -> Objective:

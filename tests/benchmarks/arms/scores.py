@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.path import diffuse
 from core.seeds import generator, noise_batch
@@ -39,7 +39,6 @@ WAYS: dict[str, dict[str, int]] = {
     ONE_STEP: {"samples": 1, "steps": 1},
     "mean of 4": {"samples": 4, "steps": 2},
     "one sample": {"samples": 1, "steps": 2},
-    "one sample, 8 steps": {"samples": 1, "steps": 8},
 }
 VIDEO_STEPS, GUIDANCE = 8, 3.0
 AXES = ("color", "shape", "motion")
@@ -55,7 +54,7 @@ def fast(network: SpatioTemporalUNet) -> SpatioTemporalUNet:
 
 @torch.inference_mode()
 def errors(
-    network: nn.Module, data: Data, domain: Domain, levels: Sequence[float] = LEVELS
+    network: SpatioTemporalUNet, data: Data, domain: Domain, levels: Sequence[float] = LEVELS
 ) -> dict[str, list[float]]:
     """Mean squared error of the predicted data of every held-out item, by noise level.
 
@@ -81,7 +80,7 @@ def _means(x: Tensor) -> list[float]:
 
 
 def restored(
-    network: nn.Module, data: Data, ways: Sequence[str], *, detail: bool = False
+    network: SpatioTemporalUNet, data: Data, ways: Sequence[str], *, detail: bool = False
 ) -> list[dict[str, Any]]:
     """Each validation head's scores by the project's protocol, 4 mm to its own grid.
 
@@ -98,7 +97,7 @@ def restored(
 
 
 def _restored_head(
-    network: nn.Module, head: Volume, ways: Sequence[str], *, detail: bool
+    network: SpatioTemporalUNet, head: Volume, ways: Sequence[str], *, detail: bool
 ) -> dict[str, Any]:
     pitch = max(1, round(THICKNESS_MM / head.spacing_mm[AXIS])) * head.spacing_mm[AXIS]
     acquisition = Acquisition.slices(AXIS, SliceSampling(pitch))
@@ -114,7 +113,7 @@ def _restored_head(
     return told
 
 
-def _restore(network: nn.Module, pitch_mm: float, asked: dict[str, int]) -> Restore:
+def _restore(network: SpatioTemporalUNet, pitch_mm: float, asked: dict[str, int]) -> Restore:
     def restore(scan: Volume, spacing_mm: tuple[float, float, float]) -> Tensor:
         request = SuperResolutionRequest.model_validate(
             {
@@ -124,7 +123,7 @@ def _restore(network: nn.Module, pitch_mm: float, asked: dict[str, int]) -> Rest
                 **asked,
             }
         )
-        return super_resolve(scan, request, network, tiling=TILING).mean.data  # type: ignore[arg-type]
+        return super_resolve(scan, request, network, tiling=TILING).mean.data
 
     return restore
 

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
-from torch import nn
 
 from core.plan import Plan, Progress
 from core.records import atomic_path
@@ -111,7 +110,8 @@ class Laboratory:
         return found
 
     def _networks(self, arm: Arm) -> list[SpatioTemporalUNet]:
-        nets = [networks.network(form, arm.seed) for form in arm.forms]
+        of = {"seed": arm.seed, "regression": arm.regression}
+        nets = [networks.network(form, **of) for form in arm.forms]
         if arm.begins_with:
             before = next(a for a in ARMS if a.name == arm.begins_with)
             kept = self.folder(before) / WEIGHTS.format(before.domains[0])
@@ -124,15 +124,14 @@ def judged(arm: Arm, nets: list[SpatioTemporalUNet], data: Data) -> dict[str, An
     found: dict[str, Any] = {}
     for domain, net in zip(arm.domains, nets, strict=True):
         network = scores.fast(net)
-        answers = networks.Blind(network) if arm.regression else network
         levels = scores.LEVELS[:1] if arm.regression else scores.LEVELS
-        found[domain] = {"errors": scores.errors(answers, data, domain, levels)}
+        found[domain] = {"errors": scores.errors(network, data, domain, levels)}
         if domain == "video":
             found[domain]["oracle"] = scores.drawn(network, data)
         else:
             sampled = arm.full and not arm.regression
             ways = list(scores.WAYS) if sampled else [scores.ONE_STEP]
-            found[domain]["heads"] = scores.restored(answers, data, ways, detail=arm.full)
+            found[domain]["heads"] = scores.restored(network, data, ways, detail=arm.full)
     return found
 
 
@@ -186,11 +185,8 @@ class _Curve:
         return found
 
     def _means(self, domain: Domain, net: SpatioTemporalUNet) -> dict[str, float]:
-        network: nn.Module = scores.fast(net)
         levels = scores.LEVELS[:1] if self.arm.regression else scores.LEVELS
-        if self.arm.regression:
-            network = networks.Blind(network)  # type: ignore[arg-type]
-        found = scores.errors(network, self.data, domain, levels)
+        found = scores.errors(scores.fast(net), self.data, domain, levels)
         return {level: statistics.fmean(values) for level, values in found.items()}
 
     def _keep(self, line: dict[str, Any]) -> None:
@@ -200,7 +196,12 @@ class _Curve:
 
 
 def _trainer(
-    arm: Arm, model: nn.Module, data: Data, steps: list[int], folder: Path, name: str = "training"
+    arm: Arm,
+    model: SpatioTemporalUNet,
+    data: Data,
+    steps: list[int],
+    folder: Path,
+    name: str = "training",
 ) -> Trainer:
     total = sum(steps)
     plan = Plan(
@@ -212,9 +213,9 @@ def _trainer(
         checkpoint_minutes=1.0,
     )
     batches = data.batches(arm, [n / total for n in steps])
-    watch = Watch(folder / "log", name)
+    watch = Watch(folder / "log")
     goal = networks.objective(arm)
-    return Trainer(model, batches, goal, plan, folder, watch=watch)  # type: ignore[arg-type]
+    return Trainer(model, batches, goal, plan, folder, watch=watch)
 
 
 def _cost(form: Form, data: Data) -> float:

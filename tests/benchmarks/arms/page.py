@@ -1,0 +1,105 @@
+"""The page of the experiments: protocol, tables, pictures, and what follows from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.benchmarks.arms import cells, sections
+from tests.benchmarks.arms.arm import ARMS
+from tests.benchmarks.arms.measures import Result, gains, levels, noise
+
+HEAD = """# Experiments
+
+What the shared core is worth, what sampling costs and buys beside plain regression, and short
+ablations of the settings that the models were trained with. Written by `make experiments`; do
+not edit. All numbers are in `experiments.json`.
+
+**Small on purpose**: every arm is a network of {million:.1f} million weights trained for
+{minutes:g} minutes of one processor core. Such runs tell which of two settings learns faster at
+first; they do not tell where either ends. Research software; **not a medical device and not for
+diagnosis**.
+
+## How it is measured
+
+- **Equal time** is processor time (`time.process_time`, one torch thread, bfloat16, data
+  making included): a step of each kind of network is timed first, and each arm takes as many
+  steps as its time allows, so that other load on the machine changes nothing. The learning rate
+  rises over {warmup} steps to {rate:g}, stays, and falls over the last 30 %; Muon; the average
+  of the weights is judged.
+- **One trunk**: two levels of 96 and 192 channels, one block a level each way, attention to all
+  places, to the text and along depth at the coarse level. A clip of 16 x 64 x 64 enters in cells
+  of 4 x 8 x 8, a patch of 32 x 32 x 32 voxels in cells of 2 x 4 x 4. A domain keeps to itself
+  its first and last layer and a learned vector that is read in place of a prompt.
+- **MRI**: gain in PSNR over back-projection, 4 mm to the head's own grid, in the foreground of
+  the middle {box} voxels of {heads} validation heads, by the protocol of [results](results.md);
+  the network predicts in one step from pure noise unless said otherwise. Intervals: 95 % over
+  heads (Student's t), of differences paired.
+- **Video**: signal over error of the predicted clip, in dB, mean over the noise levels
+  {levels}, on {items} held-out clips; it does not depend on how levels are drawn or errors
+  weighed. Beside it, what the oracle finds right in {prompts} held-out prompts of single things,
+  8 Euler steps at guidance 3 (Wilson intervals).
+- **Chance**: arms have one seed each, the references {seeds} (video) and {seeds_mri} (MRI). Over
+  these the deviation of one run is {noise_video:.2f} dB (video) and {noise_mri:.2f} dB (MRI
+  gain). A difference is called better or worse where its interval leaves out 0 **and** it is
+  beyond 2.8 such deviations; else it is inside the noise. Two or three seeds know that deviation
+  only roughly.
+"""
+COLUMNS = ["arm", "steps", "processor s", "million weights", "heads", "seed", "commit", "finished"]
+Results = Mapping[str, Result]
+
+
+def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
+    """The page in Markdown; pictures are written beside it.
+
+    Args:
+        results: Finished arms by name.
+        into: Folder of the page.
+        facts: For the protocol.
+    """
+    spread = {
+        "video": noise(sections.seeds(results, "video"), levels("video")),
+        "mri": noise(sections.seeds(results, "mri"), gains()),
+    }
+    head = HEAD.format(
+        million=results["mri-48"]["weights"] / 1e6,
+        noise_video=spread["video"],
+        noise_mri=spread["mri"],
+        seeds=len(sections.seeds(results, "video")),
+        seeds_mri=len(sections.seeds(results, "mri")),
+        **facts,
+    )
+    parts = [
+        head,
+        sections.shared_core(results, into, spread),
+        sections.regression(results, into, spread["mri"]),
+        sections.ablations(results, spread),
+        _log(results),
+    ]
+    return "\n".join(part for part in parts if part).rstrip() + "\n"
+
+
+def _log(results: Results) -> str:
+    rows = [
+        ["arm", "steps", "processor s", "million weights", "heads", "seed", "commit", "finished"]
+    ]
+    for name, result in results.items():
+        arm = result["arm"]
+        steps = " + ".join(str(n) for n in result["steps"].values())
+        rows.append(
+            [
+                f"`{name}`",
+                steps,
+                f"{result['cpu_s']:.0f}",
+                f"{result['weights'] / 1e6:.2f}",
+                str(arm["heads"] or ""),
+                str(arm["seed"]),
+                f"`{result['commit']}`",
+                result["finished"][:16],
+            ]
+        )
+    missing = [arm.name for arm in ARMS if arm.name not in results]
+    left = ""
+    if missing:
+        left = "\nPlanned and not measured: " + ", ".join(f"`{n}`" for n in missing) + ".\n"
+    return "## Every run\n\n" + cells.table(rows) + "\n" + left
