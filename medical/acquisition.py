@@ -117,10 +117,9 @@ def cubic_matrix(grid: AxisGrid) -> Tensor:
     Beyond the outermost slice centers the scan is continued by its end values, as
     ``scipy.ndimage`` does with ``mode="nearest"``.
     """
-    padded = np.pad(np.eye(grid.num_slices), ((SPLINE_MARGIN, SPLINE_MARGIN), (0, 0)), mode="edge")
-    coefficients = ndimage.spline_filter1d(padded, 3, axis=0, mode="mirror")
+    coefficients = _spline_coefficients(grid.num_slices)
     position = grid.slice_coordinates() + SPLINE_MARGIN
-    position = np.clip(position, 1.0, len(padded) - 3.0)
+    position = np.clip(position, 1.0, len(coefficients) - 3.0)
     first = np.floor(position).astype(np.int64) - 1
     t = position - np.floor(position)
     spline = [(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3]
@@ -129,19 +128,26 @@ def cubic_matrix(grid: AxisGrid) -> Tensor:
     return torch.from_numpy(np.einsum("vk,vks->vs", weights, neighbors))
 
 
+@lru_cache(maxsize=256)
+def _spline_coefficients(num_slices: int) -> NDArray[np.float64]:
+    """Return the spline filter of the continued scan: (num_slices + 2 margins, num_slices)."""
+    continued = np.pad(np.eye(num_slices), ((SPLINE_MARGIN, SPLINE_MARGIN), (0, 0)), mode="edge")
+    return np.asarray(ndimage.spline_filter1d(continued, 3, axis=0, mode="mirror"))
+
+
 @lru_cache(maxsize=64)
 def back_projection_matrix(grid: AxisGrid, steps: int = BACK_PROJECTION_STEPS) -> Tensor:
     """Return iterated back-projection as one matrix: (num_voxels, num_slices).
 
     ``x <- x + U (y - A x)`` is linear in y, so starting from ``x = U y`` the whole iteration is
-    one matrix (Irani and Peleg 1991).
+    one matrix (Irani and Peleg 1991). It is iterated among slices, ``x = U p``, which are few.
     """
     degrade, upsample = degradation_matrix(grid), cubic_matrix(grid)
     identity = torch.eye(grid.num_slices, dtype=torch.float64)
-    result = upsample
+    slices, again = identity, degrade @ upsample
     for _ in range(steps):
-        result = result + upsample @ (identity - degrade @ result)
-    return result
+        slices = slices + identity - again @ slices
+    return upsample @ slices
 
 
 @lru_cache(maxsize=64)
@@ -226,6 +232,14 @@ class AcquiredGrid:
             for size, grid in zip(self.shape, self.axes, strict=True)
         )
         return d[:, None, None] * h[None, :, None] * w[None, None, :]
+
+    def scan_shape(self) -> tuple[int, int, int]:
+        """Return the shape of the scan: slices along coarse axes, voxels along the others."""
+        d, h, w = (
+            size if grid is None else grid.num_slices
+            for size, grid in zip(self.shape, self.axes, strict=True)
+        )
+        return d, h, w
 
     def resolution_mm(self) -> tuple[float, float, float]:
         """Return the resolution of the scan along D, H, W: slice thickness, or grid spacing."""

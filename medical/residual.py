@@ -13,11 +13,11 @@ RESIDUAL_SCALE = 0.05
 
 
 def condition(back_projection: Tensor, evidence: Tensor) -> Tensor:
-    """Return the network's condition channels (2, D, H, W).
+    """Return the network's condition channels (..., 2, D, H, W).
 
     Args:
-        back_projection: (D, H, W), intensities in [0, 1]; sent as about [-1, 1].
-        evidence: (D, H, W), the mask channel: 1 where the scan was measured (slice centers),
-            falling to 0 half-way between slices.
+        back_projection: (..., D, H, W), intensities in [0, 1]; sent as about [-1, 1].
+        evidence: (..., D, H, W), the mask channel: 1 where the scan was measured (slice
+            centers), falling to 0 half-way between slices.
     """
-    return torch.stack([2.0 * back_projection - 1.0, evidence])
+    return torch.stack([2.0 * back_projection - 1.0, evidence], dim=-4)

@@ -13,9 +13,11 @@ from core.conditioning import Conditioning
 from core.objectives import Objective
 from core.seeds import initialized
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
-from core.training import Batch, MakeBatch
+from core.training_feed import Batch, MakeBatch, training_device
 from core.validation import OnValidation, Validate
-from medical.dataset import HeadPatches, load_heads, split_heads
+from medical.anatomy import AnatomyRange
+from medical.dataset import load_heads, load_labels, split_heads
+from medical.patches import HeadPatches, PatchRecipe
 from medical.presets import PRESETS
 from medical.request import MRITrainingRequest
 from medical.validation import validation
@@ -25,19 +27,35 @@ logger = logging.getLogger(__name__)
 PATCH = (32, 48, 48)
 
 
-def head_batches(folder: str | Path) -> tuple[MakeBatch, Validate | None]:
+def head_batches(
+    request: MRITrainingRequest, device: torch.device | str = "cpu"
+) -> tuple[MakeBatch, Validate | None]:
     """Random degraded patches of the training subjects in a BIDS folder, and how to validate.
 
     A folder of fewer than six subjects leaves none to validate on.
+
+    Args:
+        request: Names the folder, and says what is changed of its heads.
+        device: Where the heads lie and patches are made.
     """
-    heads = load_heads(folder)
-    patches = HeadPatches.from_heads(split_heads(heads, "train"), size=PATCH)
+    heads = load_heads(request.heads)
+    anatomies = AnatomyRange(
+        contrast_share=request.contrast_share,
+        lesion_share=request.lesion_share,
+        deformation_share=request.deformation_share,
+    )
+    patches = HeadPatches.from_heads(
+        split_heads(heads, "train"),
+        PatchRecipe(PATCH, anatomies=anatomies),
+        labels=load_labels(request.heads) if request.contrast_share else None,
+        device=device,
+    )
     validate = validation(split_heads(heads, "validation"))
     if validate is None:
         logger.warning(
             "%s holds %d heads: every sixth is kept for validation, so there is none; training "
             "goes on without",
-            folder,
+            request.heads,
             len(heads),
         )
     return patch_batches(patches), validate
@@ -97,7 +115,7 @@ def train(
     """
     validate = None
     if make_batch is None:
-        make_batch, validate = head_batches(request.heads)
+        make_batch, validate = head_batches(request, training_device())
     network = initialized(PRESETS[request.preset], request.seed)
     return train_stages(
         network,

@@ -1,19 +1,18 @@
 """Training pairs: seeded, in the right scale, and truth = back-projection + residual."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from medical.acquisition import Acquisition, SliceSampling
 from medical.baselines import back_projection
-from medical.dataset import (
-    RESIDUAL_SCALE,
-    AcquisitionRange,
-    HeadPatches,
-    load_heads,
-    split_heads,
-)
+from medical.dataset import load_heads, split_heads
 from medical.nifti import write_volume
+from medical.patches import HeadPatches, PatchRecipe
+from medical.protocols import AcquisitionRange
+from medical.residual import RESIDUAL_SCALE
 from medical.volume import FileHeader, Volume
 
 PLAIN = AcquisitionRange(
@@ -44,7 +43,7 @@ def draw(patches, seed, size=4):
 
 
 def test_the_same_seed_gives_the_same_batch_bit_for_bit(heads):
-    patches = HeadPatches(heads, [(0.9, 0.9, 1.0)] * 2, size=(16, 24, 24))
+    patches = HeadPatches(heads, [(0.9, 0.9, 1.0)] * 2, PatchRecipe(size=(16, 24, 24)))
     first, second = draw(patches, 5, 12), draw(patches, 5, 12)
     assert {name: (tuple(x.shape), x.dtype) for name, x in first.items()} == {
         "target": ((12, 1, 16, 24, 24), torch.float32),
@@ -61,9 +60,10 @@ def test_the_same_seed_gives_the_same_batch_bit_for_bit(heads):
 
 def test_back_projection_and_residual_add_up_to_the_head():
     head = ball((40, 40, 40))
-    patches = HeadPatches(
-        [head], size=(40, 40, 40), acquisitions=PLAIN, augment=False, other_axis_share=0.0
+    recipe = PatchRecipe(
+        size=(40, 40, 40), acquisitions=PLAIN, augmentation=None, other_axis_share=0.0
     )
+    patches = HeadPatches([head], recipe=recipe)
     batch = draw(patches, 0, 1)
     truth = (batch["concat"][0, 0] + 1) / 2 + RESIDUAL_SCALE * batch["target"][0, 0]
     turned = head.half().float().permute(2, 0, 1)
@@ -72,9 +72,10 @@ def test_back_projection_and_residual_add_up_to_the_head():
 
 def test_the_condition_is_the_back_projection_of_the_degraded_head():
     head = ball((40, 40, 40))
-    patches = HeadPatches(
-        [head], size=(40, 40, 40), acquisitions=PLAIN, augment=False, other_axis_share=0.0
+    recipe = PatchRecipe(
+        size=(40, 40, 40), acquisitions=PLAIN, augmentation=None, other_axis_share=0.0
     )
+    patches = HeadPatches([head], recipe=recipe)
     batch = draw(patches, 3, 1)
     estimate = (batch["concat"][0, 0] + 1) / 2
     truth = estimate + RESIDUAL_SCALE * batch["target"][0, 0]
@@ -96,17 +97,16 @@ def test_the_condition_is_the_back_projection_of_the_degraded_head():
 
 
 def test_the_thick_axis_is_d_and_its_numbers_follow_it(heads):
-    patches = HeadPatches(
-        heads, [(0.7, 0.8, 1.1)] * 2, size=(16, 16, 16), acquisitions=PLAIN, other_axis_share=0.0
-    )
-    batch = draw(patches, 1, 16)
+    spacing = [(0.7, 0.8, 1.1)] * 2
+    recipe = PatchRecipe((16, 16, 16), other_axis_share=0.0, acquisitions=PLAIN)
+    batch = draw(HeadPatches(heads, spacing, recipe), 1, 16)
     assert torch.allclose(batch["spacing"][:, 0], torch.tensor(1.1))
     assert torch.allclose(batch["resolution"][:, 0], torch.tensor(4.0))
     rounded = np.round(batch["spacing"][:, 1:].double().numpy(), 2).tolist()
     assert {tuple(row) for row in rounded} == {(0.7, 0.8), (0.8, 0.7)}
     assert torch.equal(batch["resolution"][:, 1:], batch["spacing"][:, 1:])
-    spacing = [(0.7, 0.8, 1.1)] * 2
-    others = draw(HeadPatches(heads, spacing, size=(16, 16, 16), other_axis_share=1.0), 1, 16)
+    recipe = PatchRecipe((16, 16, 16), other_axis_share=1.0)
+    others = draw(HeadPatches(heads, spacing, recipe), 1, 16)
     assert set(np.round(others["spacing"][:, 0].double().numpy(), 2).tolist()) == {0.7, 0.8}
 
 
@@ -132,17 +132,19 @@ def test_the_drawn_acquisitions_cover_their_range():
 def test_patches_hold_enough_head():
     head = torch.zeros(64, 64, 64)
     head[40:, 40:, 40:] = 0.7
-    patches = HeadPatches([head], size=(16, 16, 16), acquisitions=PLAIN, augment=False)
+    recipe = PatchRecipe((16, 16, 16), acquisitions=PLAIN, augmentation=None)
+    patches = HeadPatches([head], recipe=recipe)
     batch = draw(patches, 0, 16)
     filled = ((batch["concat"][:, 0] + 1) / 2 > 0.08).float().mean(dim=(1, 2, 3))
     assert float(filled.min()) >= 0.2
     with pytest.raises(ValueError, match="no voxel above"):
-        draw(HeadPatches([torch.zeros(32, 32, 32)], size=(16, 16, 16)), 0)
+        draw(HeadPatches([torch.zeros(32, 32, 32)], recipe=recipe), 0)
 
 
 def test_augmentation_keeps_the_background_dark_and_changes_the_contrast(heads):
-    plain = HeadPatches(heads, size=(16, 16, 16), acquisitions=PLAIN, augment=False)
-    varied = HeadPatches(heads, size=(16, 16, 16), acquisitions=PLAIN, augment=True)
+    recipe = PatchRecipe((16, 16, 16), acquisitions=PLAIN)
+    plain = HeadPatches(heads, recipe=replace(recipe, augmentation=None))
+    varied = HeadPatches(heads, recipe=recipe)
     a, b = draw(plain, 2, 24), draw(varied, 2, 24)
     assert float(b["concat"][:, 0].min()) > -2.0
     assert float(b["concat"][:, 0].max()) < 2.5
