@@ -18,9 +18,9 @@ from flows._coordinator import coordinate
 from flows._manifest import Batch
 from flows._nights import DATE, night_of, of_night
 from flows._private_pages import is_private
-from flows._roots import check_files, check_paths
+from flows._roots import check_files, check_paths, roots
 from flows._run_log import join_run_log
-from flows._settings import read_settings
+from flows._settings import Settings, read_settings
 from flows._shard_runs import Deployed, cancel
 
 FLOWS = {"video": "generate_clips", "mri": "restore_scans"}
@@ -34,8 +34,7 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
         request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
         check_paths(request, settings)
     if isinstance(request, ScanBatchRequest):
-        found = find_scans(Path(request.scans), request.subjects.split())
-        check_files(map(str, found), settings)
+        _check_scans(request, settings)
     batch = Batch.named(settings, project, request.name)
     draws = draws_of(request)
     hands = Deployed(
@@ -51,6 +50,16 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     else:
         show_facts(title, facts)
     return ended
+
+
+def _check_scans(request: ScanBatchRequest, settings: Settings) -> None:
+    """Refuse scans that links lead to outside the operator's folders.
+
+    A folder that another host has holds nothing that this one could read.
+    """
+    folder = Path(request.scans)
+    if roots(settings) is not None and folder.expanduser().is_dir():
+        check_files(map(str, find_scans(folder, request.subjects.split())), settings)
 
 
 def abandon(flow: Any, flow_run: Any, state: Any) -> None:

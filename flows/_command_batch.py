@@ -178,6 +178,7 @@ def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     from flows._batch_needs import check_items, shard_needs
     from flows._batch_plan import check_room, ends_early
     from flows._batch_start import draws_of, free_bytes, plan_batch
+    from flows._quota import Quota
     from flows._shard_runs import Deployed, Here
 
     asked, settings = items_of(request), read_settings()
@@ -191,6 +192,7 @@ def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     told = [] if here else Deployed().offers(settings)
     check_items(asked[0], told or Here().offers(settings))
     check_room(planned.bytes_needed, free, request.limits.reserve_gb)
+    Quota(settings, batch.root.parent.parent.name).check(planned.bytes_needed)
 
 
 def _state(batch: Batch) -> str:

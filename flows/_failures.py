@@ -21,6 +21,10 @@ logger = logging.getLogger(__name__)
 
 REFUSED = "Change what is named here and start a new run; the same input would be refused again."
 FULL = "Free some space where results and state stand, then press Retry: what is done is kept."
+OVER_QUOTA = (
+    "Remove results that nobody needs, or have the operator raise the quota, then press Retry: "
+    "what is done is kept."
+)
 TOO_BIG = "Ask for fewer frames, samples or pixels, or retry when others have left the GPU."
 STORE = "See to the store as it says, then press Retry: what is done is kept."
 AWAY = "The server did not answer. See that it is up, then press Retry: what is done is kept."
@@ -79,8 +83,8 @@ def advice(error: BaseException) -> str:
     """What a person can do about an error."""
     if is_refusal(error):
         return REFUSED
-    if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-        return FULL
+    if (number := getattr(error, "errno", None)) in (errno.ENOSPC, errno.EDQUOT):
+        return FULL if number == errno.ENOSPC else OVER_QUOTA
     if isinstance(error, StoreAwayError | StoreRefusedError):
         return STORE
     kinds = {kind.__name__ for kind in type(error).__mro__}

@@ -137,7 +137,7 @@ class Settings:
             "LAMINA_INPUTS": os.pathsep.join(map(str, self.inputs)),
             "LAMINA_MEDICAL_PAGES": self.pages,
             "LAMINA_QUOTA_GB": ",".join(
-                f"{name}={gb:g}" if name else f"{gb:g}" for name, gb in self.quotas.items()
+                f"{name}={gb:.12f}" if name else f"{gb:.12f}" for name, gb in self.quotas.items()
             ),
             "LAMINA_GPU_HOUR_PRICE": f"{self.gpu_hour_price:g}" if self.gpu_hour_price else "",
         }

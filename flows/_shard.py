@@ -27,6 +27,7 @@ from flows._batch_start import draws_of
 from flows._journal import held
 from flows._manifest import Batch, files_of
 from flows._progress import Meter, Throttle, timed
+from flows._quota import Quota
 from flows._ray_workers import Workers, spread
 from flows._settings import Settings, read_settings
 from flows._shard_makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
@@ -91,7 +92,7 @@ class _Shard:
         self.ledger = Ledger(batch, asked, meter, deliver, self.draws)
         self.device = choose_device(settings.device)
         self.watchdog: Watchdog
-        self.settings = settings
+        self.settings, self.quota = settings, Quota(settings, asked.project)
         self.workers: Workers | None = None
         self._look = Throttle(LOOK_EVERY_S)
 
@@ -216,11 +217,16 @@ class _Shard:
         return bool(self.ledger.report.ended)
 
     def _check_room(self, item: Item) -> None:
-        free = shutil.disk_usage(self.batch.root).free
-        try:
-            check_room(expected_bytes(item), free, self.request.limits.reserve_gb)
-        except ValueError as error:
-            raise OSError(errno.ENOSPC, str(error)) from error
+        free, size = shutil.disk_usage(self.batch.root).free, expected_bytes(item)
+        checks = {
+            errno.ENOSPC: lambda: check_room(size, free, self.request.limits.reserve_gb),
+            errno.EDQUOT: lambda: self.quota.check(size),
+        }
+        for number, check in checks.items():
+            try:
+                check()
+            except ValueError as error:
+                raise OSError(number, str(error)) from error
 
 
 def _prepare(maker: Maker, job: Job) -> Any:

@@ -14,10 +14,11 @@ from prefect import flow
 from flows._artifacts import progress_bar
 from flows._delivery import deliver
 from flows._failures import explained
-from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
+from flows._files import DEFAULT_PROJECT, FileRef, checked_project, plain_name, result_folder
 from flows._parameters import Asked, OutputName, Project
 from flows._private_pages import show_scan
 from flows._progress import steps_of, timed
+from flows._quota import Quota
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 from flows._stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
@@ -141,6 +142,7 @@ def super_resolve_mri(
     join_run_log()
     timings: dict[str, float] = {}
     name = plain_name(output_name or Path(request.scan).name.partition(".nii")[0], "scan")
+    Quota(read_settings(), checked_project(project)).check()
     folder = result_folder(read_settings().outputs, project, "super_resolve_mri", name, run_id())
     with timed(timings, "prepare"):
         scan = prepare(request)

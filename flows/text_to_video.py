@@ -12,9 +12,10 @@ from prefect import flow
 from flows._artifacts import announce, data_uri, gallery_page, progress_bar, show_result
 from flows._delivery import deliver
 from flows._failures import explained
-from flows._files import DEFAULT_PROJECT, FileRef, plain_name, result_folder
+from flows._files import DEFAULT_PROJECT, FileRef, checked_project, plain_name, result_folder
 from flows._parameters import Asked, OutputName, Project
 from flows._progress import steps_of, timed
+from flows._quota import Quota
 from flows._run_log import join_run_log
 from flows._settings import read_settings
 from flows._stages import clear_work, patient_stage, run_id, stage, work_folder
@@ -127,6 +128,7 @@ def text_to_video(
     join_run_log()
     timings: dict[str, float] = {}
     name = plain_name(output_name or request.prompt, "clip")
+    Quota(read_settings(), checked_project(project)).check()
     folder = result_folder(read_settings().outputs, project, "text_to_video", name, run_id())
     with timed(timings, "prepare"):
         prompt = prepare(request)

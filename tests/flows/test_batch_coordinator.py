@@ -407,7 +407,11 @@ def test_a_fault_that_is_not_the_stores_ends_the_coordinator_at_once(places):
 
 @pytest.mark.parametrize(
     ("number", "words"),
-    [(errno.ENOSPC, "cannot be written: No space left"), (errno.EIO, "is away: Input/output")],
+    [
+        (errno.ENOSPC, "cannot be written: No space left"),
+        (errno.EDQUOT, "cannot be written: Disk quota exceeded"),
+        (errno.EIO, "is away: Input/output"),
+    ],
 )
 def test_a_store_that_fails_is_waited_for_with_one_warning(
     places, monkeypatch, caplog, number, words

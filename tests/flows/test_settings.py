@@ -65,8 +65,8 @@ def test_an_hour_of_a_device_may_have_a_price():
 
 
 def test_quotas_are_for_all_projects_and_for_single_ones():
-    settings = read_settings({"LAMINA_QUOTA_GB": "200, ward-3=500 studio=0.5"})
-    assert settings.quotas == {"": 200.0, "ward-3": 500.0, "studio": 0.5}
+    settings = read_settings({"LAMINA_QUOTA_GB": "200, ward-3=5000000 studio=0.000001"})
+    assert settings.quotas == {"": 200.0, "ward-3": 5e6, "studio": 1e-6}
     assert read_settings(settings.environment()).quotas == settings.quotas
     assert read_settings({}).quotas == {}
 
