@@ -1,0 +1,157 @@
+"""A host that joins through the proxy of the compose file: its Caddyfile, by Caddy itself."""
+
+import base64
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from stores import answers, free_port, until
+
+INFRA = Path(__file__).parents[2] / "infra"
+USER, PASSWORD = "operator", "correct horse"
+
+
+@pytest.fixture(scope="module")
+def caddy():
+    program = shutil.which("caddy")
+    if program is None:
+        pytest.skip("no Caddy on this machine: apt-get install caddy")
+    return program
+
+
+def adapted(program, **places):
+    """The Caddyfile for services of this machine, in the words of the Caddy that is here."""
+    text = (INFRA / "Caddyfile").read_text()
+    for name, port in places.items():
+        text, count = re.subn(rf"\b{name}:\d+", f"127.0.0.1:{port}", text)
+        assert count == 1, name
+    version = subprocess.run([program, "version"], capture_output=True, text=True, check=True)
+    major, minor = map(int, re.findall(r"\d+", version.stdout)[:2])
+    if (major, minor) < (2, 8):
+        text = text.replace("basic_auth", "basicauth")
+    return "{\n\tadmin off\n}\n" + text
+
+
+@contextmanager
+def process(words, log, **environment):
+    with log.open("wb") as file:
+        started = subprocess.Popen(
+            words, env={**os.environ, **environment}, stdout=file, stderr=file, cwd=log.parent
+        )
+        try:
+            yield started
+        finally:
+            started.send_signal(signal.SIGINT)
+            try:
+                started.wait(60)
+            except subprocess.TimeoutExpired:
+                started.kill()
+                started.wait()
+
+
+def ask(address, path, body=None, password=PASSWORD):
+    word = base64.b64encode(f"{USER}:{password}".encode()).decode()
+    headers = {"Content-Type": "application/json"} | (
+        {"Authorization": f"Basic {word}"} if password else {}
+    )
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(f"{address}{path}", data, headers)
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture
+def door(caddy, tmp_path):
+    """The proxy's address, with a Prefect server behind it that asks nobody."""
+    behind, port = free_port(), free_port()
+    file = tmp_path / "Caddyfile"
+    file.write_text(adapted(caddy, server=behind, gallery=free_port()))
+    hashed = subprocess.run(
+        [caddy, "hash-password", "--plaintext", PASSWORD],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    words = [str(Path(sys.executable).with_name("prefect")), "server", "start"]
+    server = process(
+        [*words, "--host", "127.0.0.1", "--port", str(behind)],
+        tmp_path / "server.log",
+        PREFECT_HOME=str(tmp_path / "prefect"),
+        PREFECT_SERVER_ANALYTICS_ENABLED="false",
+    )
+    proxy = process(
+        [caddy, "run", "--config", str(file), "--adapter", "caddyfile"],
+        tmp_path / "caddy.log",
+        LAMINA_HOSTNAME=f"http://127.0.0.1:{port}",
+        PROXY_USER=USER,
+        PROXY_PASSWORD_HASH=hashed,
+        XDG_DATA_HOME=str(tmp_path / "caddy"),
+    )
+    with server, proxy as running:
+        until(lambda: answers(behind), "no server", 0.5)
+        until(lambda: answers(port) or running.poll() is not None, "no proxy", 0.1)
+        assert running.poll() is None, (tmp_path / "caddy.log").read_text()
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+@pytest.mark.timeout(900)
+def test_a_worker_joins_through_the_proxy_by_name_and_password(door, places):
+    for password in ("", "wrong"):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            ask(door, "/api/health", password=password)
+        assert refused.value.code == 401
+        refused.value.close()
+    assert ask(door, "/api/health") is True
+
+    (places / "store").mkdir()
+    joined = {
+        "PREFECT_API_URL": f"{door}/api",
+        "PREFECT_API_AUTH_STRING": f"{USER}:{PASSWORD}",
+        "PREFECT_HOME": str(places / "joined"),
+        "LAMINA_STORE": f"file://{places}/store",
+        "OMP_NUM_THREADS": "1",
+    }
+    lamina = [sys.executable, "-m", "flows.command_line", "worker", "--pool"]
+    log = places / "worker.log"
+    with process([*lamina, "gpu", "--register"], log, **joined):
+
+        def waiting():
+            try:
+                found = ask(door, "/api/work_pools/gpu/workers/filter", {})
+                ask(door, "/api/deployments/name/text_to_video/text_to_video")
+            except urllib.error.HTTPError as error:
+                error.close()
+                return False
+            return any(worker["status"] == "ONLINE" for worker in found)
+
+        until(waiting, log.read_text, 1.0)
+        deployment = ask(door, "/api/deployments/name/text_to_video/text_to_video")
+        small = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
+        request = {"prompt": "a red circle moves left", **small}
+        run = ask(
+            door, f"/api/deployments/{deployment['id']}/create_flow_run",
+            {"parameters": {"request": request}, "state": {"type": "SCHEDULED"}},
+        )  # fmt: skip
+
+        def state():
+            return ask(door, f"/api/flow_runs/{run['id']}")["state"]
+
+        until(lambda: state()["type"] in ("COMPLETED", "FAILED", "CRASHED"), "the run", 1.0)
+        assert state()["type"] == "COMPLETED", state()
+        related = {"event": {"prefix": ["prefect.asset.materialization"]}}
+        until(
+            lambda: ask(door, "/api/events/filter", {"filter": related})["events"],
+            "what a worker tells by a websocket", 1.0,
+        )  # fmt: skip
+    assert list((places / "store").rglob("*.mp4"))
+    for file in (places / "state" / "logs").glob("*.log"):
+        assert PASSWORD not in file.read_text()
