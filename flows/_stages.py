@@ -6,7 +6,8 @@ after a crash) takes it as it is.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,20 @@ def work_folder(settings: Settings | None = None) -> Path:
 def clear_work() -> None:
     """Remove what the stages of this run left for each other, once its result stands."""
     shutil.rmtree(work_folder(), ignore_errors=True)
+
+
+@contextmanager
+def publishing(folder: Path) -> Iterator[None]:
+    """Publish into a folder: files, a check of them, and last the record that commits them.
+
+    If the block fails or is cancelled before that, what it published is withdrawn. Where the
+    process is killed nothing can be; files without a record are then no result to any reader.
+    Prefect's transactions do the same but roll back as soon as one stage fails once, and then the
+    stage is tried again without its files.
+    """
+    try:
+        yield
+    except BaseException:  # a cancellation, too
+        if not any(folder.glob("[!.]*.json")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -18,7 +18,7 @@ from flows._progress import steps_of, timed
 from flows._quota import Quota
 from flows._run_log import join_run_log
 from flows._settings import read_settings
-from flows._stages import clear_work, patient_stage, run_id, stage, work_folder
+from flows._stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
 from video.request import VideoRequest
 
 
@@ -134,11 +134,12 @@ def text_to_video(
         prompt = prepare(request)
     with timed(timings, "sample"):
         sampled = sample(request, prompt)
-    with timed(timings, "encode"):
-        video = encode(request, decode(sampled), folder)
-    with timed(timings, "verify"):
-        facts = verify(request, video)
-    record = report(request, video, facts, timings)
+    with publishing(folder):
+        with timed(timings, "encode"):
+            video = encode(request, decode(sampled), folder)
+        with timed(timings, "verify"):
+            facts = verify(request, video)
+        record = report(request, video, facts, timings)
     deliver(folder)
     clear_work()
     return {"video": video, "record": record}
