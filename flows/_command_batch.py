@@ -183,13 +183,15 @@ def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
 
     asked, settings = items_of(request), read_settings()
     planned, free = plan_batch(batch, request, asked), free_bytes(batch.root)
-    for line in [*planned.says(free), *ends_early(request)]:
+    told = [] if here else Deployed().offers(settings)
+    slots = max(1, min(len(told), request.limits.shards_at_once))
+    costs = {"draws": draws_of(request), "price": settings.gpu_hour_price}
+    for line in [*planned.says(free, slots, **costs), *ends_early(request)]:
         print(line)
     if planned.shards:
         first = (item for item, shard in planned.items if shard == 0)
         print(f"a shard needs {shard_needs(first, draws=draws_of(request))}")
     sys.stdout.flush()
-    told = [] if here else Deployed().offers(settings)
     check_items(asked[0], told or Here().offers(settings))
     check_room(planned.bytes_needed, free, request.limits.reserve_gb)
     Quota(settings, batch.root.parent.parent.name).check(planned.bytes_needed)

@@ -43,15 +43,18 @@ def due(cron: str, zone: str, nights: int, now: datetime) -> list[date]:
 def night_of(run: Any) -> date:
     """The night of a flow run: when it was due, where its deployment's schedule lives."""
     when = run.expected_start_time or datetime.now(UTC)
-    return when.astimezone(ZoneInfo(_zone(run.deployment_id))).date()
+    return when.astimezone(ZoneInfo(_zone(run))).date()
 
 
-def _zone(deployment: Any) -> str:
+def _zone(run: Any) -> str:
+    """The time zone of the schedule that a run is due by; of the first one if none is."""
     from prefect.client.orchestration import get_client
 
-    if deployment is None:
+    if run.deployment_id is None:
         return "UTC"
     with get_client(sync_client=True) as client:
-        schedules = client.read_deployment(deployment).schedules
-    zones = [getattr(table.schedule, "timezone", None) for table in schedules]
+        schedules = client.read_deployment(run.deployment_id).schedules
+    key = getattr(run, "idempotency_key", None) or ""  # names the schedule
+    ours = [table for table in schedules if str(getattr(table, "id", None)) in key] or schedules
+    zones = [getattr(table.schedule, "timezone", None) for table in ours]
     return next(filter(None, zones), "UTC")
