@@ -24,12 +24,16 @@ class BatchLimits(Request):
     """When a batch ends before its items do, and how patient it is."""
 
     deadline_minutes: float = Field(
-        default=0.0, ge=0, description="Stop this many minutes after the start; 0 for no deadline."
+        default=0.0,
+        ge=0,
+        description="Stop this many minutes after the batch was begun, whoever starts it again; "
+        "0 for no deadline.",
     )
     gpu_minutes: float = Field(
         default=0.0,
         ge=0,
-        description="Stop after this many minutes of sampling in all; 0 for no limit.",
+        description="Stop after this many minutes of sampling in all, retries and redraws "
+        "included; 0 for no limit.",
     )
     items: int = Field(
         default=0,
