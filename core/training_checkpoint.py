@@ -162,7 +162,7 @@ def _check(checkpoint: Path, state: dict[str, Any], plan: Plan, origin: int) -> 
         raise ValueError(
             f"{checkpoint.parent} began when the stage before was at step {began}, which has "
             f"since gone on to {origin}: a stage is trained on from where it began; ask for "
-            f"{began} steps again, choose another name, or move that folder away."
+            f"steps={began} again, choose another name, or move that folder away."
         )
     before, now = state.get("plan", {}), _lasting(plan)
     changed = [f"{k}={now[k]} (was {v})" for k, v in before.items() if v != now[k]]

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
+from flows._progress import counted
+
 MOST_DRAWS = 10_000
 
 
@@ -53,10 +55,8 @@ class Quality:
         added = sum(self._last(draws)) / draws
         if added >= gain:
             return ""
-        return (
-            f"the quality no longer rises: the last {draws} draws added {added:.3g} each, "
-            f"less than {gain:g}"
-        )
+        last = f"the last {counted(draws, 'draw')} added {added:.3g} each"
+        return f"the quality no longer rises: {last}, less than {gain:g}"
 
     def _last(self, number: int) -> Iterator[float]:
         return islice(reversed(self.gains), number)

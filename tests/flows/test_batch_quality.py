@@ -81,6 +81,10 @@ def test_a_plateau_says_its_numbers():
     )
 
 
+def test_a_single_draw_is_one_draw():
+    assert "the last 1 draw added 0 each" in drawn(("a", "rejected", 0.5)).plateau(1, 0.5)
+
+
 def request(count, **fields):
     prompts = "\n".join(f"a {COLORS[n % 4]} circle moves {'left' * (n > 3) or 'right'}"
                         for n in range(count))  # fmt: skip
