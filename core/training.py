@@ -29,7 +29,7 @@ from core.optimizers import OPTIMIZERS
 from core.plan import Plan, Progress, rate, share_done
 from core.training_checkpoint import STATE, Clock, finish_rename, read, write
 from core.training_faults import MOST_SKIPPED, never_finite, out_of_memory, went_back
-from core.training_feed import Batch, Feeder, MakeBatch, part_size  # noqa: F401
+from core.training_feed import Feeder, MakeBatch, part_size
 from core.training_watch import Observer, Watch
 from core.unet import SpatioTemporalUNet
 
