@@ -1,8 +1,10 @@
 """A person who asks for a clip does not wait for the night: one run overtakes 500 shards."""
 
 import logging
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
@@ -66,6 +68,40 @@ def started(server):
     return taken, running
 
 
+def test_the_server_knows_places_priorities_and_limits(running):
+    _, server = running
+    expected = {"gpu": (4, {"interactive": (1, None), "batch": (10, 2)})}
+    expected["cpu"] = (8, {"interactive": (1, None), "batch": (10, 6)})
+    for pool, (places, queues) in expected.items():
+        assert server._answer(f"/work_pools/{pool}")["concurrency_limit"] == places
+        found = {
+            queue["name"]: (queue["priority"], queue["concurrency_limit"])
+            for queue in server._answer(f"/work_pools/{pool}/queues/filter", {})
+        }
+        assert {name: found[name] for name in queues} == queues
+        assert found.get("default", (99, None))[0] > 1  # never before a person
+
+
+@contextmanager
+def never_more(server, deployment, most):
+    """Look again and again while the block lasts: no more runs of a deployment than that."""
+    over, seen = threading.Event(), []
+
+    def look():
+        while not over.wait(0.2):
+            seen.append(counted(server, deployment, "RUNNING"))
+
+    with ThreadPoolExecutor(1) as aside:
+        looking = aside.submit(look)
+        try:
+            yield
+        finally:
+            over.set()
+        looking.result()
+    assert seen
+    assert max(seen) <= most
+
+
 def test_an_interactive_run_starts_while_500_shards_wait(running, planned):
     _, server = running
     _, alone = started(server)
@@ -77,8 +113,9 @@ def test_an_interactive_run_starts_while_500_shards_wait(running, planned):
 
     with ThreadPoolExecutor(4) as together:
         list(together.map(ask, range(SHARDS)))
-    until(lambda: counted(server, deployment, "RUNNING") == 2, "filling both GPUs")
-    taken, begun = started(server)
+    with never_more(server, deployment, most=2):
+        until(lambda: counted(server, deployment, "RUNNING") == 2, "filling both GPUs")
+        taken, begun = started(server)
     waiting = counted(server, deployment, "SCHEDULED")
     told = f"taken after {taken:.1f} s, started after {begun:.1f} s, alone {alone:.1f} s"
     logger.info("%s; %d shards waiting", told, waiting)

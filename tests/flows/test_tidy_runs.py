@@ -2,11 +2,23 @@ import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
+from prefect.client.schemas.objects import State, StateType
 
+from flows._batch_items import items_of
+from flows._batch_life import coordinated
+from flows._batch_requests import BatchLimits, ClipBatchRequest
+from flows._batch_start import plan_batch, start_batch
 from flows._hosts import MARK, RUN_ID, SERVER, Beat, beat, beats, jobs, mark
 from flows._janitor import Sighting, verdict
+from flows._journal import append_line, now
+from flows._manifest import Batch
+from flows._settings import read_settings
+from flows._successors import lost_batches, succeed
 
 LOST_S = 300.0
 SERVER_URL = "http://nowhere.invalid/api"
@@ -105,3 +117,114 @@ def test_a_run_is_known_with_all_its_processes_and_can_be_ended(orphaned):
         finally:
             for job in [*jobs(SERVER_URL), *jobs("http://other.invalid/api")]:
                 job.kill()
+
+
+NOW = datetime(2026, 11, 23, 3, tzinfo=UTC)
+PROMPTS = {"prompts": "a red circle moves left\na blue square moves right", "model": "tiny-video"}
+LIMITS = {"tries": 2, "retry_delay_s": 60.0, "reserve_gb": 0.0}
+
+
+def coordinated_by(kind, name="Crashed", minutes_ago=1.0, tags=(), **more):
+    """A run that coordinated the batch ``night``, as the server knows it."""
+    state = State(type=kind, name=name, timestamp=NOW - timedelta(minutes=minutes_ago))
+    facts = {"id": uuid4(), "name": "a-run", "run_count": 1, "auto_scheduled": False}
+    facts |= {"state": state, "state_type": kind, "state_id": state.id, "tags": list(tags)}
+    request = {"name": "night", "limits": LIMITS, **PROMPTS}
+    return SimpleNamespace(**facts, parameters={"request": request}, **more)
+
+
+def lost_among(*runs):
+    def read_flow_runs(*, flow_filter, offset, **_):
+        ours = flow_filter.name.any_ == ["generate_clips"] and not offset
+        return list(runs) if ours else []
+
+    return list(
+        lost_batches(SimpleNamespace(read_flow_runs=read_flow_runs), NOW.timestamp()).values()
+    )
+
+
+@pytest.fixture
+def night(places):
+    """A batch under way."""
+    request = ClipBatchRequest(name="night", limits=BatchLimits(**LIMITS), **PROMPTS)
+    batch = Batch.named(read_settings(), "default", "night")
+    batch.root.mkdir(parents=True)
+    start_batch(batch, request, plan_batch(batch, request, items_of(request)))
+    return batch
+
+
+@pytest.fixture
+def asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr("flows._successors.run_deployment", lambda *_, **how: asked.append(how))
+    return asked
+
+
+CRASHED, FAILED, CANCELLED = StateType.CRASHED, StateType.FAILED, StateType.CANCELLED
+
+
+def test_a_batch_whose_coordinator_died_gets_one_successor_after_a_while(night, asked_for):
+    run = coordinated_by(CRASHED)
+    (lost,) = lost_among(coordinated_by(StateType.COMPLETED, "Completed", 90.0), run)
+    assert "another one is started" in succeed(lost, NOW.timestamp())
+    (how,) = asked_for
+    assert how["idempotency_key"] == f"again/{run.id}/1"
+    assert how["scheduled_time"] == NOW + timedelta(seconds=60)
+    assert how["parameters"]["request"]["prompts"] == PROMPTS["prompts"]
+    assert how["tags"] == ["again:1", "made:0"]
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        [coordinated_by(StateType.RUNNING, "Running")],
+        [coordinated_by(CRASHED), coordinated_by(StateType.SCHEDULED, "Scheduled", 5.0)],
+        [coordinated_by(FAILED, "Refused")],
+        [coordinated_by(StateType.COMPLETED, "Completed"), coordinated_by(CRASHED, minutes_ago=9)],
+    ],
+)
+def test_who_lives_waits_was_refused_or_is_done_has_no_successor(night, runs):
+    assert lost_among(*runs) == []
+
+
+@pytest.mark.parametrize("state", ["paused", "cancelled", "stopped", "finished"])
+def test_a_batch_that_somebody_ended_or_paused_has_no_successor(night, state):
+    night.change(state=state)
+    assert lost_among(coordinated_by(CRASHED)) == []
+
+
+def test_a_batch_that_is_coordinated_elsewhere_has_no_successor(night):
+    with coordinated(night):
+        assert lost_among(coordinated_by(CRASHED)) == []
+    assert lost_among(coordinated_by(CRASHED))
+
+
+def test_successors_end_with_the_tries_unless_something_was_made(night, asked_for):
+    (lost,) = lost_among(coordinated_by(CRASHED, tags=["again:1", "made:0"]))
+    succeed(lost, NOW.timestamp())
+    (lost,) = lost_among(coordinated_by(CRASHED, tags=["again:2", "made:0"]))
+    assert "its coordinator ended 3 times" in succeed(lost, NOW.timestamp())
+    assert [how["tags"] for how in asked_for] == [["again:2", "made:0"]]
+    assert (night.state(), "nothing was made" in night.read()["reason"]) == ("stopped", True)
+    night.change(state="running")
+    (item, _), *_ = night.items()
+    line = {"item": item.address, "state": "made", "files": {}, "time": now(), "seconds": 1.0}
+    append_line(night.shard_file(0), line)
+    (lost,) = lost_among(coordinated_by(CRASHED, tags=["again:2", "made:0"]))
+    succeed(lost, NOW.timestamp())
+    assert asked_for[-1]["tags"] == ["again:1", "made:1"]
+
+
+def test_a_batch_whose_run_was_cancelled_is_cancelled_also_if_nobody_could_say_so(
+    night, asked_for
+):
+    (lost,) = lost_among(coordinated_by(CANCELLED, "Cancelled"))
+    succeed(lost, NOW.timestamp())
+    assert (night.state(), asked_for) == ("cancelled", [])
+
+
+def test_a_coordinator_that_died_before_it_planned_has_a_successor_too(places, asked_for):
+    (lost,) = lost_among(coordinated_by(CRASHED))
+    succeed(lost, NOW.timestamp())
+    assert asked_for[0]["flow_run_name"] == "night"
+    assert lost_among(coordinated_by(CANCELLED, "Cancelled")) == []
