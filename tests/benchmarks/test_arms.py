@@ -11,11 +11,11 @@ import torch
 from core.conditioning import Conditioning
 from core.optimizers import muon
 from core.seeds import generator
-from tests.benchmarks.arms import networks
+from tests.benchmarks.arms import networks, verdicts
 from tests.benchmarks.arms.__main__ import train, write_page
 from tests.benchmarks.arms.arm import ARMS, MRI, VIDEO, mri, video
 from tests.benchmarks.arms.data import Data
-from tests.benchmarks.arms.measures import SAME, difference, gains, levels, noise
+from tests.benchmarks.arms.measures import SAME, difference, gains, levels, noise, strangers
 from tests.benchmarks.arms.training import RESULT, Laboratory, claimed
 
 SMALL = (16, 32)
@@ -155,6 +155,40 @@ def test_levels_count_alike_however_small_their_errors():
     assert levels("video")(found) == pytest.approx([10.0, 20.0])
 
 
+def judged(data, domain="mri"):
+    return {domain: {"errors": {"data": data, "1.0": data}}}
+
+
+def test_arms_that_were_judged_on_other_items_are_found():
+    found = {"video": judged([1.0], "video"), "mri-48": judged([2.0]), "mri-5": judged([3.0])}
+    found["joint"] = judged([2.0]) | judged([1.0], "video")
+    assert strangers(found, {"video": "video", "mri": "mri-48"}) == ["mri-5"]
+
+
+def test_what_follows_is_said_as_the_numbers_have_it():
+    def arm(value, domain="mri"):
+        values = [10 ** (-(value + 0.01 * i) / 10) for i in range(5)]
+        gain = result([value + 0.01 * i for i in range(5)])
+        told = {domain: {"errors": {"data": [1.0] * 5, "1.0": values}}}
+        told[domain] |= gain["mri"]
+        return told
+
+    spread = {"video": 0.1, "mri": 0.1, "gain": 0.1}
+    results = {"mri-48": arm(2.0), "video-then-mri-48": arm(3.0), "regression-48": arm(3.0)}
+    assert "no verdict" in verdicts.shared(results, spread)  # the first had twice the time
+    results["mri-48-twice"] = arm(2.9)
+    text = verdicts.shared(results, spread)
+    assert "neither helps nor harms" in text
+    assert "+1.00 (+1.00 to +1.00) dB, **better**" in text
+    results["joint-48"] = arm(1.0)
+    assert "separate models are the better arrangement" in verdicts.shared(results, spread)
+    results["mri-48-twice"] = arm(2.0)
+    assert "helps in places and harms in others" in verdicts.shared(results, spread)
+    assert "restores heads better" in verdicts.regression(results, spread)
+    spread["gain"] = 1.0
+    assert "alike" in verdicts.regression(results, spread)
+
+
 def test_an_arm_belongs_to_one_process_at_a_time(tmp_path):
     with claimed(tmp_path / "arm") as first, claimed(tmp_path / "arm") as second:
         assert (first, second) == (True, False)
@@ -179,7 +213,7 @@ def heads(tmp_path_factory):
 
 @pytest.mark.slow
 def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
-    data = Data(heads, items=2, prompts=1, most_heads=1, box=(32, 32, 32))
+    data = Data(heads, items=2, prompts=1, most_heads=1, box=(32, 32, 32), scenes=8)
     lab = Laboratory(data, tmp_path / "state", 1.0, steps=2)
     names = ("video", "mri-48", "video-then-mri-5", "regression-48", "joint-48", "mri-power-0")
     arms = [arm for arm in ARMS if arm.name in names]
@@ -205,7 +239,7 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_looking_at_an_arm_changes_nothing_and_a_cut_one_goes_on(heads, tmp_path, monkeypatch):
-    data = Data(heads, items=2, prompts=1, most_heads=1, box=(32, 32, 32))
+    data = Data(heads, items=2, prompts=1, most_heads=1, box=(32, 32, 32), scenes=8)
     arm = replace(mri("x", 5), forms=(replace(MRI, widths=SMALL),))
     whole = Laboratory(data, tmp_path / "whole", 1.0, steps=4).run(arm)
 

@@ -13,18 +13,19 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.seeds import generator
-from medical.dataset import load_heads, split_heads
+from medical.dataset import VALIDATION_EVERY
 from medical.patches import HeadPatches, PatchRecipe
 from medical.protocols import AcquisitionRange
 from medical.training import patch_batches
 from medical.volume import Volume
 from tests.benchmarks.arms.arm import Arm, Domain
+from tests.benchmarks.quality.heads import file_reader
 from video.text import TextEncoder
 from video.training import FRAMES_PER_SECOND, world_batches
 from video.world import draw_batch
 
 if TYPE_CHECKING:
-    from core.training import MakeBatch
+    from core.training_feed import MakeBatch
 
 PATCH = (32, 32, 32)
 BOX = (64, 64, 64)
@@ -49,6 +50,7 @@ class Data:
         prompts: Held-out prompts the oracle judges.
         most_heads: Validation heads.
         box: Voxels around the middle of a head that are restored.
+        scenes: Of the procedural world, of which training draws; more than an arm sees.
     """
 
     folder: Path
@@ -56,6 +58,10 @@ class Data:
     prompts: int = 60
     most_heads: int = 6
     box: tuple[int, int, int] = BOX
+    scenes: int = 8192
+
+    def __post_init__(self) -> None:
+        self._training: dict[Path, tuple[Tensor, tuple[float, float, float]]] = {}
 
     @cached_property
     def encoder(self) -> TextEncoder:
@@ -63,29 +69,45 @@ class Data:
         return TextEncoder(dtype=torch.bfloat16)
 
     @cached_property
-    def _heads(self) -> list[tuple[str, Volume]]:
-        return load_heads(self.folder)
+    def world(self) -> MakeBatch:
+        """Clips of the procedural world; the scenes are drawn once for all arms."""
+        return world_batches(self.encoder, scenes=self.scenes)
 
     @cached_property
-    def _training(self) -> list[tuple[str, Volume]]:
-        heads = split_heads(self._heads, "train")
-        order = torch.randperm(len(heads), generator=generator(ORDER_SEED)).tolist()
-        return [heads[i] for i in order]
+    def _paths(self) -> dict[str, list[Path]]:
+        """Files of each side of the project's split, those for training in random order."""
+        paths = sorted(self.folder.glob("sub-*/anat/sub-*_T1w.nii.gz"))
+        if len(paths) < VALIDATION_EVERY:
+            raise ValueError(
+                f"{self.folder} holds {len(paths)} heads: every {VALIDATION_EVERY}th is for "
+                "validation; name a BIDS folder of more with --heads, or set LAMINA_DATA."
+            )
+        validation = paths[VALIDATION_EVERY - 1 :: VALIDATION_EVERY]
+        training = [path for path in paths if path not in validation]
+        order = torch.randperm(len(training), generator=generator(ORDER_SEED)).tolist()
+        return {"train": [training[i] for i in order], "validation": validation}
+
+    def patches(self, count: int) -> MakeBatch:
+        """Patches of so many heads; fewer heads are always among the more."""
+        chosen = self._paths["train"][:count]
+        for path in chosen:
+            if path not in self._training:  # half precision: 48 heads are half a gigabyte
+                head = file_reader(path)()
+                self._training[path] = (head.data.to(torch.float16), head.spacing_mm)
+        volumes, spacing = zip(*(self._training[path] for path in chosen), strict=True)
+        return patch_batches(HeadPatches(volumes, spacing, PatchRecipe(PATCH)))
 
     def batches(self, arm: Arm, shares: Sequence[float] = ()) -> MakeBatch:
         """Where an arm's batches come from; of two domains, one is drawn for every step.
 
         Args:
-            arm: Whose; fewer heads are always among the more.
+            arm: Whose.
             shares: Of the steps that each domain takes.
         """
-        sources = {
-            "video": lambda: world_batches(self.encoder),
-            "mri": lambda: patch_batches(
-                HeadPatches.from_heads(self._training[: arm.heads], PatchRecipe(PATCH))
-            ),
-        }
-        made = [(sources[form.domain](), form.batch) for form in arm.forms]
+        made = [
+            (self.world if form.domain == "video" else self.patches(arm.heads), form.batch)
+            for form in arm.forms
+        ]
         if len(made) == 1:
             return made[0][0]
 
@@ -109,7 +131,7 @@ class Data:
     @cached_property
     def _patches(self) -> tuple[Tensor, Conditioning]:
         patches = HeadPatches.from_heads(
-            split_heads(self._heads, "validation"),
+            [(path.name, file_reader(path)()) for path in self._paths["validation"]],
             PatchRecipe(PATCH, other_axis_share=0.0, acquisitions=FOUR_MM, augmentation=None),
         )
         return patch_batches(patches)(self.items, generator(ITEMS_SEED))
@@ -130,8 +152,8 @@ class Data:
     @cached_property
     def validation_heads(self) -> list[tuple[str, Volume]]:
         """The middles of the validation heads."""
-        heads = split_heads(self._heads, "validation")[: self.most_heads]
-        return [(name, middle(head, self.box)) for name, head in heads]
+        chosen = self._paths["validation"][: self.most_heads]
+        return [(p.name.split("_")[0], middle(file_reader(p)(), self.box)) for p in chosen]
 
 
 def middle(volume: Volume, box: Sequence[int]) -> Volume:

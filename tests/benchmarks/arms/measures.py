@@ -39,13 +39,13 @@ def similarity(way: str = "one step") -> Values:
     return values
 
 
-def levels(domain: str) -> Values:
+def levels(domain: str, only: Sequence[str] = ()) -> Values:
     """Signal over error of the prediction, item by item: the mean in dB over noise levels."""
 
     def values(result: Result) -> list[float]:
         found = dict(result[domain]["errors"])
         signal = fmean(found.pop("data"))
-        rows = zip(*found.values(), strict=True)
+        rows = zip(*(v for k, v in found.items() if not only or k in only), strict=True)
         return [fmean(10 * math.log10(signal / error) for error in row) for row in rows]
 
     return values
@@ -59,26 +59,27 @@ class Difference:
         mean: In dB.
         low: 95 % interval over heads or clips, not over runs.
         high: Its upper end.
-        noise: Standard deviation of one run, over seeds.
+        noise: Standard deviation of one run, over seeds; None where there is one seed.
     """
 
     mean: float
     low: float
     high: float
-    noise: float
+    noise: float | None
 
     @property
     def verdict(self) -> str:
         """Better or worse where neither the items nor the seeds explain the difference."""
-        if self.low <= 0 <= self.high or abs(self.mean) < REACH * self.noise:
+        if self.low <= 0 <= self.high or abs(self.mean) < REACH * (self.noise or 0.0):
             return SAME
-        return "better" if self.mean > 0 else "worse"
+        word = "better" if self.mean > 0 else "worse"
+        return word if self.noise is not None else f"{word}, by one seed"
 
     def __str__(self) -> str:
         return f"{self.mean:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
 
 
-def difference(ours: Result, theirs: Result, values: Values, noise: float) -> Difference:
+def difference(ours: Result, theirs: Result, values: Values, noise: float | None) -> Difference:
     """How much better the first is, paired."""
     pairs = zip(values(ours), values(theirs), strict=True)
     gaps = [a - b for a, b in pairs]
@@ -86,9 +87,28 @@ def difference(ours: Result, theirs: Result, values: Values, noise: float) -> Di
     return Difference(fmean(gaps), low, high, noise)
 
 
-def noise(runs: Sequence[Result], values: Values) -> float:
-    """Standard deviation over runs that differ in nothing but the seed; 0 of a single one."""
-    return stdev(fmean(values(run)) for run in runs) if len(runs) > 1 else 0.0
+def strangers(results: Mapping[str, Result], references: Mapping[str, str]) -> list[str]:
+    """Arms that were judged on other items than the references, so that nothing can be paired.
+
+    Args:
+        results: Arms by name.
+        references: Name of the reference of each domain.
+    """
+    return [
+        name
+        for name, result in results.items()
+        for domain, reference in references.items()
+        if domain in result and _items(result, domain) != _items(results[reference], domain)
+    ]
+
+
+def _items(result: Result, domain: str) -> list[float]:
+    return result[domain]["errors"]["data"]
+
+
+def noise(runs: Sequence[Result], values: Values) -> float | None:
+    """Standard deviation over runs that differ in nothing but the seed; None of a single one."""
+    return stdev(fmean(values(run)) for run in runs) if len(runs) > 1 else None
 
 
 def hits(result: Result, axis: str) -> tuple[int, int]:

@@ -31,19 +31,22 @@ diagnosis**.
   places, to the text and along depth at the coarse level. A clip of 16 x 64 x 64 enters in cells
   of 4 x 8 x 8, a patch of 32 x 32 x 32 voxels in cells of 2 x 4 x 4. A domain keeps to itself
   its first and last layer and a learned vector that is read in place of a prompt.
-- **MRI**: gain in PSNR over back-projection, 4 mm to the head's own grid, in the foreground of
-  the middle {box} voxels of {heads} validation heads, by the protocol of [results](results.md);
-  the network predicts in one step from pure noise unless said otherwise. Intervals: 95 % over
-  heads (Student's t), of differences paired.
-- **Video**: signal over error of the predicted clip, in dB, mean over the noise levels
-  {levels}, on {items} held-out clips; it does not depend on how levels are drawn or errors
-  weighed. Beside it, what the oracle finds right in {prompts} held-out prompts of single things,
+- **Score**: signal over error of the predicted clip, or of what back-projection left out of a
+  patch (4 mm slices along the file's third axis), in dB: the mean over the noise levels
+  {levels}, on {items} held-out clips or patches, the same noise for all arms. It does not depend
+  on how levels are drawn or errors weighed. Intervals of differences are 95 % over clips or
+  patches, paired (Student's t).
+- **Video** besides: what the oracle finds right in {prompts} held-out prompts of single things,
   8 Euler steps at guidance 3 (Wilson intervals).
-- **Chance**: arms have one seed each, the references {seeds} (video) and {seeds_mri} (MRI). Over
-  these the deviation of one run is {noise_video:.2f} dB (video) and {noise_mri:.2f} dB (MRI
-  gain). A difference is called better or worse where its interval leaves out 0 **and** it is
-  beyond 2.8 such deviations; else it is inside the noise. Two or three seeds know that deviation
-  only roughly.
+- **MRI** besides: gain in PSNR over back-projection, 4 mm to the head's own grid, in the
+  foreground of the middle {box} voxels of {heads} validation heads, by the protocol of
+  [results](results.md), in one step from pure noise unless said otherwise. Intervals: 95 % over
+  heads.
+- **Chance**: arms have one seed each, the references {seeds} (video) and {seeds_mri} (MRI), over
+  which one run deviates by {noise_video} dB (video) and {noise_mri} dB (MRI). A difference is
+  called better or worse where its interval leaves out 0 **and** it is beyond 2.8 such deviations
+  (two runs differ by less 19 times in 20); else it is inside the noise. Two or three seeds know
+  that deviation only roughly.
 """
 COLUMNS = ["arm", "steps", "processor s", "million weights", "heads", "seed", "commit", "finished"]
 Results = Mapping[str, Result]
@@ -59,12 +62,13 @@ def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
     """
     spread = {
         "video": noise(sections.seeds(results, "video"), levels("video")),
-        "mri": noise(sections.seeds(results, "mri"), gains()),
+        "mri": noise(sections.seeds(results, "mri"), levels("mri")),
+        "gain": noise(sections.seeds(results, "mri"), gains()),
     }
     head = HEAD.format(
         million=results["mri-48"]["weights"] / 1e6,
-        noise_video=spread["video"],
-        noise_mri=spread["mri"],
+        noise_video=_deviation(spread["video"]),
+        noise_mri=_deviation(spread["mri"]),
         seeds=len(sections.seeds(results, "video")),
         seeds_mri=len(sections.seeds(results, "mri")),
         **facts,
@@ -72,11 +76,15 @@ def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
     parts = [
         head,
         sections.shared_core(results, into, spread),
-        sections.regression(results, into, spread["mri"]),
+        sections.regression(results, into, spread),
         sections.ablations(results, spread),
         _log(results),
     ]
     return "\n".join(part for part in parts if part).rstrip() + "\n"
+
+
+def _deviation(noise: float | None) -> str:
+    return "an unknown number of" if noise is None else f"{noise:.2f}"
 
 
 def _log(results: Results) -> str:

@@ -35,7 +35,7 @@ def curves(path: Path, arms: Mapping[str, Result], domain: str, level: str) -> N
 
 
 def few_heads(path: Path, lines: Mapping[str, Mapping[int, Result]], values: Values) -> None:
-    """Gain by the number of heads, a line each for what came before."""
+    """A score by the number of heads, a line each for what came before."""
     figure, axes = _figure(5.2, 3.2)
     for place, (name, found) in enumerate(lines.items()):
         counts = sorted(found)
@@ -50,7 +50,7 @@ def few_heads(path: Path, lines: Mapping[str, Mapping[int, Result]], values: Val
     axes.set_xticks(ticks, [str(n) for n in ticks])
     axes.minorticks_off()
     axes.set_xlabel("heads trained on")
-    axes.set_ylabel("gain over back-projection, dB")
+    axes.set_ylabel("signal over error, dB")
     axes.legend(frameon=False, fontsize=8)
     _save(figure, path)
 

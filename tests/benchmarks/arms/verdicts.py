@@ -1,5 +1,138 @@
-"""What follows from the experiments, in words; read them again after every new measurement."""
+"""What follows from the experiments, in sentences that the numbers choose."""
 
-SHARED = "To be read."
-REGRESSION = "To be read."
-ABLATIONS = "To be read."
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tests.benchmarks.arms.measures import (
+    SAME,
+    Difference,
+    Result,
+    difference,
+    gains,
+    levels,
+)
+
+Results = Mapping[str, Result]
+Spread = Mapping[str, float | None]
+HEADS = (1, 5, 20, 48)
+CLIPS, PATCHES = levels("video"), levels("mri")
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """Two arms side by side.
+
+    Attributes:
+        what: In words, what is compared.
+        ours: Arm whose trunk knows both domains.
+        theirs: Arm that knows one.
+        fair: Whether both had the same time in all.
+    """
+
+    what: str
+    ours: str
+    theirs: str
+    fair: bool
+
+    def judge(self, results: Results, spread: Spread) -> Difference | None:
+        """How much better the first is; None where one of them is missing."""
+        if not {self.ours, self.theirs} <= set(results):
+            return None
+        ours, theirs = results[self.ours], results[self.theirs]
+        values, domain = (CLIPS, "video") if "video" in theirs else (PATCHES, "mri")
+        return difference(ours, theirs, values, spread[domain])
+
+
+def _rivals() -> list[Rivals]:
+    found = []
+    for n in HEADS:
+        alone, after = f"mri-{n}", f"video-then-mri-{n}"
+        heads = f"{n} head{'s' if n > 1 else ''}"
+        found += [
+            Rivals(f"{heads} after clips, beside {heads} alone", after, alone, fair=False),
+            Rivals(
+                f"{heads} after clips, beside {heads} alone for twice the time",
+                after,
+                f"{alone}-twice",
+                fair=True,
+            ),
+            Rivals(
+                f"{heads} in turn with clips, beside {heads} alone", f"joint-{n}", alone, fair=True
+            ),
+            Rivals(
+                f"clips in turn with {heads}, beside clips alone", f"joint-{n}", "video", fair=True
+            ),
+        ]
+    after = "mri-48-then-video"
+    return [
+        *found,
+        Rivals("clips after 48 heads, beside clips alone", after, "video", fair=False),
+        Rivals(
+            "clips after 48 heads, beside clips alone for twice the time",
+            after,
+            "video-twice",
+            fair=True,
+        ),
+    ]
+
+
+def shared(results: Results, spread: Spread) -> str:
+    """Whether one trunk for both domains pays."""
+    judged = [(r, told) for r in _rivals() if (told := r.judge(results, spread))]
+    fair = [told for r, told in judged if r.fair]
+    lines = [
+        f"- {r.what}{'' if r.fair else ' (the clips cost as much time again)'}: "
+        f"{told} dB, **{told.verdict}**"
+        for r, told in judged
+    ]
+    return f"**{_pays(fair)}**\n\n" + "\n".join(lines) + "\n"
+
+
+def _pays(fair: Sequence[Difference]) -> str:
+    words = [told.verdict.partition(",")[0] for told in fair]
+    if not words:
+        return "No comparison at equal time is measured yet, so there is no verdict."
+    count = f"Of {len(words)} comparison{'s' if len(words) > 1 else ''} at equal time"
+    told = ", ".join(f"{words.count(w)} {w}" for w in ("better", SAME, "worse") if w in words)
+    if "better" in words and "worse" not in words:
+        end = "sharing the trunk's weights pays at these budgets."
+    elif "worse" in words and "better" not in words:
+        end = "separate models are the better arrangement, and it is the one that is shipped."
+    elif "better" in words:
+        end = "sharing the trunk's weights helps in places and harms in others; separate models, "
+        end += "which need no balance between domains, are shipped."
+    else:
+        end = "sharing the trunk's weights neither helps nor harms as far as these runs can tell; "
+        end += "separate models, which are simpler to train and to renew, are shipped."
+    return f"{count} the trunk that knows both domains is: {told}. So {end}"
+
+
+def regression(results: Results, spread: Spread) -> str:
+    """What plain regression reaches beside the flow network's one step."""
+    told = difference(results["regression-48"], results["mri-48"], gains(), spread["gain"])
+    word = told.verdict.partition(",")[0]
+    ends = {
+        "better": "At equal time plain regression restores heads better than one step of the flow "
+        "network: learning to draw samples costs time that regression spends on the mean alone.",
+        "worse": "At equal time plain regression restores heads worse than one step of the flow "
+        "network.",
+        SAME: "At equal time plain regression and one step of the flow network restore heads "
+        "alike, as far as these runs can tell.",
+    }
+    return (
+        f"**{ends[word]}** What sampling buys instead, a spread that fits the error and the "
+        "truth's share of detail, is measured on the shipped weights in [results](results.md)."
+    )
+
+
+def ablations(judged: Mapping[str, Difference]) -> str:
+    """Which settings are better, worse or no different than the reference, by name."""
+    if not judged:
+        return "None is measured yet."
+    groups: dict[str, list[str]] = {"better": [], "worse": [], SAME: []}
+    for name, told in judged.items():
+        groups[told.verdict.partition(",")[0]].append(f"`{name}` ({told.mean:+.2f} dB)")
+    found = [f"{word}: {', '.join(arms)}" for word, arms in groups.items() if arms]
+    return "Beside the reference, " + "; ".join(found) + "."
