@@ -150,22 +150,23 @@ def _put_copy(store: Store, path: Path, target: Path, digest: str) -> None:
     """Put a file into the store under another name, if it is still the one that was planned."""
     from core.records import atomic_path, sha256_file
 
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is neither here nor in {store.url}: a batch is started where its scans and "
+            "models are, or where they were delivered before; start it there."
+        )
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(target, overwrite=True) as temporary:
             shutil.copyfile(path, temporary)
-        found = sha256_file(target)
-        if found == digest:
-            store.put([target])
-    except FileNotFoundError:
-        found = "gone"
+        if (found := sha256_file(target)) != digest:
+            raise ValueError(
+                f"{path}: sha256 is {found[:12]} instead of {digest[:12]}: a scan must not change "
+                "while its batch is made; start the batch again where the scan is."
+            )
+        store.put([target])
     finally:
         target.unlink(missing_ok=True)
-    if found != digest:
-        raise ValueError(
-            f"{path}: sha256 is {found[:12]} instead of {digest[:12]}: a scan must not change "
-            "while its batch is made; start the batch again where the scan is."
-        )
 
 
 def _deliver_model(batch: Batch, name: str, kind: Kind) -> dict[str, str]:

@@ -21,7 +21,10 @@ def check_store() -> None:
         StoreRefusedError: It cannot be used as it is set up.
     """
     if store := open_store(read_settings()):
+        from flows._store_leases import check_turns
+
         store.names("")
+        check_turns(store)
 
 
 def deliver(folder: Path) -> None:

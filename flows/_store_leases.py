@@ -154,6 +154,23 @@ def store_time(store: Store) -> float:
     return facts.changed
 
 
+def check_turns(store: Store) -> None:
+    """Return if a write gives way to one that came before it.
+
+    Raises:
+        StoreRefusedError: The store writes whatever it is told to compare.
+    """
+    key = f"{HOSTS}/turns-{secrets.token_hex(6)}"
+    store.swap(key, b"first", "")
+    both = store.swap(key, b"second", "")
+    store.remove(key)
+    if both:
+        raise StoreRefusedError(
+            f"LAMINA_STORE={store.url}: it takes no notice of If-None-Match: hosts take turns by "
+            "conditional writes; use a store that has them, as Amazon's, MinIO and Ceph do."
+        )
+
+
 @contextmanager
 def renewed(lease: Lease) -> Iterator[None]:
     """Keep a lease that was taken for the block; it is free after it."""

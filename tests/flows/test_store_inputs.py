@@ -125,6 +125,13 @@ def test_a_scan_that_changed_while_it_was_planned_or_in_the_store_is_refused(
         with pytest.raises(ValueError, match=r"must not change .* start the batch again"):
             hand_over(team("one"), "default", request)
     path.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr(_batch_inputs, "deliver_inputs", lambda batch, items: None)
+        hand_over(team("one"), "default", request)
+    hide(scans)
+    with pytest.raises(ValueError, match=r"neither here nor in .*; start it there"):
+        hand_over(team("two"), "default", request)
+    scans.with_name("far-away").rename(scans)
     hand_over(team("one"), "default", request)
     store = open_store(team("two"))
     store.write(f"default/.inputs/{sha256(content).hexdigest()}.nii.gz", b"poison")

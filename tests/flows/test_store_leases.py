@@ -14,6 +14,7 @@ from flows import _batch_mirror, _coordinator, _store_leases
 from flows._batch_life import alone, being_made, coordinated, planning
 from flows._batch_start import start_batch
 from flows._coordinator import coordinate
+from flows._delivery import check_store
 from flows._manifest import Batch
 from flows._store import Store, open_store
 from flows._store_faults import LostLeaseError, StoreAwayError, StoreRefusedError
@@ -53,6 +54,20 @@ def test_a_write_loses_to_one_that_came_between(host):
     assert store.read("default/a") == b"banana"
 
 
+def test_a_store_that_does_not_compare_is_refused_when_a_worker_starts(team, monkeypatch):
+    settings = team("one")
+    check_store()
+    assert not [name for name in open_store(settings).names(".hosts") if "turns" in name]
+
+    def careless(self, key, content, tag):
+        self.write(key, content)
+        return "a tag"
+
+    monkeypatch.setattr(Store, "swap", careless)
+    with pytest.raises(StoreRefusedError, match=r"no notice of If-None-Match: .*; use a store"):
+        check_store()
+
+
 def test_of_hosts_that_reach_for_a_lease_one_gets_it(host):
     settings = host("one")
     leases = [of_host(settings, number) for number in range(HOSTS)]
@@ -85,8 +100,8 @@ def test_an_old_lease_goes_to_one_host_and_its_holder_learns_it(host, monkeypatc
     assert old.store.read(old.key) == content
 
 
-def test_a_lease_that_was_given_back_meanwhile_is_lost_all_the_same(host, monkeypatch):
-    settings = host("one")
+def test_a_lease_that_was_given_back_meanwhile_is_lost_all_the_same(team, monkeypatch):
+    settings = team("one")
     old, other = of_host(settings, "old"), of_host(settings, "other")
     assert old.take()
     with monkeypatch.context() as patch:
@@ -97,8 +112,8 @@ def test_a_lease_that_was_given_back_meanwhile_is_lost_all_the_same(host, monkey
         old.renew()
 
 
-def test_a_renewal_whose_answer_was_lost_is_found_again(host, monkeypatch):
-    lease = of_host(host("one"), 1)
+def test_a_renewal_whose_answer_was_lost_is_found_again(team, monkeypatch):
+    lease = of_host(team("one"), 1)
     assert lease.take()
     tag = lease._tag
     lease.renew()
@@ -107,8 +122,8 @@ def test_a_renewal_whose_answer_was_lost_is_found_again(host, monkeypatch):
     assert not lease.lost
 
 
-def test_whose_lease_ran_out_unasked_asks_before_it_goes_on(host, monkeypatch):
-    settings, clock = host("one"), [1000.0]
+def test_whose_lease_ran_out_unasked_asks_before_it_goes_on(team, monkeypatch):
+    settings, clock = team("one"), [1000.0]
     monkeypatch.setattr(_store_leases, "_clock", lambda: clock[0])
     lease = of_host(settings, 1)
     assert lease.take()
@@ -131,8 +146,8 @@ def test_whose_lease_ran_out_unasked_asks_before_it_goes_on(host, monkeypatch):
     assert not lease.lost
 
 
-def test_no_clock_of_a_host_decides_about_a_lease(host, monkeypatch):
-    settings = host("one")
+def test_no_clock_of_a_host_decides_about_a_lease(team, monkeypatch):
+    settings = team("one")
     holder = of_host(settings, 1)
     assert holder.take()
     true = time.time
@@ -145,8 +160,8 @@ def test_no_clock_of_a_host_decides_about_a_lease(host, monkeypatch):
     assert not holder.lost
 
 
-def test_a_store_without_times_is_refused_before_a_lease_is_judged_by_them(host, monkeypatch):
-    settings = host("one")
+def test_a_store_without_times_is_refused_before_a_lease_is_judged_by_them(team, monkeypatch):
+    settings = team("one")
     names = Store.names
 
     def timeless(self, folder):
@@ -158,9 +173,9 @@ def test_a_store_without_times_is_refused_before_a_lease_is_judged_by_them(host,
         of_host(settings, 2).take()
 
 
-def test_a_lease_is_renewed_while_the_block_lasts_and_free_after_it(host, monkeypatch):
+def test_a_lease_is_renewed_while_the_block_lasts_and_free_after_it(team, monkeypatch):
     monkeypatch.setattr(_store_leases, "RENEW_S", 0.01)
-    lease = of_host(host("one"), 1)
+    lease = of_host(team("one"), 1)
     assert lease.take()
     with renewed(lease):
         first = lease.store.read(lease.key)
