@@ -28,7 +28,7 @@ def test_the_compose_file_hangs_together():
         assert set(service["networks"]) <= compose["networks"].keys(), name
         for volume in service.get("volumes", []):
             source = volume.partition(":")[0]
-            known = source in compose["volumes"] or (INFRA / source).is_file()
+            known = source in compose["volumes"] or (INFRA / source).exists()
             assert known, f"{name}: {volume}"
         for needed, how in dict.fromkeys(service.get("depends_on", []), None).items():
             condition = (how or {}).get("condition")

@@ -249,8 +249,22 @@ def test_the_proxy_of_the_chart_is_the_one_of_compose():
     compose = (CHART.parents[1] / "Caddyfile").read_text()
     chart = (CHART / "templates" / "proxy.yaml").read_text()
     for line in ("basic_auth {", "header_up X-Lamina-User {http.auth.user.id}",
-                 "header_up -Authorization", "handle /gallery* {"):  # fmt: skip
+                 "header_up -Authorization", "handle /gallery* {",
+                 "{$PROXY_USER} {$PROXY_PASSWORD_HASH}"):  # fmt: skip
         assert compose.count(line) == chart.count(line) > 0, line
+    for kind, doors in {"operators": 2, "viewers": 1}.items():
+        assert compose.count(f"import {{$PEOPLE:/etc/people}}/*.{kind}") == doors
+        assert chart.count(f"import /etc/people/*.{kind}") == doors
+
+
+def test_people_come_from_a_secret_if_one_is_named():
+    for named_secret, mounts in (("", 0), ("crew", 1)):
+        pod = pods(rendered(f"secrets.people={named_secret}"))["lamina-proxy"]
+        (proxy,) = pod["containers"]
+        found = [m for m in proxy["volumeMounts"] if m["mountPath"] == "/etc/people"]
+        secrets = [v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v]
+        assert len(found) == mounts
+        assert secrets == [named_secret] * mounts
 
 
 def test_a_job_without_variables_asks_for_no_gpu():

@@ -8,9 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -58,6 +60,11 @@ def process(words, log, **environment):
                 started.wait()
 
 
+def hashed(caddy, password):
+    words = [caddy, "hash-password", "--plaintext", password]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def ask(address, path, body=None, password=PASSWORD):
     word = base64.b64encode(f"{USER}:{password}".encode()).decode()
     headers = {"Content-Type": "application/json"} | (
@@ -75,10 +82,6 @@ def door(caddy, tmp_path):
     behind, port = free_port(), free_port()
     file = tmp_path / "Caddyfile"
     file.write_text(adapted(caddy, server=behind, gallery=free_port()))
-    hashed = subprocess.run(
-        [caddy, "hash-password", "--plaintext", PASSWORD],
-        capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
     words = [str(Path(sys.executable).with_name("prefect")), "server", "start"]
     server = process(
         [*words, "--host", "127.0.0.1", "--port", str(behind)],
@@ -91,7 +94,7 @@ def door(caddy, tmp_path):
         tmp_path / "caddy.log",
         LAMINA_HOSTNAME=f"http://127.0.0.1:{port}",
         PROXY_USER=USER,
-        PROXY_PASSWORD_HASH=hashed,
+        PROXY_PASSWORD_HASH=hashed(caddy, PASSWORD),
         XDG_DATA_HOME=str(tmp_path / "caddy"),
     )
     with server, proxy as running:
@@ -155,3 +158,120 @@ def test_a_worker_joins_through_the_proxy_by_name_and_password(door, places):
     assert list((places / "store").rglob("*.mp4"))
     for file in (places / "state" / "logs").glob("*.log"):
         assert PASSWORD not in file.read_text()
+
+
+class Behind(BaseHTTPRequestHandler):
+    """What stands behind the door: says that it was reached, and what it was told."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps(["reached", dict(self.headers)]).encode())
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def house(caddy, places, monkeypatch):
+    """The proxy before a real gallery with two people, and before what stands for Prefect."""
+    for project in ("ward-3", "studio"):
+        folder = places / "outputs" / project / "text_to_video" / f"{project}-clip-1a2b3c4d"
+        folder.mkdir(parents=True)
+        (folder / "clip.json").write_text(json.dumps({"task": "text_to_video", "request": {}}))
+    people, port, behind = places / "people", free_port(), free_port()
+    people.mkdir()
+    (people / "README.md").write_text("no line of this is a person\n")
+    (people / "wards.viewers").write_text(f"ann {hashed(caddy, 'a-word')}\n")
+    (people / "staff.operators").write_text(f"bob {hashed(caddy, 'b-word')}\n")
+    users = {"ann": ["ward-3"], "bob": ["studio"], USER: ["*"]}
+    tokens = places / "users.json"
+    tokens.write_text(json.dumps({"users": {n: {"projects": p} for n, p in users.items()}}))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Behind)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    file = places / "Caddyfile"
+    file.write_text(adapted(caddy, server=server.server_address[1], gallery=behind))
+    gallery = process(
+        [sys.executable, "-m", "flows.command_line", "gallery", "--port", str(behind)],
+        places / "gallery.log",
+        LAMINA_GALLERY_TOKENS=str(tokens),
+        LAMINA_GALLERY_PROXY_USER_HEADER="X-Lamina-User",
+    )
+    proxy = process(
+        [caddy, "run", "--config", str(file), "--adapter", "caddyfile"],
+        places / "caddy.log",
+        LAMINA_HOSTNAME=f"http://127.0.0.1:{port}",
+        PEOPLE=str(people),
+        PROXY_USER=USER,
+        PROXY_PASSWORD_HASH=hashed(caddy, PASSWORD),
+        XDG_DATA_HOME=str(places / "caddy"),
+    )
+    with gallery, proxy as running:
+        until(lambda: answers(behind), (places / "gallery.log").read_text, 0.3)
+        until(lambda: answers(port) or running.poll() is not None, "no proxy", 0.1)
+        assert running.poll() is None, (places / "caddy.log").read_text()
+        yield places, f"http://127.0.0.1:{port}"
+    server.shutdown()
+    server.server_close()
+
+
+def get(address, path, person="", **headers):
+    word = base64.b64encode(person.encode()).decode()
+    signed = {"Authorization": f"Basic {word}"} if person else {}
+    request = urllib.request.Request(f"{address}{path}", headers=signed | headers)
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+ANN, BOB = "ann:a-word", "bob:b-word"
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_several_people_come_in_each_under_their_own_name(house):
+    folder, address = house
+    for path in ("/", "/api/flow_runs/filter", "/gallery/", "/gallery/search"):
+        for stranger in ("", "ann:wrong", "cay:a-word", "ann:", "README.md:no"):
+            assert get(address, path, stranger)[0] == 401, (path, stranger)
+
+    # who looks into the gallery alone reaches nothing else, however the way is written
+    for path in (
+        "/", "/api/health", "/gallery/../api/health", "/gallery/%2e%2e/api/health",
+        "//api/health", "/galleryx/../api/health", "/gallery/..%2fapi/health", "/GALLERY/../v2/",
+    ):  # fmt: skip
+        status, text = get(address, path, ANN)
+        assert status in (401, 404), path
+        assert "reached" not in text
+    for person in (BOB, f"{USER}:{PASSWORD}"):
+        status, text = get(address, "/api/health", person)
+        assert status == 200
+        assert "Authorization" not in json.loads(text)[1]
+
+    # each sees their own projects, whatever name a browser claims
+    seen = {"ward-3": {ANN}, "studio": {BOB}}
+    for project, who in seen.items():
+        for person in (ANN, BOB):
+            claimed = {"X-Lamina-User": USER, "x-lamina-user": USER}
+            for headers in ({}, claimed):
+                status, text = get(address, f"/gallery/p/{project}/", person, **headers)
+                assert status == (200 if person in who else 404)
+                status, text = get(address, "/gallery/", person, **headers)
+                assert (f"/p/{project}/" in text) == (person in who)
+    assert get(address, "/gallery/p/studio/", f"{USER}:{PASSWORD}")[0] == 200
+
+    lines = [
+        json.loads(line)
+        for file in (folder / "state" / "audit").glob("gallery-*.jsonl")
+        for line in file.read_text().splitlines()
+    ]
+    opened = {(line["user"], line["path"], line["status"]) for line in lines}
+    assert {
+        ("ann", "/p/ward-3/", 200), ("ann", "/p/studio/", 404), ("bob", "/p/studio/", 200),
+        (USER, "/p/studio/", 200),
+    } <= opened  # fmt: skip
+    assert {user for user, _, _ in opened} == {"ann", "bob", USER}
+    assert "a-word" not in (folder / "gallery.log").read_text()
