@@ -95,6 +95,7 @@ def door(caddy, tmp_path):
         LAMINA_HOSTNAME=f"http://127.0.0.1:{port}",
         PROXY_USER=USER,
         PROXY_PASSWORD_HASH=hashed(caddy, PASSWORD),
+        PEOPLE=str(tmp_path / "people"),
         XDG_DATA_HOME=str(tmp_path / "caddy"),
     )
     with server, proxy as running:
