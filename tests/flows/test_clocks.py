@@ -63,7 +63,7 @@ def test_a_shard_on_a_slow_clock_follows_what_a_fast_host_wrote(batch, monkeypat
     monkeypatch.setattr(Batch, "items", lambda self, shard=None: [(item, 3)])
     monkeypatch.setattr(Batch, "request", lambda self: SimpleNamespace())
     asked = _shard.ShardRequest(batch="night", shard=3)
-    settings = SimpleNamespace(device="cpu")
+    settings = SimpleNamespace(device="cpu", quotas={}, outputs=batch.root)
     shard = _shard._Shard(settings, batch, asked, lambda done, total, note="": None)
     (job,) = shard.ledger.missing()
     shard.ledger.note(job, "made")
