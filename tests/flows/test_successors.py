@@ -14,7 +14,7 @@ from flows._settings import read_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PATIENCE_S = 400.0
+PATIENCE_S = 900.0
 PLACES = {"LAMINA_GPUS": "2"}
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 
@@ -83,7 +83,7 @@ def quick_janitor(running) -> None:
     janitor = server._answer("/deployments/name/tidy_runs/tidy_runs")
     address = f"{server.address}/api/deployments/{janitor['id']}/schedules"
     schedule = {
-        "schedule": {"interval": 15.0},
+        "schedule": {"interval": 45.0},
         "active": True,
         "parameters": {"request": {"second_look_s": 1}},
     }
