@@ -40,7 +40,7 @@ def patch(batch=2):
 def one_step(model, batches):
     optimizer = muon(model, lr=1e-2)
     goals = {3: networks.objective(video()), 1: networks.objective(mri("x"))}
-    objective = networks.Both(goals)
+    objective = networks.Both(by_channels=goals)
     for step in range(2):  # the first only opens the last layer, which begins at zero
         for x, cond in batches:
             drawn = objective.draw(x, generator(5, step))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -122,12 +122,15 @@ class Regression(Objective):
         return Draw(noise=torch.zeros_like(x), t=top, r=top, keep=drawn.keep)
 
 
+@dataclass(frozen=True, kw_only=True)
 class Both(Objective):
-    """Each batch by the objective of its domain, which its channels tell."""
+    """Each batch by the objective of its domain.
 
-    def __init__(self, by_channels: dict[int, Objective]) -> None:
-        super().__init__()
-        object.__setattr__(self, "by_channels", by_channels)
+    Attributes:
+        by_channels: Objective by the channels of the domain's samples.
+    """
+
+    by_channels: Mapping[int, Objective]
 
     def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
         """As the objective of the domain draws."""
@@ -144,4 +147,4 @@ def objective(arm: Arm) -> Objective:
     """What the arm minimizes."""
     kind = Regression if arm.regression else Objective
     found = {CHANNELS[d][0]: kind(**arm.levels(d)) for d in arm.domains}
-    return Both(found) if len(found) > 1 else next(iter(found.values()))
+    return Both(by_channels=found) if len(found) > 1 else next(iter(found.values()))
