@@ -7,17 +7,18 @@ gallery shows may be medical.
 import asyncio
 import gzip
 import hashlib
+import re
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows._settings import Settings, server_password
+from flows._settings import Settings, is_loopback, is_shared, server_password
 from flows.gallery.access import COOKIE, SESSION_S, Access
 from flows.gallery.guard import AuditLog, Guard
 from flows.gallery.pages import Pages
@@ -32,6 +33,11 @@ STATIC_KINDS = {
     "mark.svg": "image/svg+xml",
 }
 LARGEST_FORM = 4096
+FORBIDDEN_SOCKET = 1008
+FOREIGN_NAME = (
+    "This server asks nobody who they are, so it answers only under this machine's own names "
+    "(127.0.0.1, localhost). To serve it under another name, set PREFECT_SERVER_API_AUTH_STRING."
+)
 SECOND_THOUGHT_S = 0.5  # a wrong token waits this long for its answer
 
 
@@ -89,13 +95,33 @@ class Beside:
     def __init__(self, other: ASGIApp, settings: Settings) -> None:
         """Take the other application; it alone sees the server start and stop."""
         self._other = other
+        self._shared = is_shared(settings)
         self._gallery = Starlette(routes=[Mount(PREFIX, create_gallery(settings))])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the one it is for."""
         path = scope.get("path", "")
         ours = scope["type"] == "http" and (path == PREFIX or path.startswith(f"{PREFIX}/"))
-        await (self._gallery if ours else self._other)(scope, receive, send)
+        application = self._gallery if ours else self._other
+        if not (ours or self._shared or _asked_here(scope)):
+            application = _foreign
+        await application(scope, receive, send)
+
+
+def _asked_here(scope: Scope) -> bool:
+    """Whether a request means this machine by its own name, as no page of another site can."""
+    hosts = [
+        value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"
+    ]
+    return all(is_loopback(re.sub(r":\d+$", "", host)) for host in hosts)
+
+
+async def _foreign(scope: Scope, receive: Receive, send: Send) -> None:
+    """Refuse: a name that another site made to mean this machine opens its API to that site."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": FORBIDDEN_SOCKET})
+    else:
+        await PlainTextResponse(FOREIGN_NAME, status_code=403)(scope, receive, send)
 
 
 class _Doors:

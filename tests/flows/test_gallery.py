@@ -453,3 +453,40 @@ def test_beside_another_application_only_its_own_addresses_are_taken(outputs):
         assert "studio" in both.get("/gallery").text
         crossed = both.get(f"/gallery{SCAN_PAGE}", headers={"Origin": "https://evil.example"})
         assert "access-control-allow-origin" not in crossed.headers
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [("127.0.0.1:4200", 200), ("localhost", 200), ("[::1]:4200", 200), ("evil.example:4200", 403),
+     ("127.0.0.1.evil.example", 403), ("localhost.evil.example:80", 403), ("[", 403), ("", 403)],
+)  # fmt: skip
+def test_the_api_that_asks_nobody_answers_under_this_machines_names_alone(
+    outputs, monkeypatch, host, code
+):
+    async def prefect(scope, receive, send):
+        from starlette.responses import PlainTextResponse
+
+        await PlainTextResponse("told")(scope, receive, send)
+
+    def asked():
+        answer = TestClient(Beside(prefect, read_settings())).get("/api/x", headers={"Host": host})
+        return answer.status_code
+
+    assert asked() == code
+    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "ann:secret")
+    assert asked() == 200  # whoever asks has to know it
+
+
+def test_a_socket_under_another_name_is_closed(outputs):
+    from starlette.websockets import WebSocketDisconnect
+
+    async def prefect(scope, receive, send):
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "told"})
+
+    client_ = TestClient(Beside(prefect, read_settings()))
+    with client_.websocket_connect("/api/events", headers={"Host": "127.0.0.1:4200"}) as socket:
+        assert socket.receive_text() == "told"
+    foreign = client_.websocket_connect("/api/events", headers={"Host": "evil.example"})
+    with pytest.raises(WebSocketDisconnect), foreign:
+        pass

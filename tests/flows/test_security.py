@@ -135,6 +135,9 @@ def test_no_website_reads_what_the_api_answers(server):
     assert allowed(server.address) == server.address
     assert allowed(f"http://localhost:{port}") == f"http://localhost:{port}"
     assert allowed("https://elsewhere.example") is None
+    for kind in ("text/plain", "application/x-www-form-urlencoded"):  # sent without asking first
+        url, headers = f"{server.address}/api/flows/", {"Content-Type": kind, **basic(PASSWORD)}
+        assert status(url, {"name": "of another site"}, **headers)[0] in (415, 422)
 
 
 @pytest.mark.parametrize(
