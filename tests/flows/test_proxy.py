@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import threading
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ from stores import answers, free_port, until
 
 INFRA = Path(__file__).parents[2] / "infra"
 USER, PASSWORD = "operator", "correct horse"
+BUSY = 503  # what a Prefect server on SQLite says under load; one asks again
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +74,15 @@ def ask(address, path, body=None, password=PASSWORD):
     )
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{address}{path}", data, headers)
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
+    while True:
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            if error.code != BUSY:
+                raise
+            error.close()
+            time.sleep(1.0)
 
 
 @pytest.fixture
