@@ -155,8 +155,8 @@ def _is_lost(lost: Lost) -> bool:
         StateType.CRASHED, StateType.FAILED, StateType.CANCELLED,
     ):  # fmt: skip
         return False
-    if not batch.exists():
-        return state.type != StateType.CANCELLED and state.name != REFUSAL
+    if not batch.exists():  # it was killed before it had planned
+        return state.type == StateType.CRASHED
     canceled = state.type == StateType.CANCELLED
     if state.name == REFUSAL or batch.state() not in (*UNFINISHED, *["paused"] * canceled):
         return False

@@ -37,9 +37,8 @@ ADVICE = "Press Retry to run it again; a batch does so by itself."
 def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
     """Close runs whose process died unnoticed, and go on with batches whose own run died.
 
-    The places of each pool are counted anew, too.
-
-    Where hosts tell each other in a store that is away, nothing is judged.
+    The places of each pool are counted anew, too. Where hosts tell each other in a store that is
+    away, nothing is judged.
 
     Args:
         request: How patient to be.
@@ -56,7 +55,10 @@ def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
             logger.warning(f"run {run} is dead: {reason}")
             close(client, found, f"{reason} {ADVICE}")
         for batch in lost.values():
-            logger.warning(succeed(batch, server_time(client)))
+            try:
+                logger.warning(succeed(batch, server_time(client)))
+            except Exception as error:  # the others are seen to all the same
+                logger.warning(f"{batch.batch.root}: {type(error).__name__}: {error}")
         said = all_beats(read_settings().hosts, whole=True).values()
         for pool in POOLS:
             up = count_places(client, pool, said)
