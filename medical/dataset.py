@@ -19,7 +19,9 @@ T1, LABELS = "_T1w.nii.gz", "_dseg.nii.gz"
 
 
 def load_heads(folder: str | Path) -> list[tuple[str, Volume]]:
-    """Return (subject id, volume) of every T1w head in a BIDS folder, intensities in [0, 1].
+    """Return (name, volume) of every T1w head in a BIDS folder, intensities in [0, 1].
+
+    A head's name is its file's, without the ending: ``sub-01``, or ``sub-01_run-2``.
 
     Args:
         folder: BIDS root with ``sub-*/anat/sub-*_T1w.nii.gz``.
@@ -34,21 +36,25 @@ def load_heads(folder: str | Path) -> list[tuple[str, Volume]]:
     for path in paths:
         volume = read_volume(path)
         scaled = measure_scale(volume.data).apply(volume.data)
-        heads.append((path.name.split("_")[0], volume.with_data(scaled, dtype="float32")))
+        heads.append((path.name.removesuffix(T1), volume.with_data(scaled, dtype="float32")))
     return heads
 
 
 def split_heads(
     heads: Sequence[tuple[str, Volume]], split: Literal["train", "validation"]
 ) -> list[tuple[str, Volume]]:
-    """Return one side of the fixed split: every sixth subject, by id, is for validation."""
+    """Return one side of the fixed split: every sixth subject, by id, is for validation.
+
+    All heads of a subject are on the same side.
+    """
     ordered = sorted(heads, key=lambda head: head[0])
-    held_out = {i for i in range(len(ordered)) if i % VALIDATION_EVERY == VALIDATION_EVERY - 1}
-    return [h for i, h in enumerate(ordered) if (i in held_out) == (split == "validation")]
+    subjects = sorted({_subject(name) for name, _ in heads})
+    held_out = set(subjects[VALIDATION_EVERY - 1 :: VALIDATION_EVERY])
+    return [h for h in ordered if (_subject(h[0]) in held_out) == (split == "validation")]
 
 
 def load_labels(folder: str | Path) -> dict[str, Tensor]:
-    """Return the label map of each head that has one beside it, by subject, (D, H, W) int32.
+    """Return the label map of each head that has one beside it, by its name, (D, H, W) int32.
 
     Args:
         folder: BIDS root; ``sub-01_T1w.nii.gz`` is labeled by ``sub-01_dseg.nii.gz``.
@@ -65,8 +71,12 @@ def load_labels(folder: str | Path) -> dict[str, Tensor]:
                     f"{beside} lies on another grid than {path.name}: labels and head share "
                     "shape and affine; resample the labels by nearest neighbors."
                 )
-            found[path.name.split("_")[0]] = labels.data.round().to(torch.int32)
+            found[path.name.removesuffix(T1)] = labels.data.round().to(torch.int32)
     return found
+
+
+def _subject(name: str) -> str:
+    return name.partition("_")[0]
 
 
 def _paths(folder: str | Path) -> list[Path]:

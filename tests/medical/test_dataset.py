@@ -8,7 +8,7 @@ import torch
 
 from medical.acquisition import Acquisition, SliceSampling
 from medical.baselines import back_projection
-from medical.dataset import load_heads, split_heads
+from medical.dataset import load_heads, load_labels, split_heads
 from medical.nifti import write_volume
 from medical.patches import HeadPatches, PatchRecipe
 from medical.protocols import AcquisitionRange
@@ -166,6 +166,26 @@ def test_heads_are_read_from_bids_and_split_by_subject(tmp_path):
     volume = heads[0][1]
     assert 0.9 < float(volume.data.max()) < 1.2
     assert volume.spacing_mm == pytest.approx((0.9, 0.9, 1.0))
+
+
+def test_all_heads_of_a_subject_are_on_one_side(tmp_path):
+    for subject in (f"sub-{i:02d}" for i in range(1, 7)):
+        for name in (f"{subject}_run-1", f"{subject}_run-2"):
+            path = tmp_path / subject / "anat" / f"{name}_T1w.nii.gz"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            header = FileHeader(dtype="uint8")
+            volume = Volume(ball((8, 8, 8)) * 200, np.diag([1.0, 1, 1, 1]), header)
+            write_volume(volume, path)
+            labels = volume.with_data((volume.data > 1).float() * (1 + ("run-2" in name)))
+            write_volume(labels, path.with_name(f"{name}_dseg.nii.gz"))
+    heads = load_heads(tmp_path)
+    kept = [name for name, _ in split_heads(heads, "validation")]
+    assert kept == ["sub-06_run-1", "sub-06_run-2"]
+    assert len(split_heads(heads, "train")) == 10
+    found = load_labels(tmp_path)  # each has its own
+    assert {name: int(x.max()) for name, x in found.items()} == {
+        name: 1 + ("run-2" in name) for name, _ in heads
+    }
 
 
 def test_empty_folders_and_small_heads_are_refused(tmp_path):
