@@ -164,7 +164,12 @@ def tissue_map(head: Tensor, labels: Tensor | None = None) -> TissueMap:
             f"a label map has {len(kinds)} values: at most {MOST_LABELS - 1} tissues are told "
             "apart; give whole-numbered labels, not intensities."
         )
-    if kinds[0] != 0:
+    if kinds[0] < 0:
+        raise ValueError(
+            f"a label map holds {int(kinds[0])}: labels are whole numbers from 0 on, and 0 is the "
+            "background; number the tissues from 1."
+        )
+    if kinds[0] > 0:
         compact = compact + 1
     return _measured(head, compact.to(torch.uint8), int(compact.max()) + 1)
 
@@ -195,8 +200,8 @@ def _between(centers: Tensor) -> Tensor:
 
 
 def _measured(head: Tensor, labels: Tensor, num_labels: int) -> TissueMap:
-    index = labels.flatten().long()
-    sums = torch.zeros(num_labels, device=head.device)
-    total = sums.index_add(0, index, head.flatten().float())
-    weight = sums.index_add(0, index, torch.ones_like(index, dtype=torch.float32))
-    return TissueMap((total / weight.clamp(min=1.0)).cpu(), labels)
+    # On the CPU: a GPU adds in an order of its own, and the sums would differ from run to run.
+    index = labels.flatten().cpu().int()
+    total = torch.bincount(index, head.flatten().cpu().double(), minlength=num_labels)
+    weight = torch.bincount(index, minlength=num_labels)
+    return TissueMap((total / weight.clamp(min=1)).float(), labels)

@@ -166,6 +166,8 @@ def test_odd_label_maps_are_refused_or_understood():
     many = torch.arange(head.numel()).view(head.shape)
     with pytest.raises(ValueError, match="values: at most 255"):
         tissue_map(head, many)
+    with pytest.raises(ValueError, match="holds -1: labels are whole numbers from 0 on"):
+        tissue_map(head, labels - 1)
     free = tissue_map(head, 500 + labels)  # labels need not count from 0 or one by one
     assert free.labels is not None
     assert int(free.labels.min()) == 1
