@@ -75,7 +75,6 @@ class Watchdog:
         line = json.dumps({"limit_s": limit_s, "item": item, "attempt": draw})
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(f"{line}\n".encode())
-            self._process.stdin.flush()
 
 
 @contextlib.contextmanager
@@ -87,7 +86,12 @@ def watched(outcomes: Path | None = None) -> Iterator[Watchdog]:
     """
     file = [] if outcomes is None else [str(outcomes)]
     command = [sys.executable, "-m", "flows._watchdog", str(os.getpid()), *file]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as process:
+    with subprocess.Popen(
+        command,
+        bufsize=0,  # what is said to a watchdog that was killed must not come up at the end
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
         try:
             yield Watchdog(process)
         finally:

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from flows._watchdog import TRAINING, Patience
+from flows._watchdog import TRAINING, Patience, watched
 
 DEADLINE_S = 120.0
 HANGS = """
@@ -67,6 +67,14 @@ def test_a_process_that_shows_signs_of_life_is_left_alone():
     with program(LIVES) as process:
         out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out, err) == (0, "ended well\n", "")
+
+
+def test_a_job_ends_well_whose_watchdog_was_killed():
+    with watched() as dog:
+        dog.says(30)
+        dog._process.kill()
+        dog._process.wait(DEADLINE_S)
+        dog.says(30)
 
 
 def test_a_job_has_many_times_what_it_should_take_and_never_too_little():
