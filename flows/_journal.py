@@ -73,7 +73,9 @@ def append_line(path: Path, value: dict[str, Any]) -> None:
         size = os.fstat(descriptor).st_size
         whole = not size or os.pread(descriptor, 1, size - 1) == b"\n"
         text = json.dumps(value, ensure_ascii=False, default=str)
-        os.write(descriptor, f"{'' if whole else os.linesep}{text}\n".encode())
+        rest = f"{'' if whole else os.linesep}{text}\n".encode()
+        while rest:  # a disk that is nearly full takes a part, and refuses the rest
+            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
