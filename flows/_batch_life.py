@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
 from flows._journal import beating, held
 from flows._manifest import Batch
@@ -54,10 +55,21 @@ def planning(batch: Batch) -> Iterator[bool]:
 
 def being_made(batch: Batch, shard: int) -> bool:
     """Whether some process makes a shard, such as one whose worker was killed."""
-    with held(batch.shard_file(shard).with_suffix(".lock"), wait=False) as nobody_here:
-        if not nobody_here:
-            return True
-    return batch.mirror is not None and batch.mirror.leased_elsewhere(f"shards/{shard:04d}.")
+    lock = batch.shard_file(shard).with_suffix(".lock")
+    return _worked_on(batch, lock, f"shards/{shard:04d}.")
+
+
+def being_coordinated(batch: Batch) -> bool:
+    """Whether some process coordinates a batch; nobody who begins to is turned away meanwhile."""
+    return _worked_on(batch, batch.root / "batch.lock", "batch.")
+
+
+def _worked_on(batch: Batch, lock: Path, lease: str) -> bool:
+    if lock.exists():
+        with held(lock, wait=False) as nobody_here:
+            if not nobody_here:
+                return True
+    return batch.mirror is not None and batch.mirror.leased_elsewhere(lease)
 
 
 def sign_of_life(batch: Batch, shard: int) -> float:

@@ -6,6 +6,7 @@ run, as often as the batch's limits allow without anything having been made. Eac
 successor at most, whoever looks and however often. What a person ended, or a refusal, stays ended.
 """
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,14 +16,15 @@ from prefect.client.schemas.filters import (
     FlowFilter,
     FlowFilterName,
     FlowRunFilter,
-    FlowRunFilterExpectedStartTime,
+    FlowRunFilterEndTime,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound
 
 from flows._api import REFUSAL
 from flows._batch_flow import FLOWS, cancel_batch
-from flows._batch_life import coordinated
+from flows._batch_life import being_coordinated
 from flows._batch_requests import BatchRequest
 from flows._manifest import Batch
 from flows._nights import DATE, night_of, of_night
@@ -30,7 +32,9 @@ from flows._progress import counted
 from flows._requests import MODELS
 from flows._settings import read_settings
 
-LOOK_BACK = timedelta(days=2)
+logger = logging.getLogger(__name__)
+
+LOOK_BACK = timedelta(days=2)  # to when a run ended, however long it took
 UNFINISHED = ("planned", "running")
 AGAIN, MADE = "again:", "made:"  # tags of a successor: how often in a row, and what was made then
 
@@ -106,25 +110,24 @@ def succeed(lost: Lost, now: float) -> str:
 
 
 def _runs(client: SyncPrefectClient, flow: str, since: datetime) -> Iterator[FlowRun]:
-    """The runs of a flow that were due since then; not those that a schedule has in store."""
-    wanted = FlowRunFilter(
-        expected_start_time=FlowRunFilterExpectedStartTime(after_=since)  # pyright: ignore[reportArgumentType]
-    )
-    count = 0
-    while page := client.read_flow_runs(
-        flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
-        flow_run_filter=wanted,
-        offset=count,
-        limit=200,
-    ):
-        count += len(page)
-        for run in page:
-            if not (run.auto_scheduled and run.state_type == StateType.SCHEDULED):
-                yield run
+    """The runs of a flow that have not ended, or since then; not what a schedule has in store."""
+    ended = FlowRunFilterEndTime(after_=since)  # pyright: ignore[reportArgumentType]
+    for when in (FlowRunFilterEndTime(is_null_=True), ended):
+        count = 0
+        while page := client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=[flow])),
+            flow_run_filter=FlowRunFilter(end_time=when),
+            offset=count,
+            limit=200,
+        ):
+            count += len(page)
+            for run in page:
+                if not (run.auto_scheduled and run.state_type == StateType.SCHEDULED):
+                    yield run
 
 
 def _read(flow: str, run: FlowRun) -> Lost | None:
-    """What a run coordinates; None if its parameters are of another release."""
+    """What a run coordinates; None if its parameters or its schedule are not known any more."""
     asked, project = run.parameters.get("request", {}), run.parameters.get("project", "default")
     try:
         request: BatchRequest = MODELS[flow].model_validate(asked)  # pyright: ignore[reportAssignmentType]
@@ -133,7 +136,7 @@ def _read(flow: str, run: FlowRun) -> Lost | None:
         return Lost(
             flow, run, Batch.named(read_settings(), project, request.name), project, request
         )
-    except ValueError:
+    except (ValueError, ObjectNotFound):
         return None
 
 
@@ -149,7 +152,16 @@ def _rank(run: FlowRun) -> tuple[bool, datetime]:
 
 
 def _is_lost(lost: Lost) -> bool:
-    """Whether a batch goes on whose last run ended by accident or was cancelled."""
+    """Whether a batch goes on whose last run ended; not if nobody can tell."""
+    try:
+        return _ended_early(lost) and not being_coordinated(lost.batch)
+    except (OSError, ValueError) as error:  # such as a folder that another release wrote
+        logger.warning("%s: %s: %s", lost.batch.root, type(error).__name__, error)
+        return False
+
+
+def _ended_early(lost: Lost) -> bool:
+    """Whether the last run of a batch ended before it, by accident or because of a person."""
     state, batch = lost.run.state, lost.batch
     if state is None or state.type not in (
         StateType.CRASHED, StateType.FAILED, StateType.CANCELLED,
@@ -158,10 +170,8 @@ def _is_lost(lost: Lost) -> bool:
     if not batch.exists():  # it was killed before it had planned
         return state.type == StateType.CRASHED
     canceled = state.type == StateType.CANCELLED
-    if state.name == REFUSAL or batch.state() not in (*UNFINISHED, *["paused"] * canceled):
-        return False
-    with coordinated(batch) as nobody_does:
-        return nobody_does
+    going_on = (*UNFINISHED, *["paused"] * canceled)
+    return state.name != REFUSAL and batch.state() in going_on
 
 
 def _number(tags: list[str], kind: str) -> int:

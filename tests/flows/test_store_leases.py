@@ -11,7 +11,7 @@ import pytest
 from stores import asking, planned, until
 
 from flows import _batch_mirror, _coordinator, _store_leases
-from flows._batch_life import alone, being_made, coordinated, planning
+from flows._batch_life import alone, being_coordinated, being_made, coordinated, planning
 from flows._batch_start import start_batch
 from flows._coordinator import coordinate
 from flows._delivery import check_store
@@ -228,6 +228,17 @@ def test_a_shard_waits_for_a_plan_that_is_being_changed(team, monkeypatch):
     with alone(two, 0), planning(one) as free:
         assert not free
     assert not being_made(one, 0)
+
+
+def test_who_asks_whether_a_batch_is_coordinated_takes_it_from_nobody(team):
+    one, two = planned(team("one"), 1), Batch.named(team("two"), "default", "night")
+    assert not being_coordinated(two)
+    assert "batch.lease" not in one.mirror.store.names("default/batches/night")
+    with coordinated(one) as ours:
+        assert ours
+        assert being_coordinated(one)
+        assert being_coordinated(two)
+    assert not being_coordinated(two)
 
 
 class Deaf:

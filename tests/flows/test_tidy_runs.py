@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from prefect.client.schemas.objects import State, StateType
+from prefect.exceptions import ObjectNotFound
 
 from flows._batch_items import items_of
 from flows._batch_life import coordinated
@@ -197,6 +198,28 @@ def test_a_batch_that_is_coordinated_elsewhere_has_no_successor(night):
     with coordinated(night):
         assert lost_among(coordinated_by(CRASHED)) == []
     assert lost_among(coordinated_by(CRASHED))
+
+
+@pytest.mark.parametrize("content", ["{", '{"format_version": 99}'])
+def test_a_batch_that_cannot_be_read_keeps_no_other_from_its_successor(night, caplog, content):
+    broken = night.root.with_name("broken")
+    broken.mkdir()
+    (broken / "batch.json").write_text(content)
+    unreadable = coordinated_by(CRASHED)
+    unreadable.parameters["request"]["name"] = "broken"
+    (lost,) = lost_among(unreadable, coordinated_by(CRASHED))
+    assert lost.batch == night
+    assert "broken" in caplog.text
+
+
+def test_a_run_whose_deployment_is_gone_keeps_nobody_from_a_successor(night, monkeypatch):
+    def gone(run):
+        raise ObjectNotFound(ValueError("404"))
+
+    monkeypatch.setattr("flows._successors.night_of", gone)
+    dated = coordinated_by(CRASHED)
+    dated.parameters["request"]["name"] = "nightly-{date}"
+    assert [lost.batch for lost in lost_among(dated, coordinated_by(CRASHED))] == [night]
 
 
 def test_successors_end_with_the_tries_unless_something_was_made(night, asked_for):
