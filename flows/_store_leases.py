@@ -96,9 +96,9 @@ class Lease:
     def give_up(self) -> None:
         """Leave it to others, unless it is theirs already."""
         with self._turn:
-            if not self.lost and self._tag:
+            lost, self.lost = self.lost, True  # whatever the store answers
+            if not lost and self._tag:
                 self.store.swap(self.key, b"", self._tag)
-            self.lost = True
 
     def _content(self) -> bytes:
         said = {"place": self.place, "holder": self.holder, "beat": secrets.token_hex(4)}
@@ -161,12 +161,14 @@ def check_turns(store: Store) -> None:
         StoreRefusedError: The store writes whatever it is told to compare.
     """
     key = f"{HOSTS}/turns-{secrets.token_hex(6)}"
-    store.swap(key, b"first", "")
-    both = store.swap(key, b"second", "")
+    first = store.swap(key, b"first", "")
+    ignored = "If-None-Match" if store.swap(key, b"second", "") else ""
+    store.swap(key, b"third", first)
+    ignored = "If-Match" if store.swap(key, b"fourth", first) else ignored
     store.remove(key)
-    if both:
+    if ignored:
         raise StoreRefusedError(
-            f"LAMINA_STORE={store.url}: it takes no notice of If-None-Match: hosts take turns by "
+            f"LAMINA_STORE={store.url}: it takes no notice of {ignored}: hosts take turns by "
             "conditional writes; use a store that has them, as Amazon's, MinIO and Ceph do."
         )
 

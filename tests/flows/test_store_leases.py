@@ -54,17 +54,23 @@ def test_a_write_loses_to_one_that_came_between(host):
     assert store.read("default/a") == b"banana"
 
 
-def test_a_store_that_does_not_compare_is_refused_when_a_worker_starts(team, monkeypatch):
+@pytest.mark.parametrize("ignored", ["If-None-Match", "If-Match"])
+def test_a_store_that_does_not_compare_is_refused_when_a_worker_starts(
+    team, monkeypatch, ignored
+):
     settings = team("one")
     check_store()
     assert not [name for name in open_store(settings).names(".hosts") if "turns" in name]
+    swap = Store.swap
 
     def careless(self, key, content, tag):
+        if bool(tag) != (ignored == "If-Match"):
+            return swap(self, key, content, tag)
         self.write(key, content)
         return "a tag"
 
     monkeypatch.setattr(Store, "swap", careless)
-    with pytest.raises(StoreRefusedError, match=r"no notice of If-None-Match: .*; use a store"):
+    with pytest.raises(StoreRefusedError, match=rf"no notice of {ignored}: .*; use a store"):
         check_store()
 
 
@@ -181,6 +187,18 @@ def test_a_lease_is_renewed_while_the_block_lasts_and_free_after_it(team, monkey
         first = lease.store.read(lease.key)
         until(lambda: lease.store.read(lease.key) != first, "a renewal")
     assert lease.store.read(lease.key) == b""
+
+
+def test_a_lease_that_was_given_up_while_the_store_was_away_is_not_taken_again(team, monkeypatch):
+    def away(*_):
+        raise StoreAwayError("away")
+
+    lease = of_host(team("one"), 1)
+    assert lease.take()
+    with monkeypatch.context() as patch, renewed(lease):
+        patch.setattr(Store, "swap", away)
+    with pytest.raises(LostLeaseError):
+        lease.confirm()
 
 
 def test_no_change_of_a_plan_is_lost_however_many_hosts_make_one(team):
