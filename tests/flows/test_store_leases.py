@@ -55,9 +55,7 @@ def test_a_write_loses_to_one_that_came_between(host):
 
 
 @pytest.mark.parametrize("ignored", ["If-None-Match", "If-Match"])
-def test_a_store_that_does_not_compare_is_refused_when_a_worker_starts(
-    team, monkeypatch, ignored
-):
+def test_a_store_that_does_not_compare_is_refused_when_a_worker_starts(team, monkeypatch, ignored):
     settings = team("one")
     check_store()
     assert not [name for name in open_store(settings).names(".hosts") if "turns" in name]
