@@ -82,12 +82,15 @@ def start_again(batch: Batch, key: str) -> str:
     """
     from prefect.deployments import run_deployment
 
+    from flows._server_clock import server_now
+
     said = batch.read()
     flow = FLOWS[said["kind"]]
     parameters = {"request": said["request"], "project": said["project"]}
     run: Any = run_deployment(
         f"{flow}/{flow}",
         parameters=parameters,
+        scheduled_time=server_now(),
         timeout=0,
         as_subflow=False,
         idempotency_key=key,

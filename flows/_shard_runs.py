@@ -87,12 +87,15 @@ class Deployed:
         """Create the run, or find the one that has this key."""
         from prefect.deployments import run_deployment
 
+        from flows._server_clock import server_now
+
         variables = self._variables(asked)
 
         def create() -> Any:
             return run_deployment(
                 DEPLOYMENT,
                 parameters={"request": asked.model_dump(mode="json")},
+                scheduled_time=server_now(),
                 timeout=0,
                 as_subflow=False,
                 idempotency_key=key,

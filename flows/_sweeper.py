@@ -9,7 +9,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from uuid import UUID
 
@@ -29,6 +28,7 @@ from flows._hosts import BEAT_S, Job, beat, jobs
 from flows._hosts_elsewhere import all_beats
 from flows._pools import Place, gpu_memory_gb
 from flows._resources import this_host
+from flows._server_clock import server_time
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,10 @@ class Sweeper:
         here = jobs(self.server)
         alive = {job.run for job in here if job.has_engine}
         runs = alive | self.busy()
-        beat(self.hosts, self.place.name, runs, self.place.lanes, self._offer())
+        try:
+            beat(self.hosts, self.place.name, runs, self.place.lanes, self._offer())
+        except OSError as error:  # a disk that is full or away keeps no GPU from being freed
+            logger.warning("others do not hear of this worker: %s", error)
         self.locks.mkdir(parents=True, exist_ok=True)
         try:
             with (
@@ -158,12 +161,6 @@ def close(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
 def under_way(client: SyncPrefectClient) -> list[FlowRun]:
     """All runs that hold a place."""
     return _read(client, None)
-
-
-def server_time(client: SyncPrefectClient) -> float:
-    """The time by the server's clock, which stamps the states of runs; this host's may be off."""
-    said = client.request("GET", "/health").headers.get("date")
-    return parsedate_to_datetime(said).timestamp() if said else time.time()
 
 
 def state_age_s(run: FlowRun, now: float) -> float:

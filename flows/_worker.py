@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
@@ -34,9 +35,11 @@ from flows._hosts_elsewhere import tell
 from flows._lifeline import end_with_parent
 from flows._pools import BATCH, Place
 from flows._roots import roots
+from flows._server_clock import lead_s
 from flows._settings import read_settings
 from flows._sweeper import Sweeper
 
+CLOCK_S = 60.0  # how often the server is asked for the time
 UNNAMED = "default"  # the queue of runs for which nobody named one; served as a batch
 
 
@@ -87,12 +90,14 @@ class PlaceWorker(ProcessWorker):
         self.place = place
         self._under_way: dict[UUID, str] = {}
         self._running: set[UUID] = set()
+        self._ahead_s, self._clock_until = self._prefetch_seconds, 0.0
 
     def busy(self) -> set[str]:
         """The runs that this worker looks after at the moment."""
         return {str(run) for run in self._under_way}
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
+        await self._keep_time()
         taken: list[WorkerFlowRunResponse] = []
         for lane, places in self.place.lanes.items():
             free = places - Counter(self._under_way.values())[lane]
@@ -100,6 +105,12 @@ class PlaceWorker(ProcessWorker):
             self._under_way |= {entry.flow_run.id: lane for entry in new[:free]}
             taken += new[:free]
         return taken
+
+    async def _keep_time(self) -> None:
+        """Have Prefect ask for what is due by the server's clock; this host's may be off."""
+        if time.monotonic() > self._clock_until:
+            self._prefetch_seconds = self._ahead_s + await lead_s(self.client)
+            self._clock_until = time.monotonic() + CLOCK_S
 
     async def _waiting(self, lane: str) -> list[WorkerFlowRunResponse]:
         self._work_queues = {lane, UNNAMED} if lane == BATCH else {lane}

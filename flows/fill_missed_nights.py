@@ -4,7 +4,7 @@ A server that was down, or a schedule that was paused, leaves nights without a b
 known by the ``{date}`` in the batch's name; however often this flow runs, a night is started once.
 """
 
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from prefect import flow
@@ -19,6 +19,7 @@ from flows._nights import DATE, due, of_night
 from flows._parameters import Asked
 from flows._requests import MODELS
 from flows._run_log import join_run_log
+from flows._server_clock import server_now
 from flows._settings import read_settings
 
 Row = dict[str, Any]
@@ -69,7 +70,7 @@ def _nights(request: NightsRequest, schedule: dict[str, Any]) -> list[Row]:
             f"batch; set it to {asked.name}-{DATE}."
         )
     project = parameters.get("project", "default")
-    dates = due(schedule["cron"], schedule["zone"], request.nights, datetime.now(UTC))
+    dates = due(schedule["cron"], schedule["zone"], request.nights, server_now())
     return [_night(request, asked, project, night) for night in dates]
 
 
@@ -84,6 +85,7 @@ def _night(request: NightsRequest, asked: BatchRequest, project: str, night: dat
     run: Any = run_deployment(
         f"{request.flow}/{request.flow}",
         parameters={"request": resolved.model_dump(mode="json"), "project": project},
+        scheduled_time=server_now(),
         timeout=0,
         as_subflow=False,
         idempotency_key=f"night/{request.flow}/{project}/{resolved.name}",

@@ -24,10 +24,11 @@ from flows._janitor import Sighting, verdict
 from flows._parameters import Asked
 from flows._pools import POOLS
 from flows._requests import TidyRequest
+from flows._server_clock import server_time
 from flows._settings import read_settings
 from flows._stages import run_id
 from flows._successors import lost_batches, succeed
-from flows._sweeper import WORKER, close, server_time, state_age_s, under_way
+from flows._sweeper import WORKER, close, state_age_s, under_way
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ADVICE = "Press Retry to run it again; a batch does so by itself."
@@ -94,10 +95,11 @@ def _sighting(client: SyncPrefectClient, run: FlowRun, now: float) -> Sighting:
 def _silence_s(client: SyncPrefectClient, run: FlowRun, now: float) -> float | None:
     """How long ago the server last received a heartbeat of the run's process; None if never."""
     since = datetime.fromtimestamp(now, UTC) - timedelta(days=1)
+    until = since + timedelta(days=2)  # by the clock of a host that may be ahead
     wanted = EventFilter(
         event=EventNameFilter(name=[HEARTBEAT]),
         any_resource=EventAnyResourceFilter(id=[f"prefect.flow-run.{run.id}"]),
-        occurred=EventOccurredFilter(since=since),  # pyright: ignore[reportArgumentType]
+        occurred=EventOccurredFilter(since=since, until=until),  # pyright: ignore[reportArgumentType]
     )
     body = {"filter": wanted.model_dump(mode="json", exclude_unset=True), "limit": 1}
     answer = client.request("POST", "/events/filter", json=body)

@@ -13,10 +13,15 @@ import psutil
 
 from flows._api import Run, Server
 from flows._hosts import jobs
+from flows._journal import read_lines
+from flows._manifest import Batch, intact
+from flows._settings import read_settings
 
 START_S = 300.0
 RUN_S = 90.0  # from asking for a run until its flow is under way, on a busy machine
 WINDOW_S = 60.0  # within which a death is noticed and its place is free again
+BATCH_S = 600.0  # for a batch of some tiny clips whose shards fail and are started again
+SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 
 
 class Stack:
@@ -24,10 +29,11 @@ class Stack:
 
     def __init__(self, folder: Path, more: dict[str, str]) -> None:
         self.folder = folder
+        self.outputs = Path(more.get("LAMINA_OUTPUTS", folder / "outputs"))
         environment = {
             **os.environ,
             "LAMINA_HOME": str(folder / "state"),
-            "LAMINA_OUTPUTS": str(folder / "outputs"),
+            "LAMINA_OUTPUTS": str(self.outputs),
             "LAMINA_DEVICE": "cpu",
             "LAMINA_GPUS": "2",
             "OMP_NUM_THREADS": "1",
@@ -65,13 +71,41 @@ class Stack:
         }
         return self.server._answer("/deployments/", deployment)["id"]
 
-    def ask(self, notes: Path, key: str = "", deployment: str = "", **parameters) -> Run:
-        """Ask for a run."""
+    def ask(
+        self, notes: Path, key: str = "", deployment: str = "", due: str = "", **parameters
+    ) -> Run:
+        """Ask for a run; ``due`` is when it shall start, at once if empty."""
         notes.mkdir(exist_ok=True)
-        body = {"parameters": {"folder": str(notes), **parameters}}
+        body: dict = {"parameters": {"folder": str(notes), **parameters}}
+        if due:
+            body["state"] = {"type": "SCHEDULED", "state_details": {"scheduled_time": due}}
         body |= {"idempotency_key": key} if key else {}
         path = f"/deployments/{deployment or self.deployment}/create_flow_run"
         return Run(self.server._answer(path, body)["id"], "survive", "", "")
+
+    def ask_batch(self, name: str, count: int, **limits) -> tuple[Run, Batch]:
+        """Ask for a batch of so many tiny clips; it need not have been planned yet."""
+        run = self.server.start("generate_clips", {"request": clips(name, count, **limits)})
+        places = {"LAMINA_HOME": self.folder / "state", "LAMINA_OUTPUTS": self.outputs}
+        settings = read_settings({name: str(place) for name, place in places.items()})
+        return run, Batch.named(settings, "default", name)
+
+    def kill_shard(self, name: str) -> None:
+        """Kill a run that makes a shard of a batch, as soon as there is one."""
+        wanted = {
+            "tags": {"all_": [f"batch:default/{name}"]},
+            "state": {"type": {"any_": ["RUNNING"]}},
+        }
+
+        def killed() -> bool:
+            runs = self.server._answer("/flow_runs/filter", {"flow_runs": wanted})
+            under_way = {run["id"] for run in runs}
+            engines = [job for job in jobs(f"{self.server.address}/api") if job.run in under_way]
+            for job in engines[:1]:
+                job.kill()
+            return bool(engines)
+
+        wait(killed, BATCH_S)
 
     def pretend(self, notes: Path, worker: str, state: str = "RUNNING") -> Run:
         """A run that the server believes to be with a worker, and that no process serves."""
@@ -135,6 +169,26 @@ def check_all_free(stack: Stack, folder: Path) -> None:
     left = stack.server._answer("/flow_runs/filter", states)
     assert [run["name"] for run in left if run["deployment_id"] == stack.deployment] == []
     wait(lambda: jobs(f"{stack.server.address}/api") == [], WINDOW_S)
+
+
+def clips(name: str, count: int, **limits) -> dict:
+    """What is asked of a batch of so many tiny clips."""
+    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    patience = {"retry_delay_s": 1.0, "reserve_gb": 0.0, "shard_minutes": 0.005, "tries": 20}
+    return {"name": name, "prompts": prompts, "limits": patience | limits, **SMALL}
+
+
+def outcomes(batch: Batch) -> list[dict]:
+    return [line for path in batch.root.glob("shards/*.jsonl") for line in read_lines(path)]
+
+
+def check_all_once(batch: Batch, count: int) -> None:
+    """Every item stands whole, none was made twice, and nothing half-written is left."""
+    assert batch.state() == "finished"
+    assert sum(intact(batch, item) is not None for item, _ in batch.items()) == count
+    made = [x["item"] for x in outcomes(batch) if x["state"] == "made" and x["sample_s"]]
+    assert len(made) == len(set(made)) == count
+    assert not list(batch.results.glob(".part-*"))
 
 
 def wait(ready, seconds: float) -> None:

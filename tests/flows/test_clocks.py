@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows import _hosts, _sweeper
+from flows import _hosts, _server_clock, _sweeper
 from flows._batch_items import Item
 from flows._batch_start import reopen
 from flows._hosts import beat, beats
@@ -98,7 +98,7 @@ def test_the_age_of_a_state_is_told_by_the_servers_clock(off):
     server = Answers(off)
     state = SimpleNamespace(timestamp=server.now - timedelta(seconds=5), is_final=lambda: True)
     run = SimpleNamespace(state=state, state_type=StateType.PENDING)
-    told = _sweeper.server_time(server)
+    told = _server_clock.server_time(server)
     assert _sweeper.state_age_s(run, told) == pytest.approx(5, abs=1.1)
     assert not _sweeper._settled(run, told)
     assert not _sweeper._ended_long_ago(run, told)

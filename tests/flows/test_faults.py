@@ -1,7 +1,6 @@
 """Batches in processes of their own: the disk fills, the store is lost, clocks are wrong."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from skewed import make_clock, skew
 from stores import BUCKET, answers, ask, free_port, rights
 
 from flows._journal import read_lines
@@ -155,48 +155,20 @@ def test_a_store_that_is_killed_and_comes_back_empty_costs_a_batch_nothing(place
             assert listing.count(".mp4</Key>") == ITEMS
 
 
-CLOCK = """
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <stdlib.h>
-#include <time.h>
-int clock_gettime(clockid_t clock, struct timespec *now) {
-    static int (*real)(clockid_t, struct timespec *);
-    if (!real) real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-    int code = real(clock, now);
-    if (!code && clock == CLOCK_REALTIME) now->tv_sec += atol(getenv("SKEW_S"));
-    return code;
-}
-"""
-
-
 @pytest.fixture(scope="module")
 def wrong_clock(tmp_path_factory):
-    """A library that puts the clock of a process wrong, by ``SKEW_S``.
-
-    Only the time of day: faketime also takes hold of sleeps and locks, and these fail then.
-    """
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler on this machine: apt-get install gcc")
-    folder = tmp_path_factory.mktemp("clock")
-    (folder / "clock.c").write_text(CLOCK)
-    command = [compiler, "-shared", "-fPIC", "-o", "clock.so", "clock.c", "-ldl"]
-    subprocess.run(command, cwd=folder, check=True)
-    return folder / "clock.so"
+    """A library that puts the clock of a process wrong."""
+    return make_clock(tmp_path_factory.mktemp("clock"))
 
 
 def test_hosts_whose_clocks_are_hours_apart_make_a_batch_one_after_the_other(places, wrong_clock):
     log = places / "night.log"
 
-    def clock(hours: int) -> dict[str, str]:
-        return {"LD_PRELOAD": str(wrong_clock), "SKEW_S": str(3600 * hours)}
-
-    with night(log, **clock(3)) as process:
+    with night(log, **skew(wrong_clock, hours=3)) as process:
         begun(process, log, 3)
     ahead = datetime.now(UTC) + timedelta(hours=2)
     assert all(datetime.fromisoformat(x["time"]) > ahead for x in outcomes())
-    with night(log, **clock(-3)) as process:
+    with night(log, **skew(wrong_clock, hours=-3)) as process:
         ended(process, log)
     once_and_whole()
     behind = datetime.now(UTC) - timedelta(hours=2)

@@ -80,6 +80,7 @@ def asked_runs(monkeypatch, places):
         return SimpleNamespace(id=uuid4(), state=SimpleNamespace(name="Scheduled"))
 
     monkeypatch.setattr(fill_missed_nights, "run_deployment", run_deployment)
+    monkeypatch.setattr(fill_missed_nights, "server_now", lambda: datetime.now(UTC))
     return asked
 
 
