@@ -55,7 +55,7 @@ class Server:
     def healthy(self) -> bool:
         """Whether a server answers there."""
         try:
-            return self._call_once("/health", None, HEALTH_PATIENCE_S)[0] == OK
+            return self._call_once("/health", None, HEALTH_PATIENCE_S) == (OK, True)
         except OSError:
             return False
 
@@ -152,8 +152,15 @@ class Server:
         except HTTPError as error:
             with error:
                 status, text = error.code, error.read()
-        content = json.loads(text) if text else None
-        return OK if status in range(200, 300) else status, content
+        return OK if status in range(200, 300) else status, _content(text)
+
+
+def _content(text: bytes) -> Any:
+    """What an answer says; its words where it is no JSON, as of a proxy or another program."""
+    try:
+        return json.loads(text) if text else None
+    except ValueError:
+        return text.decode(errors="replace")
 
 
 def _signed() -> dict[str, str]:

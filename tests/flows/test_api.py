@@ -28,7 +28,8 @@ def answers(monkeypatch):
             status, answer = replies.pop(0) if len(replies) > 1 else replies[0]
             self.send_response(status)
             self.end_headers()
-            self.wfile.write(json.dumps(answer).encode())
+            text = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+            self.wfile.write(text)
 
         do_POST = do_GET  # noqa: N815  the name http.server wants
 
@@ -96,6 +97,14 @@ def test_progress_is_the_newest_artifacts(answers):
 
 def test_nobody_there_is_not_healthy():
     assert Server("http://127.0.0.1:9").healthy() is False
+
+
+@pytest.mark.parametrize("status", [200, 502])
+def test_another_program_at_the_address_is_no_server(answers, status):
+    server, script, _ = answers
+    script["/health"] = script["/deployments/filter"] = [(status, b"<html>hello</html>")]
+    assert server.healthy() is False
+    assert server._call("/deployments/filter", {}) == (status, "<html>hello</html>")
 
 
 @pytest.mark.parametrize("name", ["PREFECT_API_AUTH_STRING", "PREFECT_SERVER_API_AUTH_STRING"])
