@@ -139,7 +139,7 @@ class Settings:
             "LAMINA_QUOTA_GB": ",".join(
                 f"{name}={gb:.12f}" if name else f"{gb:.12f}" for name, gb in self.quotas.items()
             ),
-            "LAMINA_GPU_HOUR_PRICE": f"{self.gpu_hour_price:g}" if self.gpu_hour_price else "",
+            "LAMINA_GPU_HOUR_PRICE": f"{self.gpu_hour_price:.12f}",
         }
 
 

@@ -58,8 +58,10 @@ def test_a_stack_listens_to_nobody_else(monkeypatch, host):
 
 def test_an_hour_of_a_device_may_have_a_price():
     assert read_settings({}).gpu_hour_price == 0
-    settings = read_settings({"LAMINA_GPU_HOUR_PRICE": "2.5"})
-    assert read_settings(settings.environment()).gpu_hour_price == settings.gpu_hour_price == 2.5
+    for text in ("2.5", "0", "12345.67", "2500000"):
+        settings = read_settings({"LAMINA_GPU_HOUR_PRICE": text})
+        assert settings.gpu_hour_price == float(text)
+        assert read_settings(settings.environment()).gpu_hour_price == float(text)
     with pytest.raises(ValueError, match=r"LAMINA_GPU_HOUR_PRICE=2 EUR: .*; write such as 2.5"):
         read_settings({"LAMINA_GPU_HOUR_PRICE": "2 EUR"})
 
