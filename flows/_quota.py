@@ -62,7 +62,14 @@ def used_bytes(folder: Path) -> int:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(entry.path)
                     else:
-                        total += entry.stat(follow_symlinks=False).st_size
+                        total += _size(entry)
         except OSError:  # it went away meanwhile
             continue
     return total
+
+
+def _size(entry: "os.DirEntry[str]") -> int:
+    try:
+        return entry.stat(follow_symlinks=False).st_size
+    except OSError:  # it went away, as files do that are renamed when they are whole
+        return 0

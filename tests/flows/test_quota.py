@@ -72,8 +72,18 @@ def test_grants_count_until_they_are_measured(results, monkeypatch):
         quota.check(2500)
 
 
-def test_a_file_that_goes_away_stops_no_count(results):
+def test_a_file_that_goes_away_stops_no_count(results, monkeypatch):
     assert used_bytes(results / "nothing") == 0
+    for name in "cdef":
+        (results / f"{name}.mp4").write_bytes(bytes(100))
+    size = _quota._size
+
+    def away(entry):
+        (results / entry.name).unlink()
+        return size(entry)
+
+    monkeypatch.setattr(_quota, "_size", lambda e: (away if e.name == "d.mp4" else size)(e))
+    assert used_bytes(results) == 1500 + 300 + os.lstat(results / "elsewhere").st_size
 
 
 def test_a_quota_of_either_kind_is_a_full_disk_to_a_batch():
