@@ -18,7 +18,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows._settings import Settings, is_loopback, is_shared, server_password
+from flows._settings import Settings, is_loopback, server_password
 from flows.gallery.access import COOKIE, SESSION_S, Access
 from flows.gallery.guard import AuditLog, Guard
 from flows.gallery.pages import Pages
@@ -95,7 +95,8 @@ class Beside:
     def __init__(self, other: ASGIApp, settings: Settings) -> None:
         """Take the other application; it alone sees the server start and stop."""
         self._other = other
-        self._shared = is_shared(settings)
+        # the gallery's own tokens keep nobody from the other
+        self._asks = bool(server_password() or settings.gallery_user_header)
         self._gallery = Starlette(routes=[Mount(PREFIX, create_gallery(settings))])
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -103,7 +104,7 @@ class Beside:
         path = scope.get("path", "")
         ours = scope["type"] == "http" and (path == PREFIX or path.startswith(f"{PREFIX}/"))
         application = self._gallery if ours else self._other
-        if not (ours or self._shared or _asked_here(scope)):
+        if not (ours or self._asks or _asked_here(scope)):
             application = _foreign
         await application(scope, receive, send)
 

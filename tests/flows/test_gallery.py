@@ -473,8 +473,14 @@ def test_the_api_that_asks_nobody_answers_under_this_machines_names_alone(
         return answer.status_code
 
     assert asked() == code
-    monkeypatch.setenv("PREFECT_SERVER_API_AUTH_STRING", "ann:secret")
-    assert asked() == 200  # whoever asks has to know it
+    tokens = outputs / "users.json"
+    tokens.write_text('{"users": {}}')
+    monkeypatch.setenv("LAMINA_GALLERY_TOKENS", str(tokens))
+    assert asked() == code  # users of the gallery are not asked for by the other
+    for name in ("PREFECT_SERVER_API_AUTH_STRING", "LAMINA_GALLERY_PROXY_USER_HEADER"):
+        with monkeypatch.context() as patch:
+            patch.setenv(name, "ann:secret")
+            assert asked() == 200  # whoever asks has to know it, or comes through a proxy
 
 
 def test_a_socket_under_another_name_is_closed(outputs):
