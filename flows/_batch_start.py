@@ -90,8 +90,8 @@ def reopen(batch: Batch) -> int:
     ]
     for outcome in refused:
         error = f"asked again after {outcome['error']}"
-        again = {**outcome, "error": error, "time": now(outcome["time"])}
-        batch.note("reopened", again)
+        again = {**outcome, "error": error, "seconds": 0.0, "sample_s": 0.0}
+        batch.note("reopened", again | {"time": now(outcome["time"])})
     return len(refused)
 
 

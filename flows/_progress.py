@@ -117,10 +117,12 @@ def aside(meter: Meter) -> Iterator[Meter]:
 
 @contextmanager
 def timed(timings: dict[str, float], name: str) -> Iterator[None]:
-    """Add the block's seconds to ``timings`` under ``name``."""
+    """Add the block's seconds to ``timings`` under ``name``, also if it fails."""
     began = time.monotonic()
-    yield
-    timings[name] = timings.get(name, 0.0) + time.monotonic() - began
+    try:
+        yield
+    finally:
+        timings[name] = timings.get(name, 0.0) + time.monotonic() - began
 
 
 @contextmanager

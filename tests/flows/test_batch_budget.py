@@ -1,15 +1,20 @@
 """Budgets of a batch: counted from its beginning, whoever coordinates it and however often."""
 
 import json
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flows._batch_requests import BatchLimits, ClipBatchRequest
+from flows._batch_items import items_of
+from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
+from flows._batch_start import open_batch, plan_batch, reopen, start_batch
+from flows._batch_tally import sampled_s
 from flows._coordinator import coordinate
 from flows._journal import append_line, now
 from flows._manifest import Batch
 from flows._settings import read_settings
+from flows._shard import run_shard
 
 SAMPLE_S = 60.0  # what each draw takes
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
@@ -80,6 +85,29 @@ def test_what_a_killed_coordinator_sampled_counts(places):
     begun(0, request=asked.model_dump(mode="json"))
     ended, minutes = seen_through(asked)
     assert (ended["reason"], minutes) == (SPENT, 4)
+
+
+def test_what_is_asked_again_has_cost_nothing_yet(places):
+    seen_through(request(count=1, gpu_minutes=1))
+    batch = the_batch()
+    ((item, _),) = batch.items()
+    refused = {**batch.outcomes()[item.address], "error": "ValueError: no", "time": now()}
+    append_line(batch.shard_file(0), refused)
+    assert reopen(batch) == 1
+    assert sampled_s(batch) == 2 * SAMPLE_S
+
+
+def test_a_sample_that_fails_is_paid_for_too(places, monkeypatch):
+    def fails(self, job):
+        time.sleep(0.05)
+        raise ValueError("too dark")
+
+    monkeypatch.setattr("flows._shard_makers.ClipMaker.sample", fails)
+    asked = request(count=1)
+    batch = open_batch(read_settings(), "default", asked)
+    start_batch(batch, asked, plan_batch(batch, asked, items_of(asked)))
+    run_shard(read_settings(), ShardRequest(batch="night", shard=0), lambda *_: None)
+    assert sampled_s(batch) >= 0.05
 
 
 def test_who_raises_the_budget_gets_a_new_one(places):
