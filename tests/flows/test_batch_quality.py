@@ -10,9 +10,10 @@ from flows._batch_start import plan_batch, start_batch
 from flows._batch_tally import Tally
 from flows._coordinator import coordinate
 from flows._journal import append_line, now, read_lines
-from flows._manifest import Batch
+from flows._manifest import Batch, intact
 from flows._settings import read_settings
 from flows._shard import run_shard
+from flows._shard_makers import NotAsAskedError
 from flows.command_line import main
 
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
@@ -148,6 +149,26 @@ def test_a_model_that_learned_nothing_is_stopped_with_the_reason_and_goes_on_whe
     patient = asked.model_copy(update={"plateau_draws": 0})
     ended = coordinate(read_settings(), "default", patient, Inside(), told)
     assert (ended["state"], ended["rejected"], ended["missing"]) == ("finished", 8, 0)
+
+
+@pytest.mark.usefixtures("encoder_read_once")
+def test_a_batch_draws_until_so_many_clips_are_accepted(places, monkeypatch):
+    def judged(frames, prompt):
+        if "green" in prompt or "yellow" in prompt:
+            raise NotAsAskedError("not as asked: color", 0.5)
+        return {"color": True}
+
+    monkeypatch.setattr("flows._shard_makers.judged", judged)
+    asked = request(8, accept_only=True, draws=2)
+    enough = asked.limits.model_copy(update={"items": 4})
+    asked = asked.model_copy(update={"limits": enough})
+    ended = coordinate(read_settings(), "default", asked, Inside(), lambda *_, **__: None)
+    assert (ended["state"], ended["reason"]) == ("stopped", "enough items are made")
+    assert (ended["made"], ended["rejected"], ended["missing"]) == (4, 2, 2)
+    batch = Batch.named(read_settings(), "default", "night")
+    states = [x["state"] for path in batch.shard_files() for x in read_lines(path)]
+    assert sorted(states) == ["made"] * 4 + ["rejected"] * 4  # what is rejected counts for nothing
+    assert sum(intact(batch, item) is not None for item, _ in batch.items()) == 4
 
 
 def test_quality_is_known_only_where_clips_are_judged(places):

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from flows import _shard
+from flows import _shard, _shard_makers
 from flows._batch_items import items_of
 from flows._batch_plan import make_plan
 from flows._batch_requests import ClipBatchRequest, ScanBatchRequest, ShardRequest
@@ -81,6 +81,18 @@ def test_a_shard_makes_its_items_once_and_each_as_a_single_run_would(places):
     assert {role: (batch.root / said["path"]).is_file() for role, said in files.items()} == (
         dict.fromkeys(("video", "preview", "sheet", "record"), True)
     )
+
+
+def test_a_shard_loads_its_network_once_whatever_the_number_of_items(places, monkeypatch):
+    loaded, load_model = [], _shard_makers.load_model
+
+    def counted(folder, **options):
+        loaded.append(folder.name)
+        return load_model(folder, **options)
+
+    monkeypatch.setattr(_shard_makers, "load_model", counted)
+    assert run(started(prompts(5))).plain() == {"made": 5, "left": 0, "ended": ""}
+    assert loaded == ["tiny-video"]
 
 
 def test_what_is_broken_is_made_again_and_the_same(places):
