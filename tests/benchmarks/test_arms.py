@@ -115,6 +115,25 @@ def test_a_trunk_is_taken_without_what_belongs_to_a_domain():
         networks.take_trunk(fresh, networks.network(VIDEO).state_dict())
 
 
+def test_a_noisy_sample_enters_as_what_of_it_is_signal():
+    network = small(MRI)
+    x, cond = patch()
+    one_step(network, [(x, cond)])
+    whole = small(replace(MRI, whole=True))
+    whole.load_state_dict(network.state_dict())
+    guesses = {}
+    for name, net in (("gated", network), ("whole", whole)):
+        for level in (1.0, 0.5):
+            t = torch.full((2,), level)
+            guesses[name, level] = [z - level * net(z, t, t, cond) for z in (x, x.flip(0))]
+    gated = guesses["gated", 1.0]
+    assert gated[0].std() > 0
+    assert torch.allclose(gated[0], gated[1], atol=1e-5)  # it is all noise there
+    assert not torch.allclose(*guesses["whole", 1.0], atol=1e-3)
+    for ours, theirs in zip(guesses["gated", 0.5], guesses["whole", 0.5], strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)  # half and half, z is that guess itself
+
+
 def test_regression_is_the_squared_error_of_an_answer_that_never_sees_noise():
     network = networks.network(replace(MRI, widths=SMALL), regression=True)
     objective = networks.objective(mri("x", regression=True, objective={"power": 0.0}))

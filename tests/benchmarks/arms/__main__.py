@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 
 from core.records import atomic_path
-from tests.benchmarks.arms.arm import ARMS, Arm
-from tests.benchmarks.arms.data import Data
+from tests.benchmarks.arms.arm import ARMS, WIDTHS, Arm
+from tests.benchmarks.arms.data import PATCH, Data
 from tests.benchmarks.arms.measures import strangers
 from tests.benchmarks.arms.page import page
 from tests.benchmarks.arms.scores import LEVELS
@@ -48,14 +48,21 @@ def train(lab: Laboratory, arms: Sequence[Arm], into: Path) -> None:
         with claimed(lab.state) as free:
             if free:
                 lab.measure_costs({form for arm in arms for form in arm.forms})
-    for arm in arms:
-        before = next((a for a in ARMS if a.name == arm.begins_with), None)
-        if lab.result(arm) or (before and not lab.result(before)):
-            continue
-        with claimed(lab.folder(arm)) as free:
-            if free and not lab.result(arm):
-                lab.run(arm)
-                write_page(lab, into)
+    while any(_trained(lab, arm, into) for arm in arms):
+        pass  # from the first again: what had to wait for another arm may be due now
+
+
+def _trained(lab: Laboratory, arm: Arm, into: Path) -> bool:
+    """Train an arm if it is due and free; whether it was."""
+    before = next((a for a in ARMS if a.name == arm.begins_with), None)
+    if lab.result(arm) or (before and not lab.result(before)):
+        return False
+    with claimed(lab.folder(arm)) as free:
+        if not free or lab.result(arm):
+            return False
+        lab.run(arm)
+        write_page(lab, into)
+        return True
 
 
 def write_page(lab: Laboratory, into: Path) -> bool:
@@ -77,6 +84,9 @@ def write_page(lab: Laboratory, into: Path) -> bool:
         "minutes": lab.budget_s / 60,
         "warmup": WARMUP,
         "rate": LEARNING_RATE,
+        "fine": WIDTHS[0],
+        "coarse": WIDTHS[1],
+        "patch": " x ".join(map(str, PATCH)),
         "box": " x ".join(map(str, lab.data.box)),
         "heads": lab.data.most_heads,
         "items": lab.data.items,

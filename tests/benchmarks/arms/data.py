@@ -27,7 +27,7 @@ from video.world import draw_batch
 if TYPE_CHECKING:
     from core.training_feed import MakeBatch
 
-PATCH = (32, 32, 32)
+PATCH = (16, 32, 32)
 BOX = (64, 64, 64)
 ORDER_SEED, ITEMS_SEED, PROMPTS_SEED = 5, 11, 12
 FOUR_MM = AcquisitionRange(
@@ -38,6 +38,8 @@ FOUR_MM = AcquisitionRange(
     in_plane_share=0.0,
     noise_share=0.0,
 )
+RECIPE = PatchRecipe(PATCH, other_axis_share=0.0, acquisitions=FOUR_MM, augmentation=None)
+"""One task, in training as in judging: minutes are too short for all acquisitions there are."""
 
 
 @dataclass
@@ -95,7 +97,7 @@ class Data:
                 head = file_reader(path)()
                 self._training[path] = (head.data.to(torch.float16), head.spacing_mm)
         volumes, spacing = zip(*(self._training[path] for path in chosen), strict=True)
-        return patch_batches(HeadPatches(volumes, spacing, PatchRecipe(PATCH)))
+        return patch_batches(HeadPatches(volumes, spacing, RECIPE))
 
     def batches(self, arm: Arm, shares: Sequence[float] = ()) -> MakeBatch:
         """Where an arm's batches come from; of two domains, one is drawn for every step.
@@ -130,10 +132,8 @@ class Data:
 
     @cached_property
     def _patches(self) -> tuple[Tensor, Conditioning]:
-        patches = HeadPatches.from_heads(
-            [(path.name, file_reader(path)()) for path in self._paths["validation"]],
-            PatchRecipe(PATCH, other_axis_share=0.0, acquisitions=FOUR_MM, augmentation=None),
-        )
+        heads = [(path.name, file_reader(path)()) for path in self._paths["validation"]]
+        patches = HeadPatches.from_heads(heads, RECIPE)
         return patch_batches(patches)(self.items, generator(ITEMS_SEED))
 
     def said(self, captions: Sequence[str]) -> Conditioning:

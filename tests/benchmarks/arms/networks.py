@@ -23,6 +23,29 @@ CHANNELS = {"video": (3, 0), "mri": (1, 2)}
 PERIODS = {"video": (0.25, 8.0), "mri": (2.0, 64.0)}
 
 
+class Gated(SpatioTemporalUNet):
+    """The same network, which a noisy sample enters as the best guess that knows its level alone.
+
+    That is (1 - t) z / ((1 - t)^2 + t^2) for data of unit variance. At t = 1, where z tells
+    nothing of the data, it is 0, and the network need not learn to overlook it.
+    """
+
+    def forward(
+        self,
+        z: Volumes,
+        t: Tensor,
+        r: Tensor | None = None,
+        cond: Conditioning | None = None,
+        memory: TextMemory | None = None,
+    ) -> Volumes:
+        """The velocity towards the predicted sample; shapes as there."""
+        level = align(t, z)
+        seen = (1 - level) * z / ((1 - level).square() + level.square())
+        least = level.clamp_min(LEAST_LEVEL)
+        answer = seen - least * super().forward(seen, t, r, cond, memory)
+        return (z - answer) / least
+
+
 class Regressor(SpatioTemporalUNet):
     """The same network, which never sees the noise: it answers from the conditioning alone."""
 
@@ -42,7 +65,8 @@ class Regressor(SpatioTemporalUNet):
 
 def network(form: Form, seed: int = 0, *, regression: bool = False) -> SpatioTemporalUNet:
     """The network of a form: two levels, of which the coarse one attends."""
-    kind = Regressor if regression else SpatioTemporalUNet
+    gated = form.prediction == "sample" and not form.whole
+    kind = Regressor if regression else Gated if gated else SpatioTemporalUNet
     channels, beside = CHANNELS[form.domain]
     return initialized(
         lambda: kind(

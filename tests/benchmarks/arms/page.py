@@ -27,10 +27,17 @@ diagnosis**.
   steps as its time allows, so that other load on the machine changes nothing. The learning rate
   rises over {warmup} steps to {rate:g}, stays, and falls over the last 30 %; Muon; the average
   of the weights is judged.
-- **One trunk**: two levels of 96 and 192 channels, one block a level each way, attention to all
-  places, to the text and along depth at the coarse level. A clip of 16 x 64 x 64 enters in cells
-  of 4 x 8 x 8, a patch of 32 x 32 x 32 voxels in cells of 2 x 4 x 4. A domain keeps to itself
-  its first and last layer and a learned vector that is read in place of a prompt.
+- **One trunk**: two levels of {fine} and {coarse} channels, one block a level each way,
+  attention to all places, to the text and along depth at the coarse level. A clip of
+  16 x 64 x 64 enters in cells of 4 x 8 x 8, a patch of {patch} voxels in cells of 2 x 2 x 2. A
+  domain keeps to itself its first and last layer and a learned vector that is read in place of a
+  prompt.
+- **What differs from the shipped models**, so that minutes teach something: one MRI task alone
+  (4 mm slices along the file's third axis, no variation of intensities, no flips), patches of
+  {patch} instead of 32 x 48 x 48, small networks, MRI levels nearer to pure noise (level mean 2
+  instead of 0.5), and a noisy sample enters the network as (1 - t) z / ((1 - t)^2 + t^2), the
+  best guess that knows its level alone: at t = 1, where it is noise and nothing else, as 0.
+  The arms `mri-whole` and `mri-level-mean-0.5` take the last two back.
 - **Score**: signal over error of the predicted clip, or of what back-projection left out of a
   patch (4 mm slices along the file's third axis), in dB: the mean over the noise levels
   {levels}, on {items} held-out clips or patches, the same noise for all arms. It does not depend

@@ -33,7 +33,7 @@ LEVELS = (1.0, 0.9, 0.75, 0.5, 0.25)
 ROWS = 16
 NOISE_SEED = 13
 THICKNESS_MM, AXIS = 4.0, 2
-TILING = Tiling(size=PATCH, batch_size=8)
+TILING = Tiling(size=PATCH, overlap=(4, 4, 4), batch_size=8)
 ONE_STEP = "one step"
 WAYS: dict[str, dict[str, int]] = {
     ONE_STEP: {"samples": 1, "steps": 1},

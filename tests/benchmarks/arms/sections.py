@@ -182,10 +182,10 @@ def ablations(results: Results, spread: Spread) -> str:
         "is better here is a hint, no more.\n",
     ]
     about = {
-        "video": "cells of 4 x 8 x 8, widths 96 and 192, sample prediction, level mean 2, power "
-        "0, dropout 0.1, batch 16",
-        "mri": "48 heads, cells of 2 x 4 x 4, widths 96 and 192, level mean 0.5, half of the "
-        "draws at pure noise, power 0.25, batch 8",
+        "video": "cells of 4 x 8 x 8, sample prediction, level mean 2, power 0, dropout 0.1, "
+        "batch 16",
+        "mri": "48 heads, cells of 2 x 2 x 2, level mean 2, half of the draws at pure noise, "
+        "power 0.25, batch 8",
     }
     for domain, title in (("video", "Video"), ("mri", "MRI")):
         reference, arms = REFERENCE[domain], [n for n in names if domain in results[n]]

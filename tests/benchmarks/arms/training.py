@@ -28,9 +28,9 @@ from tests.benchmarks.arms import networks, scores
 from tests.benchmarks.arms.arm import ALL_HEADS, ARMS, Arm, Domain, Form
 from tests.benchmarks.arms.data import Data
 
-LEARNING_RATE, WARMUP = 2e-3, 50
+LEARNING_RATE, WARMUP = 3e-3, 40
 TRIAL_STEPS, TRIAL_FIRST, TRIAL_ROUNDS = 9, 3, 2
-LOOKS = (0.25, 0.5, 0.75, 1.0)
+LOOKS = (1 / 3, 2 / 3, 1.0)
 RESULT, CURVE, WEIGHTS = "result.json", "curve.jsonl", "weights-{}.safetensors"
 
 
