@@ -172,6 +172,8 @@ def test_a_difference_must_be_beyond_heads_and_seeds():
 def test_levels_count_alike_however_small_their_errors():
     found = {"video": {"errors": {"data": [1.0, 3.0], "1.0": [2.0, 0.2], "0.5": [0.02, 0.002]}}}
     assert levels("video")(found) == pytest.approx([10.0, 20.0])
+    found["video"]["of"] = [7, 7]  # two items of one head are one value
+    assert levels("video")(found) == pytest.approx([15.0])
 
 
 def judged(data, domain="mri"):
@@ -242,6 +244,7 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     assert "Planned and not measured: `mri-5`" in text
     for picture in ("heads", "mri-curves", "video-curves", "detail"):
         assert (tmp_path / f"pictures/experiments/{picture}.png").stat().st_size > 1000
+    assert sorted(set(data.heads_of_patches)) == [0]
     kept = json.loads((tmp_path / "experiments.json").read_text())
     assert kept["joint-48"]["steps"] == {"video": 2, "mri": 2}
     assert kept["mri-48"]["curve"][-1]["step"] == 2

@@ -131,10 +131,19 @@ class Data:
         return clips, self.said(captions)
 
     @cached_property
-    def _patches(self) -> tuple[Tensor, Conditioning]:
+    def _unseen(self) -> HeadPatches:
         heads = [(path.name, file_reader(path)()) for path in self._paths["validation"]]
-        patches = HeadPatches.from_heads(heads, RECIPE)
-        return patch_batches(patches)(self.items, generator(ITEMS_SEED))
+        return HeadPatches.from_heads(heads, RECIPE)
+
+    @cached_property
+    def _patches(self) -> tuple[Tensor, Conditioning]:
+        return patch_batches(self._unseen)(self.items, generator(ITEMS_SEED))
+
+    @cached_property
+    def heads_of_patches(self) -> list[int]:
+        """Which validation head each held-out patch is of: those of one head are no strangers."""
+        dice = generator(ITEMS_SEED)
+        return [self._unseen.draw(dice).head for _ in range(self.items)]
 
     def said(self, captions: Sequence[str]) -> Conditioning:
         """Captions as the network reads them."""

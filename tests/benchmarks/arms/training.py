@@ -129,6 +129,7 @@ def judged(arm: Arm, nets: list[SpatioTemporalUNet], data: Data) -> dict[str, An
         if domain == "video":
             found[domain]["oracle"] = scores.drawn(network, data)
         else:
+            found[domain]["of"] = data.heads_of_patches
             sampled = arm.full and not arm.regression
             ways = list(scores.WAYS) if sampled else [scores.ONE_STEP]
             found[domain]["heads"] = scores.restored(network, data, ways, detail=arm.full)
