@@ -8,6 +8,7 @@ where no store is named.
 
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from flows._batch_items import Item, Kind, items_of
 from flows._batch_life import coordinated
 from flows._batch_requests import BatchRequest, ClipBatchRequest
 from flows._batch_start import open_batch, plan_batch, start_batch
+from flows._journal import held
 from flows._manifest import Batch
 from flows._settings import Settings, adopt
 from flows._store import Store
 from medical.request import SuperResolutionRequest
 
 INPUTS, MODELS = ".inputs", ".models"
+COPIES_LOCK = ".inputs.lock"
 Asked = tuple[list[Item], list[str]]
 Models = dict[str, dict[str, str]]  # name to kind and to the digest of each file
 
@@ -130,7 +133,8 @@ def obtain_scan(store: Store, project: Path, digest: str, name: str) -> Path:
         key = store.key(arrived)
         for found in store.fetch([key], {key: digest}):
             path.parent.mkdir(parents=True, exist_ok=True)
-            found.replace(path)
+            with suppress(FileNotFoundError):  # another process here fetched it and was quicker
+                found.replace(path)
     return path
 
 
@@ -155,18 +159,20 @@ def _put_copy(store: Store, path: Path, target: Path, digest: str) -> None:
             f"{path} is neither here nor in {store.url}: a batch is started where its scans and "
             "models are, or where they were delivered before; start it there."
         )
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(target, overwrite=True) as temporary:
-            shutil.copyfile(path, temporary)
-        if (found := sha256_file(target)) != digest:
-            raise ValueError(
-                f"{path}: sha256 is {found[:12]} instead of {digest[:12]}: a scan must not change "
-                "while its batch is made; start the batch again where the scan is."
-            )
-        store.put([target])
-    finally:
-        target.unlink(missing_ok=True)
+    store.outputs.mkdir(parents=True, exist_ok=True)
+    with held(store.outputs / COPIES_LOCK):  # another batch of this host may deliver the same
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(target, overwrite=True) as temporary:
+                shutil.copyfile(path, temporary)
+            if (found := sha256_file(target)) != digest:
+                raise ValueError(
+                    f"{path}: sha256 is {found[:12]} instead of {digest[:12]}: a scan must not "
+                    "change while its batch is made; start the batch again where the scan is."
+                )
+            store.put([target])
+        finally:
+            target.unlink(missing_ok=True)
 
 
 def _deliver_model(batch: Batch, name: str, kind: Kind) -> dict[str, str]:

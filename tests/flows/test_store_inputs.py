@@ -5,6 +5,8 @@ import logging
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from flows._coordinator import coordinate
 from flows._delivery import obtain
 from flows._manifest import Batch
 from flows._settings import read_settings
-from flows._store import open_store
+from flows._store import Store, open_store
 from flows._store_faults import StoreRefusedError
 
 NAME = "Jane-Doe-1961"  # what a scan's file is called must not travel further than its manifest
@@ -140,6 +142,29 @@ def test_a_scan_that_changed_while_it_was_planned_or_in_the_store_is_refused(
     with pytest.raises(StoreRefusedError, match=r"holds sha256 .* instead of") as refused:
         at_hand(batch, batch.items()[0][0])
     assert NAME not in str(refused.value)
+
+
+def test_batches_of_one_host_deliver_and_fetch_one_scan_at_once(team, scans, monkeypatch):
+    settings = team("one")
+    asked = [restoring(scans, name=f"night-{n}", steps=n) for n in (1, 2)]
+    with ThreadPoolExecutor(2) as batches:
+        list(batches.map(partial(hand_over, settings, "default"), asked))
+    hide(scans)
+    settings, fetch, overtaking = team("two"), Store.fetch, []
+    first, second = (Batch.named(settings, "default", request.name) for request in asked)
+    (item, _), *_ = first.items()
+    (same, _), *_ = second.items()
+
+    def fetch_and_be_overtaken(store, *rest):
+        monkeypatch.setattr(Store, "fetch", fetch)
+        came = fetch(store, *rest)
+        overtaking.append(at_hand(second, same))
+        return came
+
+    monkeypatch.setattr(Store, "fetch", fetch_and_be_overtaken)
+    found = at_hand(first, item).request.scan
+    assert [other.request.scan for other in overtaking] == [found]
+    assert sha256(Path(found).read_bytes()).hexdigest() == item.scan.sha256
 
 
 def test_prompts_of_one_host_are_read_from_the_plan_on_another(team, places):
