@@ -3,7 +3,8 @@
 A coordinator that was killed starts nothing any more, and its shards end without anybody to start
 them again. The janitor finds the batch by the last run that coordinated it and asks for another
 run, as often as the batch's limits allow without anything having been made. Each run has one
-successor at most, whoever looks and however often. What a person ended, or a refusal, stays ended.
+successor at most, whoever looks and however often. What a person ended stays ended, and a batch
+that is refused when it is taken up again, as where the disk is full, is stopped with the reason.
 """
 
 import logging
@@ -87,6 +88,10 @@ def succeed(lost: Lost, now: float) -> str:
     if lost.run.state_type == StateType.CANCELLED:
         cancel_batch(batch, "its run was cancelled")
         return f"batch {name}: its run was cancelled, and so it is"
+    if (state := lost.run.state) and state.name == REFUSAL:
+        reason = f"its run was refused: {state.message}"
+        batch.change(only_from=UNFINISHED, state="stopped", reason=reason)
+        return f"batch {name}: {reason}"
     outcomes = batch.outcomes().values() if batch.exists() else ()
     made = sum(outcome["state"] == "made" for outcome in outcomes)
     tags = lost.run.tags
@@ -169,9 +174,10 @@ def _ended_early(lost: Lost) -> bool:
         return False
     if not batch.exists():  # it was killed before it had planned
         return state.type == StateType.CRASHED
-    canceled = state.type == StateType.CANCELLED
-    going_on = (*UNFINISHED, *["paused"] * canceled)
-    return state.name != REFUSAL and batch.state() in going_on
+    said, canceled = batch.read(), state.type == StateType.CANCELLED
+    if state.name == REFUSAL and said["request"] != lost.request.model_dump(mode="json"):
+        return False  # another one of that name was refused
+    return said["state"] in (*UNFINISHED, *["paused"] * canceled)
 
 
 def _number(tags: list[str], kind: str) -> int:

@@ -180,12 +180,29 @@ def test_a_batch_whose_coordinator_died_gets_one_successor_after_a_while(night, 
     [
         [coordinated_by(StateType.RUNNING, "Running")],
         [coordinated_by(CRASHED), coordinated_by(StateType.SCHEDULED, "Scheduled", 5.0)],
-        [coordinated_by(FAILED, "Refused")],
         [coordinated_by(StateType.COMPLETED, "Completed"), coordinated_by(CRASHED, minutes_ago=9)],
     ],
 )
-def test_who_lives_waits_was_refused_or_is_done_has_no_successor(night, runs):
+def test_who_lives_waits_or_is_done_has_no_successor(night, runs):
     assert lost_among(*runs) == []
+
+
+def test_a_batch_that_was_refused_when_it_was_taken_up_is_stopped_with_the_reason(
+    night, asked_for
+):
+    run = coordinated_by(FAILED, "Refused")
+    run.state.message = "the disk is full: free some space."
+    (lost,) = lost_among(coordinated_by(CRASHED, minutes_ago=9), run)
+    succeed(lost, NOW.timestamp())
+    assert (night.state(), asked_for) == ("stopped", [])
+    assert night.read()["reason"] == "its run was refused: the disk is full: free some space."
+    assert lost_among(run) == []
+
+
+def test_a_refusal_of_another_request_of_that_name_stops_nothing(night):
+    run = coordinated_by(FAILED, "Refused")
+    run.parameters["request"]["steps"] = 3
+    assert lost_among(run) == []
 
 
 @pytest.mark.parametrize("state", ["paused", "cancelled", "stopped", "finished"])
