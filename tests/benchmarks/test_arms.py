@@ -15,7 +15,16 @@ from tests.benchmarks.arms import networks, verdicts
 from tests.benchmarks.arms.__main__ import train, write_page
 from tests.benchmarks.arms.arm import ARMS, MRI, VIDEO, mri, video
 from tests.benchmarks.arms.data import Data
-from tests.benchmarks.arms.measures import SAME, difference, gains, levels, noise, strangers
+from tests.benchmarks.arms.measures import (
+    SAME,
+    Noise,
+    difference,
+    gains,
+    levels,
+    noise,
+    runs,
+    strangers,
+)
 from tests.benchmarks.arms.training import RESULT, Laboratory, claimed
 
 SMALL = (16, 32)
@@ -156,17 +165,35 @@ def test_regression_is_the_squared_error_of_an_answer_that_never_sees_noise():
 def result(values, seed=0):
     heads = [{"scores": {"one step": {"psnr": 30.0 + v}, "back-projection": {"psnr": 30.0}}}
              for v in values]  # fmt: skip
-    return {"mri": {"heads": heads}, "seed": seed}
+    return {"mri": {"heads": heads}, "arm": {"regression": False, "seed": seed}}
 
 
 def test_a_difference_must_be_beyond_heads_and_seeds():
-    ours, theirs = result([1.0, 1.1, 1.2]), result([0.8, 0.9, 1.01])
-    assert difference(ours, theirs, gains(), 0.01).verdict == "better"
-    assert difference(theirs, ours, gains(), 0.01).verdict == "worse"
-    assert difference(ours, theirs, gains(), 0.1).verdict == SAME  # as runs of one arm differ
-    wide = result([0.1, 1.9, 1.0])
-    assert difference(ours, wide, gains(), 0.0).verdict == SAME  # as heads differ
-    assert noise([result([1.0]), result([2.0]), result([3.0])], gains()) == pytest.approx(1.0)
+    ours, theirs = [result([1.0, 1.1, 1.2])], [result([0.8, 0.9, 1.01])]
+    assert difference(ours, theirs, gains(), Noise(0.01, 30)).verdict == "better"
+    assert difference(theirs, ours, gains(), Noise(0.01, 30)).verdict == "worse"
+    assert difference(ours, theirs, gains(), Noise(0.1, 30)).verdict == SAME  # as runs differ
+    assert difference(ours, theirs, gains(), Noise(0.05, 30)).verdict == "better"
+    assert difference(ours, theirs, gains(), Noise(0.05, 1)).verdict == SAME  # hardly known
+    assert difference(ours, theirs, gains(), None).verdict == "better, by one seed"
+    wide = [result([0.1, 1.9, 1.0])]
+    assert difference(ours, wide, gains(), Noise(0.0, 1)).verdict == SAME  # as heads differ
+    told = difference([*ours, *wide], theirs, gains(), Noise(1.0, 30))
+    assert told.mean == pytest.approx(1.05 - 2.71 / 3)
+    assert told.reach == pytest.approx(2.042 * 1.5**0.5, rel=1e-3)  # two seeds less one
+
+
+def test_chance_is_known_from_all_arms_of_several_seeds():
+    names = ("mri-48", "mri-48-seed-1", "mri-48-seed-2", "mri-5", "mri-5-seed-1", "mri-1")
+    values = (1.0, 2.0, 3.0, 10.0, 12.0, 7.0)
+    results = {n: result([v], i) for i, (n, v) in enumerate(zip(names, values, strict=True))}
+    assert [r["arm"]["seed"] for r in runs(results, "mri-48")] == [0, 1, 2]
+    found = noise(results, "mri", gains())
+    assert found.freedom == 3
+    assert found.deviation == pytest.approx(((2 * 1.0 + 1 * 2.0) / 3) ** 0.5)
+    assert noise(results, "video", gains()) is None
+    results["mri-5"]["arm"]["regression"] = True
+    assert noise(results, "mri", gains()).freedom == 2
 
 
 def test_levels_count_alike_however_small_their_errors():
@@ -194,7 +221,7 @@ def test_what_follows_is_said_as_the_numbers_have_it():
         told[domain] |= gain["mri"]
         return told
 
-    spread = {"video": 0.1, "mri": 0.1, "gain": 0.1}
+    spread = dict.fromkeys(("video", "mri", "gain"), Noise(0.1, 10))
     results = {"mri-48": arm(2.0), "video-then-mri-48": arm(3.0), "regression-48": arm(3.0)}
     assert "no verdict" in verdicts.shared(results, spread)  # the first had twice the time
     results["mri-48-twice"] = arm(2.9)
@@ -206,7 +233,7 @@ def test_what_follows_is_said_as_the_numbers_have_it():
     results["mri-48-twice"] = arm(2.0)
     assert "helps in places and harms in others" in verdicts.shared(results, spread)
     assert "restores heads better" in verdicts.regression(results, spread)
-    spread["gain"] = 1.0
+    spread["gain"] = Noise(1.0, 10)
     assert "alike" in verdicts.regression(results, spread)
 
 

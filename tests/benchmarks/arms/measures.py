@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean, variance
 from typing import Any
+
+from scipy import stats
 
 from tests.benchmarks.intervals import student
 
 Result = Mapping[str, Any]
+Results = Mapping[str, Result]
+Runs = Sequence[Result]
+"""Of one arm, which differ in nothing but the seed."""
 Values = Callable[[Result], list[float]]
 """One value for each head or clip, in dB."""
 BASE = "back-projection"
 SAME = "inside the noise"
-REACH = 2.8
-"""Differences of two runs stay within so many deviations of one run, 19 times in 20: 2 sqrt 2."""
 
 
 def gains(way: str = "one step") -> Values:
@@ -60,6 +64,24 @@ def levels(domain: str, only: Sequence[str] = ()) -> Values:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """By how much a run deviates by chance.
+
+    Attributes:
+        deviation: Standard deviation of one run, in dB.
+        freedom: Degrees of freedom it is known by.
+    """
+
+    deviation: float
+    freedom: int
+
+    def reach(self, counts: Sequence[int]) -> float:
+        """What two means of so many runs differ by at most, 19 times in 20, by Student's t."""
+        factor = float(stats.t.ppf(0.975, self.freedom))
+        return factor * self.deviation * math.sqrt(sum(1 / n for n in counts))
+
+
+@dataclass(frozen=True)
 class Difference:
     """One arm less another, over the same heads or clips.
 
@@ -67,35 +89,63 @@ class Difference:
         mean: In dB.
         low: 95 % interval over heads or clips, not over runs.
         high: Its upper end.
-        noise: Standard deviation of one run, over seeds; None where there is one seed.
+        reach: What chance alone may make of it over runs; None where that is not known.
     """
 
     mean: float
     low: float
     high: float
-    noise: float | None
+    reach: float | None
 
     @property
     def verdict(self) -> str:
         """Better or worse where neither the items nor the seeds explain the difference."""
-        if self.low <= 0 <= self.high or abs(self.mean) < REACH * (self.noise or 0.0):
+        if self.low <= 0 <= self.high or abs(self.mean) < (self.reach or 0.0):
             return SAME
         word = "better" if self.mean > 0 else "worse"
-        return word if self.noise is not None else f"{word}, by one seed"
+        return word if self.reach is not None else f"{word}, by one seed"
 
     def __str__(self) -> str:
         return f"{self.mean:+.2f} ({self.low:+.2f} to {self.high:+.2f})"
 
 
-def difference(ours: Result, theirs: Result, values: Values, noise: float | None) -> Difference:
-    """How much better the first is, paired."""
-    pairs = zip(values(ours), values(theirs), strict=True)
-    gaps = [a - b for a, b in pairs]
+def difference(ours: Runs, theirs: Runs, values: Values, noise: Noise | None) -> Difference:
+    """How much better the first arm is, paired, each by the mean over its runs."""
+    sides = [[fmean(of) for of in zip(*map(values, runs), strict=True)] for runs in (ours, theirs)]
+    gaps = [a - b for a, b in zip(*sides, strict=True)]
     low, high = student(gaps) or (gaps[0], gaps[0])
-    return Difference(fmean(gaps), low, high, noise)
+    reach = noise and noise.reach([len(ours), len(theirs)])
+    return Difference(fmean(gaps), low, high, reach)
 
 
-def strangers(results: Mapping[str, Result], references: Mapping[str, str]) -> list[str]:
+def runs(results: Results, name: str) -> list[Result]:
+    """The runs of an arm, the first seed's before the others'."""
+    return [r for n, r in results.items() if arm_of(n) == name]
+
+
+def arm_of(name: str) -> str:
+    """Name of the arm that a run is of."""
+    return re.sub(r"-seed-\d+$", "", name)
+
+
+def noise(results: Results, domain: str, values: Values) -> Noise | None:
+    """Deviation within arms of several seeds, of all of them together; None where there is none.
+
+    Args:
+        results: Of all runs.
+        domain: What the runs must have learned; plain regression does not count.
+        values: What deviates.
+    """
+    squares, freedom = 0.0, 0
+    for name in {arm_of(name) for name in results}:
+        of = [r for r in runs(results, name) if domain in r and not r["arm"]["regression"]]
+        if len(of) > 1:
+            squares += variance(fmean(values(r)) for r in of) * (len(of) - 1)
+            freedom += len(of) - 1
+    return Noise(math.sqrt(squares / freedom), freedom) if freedom else None
+
+
+def strangers(results: Results, references: Mapping[str, str]) -> list[str]:
     """Arms that were judged on other items than the references, so that nothing can be paired.
 
     Args:
@@ -112,11 +162,6 @@ def strangers(results: Mapping[str, Result], references: Mapping[str, str]) -> l
 
 def _items(result: Result, domain: str) -> list[float]:
     return result[domain]["errors"]["data"]
-
-
-def noise(runs: Sequence[Result], values: Values) -> float | None:
-    """Standard deviation over runs that differ in nothing but the seed; None of a single one."""
-    return stdev(fmean(values(run)) for run in runs) if len(runs) > 1 else None
 
 
 def hits(result: Result, axis: str) -> tuple[int, int]:

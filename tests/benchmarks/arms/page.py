@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.benchmarks.arms import cells, sections
 from tests.benchmarks.arms.arm import ARMS
-from tests.benchmarks.arms.measures import Result, gains, levels, noise
+from tests.benchmarks.arms.measures import Noise, Results, gains, levels, noise
 
 HEAD = """# Experiments
 
@@ -41,22 +41,20 @@ diagnosis**.
 - **Score**: signal over error of the predicted clip, or of what back-projection left out of a
   patch (4 mm slices along the file's third axis), in dB: the mean over the noise levels
   {levels}, on {items} held-out clips or patches, the same noise for all arms. It does not depend
-  on how levels are drawn or errors weighed. Intervals of differences are 95 % over clips or
-  patches, paired (Student's t).
+  on how levels are drawn or errors weighed. Intervals of differences are 95 % over clips, or
+  over the heads that the patches are of, paired (Student's t).
 - **Video** besides: what the oracle finds right in {prompts} held-out prompts of single things,
   8 Euler steps at guidance 3 (Wilson intervals).
 - **MRI** besides: gain in PSNR over back-projection, 4 mm to the head's own grid, in the
   foreground of the middle {box} voxels of {heads} validation heads, by the protocol of
   [results](results.md), in one step from pure noise unless said otherwise. Intervals: 95 % over
-  heads.
-- **Chance**: arms have one seed each, the references {seeds} (video) and {seeds_mri} (MRI), over
-  which one run deviates by {noise_video} dB (video) and {noise_mri} dB (MRI). A difference is
-  called better or worse where its interval leaves out 0 **and** it is beyond 2.8 such deviations
-  (two runs differ by less 19 times in 20); else it is inside the noise. Two or three seeds know
-  that deviation only roughly.
+  heads, of the first seed.
+- **Chance**: within arms of several seeds one run deviates by {noise_video} on clips,
+  {noise_mri} on patches and {noise_gain} in the gain on heads. A difference of two arms is called
+  better or worse where its interval leaves out 0 **and** it is more than such deviations make of
+  two arms 19 times in 20 (Student's t, as few degrees of freedom as there are, and as many
+  seeds); else it is inside the noise.
 """
-COLUMNS = ["arm", "steps", "processor s", "million weights", "heads", "seed", "commit", "finished"]
-Results = Mapping[str, Result]
 
 
 def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
@@ -68,16 +66,15 @@ def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
         facts: For the protocol.
     """
     spread = {
-        "video": noise(sections.seeds(results, "video"), levels("video")),
-        "mri": noise(sections.seeds(results, "mri"), levels("mri")),
-        "gain": noise(sections.seeds(results, "mri"), gains()),
+        "video": noise(results, "video", levels("video")),
+        "mri": noise(results, "mri", levels("mri")),
+        "gain": noise(results, "mri", gains()),
     }
     head = HEAD.format(
         million=results["mri-48"]["weights"] / 1e6,
         noise_video=_deviation(spread["video"]),
         noise_mri=_deviation(spread["mri"]),
-        seeds=len(sections.seeds(results, "video")),
-        seeds_mri=len(sections.seeds(results, "mri")),
+        noise_gain=_deviation(spread["gain"]),
         **facts,
     )
     parts = [
@@ -90,8 +87,11 @@ def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
     return "\n".join(part for part in parts if part).rstrip() + "\n"
 
 
-def _deviation(noise: float | None) -> str:
-    return "an unknown number of" if noise is None else f"{noise:.2f}"
+def _deviation(noise: Noise | None) -> str:
+    if noise is None:
+        return "an unknown number of dB"
+    many = "degree of freedom" if noise.freedom == 1 else "degrees of freedom"
+    return f"{noise.deviation:.3f} dB ({noise.freedom} {many})"
 
 
 def _log(results: Results) -> str:

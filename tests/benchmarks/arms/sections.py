@@ -13,12 +13,17 @@ from tests.benchmarks.arms.arm import ARMS
 from tests.benchmarks.arms.cells import PICTURES
 from tests.benchmarks.arms.measures import (
     BASE,
+    Difference,
+    Noise,
     Result,
+    Results,
+    Values,
     difference,
     gains,
     hits,
     levels,
     noise,
+    runs,
     similarity,
 )
 from tests.benchmarks.arms.scores import AXES, ONE_STEP, WAYS
@@ -51,15 +56,8 @@ OTHERS = {
 """Arms that are no ablation."""
 
 
-Results = Mapping[str, Result]
-Spread = Mapping[str, float | None]
-"""Deviation of one run of the references: of video, of mri, and of the gain of heads."""
-
-
-def seeds(results: Results, domain: str) -> list[Result]:
-    """The runs of the reference."""
-    name = REFERENCE[domain]
-    return [r for n, r in results.items() if n == name or n.startswith(f"{name}-seed")]
+Spread = Mapping[str, Noise | None]
+"""Deviation of one run: of video, of mri, and of the gain of heads."""
 
 
 def shared_core(results: Results, into: Path, spread: Spread) -> str:
@@ -70,11 +68,12 @@ def shared_core(results: Results, into: Path, spread: Spread) -> str:
         "MRI alone, twice the time": {n: f"mri-{n}-twice" for n in HEADS},
     }
     found = {
-        name: {n: results[arm] for n, arm in arms.items() if arm in results}
+        name: {n: runs(results, arm) for n, arm in arms.items() if arm in results}
         for name, arms in lines.items()
     }
     found = {name: arms for name, arms in found.items() if arms}
-    plots.few_heads(into / PICTURES / "heads.png", found, levels("mri"))
+    firsts = {name: {n: of[0] for n, of in arms.items()} for name, arms in found.items()}
+    plots.few_heads(into / PICTURES / "heads.png", firsts, levels("mri"))
     curved = ["mri-48", "video-then-mri-48", "joint-48", "mri-5", "video-then-mri-5"]
     shown = {name: results[name] for name in curved if name in results}
     plots.curves(into / PICTURES / "mri-curves.png", shown, "mri", "0.75")
@@ -91,7 +90,7 @@ def shared_core(results: Results, into: Path, spread: Spread) -> str:
         "that of the video network, which has cost as much time again; a fair rival is MRI alone "
         "for twice the time. Both in turn: as much time for each domain as an arm of its own. "
         "The fewer heads are always among the more.\n",
-        _few_heads_table(found, spread["mri"]),
+        _few_heads_table(found, spread),
         "",
         _picture("heads.png"),
         _picture("mri-curves.png"),
@@ -103,34 +102,43 @@ def shared_core(results: Results, into: Path, spread: Spread) -> str:
     return "\n".join(text)
 
 
-def _few_heads_table(found: Mapping[str, Mapping[int, Result]], spread: float | None) -> str:
+def _few_heads_table(found: Mapping[str, Mapping[int, list[Result]]], spread: Spread) -> str:
     alone, values = found["MRI alone"], levels("mri")
-    rows = [["heads", "arm", "signal over error, dB", "beyond MRI alone", "", "gain, dB"]]
+    rows = [["heads", "arm", "seeds", *["signal over error, dB", "beyond MRI alone", ""]]]
+    rows[0] += ["at t = 1", "gain, dB", "beyond MRI alone", ""]
     for count in HEADS:
         for name, arms in found.items():
             if count not in arms:
                 continue
-            result, gap, verdict = arms[count], "", ""
-            if name != "MRI alone" and count in alone:
-                told = difference(result, alone[count], values, spread)
-                gap, verdict = str(told), told.verdict
-            gain = cells.with_interval(result, gains())
-            rows.append([str(count), name, f"{fmean(values(result)):.2f}", gap, verdict, gain])
+            ours, theirs = arms[count], alone.get(count, [])
+            row = [str(count), name, str(len(ours)), f"{_mean(ours, values):.2f}", "", ""]
+            row += [f"{_mean(ours, TOP):.2f}", cells.with_interval(ours[0], gains()), "", ""]
+            if name != "MRI alone" and theirs:
+                told = difference(ours, theirs, values, spread["mri"])
+                restored = difference(ours, theirs, gains(), spread["gain"])
+                row[4:6], row[8:] = _cells(told), _cells(restored)
+            rows.append(row)
     return cells.table(rows)
 
 
-def _video_table(results: Results, names: Sequence[str], spread: float | None) -> str:
-    reference = results[REFERENCE["video"]]
-    rows = [["arm", "signal over error, dB", "beyond the reference", "", *AXES]]
+def _cells(told: Difference) -> list[str]:
+    return [str(told), told.verdict]
+
+
+def _mean(runs: Sequence[Result], values: Values) -> float:
+    return fmean(fmean(values(run)) for run in runs)
+
+
+def _video_table(results: Results, names: Sequence[str], spread: Noise | None) -> str:
+    reference = runs(results, REFERENCE["video"])
+    rows = [["arm", "seeds", "signal over error, dB", "beyond the reference", "", *AXES]]
     for name in names:
-        result = results[name]
-        gap, verdict = "", "reference"
+        ours, told = runs(results, name), ["", "reference"]
         if name != REFERENCE["video"]:
-            told = difference(result, reference, levels("video"), spread)
-            gap, verdict = str(told), told.verdict
-        shares = [cells.share(*hits(result, axis)) for axis in AXES]
-        score = f"{fmean(levels('video')(result)):.2f}"
-        rows.append([f"`{name}`", score, gap, verdict, *shares])
+            told = _cells(difference(ours, reference, levels("video"), spread))
+        shares = [cells.share(*hits(ours[0], axis)) for axis in AXES]
+        score = f"{_mean(ours, levels('video')):.2f}"
+        rows.append([f"`{name}`", str(len(ours)), score, *told, *shares])
     return cells.table(rows)
 
 
@@ -152,8 +160,9 @@ def regression(results: Results, into: Path, spread: Spread) -> str:
         gain = cells.with_interval(result, gains(way))
         patches = f"{fmean(TOP(result)):.3f}" if way == ONE_STEP else ""
         rows.append([name, gain, f"{similar:+.4f}", f"{share:.2f}", patches])
-    gap = difference(plain, flow, gains(), spread["gain"])
-    top = difference(plain, flow, TOP, noise(seeds(results, "mri"), TOP))
+    sides = runs(results, "regression-48"), runs(results, "mri-48")
+    gap = difference(*sides, gains(), spread["gain"])
+    top = difference(*sides, TOP, noise(results, "mri", TOP))
     averaged = cells.between(plain, ONE_STEP, flow, "mean of 4")
     return "\n".join(
         [
@@ -189,8 +198,8 @@ def ablations(results: Results, spread: Spread) -> str:
     }
     for domain, title in (("video", "Video"), ("mri", "MRI")):
         reference, arms = REFERENCE[domain], [n for n in names if domain in results[n]]
-        of = levels(domain)
-        judged = {n: difference(results[n], results[reference], of, spread[domain]) for n in arms}
+        of, against = levels(domain), runs(results, reference)
+        judged = {n: difference(runs(results, n), against, of, spread[domain]) for n in arms}
         text += [
             f"### {title}\n",
             f"The reference: {about[domain]}. {verdicts.ablations(judged)}\n",
@@ -203,17 +212,17 @@ def ablations(results: Results, spread: Spread) -> str:
 
 
 def _mri_table(results: Results, names: Sequence[str], spread: Spread) -> str:
-    reference, values = results[REFERENCE["mri"]], levels("mri")
-    rows = [["arm", "signal over error, dB", "beyond the reference", "", "gain, dB", ""]]
+    reference, values = runs(results, REFERENCE["mri"]), levels("mri")
+    rows = [["arm", "seeds", "signal over error, dB", "beyond the reference", ""]]
+    rows[0] += ["at t = 1", "gain, dB", "beyond the reference", ""]
     for name in names:
-        result = results[name]
-        gain = cells.with_interval(result, gains())
-        line = [f"`{name}`", f"{fmean(values(result)):.2f}", "", "reference", gain, ""]
+        ours, told, restored = runs(results, name), ["", "reference"], ["", ""]
         if name != REFERENCE["mri"]:
-            told = difference(result, reference, values, spread["mri"])
-            of_gain = difference(result, reference, gains(), spread["gain"])
-            line[2:] = [str(told), told.verdict, gain, of_gain.verdict]
-        rows.append(line)
+            told = _cells(difference(ours, reference, values, spread["mri"]))
+            restored = _cells(difference(ours, reference, gains(), spread["gain"]))
+        score, top = f"{_mean(ours, values):.2f}", f"{_mean(ours, TOP):.2f}"
+        gain = cells.with_interval(ours[0], gains())
+        rows.append([f"`{name}`", str(len(ours)), score, *told, top, gain, *restored])
     return cells.table(rows)
 
 

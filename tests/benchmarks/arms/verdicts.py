@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from tests.benchmarks.arms.measures import (
     SAME,
     Difference,
-    Result,
+    Noise,
+    Results,
     difference,
     gains,
     levels,
+    runs,
 )
 
-Results = Mapping[str, Result]
-Spread = Mapping[str, float | None]
+Spread = Mapping[str, Noise | None]
 HEADS = (1, 5, 20, 48)
 CLIPS, PATCHES = levels("video"), levels("mri")
 
@@ -36,13 +37,17 @@ class Rivals:
     theirs: str
     fair: bool
 
-    def judge(self, results: Results, spread: Spread) -> Difference | None:
-        """How much better the first is; None where one of them is missing."""
-        if not {self.ours, self.theirs} <= set(results):
-            return None
-        ours, theirs = results[self.ours], results[self.theirs]
-        values, domain = (CLIPS, "video") if "video" in theirs else (PATCHES, "mri")
-        return difference(ours, theirs, values, spread[domain])
+    def judge(self, results: Results, spread: Spread) -> list[Difference]:
+        """How much better the first is: on clips, or on patches and on heads restored."""
+        ours, theirs = runs(results, self.ours), runs(results, self.theirs)
+        if not ours or not theirs:
+            return []
+        if "video" in theirs[0]:
+            return [difference(ours, theirs, CLIPS, spread["video"])]
+        return [
+            difference(ours, theirs, PATCHES, spread["mri"]),
+            difference(ours, theirs, gains(), spread["gain"]),
+        ]
 
 
 def _rivals() -> list[Rivals]:
@@ -81,13 +86,20 @@ def _rivals() -> list[Rivals]:
 def shared(results: Results, spread: Spread) -> str:
     """Whether one trunk for both domains pays."""
     judged = [(r, told) for r in _rivals() if (told := r.judge(results, spread))]
-    fair = [told for r, told in judged if r.fair]
+    fair = [told[0] for r, told in judged if r.fair]
     lines = [
-        f"- {r.what}{'' if r.fair else ' (the clips cost as much time again)'}: "
-        f"{told} dB, **{told.verdict}**"
+        f"- {r.what}{'' if r.fair else ' (what came first cost as much time again)'}: "
+        f"{_told(told)}"
         for r, told in judged
     ]
     return f"**{_pays(fair)}**\n\n" + "\n".join(lines) + "\n"
+
+
+def _told(found: Sequence[Difference]) -> str:
+    text = f"{found[0]} dB, **{found[0].verdict}**"
+    if len(found) > 1:
+        text += f"; restored in one step {found[1]} dB, {found[1].verdict}"
+    return text
 
 
 def _pays(fair: Sequence[Difference]) -> str:
@@ -111,7 +123,8 @@ def _pays(fair: Sequence[Difference]) -> str:
 
 def regression(results: Results, spread: Spread) -> str:
     """What plain regression reaches beside the flow network's one step."""
-    told = difference(results["regression-48"], results["mri-48"], gains(), spread["gain"])
+    plain, flow = runs(results, "regression-48"), runs(results, "mri-48")
+    told = difference(plain, flow, gains(), spread["gain"])
     word = told.verdict.partition(",")[0]
     ends = {
         "better": "At equal time plain regression restores heads better than one step of the flow "
