@@ -68,18 +68,26 @@ class Splitter:
         self.network, self.accelerator = network, accelerator
         self.rows, self.pieces = rows, pieces
 
-    def descend(self, draw: Callable[[], list[Rows]], work: Work) -> tuple[Tensor, Tensor]:
+    def descend(
+        self,
+        draw: Callable[[], list[Rows]],
+        work: Work,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> tuple[Tensor, Tensor]:
         """The loss and the plain error of a batch, whose gradient is then in the network.
 
         Args:
             draw: Gives this process's parts; asked again where memory ran out.
             work: Adds the gradient of some rows.
+            meanwhile: Done when a GPU has all its work, before the processes wait for theirs.
 
         Raises:
             ValueError: Not even single samples fit the memory.
         """
         while True:
             found = self._tried(draw, work)
+            if found is not None:
+                meanwhile()
             if not self._anywhere(found is None):
                 assert found is not None
                 average_gradients(self.network, self.accelerator)

@@ -73,7 +73,7 @@ class Trainer:
                 f"optimizer={plan.optimizer!r}: training descends with one of "
                 f"{sorted(OPTIMIZERS)}; name one of these."
             )
-        self.make_batch, self.objective, self.plan = make_batch, objective, plan
+        self.objective, self.plan = objective, plan
         self.checkpoint, self.origin = Path(folder) / "checkpoint", origin
         # Precision is ours: accelerate's would also wrap the float32 finite differences.
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
@@ -189,9 +189,12 @@ class Trainer:
         """One optimizer step. A step whose gradient is not finite changes nothing."""
         for group in self.optimizer.param_groups:
             group["lr"] = self.clock.rate_share * rate(self.plan, self.step, self.clock.spent_s)
-        loss, error = self.splitter.descend(self._draw, partial(self._gradient, self.predict))
+        loss, error = self.splitter.descend(
+            self._draw,
+            partial(self._gradient, self.predict),
+            meanwhile=partial(self.feed.prepare, self.step + 1),
+        )
         self._remember_pieces()
-        self.feed.prepare(self.step + 1)
         with self.observer.pace.computing():
             norm = self.accelerator.clip_grad_norm_(self.network.parameters(), self.plan.clip)
             assert norm is not None  # it is where gradients are clipped by accelerate's own hooks

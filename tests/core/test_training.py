@@ -124,10 +124,11 @@ def test_a_run_killed_inside_save_still_has_a_checkpoint(tmp_path):
 def test_a_run_of_another_seed_network_or_format_is_not_resumed(tmp_path, tiny):
     run = tiny_run.trainer(tmp_path, 1)
     run.run()
+    make_batch = run.feed.make_batch
     with pytest.raises(ValueError, match=r"seed=1: .* made with seed 0; resume with that seed"):
-        type(run)(run.network, run.make_batch, run.objective, tiny_run.plan(1, seed=1), tmp_path)
+        type(run)(run.network, make_batch, run.objective, tiny_run.plan(1, seed=1), tmp_path)
     with pytest.raises(ValueError, match=r"another network: .* choose that preset"):
-        type(run)(tiny(), run.make_batch, run.objective, run.plan, tmp_path)
+        type(run)(tiny(), make_batch, run.objective, run.plan, tmp_path)
     state = tmp_path / "checkpoint" / "state.json"
     state.write_text(json.dumps(json.loads(state.read_text()) | {"format_version": 9}))
     with pytest.raises(ValueError, match=r"format_version 9: this release reads 1"):

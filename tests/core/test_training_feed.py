@@ -67,6 +67,17 @@ def test_batches_made_ahead_train_the_same_network(tmp_path):
     assert [done for _, done in ahead.made] == [max(0, step - 1) for step in each]
 
 
+def test_the_next_batch_is_made_before_processes_wait_for_each_other(tmp_path, monkeypatch):
+    counted, waited = Counted(), []
+    run = trainer(tmp_path, 3, ahead=True, make_batch=counted)
+    wait = run.splitter._anywhere
+    monkeypatch.setattr(
+        run.splitter, "_anywhere", lambda this: waited.append(len(counted.made)) or wait(this)
+    )
+    run.run()
+    assert waited == [2, 3, 3]
+
+
 def test_a_run_that_stopped_with_a_batch_in_hand_goes_on_bit_for_bit(tmp_path):
     trainer(tmp_path / "whole", 3, ahead=False).run()
     first = trainer(tmp_path / "stopped", 3, ahead=True)
@@ -117,9 +128,10 @@ def test_another_fault_of_the_data_is_told(tmp_path):
         trainer(tmp_path, 3, ahead=True, make_batch=broken).run()
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 def test_a_cpu_makes_each_batch_in_its_turn(tmp_path):
-    if training_device().type == "cpu":
-        assert not tiny_run.trainer(tmp_path, 1).feed.ahead
+    assert training_device().type == "cpu"
+    assert not tiny_run.trainer(tmp_path, 1).feed.ahead
 
 
 def test_on_a_gpu_only_its_waiting_counts(monkeypatch):
