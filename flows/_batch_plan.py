@@ -10,12 +10,12 @@ from pathlib import Path
 from flows._batch_items import Item, Kind
 from flows._batch_requests import BatchRequest, ClipBatchRequest
 from flows._progress import HOUR, MINUTE, counted, duration
+from flows._watchdog import Patience
 from medical.request import SuperResolutionRequest
 
 CLIP_S_PER_VALUE = 1.1e-6  # one core: 16 frames of 64 x 64 in 4 steps take 0.29 s
 HEAD_S_PER_STEP = 3.8  # two cores: a head to 1 mm with 4 samples of 2 steps takes 30 s
 GPU_SPEEDUP = 15.0
-PATIENCE, LEAST_PATIENCE_S = 20.0, 300.0  # times what is expected
 LEAST_S = 0.05  # writing, checking and recording a clip
 GPU_FILE = Path("/dev/nvidia0")
 GB = 1e9
@@ -168,7 +168,7 @@ def patience_s(item: Item, minutes: float) -> float:
         item: The item.
         minutes: That somebody set; 0 for a multiple of what is expected.
     """
-    return 60 * minutes or max(LEAST_PATIENCE_S, PATIENCE * expected_seconds(item))
+    return 60 * minutes or Patience.with_job(expected_seconds(item) / MINUTE).step_s
 
 
 def expected_bytes(item: Item) -> int:

@@ -28,7 +28,7 @@ from flows._batch_start import (
 )
 from flows._batch_tally import Tally
 from flows._journal import seconds_since
-from flows._manifest import STORE_FAULTS, Batch
+from flows._manifest import GOING_ON, STORE_FAULTS, Batch
 from flows._progress import Clock, Meter, counted
 from flows._quota import Quota
 from flows._resources import Resources
@@ -232,7 +232,7 @@ class Coordinator:
         reason = (
             f"{counted(left, 'item')} still missing, every try spent ({tries})" if left else ""
         )
-        self.batch.change(only_from=("running", "planned"), state=state, reason=reason)
+        self.batch.change(only_from=GOING_ON, state=state, reason=reason)
         if count:
             self.batch.change(seconds_per_item=round(seconds / count, 4))
         clear_leftovers(self.batch)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION = 1
 STATES = ("planned", "running", "paused", "finished", "cancelled", "stopped")
+GOING_ON = ("planned", "running")
 STORE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 Outcome = dict[str, Any]
 
@@ -237,9 +238,10 @@ def intact(
     found = _intact_here(batch, item)
     if batch.mirror is None or (found and not _outdated(found, outcome)):
         return found
-    if found:  # the record first, which says that the others stand
-        for said in (found["record"], *found.values()):
-            (batch.root / said["path"]).unlink(missing_ok=True)
+    if found:  # the record first: it says that the others stand
+        (batch.root / found["record"]["path"]).unlink(missing_ok=True)
+        for path in batch.results.glob(f"{item.address}-*"):  # its pictures, too
+            path.unlink(missing_ok=True)
     return batch.mirror.standing(item.stem, outcome)
 
 

@@ -25,7 +25,7 @@ from flows._batch_plan import check_room, expected_bytes, patience_s
 from flows._batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
 from flows._batch_start import draws_of
 from flows._journal import held
-from flows._manifest import Batch, files_of
+from flows._manifest import GOING_ON, Batch, files_of
 from flows._progress import Meter, Throttle, timed
 from flows._quota import Quota
 from flows._ray_workers import Workers, spread
@@ -40,7 +40,6 @@ AHEAD = 3  # items prepared before their turn
 BEHIND = 4  # items sampled whose files do not stand yet
 LOOK_EVERY_S = 0.5
 LOADING_S = 900.0
-GOING_ON = ("planned", "running")
 
 
 def run_shard(settings: Settings, asked: ShardRequest, meter: Meter) -> Report:

@@ -6,7 +6,6 @@ locked while one compares and writes. Other kinds are compared just before the w
 
 import errno
 import hashlib
-import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from typing import Any
 from flows._journal import held
 from flows._store_faults import StoreRefusedError
 from flows._store_objects import tag_of
+from flows._store_place import replace
 
 COMPARES = ("s3", "s3a")
 FOLDERS = ("file", "local")
@@ -59,7 +59,8 @@ def swap(files: Any, kind: str, root: str, place: str, content: bytes, tag: str)
         if now != tag:
             return ""
         if kind in FOLDERS:
-            _replace(Path(place), content)
+            Path(place).parent.mkdir(parents=True, exist_ok=True)
+            replace(Path(place), content)
         else:
             files.pipe_file(place, content)
         return hashlib.sha256(content).hexdigest()
@@ -94,10 +95,3 @@ def _alone(kind: str, root: str) -> Iterator[None]:
             yield
     else:
         yield
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{os.getpid()}-{threading.get_ident()}")
-    part.write_bytes(content)
-    part.replace(path)

@@ -27,7 +27,7 @@ from flows._api import REFUSAL
 from flows._batch_flow import FLOWS, cancel_batch
 from flows._batch_life import being_coordinated
 from flows._batch_requests import BatchRequest
-from flows._manifest import Batch
+from flows._manifest import GOING_ON, Batch
 from flows._nights import DATE, night_of, of_night
 from flows._progress import counted
 from flows._requests import MODELS
@@ -36,7 +36,6 @@ from flows._settings import read_settings
 logger = logging.getLogger(__name__)
 
 LOOK_BACK = timedelta(days=2)  # to when a run ended, however long it took
-UNFINISHED = ("planned", "running")
 AGAIN, MADE = "again:", "made:"  # tags of a successor: how often in a row, and what was made then
 
 
@@ -90,7 +89,7 @@ def succeed(lost: Lost, now: float) -> str:
         return f"batch {name}: its run was cancelled, and so it is"
     if (state := lost.run.state) and state.name == REFUSAL:
         reason = f"its run was refused: {state.message}"
-        batch.change(only_from=UNFINISHED, state="stopped", reason=reason)
+        batch.change(only_from=GOING_ON, state="stopped", reason=reason)
         return f"batch {name}: {reason}"
     outcomes = batch.outcomes().values() if batch.exists() else ()
     made = sum(outcome["state"] == "made" for outcome in outcomes)
@@ -99,7 +98,7 @@ def succeed(lost: Lost, now: float) -> str:
     if again >= limits.tries:
         reason = f"its coordinator ended {counted(again + 1, 'time')} and nothing was made"
         if batch.exists():
-            batch.change(only_from=UNFINISHED, state="stopped", reason=reason)
+            batch.change(only_from=GOING_ON, state="stopped", reason=reason)
         return f"batch {name}: {reason}"
     run_deployment(
         f"{lost.flow}/{lost.flow}",
@@ -177,7 +176,7 @@ def _ended_early(lost: Lost) -> bool:
     said, canceled = batch.read(), state.type == StateType.CANCELLED
     if state.name == REFUSAL and said["request"] != lost.request.model_dump(mode="json"):
         return False  # another one of that name was refused
-    return said["state"] in (*UNFINISHED, *["paused"] * canceled)
+    return said["state"] in (*GOING_ON, *["paused"] * canceled)
 
 
 def _number(tags: list[str], kind: str) -> int:
