@@ -541,6 +541,22 @@ def test_a_person_may_reject_what_another_host_made(team, monkeypatch):
     assert sorted(told) == ["ann", "bob"]
 
 
+@pytest.mark.usefixtures("encoder_read_once")
+def test_nothing_of_what_a_person_rejected_elsewhere_comes_back(team):
+    from flows._approval import Answer, ask, decide
+
+    asked, settings = asking(2), team("one")
+    coordinate(settings, "default", asked, Elsewhere(team, "one"), lambda *news: None)
+    batch = Batch.named(team("office"), "default", "night")
+    question = ask(batch, "run")
+    rejected, accepted = question.items
+    decide(batch, "run", question, Answer("accept", "ann", "", [rejected], again=False))
+    ended = coordinate(team("one"), "default", asked, Elsewhere(team), lambda *news: None)
+    assert (ended["state"], ended["made"], ended["rejected"]) == ("finished", 1, 1)
+    results = open_store(settings).names("default/batches/night/results")
+    assert {name[:16] for name in results} == {accepted}
+
+
 SLOWLY = """
 import sys, time
 from flows import _shard, _store_leases
