@@ -197,7 +197,7 @@ def test_chance_is_known_from_all_arms_of_several_seeds():
 
 
 def test_levels_count_alike_however_small_their_errors():
-    found = {"video": {"errors": {"data": [1.0, 3.0], "1.0": [2.0, 0.2], "0.5": [0.02, 0.002]}}}
+    found = {"video": {"errors": {"data": [1.0, 3.0], "1.0": [1.0, 0.3], "0.5": [0.01, 0.003]}}}
     assert levels("video")(found) == pytest.approx([10.0, 20.0])
     found["video"]["of"] = [7, 7]  # two items of one head are one value
     assert levels("video")(found) == pytest.approx([15.0])

@@ -42,7 +42,7 @@ def share(number: int, of: int) -> str:
 
 
 def picture(name: str, caption: str) -> str:
-    return f"![{caption.partition('.')[0]}]({PICTURES}/{name})\n\n*{caption}*\n"
+    return f"![{caption.partition('. ')[0].rstrip('.')}]({PICTURES}/{name})\n\n*{caption}*\n"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:

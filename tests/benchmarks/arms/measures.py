@@ -44,16 +44,19 @@ def similarity(way: str = "one step") -> Values:
 
 
 def levels(domain: str, only: Sequence[str] = ()) -> Values:
-    """Signal over error of the prediction: the mean in dB over noise levels.
+    """Signal over error of the prediction: the mean in dB over noise levels; 0 predicts nothing.
 
     One value for each clip, or for each head that there are patches of.
     """
 
     def values(result: Result) -> list[float]:
         found = dict(result[domain]["errors"])
-        signal = fmean(found.pop("data"))
+        signals = found.pop("data")
         rows = zip(*(v for k, v in found.items() if not only or k in only), strict=True)
-        items = [fmean(10 * math.log10(signal / error) for error in row) for row in rows]
+        items = [
+            fmean(10 * math.log10(signal / error) for error in row)
+            for signal, row in zip(signals, rows, strict=True)
+        ]
         of = result[domain].get("of", range(len(items)))
         groups: dict[int, list[float]] = {}
         for whose, value in zip(of, items, strict=True):

@@ -24,9 +24,9 @@ diagnosis**.
 
 - **Equal time** is processor time (`time.process_time`, one torch thread, bfloat16, data
   making included): a step of each kind of network is timed first, and each arm takes as many
-  steps as its time allows, so that other load on the machine changes nothing. The learning rate
-  rises over {warmup} steps to {rate:g}, stays, and falls over the last 30 %; Muon; the average
-  of the weights is judged.
+  steps as its time allows. Other load on the machine then changes nothing but the seconds that
+  those steps took, which the last table tells. The learning rate rises over {warmup} steps to
+  {rate:g}, stays, and falls over the last 30 %; Muon; the average of the weights is judged.
 - **One trunk**: two levels of {fine} and {coarse} channels, one block a level each way,
   attention to all places, to the text and along depth at the coarse level. A clip of
   16 x 64 x 64 enters in cells of 4 x 8 x 8, a patch of {patch} voxels in cells of 2 x 2 x 2. A
@@ -39,10 +39,11 @@ diagnosis**.
   best guess that knows its level alone: at t = 1, where it is noise and nothing else, as 0.
   The arms `mri-whole` and `mri-level-mean-0.5` take the last two back.
 - **Score**: signal over error of the predicted clip, or of what back-projection left out of a
-  patch (4 mm slices along the file's third axis), in dB: the mean over the noise levels
-  {levels}, on {items} held-out clips or patches, the same noise for all arms. It does not depend
-  on how levels are drawn or errors weighed. Intervals of differences are 95 % over clips, or
-  over the heads that the patches are of, paired (Student's t).
+  patch (4 mm slices along the file's third axis), in dB, where predicting nothing scores 0: the
+  mean over the noise levels {levels}, on {items} held-out clips or patches, the same noise for
+  all arms. It does not depend on how levels are drawn or errors weighed. Intervals of
+  differences are 95 % over clips, or over the heads that the patches are of, paired (Student's
+  t).
 - **Video** besides: what the oracle finds right in {prompts} held-out prompts of single things,
   8 Euler steps at guidance 3 (Wilson intervals).
 - **MRI** besides: gain in PSNR over back-projection, 4 mm to the head's own grid, in the
