@@ -22,6 +22,7 @@ class Plan:
         clip: Largest gradient norm.
         ema_decay: Of the weight average.
         seed: Everything random follows from it.
+        data: Words for how the data is drawn, which a run does not change on the way.
         mixed_precision: ``"bf16"`` or ``"no"``.
         checkpoint_minutes: Time between checkpoints.
         validation_minutes: Time between two looks at how the averaged weights do.
@@ -41,6 +42,7 @@ class Plan:
     clip: float = 1.0
     ema_decay: float = 0.999
     seed: int = 0
+    data: str = ""
     mixed_precision: str = "bf16"
     checkpoint_minutes: float = 5.0
     validation_minutes: float = 5.0

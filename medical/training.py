@@ -77,9 +77,11 @@ def patch_batches(patches: HeadPatches) -> MakeBatch:
 def stages(request: MRITrainingRequest) -> list[Stage]:
     """The run's stages, in order."""
     levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
+    shares = request.contrast_share, request.lesion_share, request.deformation_share
     return flow_then_jumps(
         Objective(power=0.25, **levels),
         Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
+        data="contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares),
         **request.model_dump(
             include={
                 "steps",

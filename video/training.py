@@ -97,9 +97,12 @@ def stages(request: VideoTrainingRequest) -> list[Stage]:
     error is not evened out over levels (``power=0``), which would draw the weight to fine detail.
     The jumps are those of the sampler's own schedule.
     """
+    one, two, three = request.count_shares
+    scenes = f"scenes of one, two and three things {one:g} : {two:g} : {three:g}"
     return flow_then_jumps(
         Objective(power=0.0, pure_noise_share=0.1, level_mean=2.0, level_std=1.2),
         Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
+        data="clips of your own" if request.clips else scenes,
         **request.model_dump(
             include={
                 "steps",

@@ -19,7 +19,7 @@ from medical.protocols import AcquisitionRange
 from medical.request import MRITrainingRequest
 from medical.residual import RESIDUAL_SCALE
 from medical.scanning import training_pairs
-from medical.training import head_batches
+from medical.training import head_batches, stages
 from medical.volume import FileHeader, Volume
 
 ALL = AnatomyRange(contrast_share=0.7, lesion_share=0.7, deformation_share=0.7)
@@ -168,6 +168,12 @@ def test_label_maps_beside_heads_decide_the_tissues(tmp_path):
     write_volume(shifted, path)
     with pytest.raises(ValueError, match="lies on another grid"):
         load_labels(tmp_path)
+
+
+def test_the_plan_says_how_patches_are_drawn():
+    asked = MRITrainingRequest(heads="x", lesion_share=0.25)
+    found = {stage.plan.data for stage in stages(asked)}
+    assert found == {"contrasts 0, lesions 0.25, deformations 0"}
 
 
 def test_shares_outside_0_to_1_are_refused():

@@ -4,6 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from core.conditioning import Conditioning
 from core.seeds import generator
 from video import training as module
 from video.request import VideoTrainingRequest
@@ -38,3 +39,20 @@ def test_the_shares_asked_for_and_the_seed_decide_the_scenes(monkeypatch):
 def test_shares_that_show_nothing_or_are_no_shares_are_refused(shares):
     with pytest.raises(ValidationError, match="count_shares"):
         VideoTrainingRequest.model_validate({"count_shares": shares})
+
+
+def test_a_run_does_not_go_on_with_other_data(tmp_path):
+    def make_batch(size, random):
+        x = torch.randn(size, 3, 4, 16, 16, generator=random)
+        return x, Conditioning(tokens=torch.zeros(size, 1, 384), spacing=torch.ones(1, 3))
+
+    def train(**asked):
+        small = {"preset": "tiny", "steps": 2, "jump_steps": 0, "batch_size": 1}
+        request = VideoTrainingRequest.model_validate(small | asked)
+        return module.train(request, tmp_path, make_batch=make_batch, should_stop=lambda: True)
+
+    assert not train()[1]
+    for asked in ({"count_shares": (0, 0, 1)}, {"clips": "mine"}):
+        with pytest.raises(ValueError, match=r"data=.* \(was scenes .* 0.8 : 0.13 : 0.07\)"):
+            train(**asked)
+    assert train()[1]
