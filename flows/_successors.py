@@ -159,7 +159,7 @@ def _is_lost(lost: Lost) -> bool:
     """Whether a batch goes on whose last run ended; not if nobody can tell."""
     try:
         return _ended_early(lost) and not being_coordinated(lost.batch)
-    except (OSError, ValueError) as error:  # such as a folder that another release wrote
+    except Exception as error:  # such as a folder that another release wrote; others go on
         logger.warning("%s: %s: %s", lost.batch.root, type(error).__name__, error)
         return False
 

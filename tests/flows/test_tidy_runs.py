@@ -217,7 +217,7 @@ def test_a_batch_that_is_coordinated_elsewhere_has_no_successor(night):
     assert lost_among(coordinated_by(CRASHED))
 
 
-@pytest.mark.parametrize("content", ["{", '{"format_version": 99}'])
+@pytest.mark.parametrize("content", ["{", "[]", '{"format_version": 99}'])
 def test_a_batch_that_cannot_be_read_keeps_no_other_from_its_successor(night, caplog, content):
     broken = night.root.with_name("broken")
     broken.mkdir()
