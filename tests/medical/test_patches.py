@@ -7,11 +7,12 @@ import pytest
 import torch
 from monai.transforms import RandAdjustContrast, RandBiasField, RandHistogramShift
 from monai.utils.type_conversion import convert_to_tensor
+from PIL import Image
 
 from core.operators import AxisOperator
+from medical import contact_sheet as sheets
 from medical.anatomy import AnatomyRange
 from medical.augmentation import Augmentation
-from medical.contact_sheet import contact_sheet
 from medical.dataset import load_labels
 from medical.nifti import write_volume
 from medical.patches import HeadPatches, PatchRecipe
@@ -190,10 +191,22 @@ def test_a_sheet_shows_every_kind_of_patch(heads):
         "lesions": PatchRecipe(SIZE, anatomies=AnatomyRange(lesion_share=1.0)),
     }
     rows = {name: HeadPatches(heads, recipe=recipe) for name, recipe in recipes.items()}
-    sheet = contact_sheet(rows, columns=3)
+    sheet = sheets.contact_sheet(rows, columns=3)
     assert sheet.dtype == np.uint8
     assert sheet.shape == (2 * (18 + 2 * 2 * 16 + 4), 3 * (2 * 24 + 4))
     assert sheet.std() > 20
+
+
+def test_the_command_draws_a_sheet_of_a_folder(tmp_path, monkeypatch):
+    path = tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz"
+    path.parent.mkdir(parents=True)
+    header = FileHeader(dtype="uint8")
+    write_volume(Volume(200 * head()[0], np.diag([1.0, 1.0, 1.0, 1.0]), header), path)
+    monkeypatch.setattr(sheets, "SIZE", (16, 16, 16))
+    monkeypatch.setattr("sys.argv", ["contact_sheet", str(tmp_path), str(tmp_path / "out.png")])
+    assert sheets.main() == 0
+    with Image.open(tmp_path / "out.png") as picture:
+        assert picture.size == (10 * (2 * 16 + 4), len(sheets.KINDS) * (18 + 2 * 2 * 16 + 4))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
