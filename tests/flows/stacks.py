@@ -18,7 +18,7 @@ from flows._manifest import Batch, intact
 from flows._settings import read_settings
 
 START_S = 300.0
-RUN_S = 90.0  # from asking for a run until its flow is under way, on a busy machine
+RUN_S = 180.0  # from asking for a run until its flow is under way, on a busy machine
 WINDOW_S = 60.0  # within which a death is noticed and its place is free again
 BATCH_S = 600.0  # for a batch of some tiny clips whose shards fail and are started again
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
@@ -189,6 +189,11 @@ def check_all_once(batch: Batch, count: int) -> None:
     made = [x["item"] for x in outcomes(batch) if x["state"] == "made" and x["sample_s"]]
     assert len(made) == len(set(made)) == count
     assert not list(batch.results.glob(".part-*"))
+
+
+def slowed(seconds: float) -> float:
+    """So many seconds of a machine with a core for each process that wants one."""
+    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def wait(ready, seconds: float) -> None:

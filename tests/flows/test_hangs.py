@@ -9,7 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from stacks import RUN_S, START_S, Stack, check_all_free, lines, wait
+from stacks import RUN_S, START_S, Stack, check_all_free, lines, slowed, wait
 
 from flows._api import Run
 from medical.nifti import Volume, write_volume
@@ -103,8 +103,3 @@ def test_a_canceled_run_that_ignores_it_frees_its_gpu_in_seconds(stack, tmp_path
     wait(lambda: {stack.state(other), stack.state(after)} == {"COMPLETED"}, RUN_S)
     held = [lines(tmp_path / notes / "held")[0].split()[1] for notes in ("deaf", "after")]
     assert held[0] == held[1]
-
-
-def slowed(seconds: float) -> float:
-    """So many seconds of a machine with a core for each process that wants one."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
