@@ -31,14 +31,20 @@ UPDATE_EVERY_S = 2.0
 LARGEST_ARTIFACT = 200_000
 LARGEST_PICTURE = 140_000  # bytes; base64 makes four of three
 QUALITIES = (85, 70, 50, 30)
+FOLLOW = "Follow it in the gallery"
 
 
 class ArtifactMeter:
     """A meter that shows a progress bar, with words and the time left, in the run's page."""
 
-    def __init__(self, key: str) -> None:
-        """Take the artifact's key; it appears with the first call."""
-        self._key = key
+    def __init__(self, key: str, page: str = "") -> None:
+        """Take the artifact's key; it appears with the first call.
+
+        Args:
+            key: Of the artifact.
+            page: Address in the gallery where the results can be seen meanwhile; empty for none.
+        """
+        self._key, self._page = key, page
         self._throttle = Throttle(UPDATE_EVERY_S)
         self._artifact: UUID | None = None
 
@@ -49,13 +55,18 @@ class ArtifactMeter:
         percent = 100.0 * done / total
         if self._artifact is None:
             self._artifact = cast(UUID, create_progress_artifact(percent, self._key, note))
+            if self._page:
+                create_markdown_artifact(f"[{FOLLOW}]({self._page})\n", description=FOLLOW)
         else:
             update_progress_artifact(self._artifact, percent, note)
 
 
-def progress_bar(key: str) -> AbstractContextManager[Meter]:
-    """A bar in the run's page for the block; a server that is slow or away holds nothing up."""
-    return aside(ArtifactMeter(key))
+def progress_bar(key: str, page: str = "") -> AbstractContextManager[Meter]:
+    """A bar in the run's page for the block; a server that is slow or away holds nothing up.
+
+    Arguments as of ``ArtifactMeter``.
+    """
+    return aside(ArtifactMeter(key, page))
 
 
 class LivingPage:
@@ -125,7 +136,7 @@ def show_result(
 
 def show_facts(title: str, facts: Mapping[str, Any]) -> None:
     """Put one page with a table of facts into the run; arguments as in ``show_result``."""
-    _show(title, _table(facts))
+    show_result(title, "", facts)
 
 
 def show_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -149,6 +160,11 @@ def gallery_page(record: Path, outputs: Path) -> str:
     """
     project, *parts = record.with_suffix("").relative_to(outputs).parts
     return f"/gallery/p/{quote(project)}/r/{quote('/'.join(parts))}"
+
+
+def batch_page(project: str, name: str) -> str:
+    """Address of a batch's page in the gallery, on the server's own origin."""
+    return f"/gallery/p/{quote(project)}/batches/{quote(name)}/"
 
 
 def announce(

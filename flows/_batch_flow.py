@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect.context import get_run_context
 
-from flows._artifacts import progress_bar, show_facts, show_result
+from flows._artifacts import batch_page, progress_bar, show_result
 from flows._batch_items import find_scans
 from flows._batch_needs import shard_needs
 from flows._batch_news import announcing
@@ -40,15 +40,12 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     hands = Deployed(
         lambda asked, gpus: shard_needs((x for x, _ in batch.items(asked.shard)), gpus, draws)
     )
-    with progress_bar("batch-progress") as meter, announcing(batch):
+    page = batch_page(project, request.name)
+    with progress_bar("batch-progress", page) as meter, announcing(batch):
         ended = coordinate(settings, project, request, hands, meter)
     facts = {**ended, "folder": batch.root}
-    title = f"Batch {request.name}: {ended['state']}"
     picture = "" if is_private(batch) else contact_sheet(batch)
-    if picture:
-        show_result(title, picture, facts)
-    else:
-        show_facts(title, facts)
+    show_result(f"Batch {request.name}: {ended['state']}", picture, facts, page)
     return ended
 
 

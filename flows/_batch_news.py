@@ -16,11 +16,10 @@ from contextvars import copy_context
 from itertools import islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
 from core.records import atomic_path
-from flows._artifacts import asset_event
+from flows._artifacts import asset_event, batch_page
 from flows._journal import Follower, held
 from flows._manifest import Batch, Outcome
 
@@ -94,7 +93,7 @@ def events_of(batch: Batch, outcome: Outcome) -> list[Event]:
         return []
     project, name = batch.root.parent.parent.name, batch.root.name
     folder = f"{project}/batches/{name}/{outcome['item']}"
-    page = f"/gallery/p/{quote(project)}/batches/{quote(name)}/"
+    page = batch_page(project, name)
     events: list[Event] = []
     for role, said in outcome["files"].items():
         if role in BESIDE:

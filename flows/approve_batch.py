@@ -6,7 +6,6 @@ and not made again.
 """
 
 from typing import Any, Literal
-from urllib.parse import quote
 
 from prefect import flow, get_run_logger
 from prefect.flow_runs import suspend_flow_run
@@ -14,7 +13,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from flows._approval import Answer, Question, ask, decide, sheet_path
-from flows._artifacts import show_result
+from flows._artifacts import batch_page, show_result
 from flows._batch_flow import start_again
 from flows._batch_requests import ApprovalRequest
 from flows._failures import explained
@@ -144,8 +143,7 @@ def _facts(batch: Batch, said: dict[str, Any]) -> dict[str, Any]:
 
 
 def _page(batch: Batch) -> str:
-    project = batch.root.parent.parent.name
-    return f"/gallery/p/{quote(project)}/batches/{quote(batch.root.name)}/"
+    return batch_page(batch.root.parent.parent.name, batch.root.name)
 
 
 def _cell(text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import progress_bar
+from flows._artifacts import batch_page, progress_bar
 from flows._batch_requests import ShardRequest
 from flows._failures import explained
 from flows._parameters import Asked
@@ -29,5 +29,6 @@ def make_shard(request: Asked[ShardRequest]) -> dict[str, Any]:
     from flows._shard import run_shard
 
     join_run_log()
-    with progress_bar("make-shard-progress") as meter:
+    page = batch_page(request.project, request.batch)
+    with progress_bar("make-shard-progress", page) as meter:
         return run_shard(read_settings(), request, meter).plain()

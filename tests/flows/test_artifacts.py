@@ -14,6 +14,7 @@ from flows._artifacts import (
     LARGEST_ARTIFACT,
     LARGEST_PICTURE,
     ArtifactMeter,
+    batch_page,
     data_uri,
     show_result,
     show_table,
@@ -50,6 +51,15 @@ def test_a_fast_job_updates_its_artifact_first_and_last_only(shown):
         ("create", 0.1, "sampling", "step 1"),
         ("update", "id", 100.0, "step 1000"),
     ]
+
+
+def test_what_a_gallery_shows_meanwhile_is_linked_once(shown):
+    meter = ArtifactMeter("batch-progress", batch_page("ward-3", "night"))
+    for done in range(1, 1001):
+        meter(done, 1000)
+    links = [call for call in shown if call[0] not in ("create", "update")]
+    title = "Follow it in the gallery"
+    assert links == [(f"[{title}](/gallery/p/ward-3/batches/night/)\n", title)]
 
 
 def test_a_page_holds_its_picture_and_no_markup_from_outside(shown):

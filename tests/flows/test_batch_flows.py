@@ -10,7 +10,7 @@ from flows._api import Run, Server
 from flows._journal import read_lines
 from flows._manifest import Batch, intact
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.survival]
 
 PATIENCE_S = 400.0
 PLACES = {"LAMINA_GPUS": "2"}
@@ -79,6 +79,12 @@ def test_a_batch_whose_shard_is_killed_is_whole_in_the_morning(running):
     pages = server.artifacts(run, "markdown")
     assert "data:image/webp;base64" in pages[-1]["data"]
     assert len(pages[-1]["data"]) < 200_000
+    assert all("](/gallery/p/default/batches/killed/)" in page["data"] for page in pages)
+    tag = {"flow_runs": {"tags": {"all_": ["batch:default/killed"]}}}
+    for shard in server._answer("/flow_runs/filter", tag):
+        if shard["state_type"] == "COMPLETED":
+            (link,) = server.artifacts(Run(shard["id"], "", "", ""), "markdown")
+            assert "](/gallery/p/default/batches/killed/)" in link["data"]
     until(lambda: len(announced(server, "killed")) >= 24, "the news")
     told = {
         event["resource"]["prefect.resource.id"]: event for event in announced(server, "killed")
