@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from flows._batch_mirror import LOOK_EVERY_S, Mirror
-from flows._progress import Throttle
+from flows._progress import Throttle, counted
 from flows._store import LONG_S
 from flows._store_faults import StoreAwayError
 
@@ -75,17 +75,17 @@ class Courier:
         self._over.set()
         self._news.set()
         if self._loads:
-            logger.info("%d results are on their way to the store", len(self._loads))
+            logger.info("%s on the way to the store", counted(len(self._loads), "result"))
         self._thread.join(patience_s)
         self.mirror.led = False
         if self._error:
             raise self._error
         if self._thread.is_alive():
             raise RuntimeError(
-                f"{len(self._loads)} results are not in {self.mirror.store.url}, which did not "
-                f"answer for {patience_s:.0f} s: others see only what is there; they are kept in "
-                f"{self.mirror.root}, and the next shard of this batch on this host delivers "
-                "them without making them again."
+                f"{counted(len(self._loads), 'result')} could not be brought to "
+                f"{self.mirror.store.url}, which did not answer for {patience_s:.0f} s: others "
+                f"see only what is there; all is kept in {self.mirror.root}, and the next shard "
+                "of this batch on this host delivers it without making it again."
             )
 
     def _forever(self) -> None:
@@ -96,7 +96,8 @@ class Courier:
             except OSError as error:
                 said = isinstance(error, StoreAwayError)
                 words = "until the store is back" if said else error
-                logger.warning("%d results wait on this disk: %s", len(self._loads), words)
+                waiting = counted(len(self._loads), "result")
+                logger.warning("%s waiting on this disk: %s", waiting, words)
                 time.sleep(AGAIN_S)
             except Exception as error:  # the shard must hear of it, whatever it is
                 self._error = error

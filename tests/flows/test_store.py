@@ -413,7 +413,7 @@ def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, c
             return sample(self, job)
 
         patch.setattr("flows._shard_makers.ClipMaker.sample", cut)
-        with pytest.raises(RuntimeError, match=r"results are not in s3.* delivers them without"):
+        with pytest.raises(RuntimeError, match=r"not be brought to s3.* delivers it without"):
             make(settings)
     cable.mend()
     no_sampling(monkeypatch)
