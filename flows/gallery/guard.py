@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,14 +36,28 @@ FOREIGN_HOST = (
 
 
 class AuditLog:
-    """Lines of JSON, one per request, in one file per day."""
+    """Lines of JSON, one per request, in one file per day.
+
+    A search is logged by the results it showed and not by its words: these may name people, and
+    what was shown for them tomorrow need not be what was shown today.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Take the folder; it is made with the first line."""
         self._folder = folder
 
-    def write(self, *, user: str, method: str, path: str, status: int) -> None:
-        """Append one line; what cannot be logged is not shown, so errors are not caught."""
+    def write(
+        self, *, user: str, method: str, path: str, status: int, shown: Sequence[str] = ()
+    ) -> None:
+        """Append one line; what cannot be logged is not shown, so errors are not caught.
+
+        Args:
+            user: Who asked; empty for nobody known.
+            method: Of the request.
+            path: Without the words of a search.
+            status: Of the answer.
+            shown: Pages of the results that a search found and showed.
+        """
         now = datetime.now(UTC)
         line = {
             "time": now.isoformat(timespec="milliseconds"),
@@ -51,6 +65,7 @@ class AuditLog:
             "method": method,
             "path": path,
             "status": status,
+            **({"shown": list(shown)} if shown else {}),
         }
         self._folder.mkdir(parents=True, exist_ok=True)
         file = os.open(
@@ -103,7 +118,11 @@ class Guard:
             return
         user = scope["state"].get("user")
         self._log.write(
-            user=user.name if user else "", method=scope["method"], path=path, status=status
+            user=user.name if user else "",
+            method=scope["method"],
+            path=path,
+            status=status,
+            shown=scope["state"].get("shown", ()),
         )
 
 

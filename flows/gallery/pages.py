@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import unquote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.exceptions import HTTPException
@@ -151,12 +152,14 @@ class Pages:
         chosen = [f for f in self._projects(request) if asked["project"] in ("", f.name)]
         found = [entry for folder in chosen for entry in entries(folder) if _fits(entry, asked)]
         shown, paging = _paged(newest(found), request)
+        cards = [entry.card() for entry in shown]
+        request.state.shown = [unquote(card.page) for card in cards if card.page]
         return self._page(
             request,
             "search.html",
             asked=asked,
             names=[folder.name for folder in self._projects(request)],
-            cards=[entry.card() for entry in shown],
+            cards=cards,
             paging=paging,
         )
 

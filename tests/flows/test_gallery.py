@@ -402,7 +402,7 @@ def test_a_file_of_users_must_be_whole(outputs, places, monkeypatch, text, words
 def test_who_opened_what_is_logged(guarded, places):
     ann = client(headers=bearer("a-token"))
     ann.get(CLIP_PAGE)
-    ann.get("/search?q=doe")
+    ann.get("/search?q=ring")
     ann.get(SCAN_PAGE)
     client().get(SCAN_PAGE + "%22{}")
     client().get("/static/style.css")
@@ -416,6 +416,9 @@ def test_who_opened_what_is_logged(guarded, places):
         ("", "GET", SCAN_PAGE + '"{}', 401),
     ]
     assert set(lines[0]) == {"time", "user", "method", "path", "status"}
+    # a search by what it showed, as the pages' own lines name it; what was typed may be a name
+    assert lines[1]["shown"] == ["/p/studio/r/batches/night/results/0-a-red-ring"]
+    assert "q=ring" not in log.read_text()
 
 
 def test_what_cannot_be_logged_is_not_shown(outputs, places):
