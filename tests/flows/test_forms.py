@@ -57,6 +57,33 @@ def test_one_request_model_that_refuses_unknown_fields(flow):
     assert schema["definitions"][MODELS[flow].__name__]["additionalProperties"] is False
 
 
+def parts(schema):
+    """A schema and all that it holds."""
+    if isinstance(schema, dict):
+        yield schema
+    for part in schema.values() if isinstance(schema, dict) else schema:
+        if isinstance(part, dict | list):
+            yield from parts(part)
+
+
+@pytest.mark.parametrize("flow", MODELS)
+def test_no_field_has_tabs_to_choose_its_type_from(flow):
+    chosen = [part for part in parts(form(flow)) if {"anyOf", "oneOf", "allOf"} & part.keys()]
+    assert chosen == []
+    types = [part["type"] for part in parts(form(flow)) if "type" in part]
+    assert [kind for kind in types if isinstance(kind, list) or kind == "null"] == []
+
+
+def test_a_field_that_may_be_missing_would_have_tabs():
+    from prefect.utilities.callables import parameter_schema
+
+    def asks(count: int | None = None) -> None:
+        pass
+
+    schema = json.loads(parameter_schema(asks).model_dump_json(exclude_none=True))
+    assert [part for part in parts(schema) if "anyOf" in part]
+
+
 def test_file_flow_and_deployment_share_one_name():
     declared = {table["name"]: table["entrypoint"] for table in read_deployments()}
     assert declared == {flow: f"flows.{flow}.{flow}" for flow in MODELS}
