@@ -55,16 +55,21 @@ class Plan:
                 f"steps={self.steps}, batch_size={self.batch_size}, accumulation="
                 f"{self.accumulation}: each counts something done at least once; give 1 or more."
             )
-        if self.batch_size % self.accumulation:
-            raise ValueError(
-                f"batch_size={self.batch_size}, accumulation={self.accumulation}: a batch is "
-                "computed in equal parts; let accumulation divide batch_size."
-            )
+        check_parts(self.batch_size, self.accumulation)
         if self.mixed_precision not in PRECISIONS:
             raise ValueError(
                 f"mixed_precision={self.mixed_precision!r}: training runs in one of {PRECISIONS}; "
                 "'no' is float32."
             )
+
+
+def check_parts(batch_size: int, accumulation: int) -> None:
+    """Raise a ``ValueError`` unless a batch falls into so many equal parts."""
+    if batch_size % accumulation:
+        raise ValueError(
+            f"batch_size={batch_size}, accumulation={accumulation}: a batch is computed in equal "
+            "parts; let accumulation divide batch_size."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

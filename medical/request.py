@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from core.plan import check_parts
 from core.request import DiskPath, Request
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
@@ -134,6 +135,13 @@ class MRITrainingRequest(Request):
         description="Further steps on average velocities, for few-step sampling.",
     )
     batch_size: int = Field(default=8, ge=1, le=4096, description="Patches per step.")
+    accumulation: int = Field(
+        default=1,
+        ge=1,
+        le=256,
+        description="Compute each step in so many equal parts, one after the other: less memory "
+        "for the same batch.",
+    )
     learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate.")
     minutes: float = Field(
         default=0.0,
@@ -147,3 +155,8 @@ class MRITrainingRequest(Request):
         "Needs a CUDA device.",
     )
     seed: int = Field(default=0, ge=0, description="Same seed, same weights on a CPU.")
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> MRITrainingRequest:
+        check_parts(self.batch_size, self.accumulation)
+        return self

@@ -88,6 +88,7 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
                 "jump_steps",
                 "minutes",
                 "batch_size",
+                "accumulation",
                 "learning_rate",
                 "seed",
                 "compile",

@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from core.plan import check_parts
 from core.request import DiskPath, Request
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
@@ -65,6 +66,13 @@ class VideoTrainingRequest(Request):
     batch_size: int = Field(
         32, ge=1, le=4096, description="Clips per step, shared out to GPUs or CPU cores."
     )
+    accumulation: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Compute each step in so many equal parts, one after the other: less memory "
+        "for the same batch.",
+    )
     learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
     minutes: float = Field(
         0.0,
@@ -78,6 +86,11 @@ class VideoTrainingRequest(Request):
         "Needs a CUDA device.",
     )
     seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> "VideoTrainingRequest":
+        check_parts(self.batch_size, self.accumulation)
+        return self
 
     @field_validator("count_shares")
     @classmethod

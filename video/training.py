@@ -109,6 +109,7 @@ def stages(request: VideoTrainingRequest) -> list[Stage]:
                 "jump_steps",
                 "minutes",
                 "batch_size",
+                "accumulation",
                 "learning_rate",
                 "seed",
                 "compile",
