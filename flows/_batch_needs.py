@@ -10,27 +10,32 @@ from flows._hosts_elsewhere import all_beats
 from flows._pools import GPU
 from flows._resources import START_MINUTES, Resources, check_fits, needed
 from flows._settings import Settings
+from flows._training_needs import TrainingRequest, count_voxels, training_needs
 from medical.request import SuperResolutionRequest
+from video.request import VideoRequest
 
 logger = logging.getLogger(__name__)
 
+Single = VideoRequest | SuperResolutionRequest | TrainingRequest
 SHARD_GB = 4.0  # several items at once, and what a GPU's context takes
 UNCHECKED = {"disk_gb": math.inf, "minutes": math.inf}
 
 
-def item_needs(item: Item, gpus: int = 0) -> Resources | None:
-    """What one item needs; None for a scan that cannot be read, which its shard will say.
+def single_needs(request: Single, gpus: int = 0) -> Resources | None:
+    """What one request needs; None for files that cannot be read, which its run will say.
 
     Args:
-        item: Of a batch.
-        gpus: 1 to sample on a GPU.
+        request: A clip, a restoration or a training.
+        gpus: 1 to compute on a GPU.
     """
-    if not isinstance(item.request, SuperResolutionRequest):
-        return needed(item.request, gpus=gpus)
     from medical.nifti import read_size
 
     try:
-        return needed(item.request, scan=read_size(item.request.scan), gpus=gpus)
+        if isinstance(request, TrainingRequest):
+            return training_needs(request, gpus=gpus, voxels=count_voxels(request))
+        scanned = isinstance(request, SuperResolutionRequest)
+        size = read_size(request.scan) if scanned else None
+        return needed(request, scan=size, gpus=gpus)
     except ValueError:
         return None
 
@@ -46,7 +51,7 @@ def shard_needs(items: Iterable[Item], gpus: int = 0, draws: int = 1) -> Resourc
         draws: How often each item may be drawn until it is accepted.
     """
     at_once = max(1, gpus)
-    wanted = [needs for item in items if (needs := item_needs(item, gpus))]
+    wanted = [needs for item in items if (needs := single_needs(item.request, gpus))]
     if not wanted:
         return Resources(gpus=gpus, cpus=at_once, memory_gb=SHARD_GB * at_once)  # pyright: ignore[reportCallIssue]
     return Resources(
@@ -105,15 +110,20 @@ def check_items(items: Sequence[Item], offered: Sequence[Resources]) -> None:
             continue
         known.add(kind)
         try:
-            _check_item(item, offered)
+            check_single(item.request, offered)
         except ValueError as error:
             raise ValueError(f"{item.row}: {error}") from error
 
 
-def _check_item(item: Item, offered: Sequence[Resources]) -> None:
+def check_single(request: Single, offered: Sequence[Resources]) -> None:
+    """Refuse a request that none of these machines could ever do, if there are any.
+
+    Raises:
+        ValueError: With the numbers.
+    """
     complaint: ValueError | None = None
     for offer in sorted(offered, key=lambda offer: -offer.gpus):
-        wanted = item_needs(item, gpus=min(1, offer.gpus))
+        wanted = single_needs(request, gpus=min(1, offer.gpus))
         if wanted is None:
             return
         try:

@@ -73,10 +73,19 @@ def run(flow: Flow, /, *, request: Path) -> int:
     asked = read_request(flow, request)
     settings = read_settings()
     with ended_by_signals(), borrowed(settings) as (server, check):
+        _check_offers(asked, settings)
         started = server.start(flow, {"request": asked.model_dump(mode="json")})
         (ended,) = watch(server, [started], check)
         _tell(server, settings, ended)
     return _code(ended)
+
+
+def _check_offers(asked: BaseModel, settings: Settings) -> None:
+    """Refuse now what no worker that is up could ever do; a form learns it from its run."""
+    from flows._batch_needs import Single, check_single, offers
+
+    if isinstance(asked, Single):
+        check_single(asked, offers(settings))
 
 
 def read_request(flow: str, path: Path) -> BaseModel:

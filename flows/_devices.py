@@ -36,6 +36,13 @@ def choose_device(wish: str) -> torch.device:
     return device
 
 
+def gpu_memory_gb(device: torch.device) -> list[float]:
+    """Memory of the device in 1e9 bytes, as a list; empty for a CPU."""
+    if device.type != "cuda":
+        return []
+    return [torch.cuda.get_device_properties(device).total_memory / 1e9]
+
+
 @contextmanager
 def slot(device: torch.device, *, urgent: bool = True) -> Iterator[None]:
     """Hold the device for as long as the block lasts; wait for it if another job does.

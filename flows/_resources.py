@@ -12,7 +12,7 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -35,6 +35,7 @@ HEAD_FIXED_S, HEAD_LINEAR_S = 1.9, 0.43
 HEAD_BASE_GB, HEAD_GB_PER_MILLION = 0.73, 0.04
 START_S = 20.0  # a Python start, the libraries and the weights
 START_MINUTES = MARGIN * START_S / 60
+GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 BYTES_ON_DISK = 16.0  # of a voxel's results and unfinished work
 
 
@@ -114,6 +115,7 @@ def this_host(folder: Path, *, gpus: Sequence[float] = ()) -> Resources:
         gpus: Memory of each GPU, in 1e9 bytes.
     """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
+    memory = min(memory, memory_limit_gb())
     standing = next(path for path in (folder, *folder.parents) if path.exists())
     return Resources(
         gpus=len(gpus),
@@ -122,6 +124,21 @@ def this_host(folder: Path, *, gpus: Sequence[float] = ()) -> Resources:
         memory_gb=memory,
         disk_gb=shutil.disk_usage(standing).free / GB,
     )
+
+
+def memory_limit_gb(groups: Path = GROUPS, own: Path = OWN_GROUP) -> float:
+    """What a container, a pod or a unit allows its processes, in 1e9 bytes; infinite if nothing.
+
+    Args:
+        groups: Where the kernel shows control groups.
+        own: The file that says in which of them this process is.
+    """
+    lines = own.read_text().splitlines() if own.is_file() else []
+    inside = [PurePosixPath(line[3:].lstrip("/")) for line in lines if line.startswith("0::")]
+    files = [groups / at / "memory.max" for path in inside for at in (path, *path.parents)]
+    files.append(groups / "memory" / "memory.limit_in_bytes")  # of older kernels
+    said = [file.read_text().strip() for file in files if file.is_file()]
+    return min((int(text) / GB for text in said if text.isdecimal()), default=math.inf)
 
 
 def check_fits(wanted: Resources, offers: Iterable[Resources]) -> Resources:
@@ -137,21 +154,25 @@ def check_fits(wanted: Resources, offers: Iterable[Resources]) -> Resources:
     told = "; ".join(f"one offers {', '.join(_lacks(wanted, offer))}" for offer in offers)
     raise ValueError(
         f"the request needs {wanted}: a job must fit on one machine ({told or 'none offered'}); "
-        "ask for less (frames, size, voxels), or add a larger machine."
+        "ask for less (frames, size, voxels, batch), or add a larger machine."
     )
 
 
-def check_here(wanted: Resources, outputs: Path) -> None:
+def check_here(wanted: Resources, folder: Path, *, gpus: Sequence[float] = ()) -> None:
     """Log what the job needs, and refuse it now if this host can never do it.
 
-    Memory of the GPU is left to the job: who else holds some of it changes by the minute.
+    A GPU is taken as if nobody else used it: who holds some of its memory changes by the minute.
+
+    Args:
+        wanted: What the job needs.
+        folder: Where it writes.
+        gpus: Memory of each GPU that it may use, in 1e9 bytes.
 
     Raises:
-        ValueError: Memory or disk would not do.
+        ValueError: Memory, disk or the GPU would not do.
     """
     logger.info("needs %s", wanted)
-    main = wanted.model_copy(update={"gpus": 0, "gpu_memory_gb": 0.0})
-    check_fits(main, [this_host(outputs)])
+    check_fits(wanted, [this_host(folder, gpus=gpus)])
 
 
 def _lacks(wanted: Resources, offer: Resources) -> list[str]:

@@ -72,17 +72,34 @@ def train_model(
 
     target = model_folder(request, settings)
     kind = kind_of(request)
+    count = number_of_processes(request.batch_size // request.accumulation, settings.device)
+    check_training(request, settings, count)
 
     def watch(stage: str, progress: Progress) -> None:
         meter(int(PARTS * progress.run_share), PARTS, in_words(request, stage, progress))
 
-    count = number_of_processes(request.batch_size, settings.device)
     others = joined(count, kind, request.model_dump_json(), settings)
     with ends_late() as should_stop, others:
         network = descend(
             request, settings, watch, should_stop=should_stop, on_validation=on_validation
         )
     return publish(target, network, request, kind=kind, run=run_folder(request, settings))
+
+
+def check_training(request: TrainingRequest, settings: Settings, processes: int) -> None:
+    """Refuse a training that this host can never do, before anything is read.
+
+    Raises:
+        ValueError: Memory or disk would not do.
+    """
+    from flows._devices import choose_device, gpu_memory_gb
+    from flows._resources import check_here
+    from flows._training_needs import count_voxels, training_needs
+
+    gpus = gpu_memory_gb(choose_device(settings.device)) * processes
+    voxels = count_voxels(request)
+    wanted = training_needs(request, processes=processes, gpus=len(gpus), voxels=voxels)
+    check_here(wanted, settings.home, gpus=gpus)
 
 
 def in_words(request: TrainingRequest, stage: str, progress: Progress) -> str:

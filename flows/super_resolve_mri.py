@@ -31,13 +31,17 @@ LARGEST_PICTURE_FILE = 2_000_000  # bytes
 @patient_stage
 def prepare(request: SuperResolutionRequest) -> FileRef:
     """Read and check the scan, on the CPU; the file it stays in."""
+    from flows._devices import choose_device, gpu_memory_gb
     from flows._mri import check_request
     from flows._resources import check_here, needed
     from medical.nifti import read_volume
 
     path = check_request(request)
     volume = read_volume(path)
-    check_here(needed(request, scan=(volume.shape, volume.spacing_mm)), read_settings().outputs)
+    settings = read_settings()
+    gpus = gpu_memory_gb(choose_device(settings.device))
+    size = (volume.shape, volume.spacing_mm)
+    check_here(needed(request, scan=size, gpus=len(gpus)), settings.outputs, gpus=gpus)
     return FileRef.of(path)
 
 

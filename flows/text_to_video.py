@@ -25,12 +25,15 @@ from video.request import VideoRequest
 @patient_stage
 def prepare(request: VideoRequest) -> FileRef:
     """Read the prompt: its text states, on the CPU."""
+    from flows._devices import choose_device, gpu_memory_gb
     from flows._resources import check_here, needed
     from flows._tensors import write_tensors
     from video.generate import embed
     from video.text import TextEncoder
 
-    check_here(needed(request), read_settings().outputs)
+    settings = read_settings()
+    gpus = gpu_memory_gb(choose_device(settings.device))
+    check_here(needed(request, gpus=len(gpus)), settings.outputs, gpus=gpus)
     cond = embed(request, TextEncoder())
     parts = {name: part for name, part in vars(cond).items() if part is not None}
     return write_tensors(work_folder() / "prompt.safetensors", parts)

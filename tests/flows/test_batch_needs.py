@@ -9,16 +9,27 @@ import torch
 
 from flows import _shard_runs
 from flows._batch_items import items_of
-from flows._batch_needs import check_items, item_needs, offers, shard_gpus, shard_needs
+from flows._batch_needs import (
+    check_items,
+    check_single,
+    offers,
+    shard_gpus,
+    shard_needs,
+    single_needs,
+)
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ScanBatchRequest, ShardRequest
+from flows._command_stack import _check_offers
 from flows._coordinator import coordinate
 from flows._hosts import beat
+from flows._requests import TidyRequest
 from flows._resources import Resources, job_variables
 from flows._settings import read_settings
 from flows._shard_runs import Deployed, Here
 from flows.command_line import main
 from medical.nifti import write_volume
+from medical.request import SuperResolutionRequest
 from medical.volume import Volume
+from video.request import VideoTrainingRequest
 
 SMALL_HOST = Resources(memory_gb=0.5, disk_gb=100.0)
 HOST = Resources(cpus=8, memory_gb=64.0, disk_gb=100.0)
@@ -36,7 +47,7 @@ def items(**fields):
 
 
 def test_a_shard_needs_room_for_its_largest_item_and_time_for_all(places):
-    small, large = item_needs(items()[0]), item_needs(items(**LARGE)[0])
+    small, large = single_needs(items()[0].request), single_needs(items(**LARGE)[0].request)
     both = shard_needs([items()[0], items(**LARGE)[0]], gpus=1)
     assert both.gpu_memory_gb == large.memory_gb > small.memory_gb
     start = 1.25 * 20.0 / 60
@@ -49,9 +60,9 @@ def test_a_shard_is_given_the_documented_memory_or_what_its_largest_item_needs(p
     (item, _) = items()
     huge = item.request.model_copy(update={"num_frames": 1024, "height": 256, "width": 512})
     large = replace(item, request=huge)
-    assert item_needs(item).memory_gb < shard_needs([item]).memory_gb == 4.0
+    assert single_needs(item.request).memory_gb < shard_needs([item]).memory_gb == 4.0
     assert shard_needs([]).memory_gb == 4.0
-    assert shard_needs([item, large]).memory_gb == item_needs(large).memory_gb > 4.0
+    assert shard_needs([item, large]).memory_gb == single_needs(large.request).memory_gb > 4.0
     assert job_variables(shard_needs([item]), "docker")["mem_limit"] == "4g"
 
 
@@ -103,7 +114,7 @@ def test_a_shard_has_time_for_all_draws(places):
 
 def test_a_shard_of_many_items_starts_once(places):
     (item, _) = items(num_frames=16, height=64, width=64, steps=4)
-    alone, many = item_needs(item).minutes, shard_needs([item] * 2000).minutes
+    alone, many = single_needs(item.request).minutes, shard_needs([item] * 2000).minutes
     assert shard_needs([item]).minutes == pytest.approx(alone)
     assert many < 20  # and not the 14 hours of 2000 starts
     assert many > 2000 * 0.1 / 60
@@ -113,7 +124,7 @@ def test_the_size_of_scans_is_read_and_broken_ones_are_left_to_their_shard(place
     write_volume(Volume(torch.rand(12, 10, 4), np.diag([1.0, 1.0, 4.0, 1.0])), places / "a.nii.gz")
     (places / "b.nii.gz").write_bytes(b"broken")
     found, _ = items_of(ScanBatchRequest(scans=str(places), model="tiny-mri"))
-    good, broken = (item_needs(item) for item in found)
+    good, broken = (single_needs(item.request) for item in found)
     assert good.disk_gb == pytest.approx(1.25 * 16 * 12 * 10 * 16 / 1e9)
     assert broken is None
     check_items(found, [HOST])
@@ -121,7 +132,7 @@ def test_the_size_of_scans_is_read_and_broken_ones_are_left_to_their_shard(place
 
 
 def test_what_fits_nowhere_is_refused_with_its_row_and_the_numbers(places):
-    needs = re.escape(f"prompts:1: the request needs {item_needs(items()[0])}: ")
+    needs = re.escape(f"prompts:1: the request needs {single_needs(items()[0].request)}: ")
     with pytest.raises(ValueError, match=rf"^{needs}.*\(one offers 0\.5 GB of memory\)"):
         check_items(items(), [SMALL_HOST])
     with pytest.raises(ValueError, match=r"1 GPU of 2\.2 GB.*offers 1 GB of GPU memory"):
@@ -129,6 +140,20 @@ def test_what_fits_nowhere_is_refused_with_its_row_and_the_numbers(places):
     check_items(items(**LARGE), [GPU_HOST, HOST])
     check_items(items(), [SMALL_HOST, GPU_HOST])
     check_items(items(**LARGE), [])  # nobody told
+
+
+def test_a_single_request_is_held_against_the_workers_too(places):
+    training = VideoTrainingRequest(batch_size=4096)
+    restoration = SuperResolutionRequest(scan=str(places / "none.nii.gz"))
+    with pytest.raises(ValueError, match=r"needs 1 CPU, 139\.5 GB memory.*offers 64 GB of memory"):
+        check_single(training, [HOST])
+    check_single(training.model_copy(update={"accumulation": 64}), [HOST])
+    check_single(restoration, [SMALL_HOST])  # a scan that is not here is left to its run
+    check_single(training, [])  # nobody told
+    tell(places, SMALL_HOST)
+    with pytest.raises(ValueError, match=r"one offers 0\.5 GB of memory"):
+        _check_offers(training, read_settings())
+    _check_offers(TidyRequest(), read_settings())
 
 
 def tell(places, offer, worker="gpu-here-0"):

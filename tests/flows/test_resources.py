@@ -1,8 +1,19 @@
+import logging
 import math
+from pathlib import Path
 
 import pytest
+import yaml
 
-from flows._resources import Resources, check_fits, job_variables, needed, this_host
+from flows._resources import (
+    Resources,
+    check_fits,
+    check_here,
+    job_variables,
+    memory_limit_gb,
+    needed,
+    this_host,
+)
 from medical.request import SuperResolutionRequest
 from video.request import VideoRequest
 
@@ -68,6 +79,47 @@ def test_this_host_offers_something(tmp_path):
     assert offer.disk_gb > 0
     assert (offer.gpus, offer.gpu_memory_gb) == (2, 80.0)
     assert math.isinf(offer.minutes)
+
+
+def test_a_job_is_refused_where_it_starts_if_the_host_or_its_gpu_is_too_small(tmp_path, caplog):
+    small, vast = clip(), clip().model_copy(update={"memory_gb": 1e6})
+    with caplog.at_level(logging.INFO):
+        check_here(small, tmp_path)
+    assert f"needs {small}" in caplog.text
+    with pytest.raises(
+        ValueError, match=r"needs 1 CPU, 1000000\.0 GB memory.*one offers .* GB of me"
+    ):
+        check_here(vast, tmp_path)
+    large = needed(VideoRequest(prompt="x", height=256, width=256, num_frames=128), gpus=1)
+    check_here(large, tmp_path, gpus=[4.0])
+    with pytest.raises(ValueError, match=r"1 GPU of 2\.2 GB.*one offers 2 GB of GPU memory"):
+        check_here(large, tmp_path, gpus=[2.0])
+
+
+def test_the_memory_of_a_container_or_a_unit_is_what_it_is_allowed(tmp_path, monkeypatch):
+    own, inside = tmp_path / "cgroup", tmp_path / "groups" / "lamina.slice" / "worker"
+    inside.mkdir(parents=True)
+    assert memory_limit_gb(tmp_path / "groups", own) == math.inf
+    own.write_text("0::/lamina.slice/worker\n")
+    (inside / "memory.max").write_text("max\n")
+    assert memory_limit_gb(tmp_path / "groups", own) == math.inf
+    (inside.parent / "memory.max").write_text("3000000000\n")  # the tightest above it holds
+    assert memory_limit_gb(tmp_path / "groups", own) == 3.0
+    own.write_text("4:memory:/elsewhere\n")
+    (tmp_path / "groups" / "memory").mkdir()
+    (tmp_path / "groups" / "memory" / "memory.limit_in_bytes").write_text("9223372036854771712")
+    assert memory_limit_gb(tmp_path / "groups", own) > 1e6  # how older kernels say none
+    monkeypatch.setattr("flows._resources.memory_limit_gb", lambda: 0.25)
+    assert this_host(tmp_path).memory_gb == 0.25
+
+
+def test_every_clip_that_the_form_allows_fits_the_share_of_a_pod():
+    chart = Path(__file__).parents[2] / "infra" / "helm" / "lamina" / "values.yaml"
+    share = yaml.safe_load(chart.read_text())["gpu"]
+    most = clip(num_frames=128, height=256, width=256, steps=128)
+    asked = share["resources"]["requests"]["memory"]
+    assert most.memory_gb <= int(asked.removesuffix("Gi")) * 1.0737
+    assert most.disk_gb <= int(share["scratch"].removesuffix("Gi"))
 
 
 def test_each_kind_of_pool_is_told_in_its_own_words():
