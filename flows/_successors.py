@@ -131,17 +131,25 @@ def _runs(client: SyncPrefectClient, flow: str, since: datetime) -> Iterator[Flo
 
 
 def _read(flow: str, run: FlowRun) -> Lost | None:
-    """What a run coordinates; None if its parameters or its schedule are not known any more."""
+    """What a run coordinates; None if nothing, or if that cannot be known any more."""
     asked, project = run.parameters.get("request", {}), run.parameters.get("project", "default")
     try:
         request: BatchRequest = MODELS[flow].model_validate(asked)  # pyright: ignore[reportAssignmentType]
         if DATE in request.model_dump_json():
             request = of_night(request, night_of(run))
-        return Lost(
-            flow, run, Batch.named(read_settings(), project, request.name), project, request
-        )
+        batch = Batch.named(read_settings(), project, request.name)
+        lost = Lost(flow, run, batch, project, request)
+        return None if _refused_beside(lost) else lost
     except (ValueError, ObjectNotFound):
         return None
+
+
+def _refused_beside(lost: Lost) -> bool:
+    """Whether a run was refused that asked for something else under the name of a batch."""
+    state, batch = lost.run.state, lost.batch
+    if state is None or state.name != REFUSAL or not batch.exists():
+        return False
+    return batch.read()["request"] != lost.request.model_dump(mode="json")
 
 
 def _last_of(known: Lost | None, run: FlowRun) -> bool:
@@ -173,10 +181,8 @@ def _ended_early(lost: Lost) -> bool:
         return False
     if not batch.exists():  # it was killed before it had planned
         return state.type == StateType.CRASHED
-    said, canceled = batch.read(), state.type == StateType.CANCELLED
-    if state.name == REFUSAL and said["request"] != lost.request.model_dump(mode="json"):
-        return False  # another one of that name was refused
-    return said["state"] in (*GOING_ON, *["paused"] * canceled)
+    canceled = state.type == StateType.CANCELLED
+    return batch.state() in (*GOING_ON, *["paused"] * canceled)
 
 
 def _number(tags: list[str], kind: str) -> int:

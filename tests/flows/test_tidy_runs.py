@@ -199,10 +199,11 @@ def test_a_batch_that_was_refused_when_it_was_taken_up_is_stopped_with_the_reaso
     assert lost_among(run) == []
 
 
-def test_a_refusal_of_another_request_of_that_name_stops_nothing(night):
-    run = coordinated_by(FAILED, "Refused")
+def test_a_refusal_of_another_request_of_that_name_changes_nothing(night):
+    run, crashed = coordinated_by(FAILED, "Refused"), coordinated_by(CRASHED, minutes_ago=9)
     run.parameters["request"]["steps"] = 3
     assert lost_among(run) == []
+    assert [lost.run for lost in lost_among(crashed, run)] == [crashed]
 
 
 @pytest.mark.parametrize("state", ["paused", "cancelled", "stopped", "finished"])
