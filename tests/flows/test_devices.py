@@ -9,7 +9,9 @@ import torch
 from filelock import FileLock, Timeout
 
 from flows import _devices
-from flows._devices import choose_device, slot
+from flows._devices import choose_device, gpu_memory_gb, slot
+from flows.text_to_video import prepare
+from video.request import VideoRequest
 
 GPU = torch.device("cuda:0")
 
@@ -18,7 +20,7 @@ GPU = torch.device("cuda:0")
 def gpu(monkeypatch, tmp_path):
     """A pretended GPU, and the lock file of its slot."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    properties = SimpleNamespace(uuid="pretended")
+    properties = SimpleNamespace(uuid="pretended", total_memory=500_000_000)
     monkeypatch.setattr(_devices.torch.cuda, "get_device_properties", lambda device: properties)
     return tmp_path / "lamina-gpu-pretended.lock"
 
@@ -29,6 +31,17 @@ def free(path: Path) -> bool:
             return True
     except Timeout:
         return False
+
+
+def test_a_run_too_large_for_its_gpu_is_refused_before_its_prompt_is_read(
+    gpu, places, monkeypatch
+):
+    assert gpu_memory_gb(torch.device("cpu")) == []
+    monkeypatch.setattr(_devices, "choose_device", lambda wish: GPU)
+    with pytest.raises(
+        ValueError, match=r"needs 1 GPU of 0\.8 GB.*one offers 0\.5 GB of GPU memo"
+    ):
+        prepare.fn(VideoRequest(prompt="a red circle", model="tiny-video"))
 
 
 def test_one_job_at_a_time_holds_a_gpu(gpu):
