@@ -33,7 +33,7 @@ def test_the_compose_file_hangs_together():
         for needed, how in dict.fromkeys(service.get("depends_on", []), None).items():
             condition = (how or {}).get("condition")
             assert condition is None or "healthcheck" in services[needed]
-    assert compose["networks"]["inside"]["internal"]
+    assert compose["networks"]["inside"]["internal"] == "${LAMINA_INSIDE_ONLY:-true}"
 
 
 def compose_command():
