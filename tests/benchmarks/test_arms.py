@@ -232,6 +232,12 @@ def test_what_follows_is_said_as_the_numbers_have_it():
     assert "separate models are the better arrangement" in verdicts.shared(results, spread)
     results["mri-48-twice"] = arm(2.0)
     assert "helps in places and harms in others" in verdicts.shared(results, spread)
+    results = {"mri-48": arm(2.0), "video-then-mri-48": arm(1.0)}
+    lost = verdicts.shared(results, spread)
+    assert "separate models are the better" in lost  # although the other had more time
+    assert "single runs" not in lost
+    assert "single runs" in verdicts.shared(results, dict.fromkeys(spread))
+    results["regression-48"] = arm(3.0)
     assert "restores heads better" in verdicts.regression(results, spread)
     spread["gain"] = Noise(1.0, 10)
     assert "alike" in verdicts.regression(results, spread)

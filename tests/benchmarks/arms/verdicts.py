@@ -86,13 +86,14 @@ def _rivals() -> list[Rivals]:
 def shared(results: Results, spread: Spread) -> str:
     """Whether one trunk for both domains pays."""
     judged = [(r, told) for r in _rivals() if (told := r.judge(results, spread))]
-    fair = [told[0] for r, told in judged if r.fair]
+    # what loses although it had more time would lose at equal time, too
+    counted = [told[0] for r, told in judged if r.fair or told[0].verdict.startswith("worse")]
     lines = [
         f"- {r.what}{'' if r.fair else ' (what came first cost as much time again)'}: "
         f"{_told(told)}"
         for r, told in judged
     ]
-    return f"**{_pays(fair)}**\n\n" + "\n".join(lines) + "\n"
+    return f"**{_pays(counted)}**\n\n" + "\n".join(lines) + "\n"
 
 
 def _told(found: Sequence[Difference]) -> str:
@@ -102,11 +103,12 @@ def _told(found: Sequence[Difference]) -> str:
     return text
 
 
-def _pays(fair: Sequence[Difference]) -> str:
-    words = [told.verdict.partition(",")[0] for told in fair]
+def _pays(counted: Sequence[Difference]) -> str:
+    words = [told.verdict.partition(",")[0] for told in counted]
     if not words:
         return "No comparison at equal time is measured yet, so there is no verdict."
-    count = f"Of {len(words)} comparison{'s' if len(words) > 1 else ''} at equal time"
+    count = f"Of {len(words)} comparison{'s' if len(words) > 1 else ''}, at equal time or lost"
+    count += " with more,"
     told = ", ".join(f"{words.count(w)} {w}" for w in ("better", SAME, "worse") if w in words)
     if "better" in words and "worse" not in words:
         end = "sharing the trunk's weights pays at these budgets."
@@ -118,7 +120,9 @@ def _pays(fair: Sequence[Difference]) -> str:
     else:
         end = "sharing the trunk's weights neither helps nor harms as far as these runs can tell; "
         end += "separate models, which are simpler to train and to renew, are shipped."
-    return f"{count} the trunk that knows both domains is: {told}. So {end}"
+    single = any("one seed" in told.verdict for told in counted)
+    doubt = " These are single runs: what chance makes of them is not known." if single else ""
+    return f"{count} the trunk that knows both domains is: {told}. So {end}{doubt}"
 
 
 def regression(results: Results, spread: Spread) -> str:
