@@ -14,8 +14,9 @@ from flows._resources import (
     needed,
     this_host,
 )
+from flows._training_needs import training_needs
 from medical.request import SuperResolutionRequest
-from video.request import VideoRequest
+from video.request import VideoRequest, VideoTrainingRequest
 
 HEAD = ((197, 233, 47), (1.0, 1.0, 4.0))
 
@@ -113,12 +114,16 @@ def test_the_memory_of_a_container_or_a_unit_is_what_it_is_allowed(tmp_path, mon
     assert this_host(tmp_path).memory_gb == 0.25
 
 
-def test_every_clip_that_the_form_allows_fits_the_share_of_a_pod():
+def test_runs_that_a_form_starts_fit_the_share_of_a_pod():
     chart = Path(__file__).parents[2] / "infra" / "helm" / "lamina" / "values.yaml"
     share = yaml.safe_load(chart.read_text())["gpu"]
     most = clip(num_frames=128, height=256, width=256, steps=128)
-    asked = share["resources"]["requests"]["memory"]
+    asked, allowed = (share["resources"][x]["memory"] for x in ("requests", "limits"))
     assert most.memory_gb <= int(asked.removesuffix("Gi")) * 1.0737
+    training = training_needs(VideoTrainingRequest(batch_size=4096), gpus=1)
+    assert training.memory_gb <= int(asked.removesuffix("Gi")) * 1.0737
+    huge = needed(SuperResolutionRequest(scan="s"), scan=((1000, 1000, 300), (1.0, 1.0, 1.0)))
+    assert huge.memory_gb <= int(allowed.removesuffix("Gi")) * 1.0737
     assert most.disk_gb <= int(share["scratch"].removesuffix("Gi"))
 
 
