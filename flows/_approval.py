@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from flows._journal import append_line, now
-from flows._manifest import Batch, Outcome
+from flows._manifest import ENDED, Batch, Outcome
 
 FORMAT_VERSION = 1
 MOST_SHOWN = 24
-ENDED = ("finished", "stopped", "cancelled")
 SHORTEST_ADDRESS = 6
 Decision = Literal["accept", "reject"]
 

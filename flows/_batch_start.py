@@ -12,7 +12,7 @@ from flows._batch_plan import Plan, check_room, make_plan
 from flows._batch_requests import BatchRequest, ClipBatchRequest
 from flows._batch_tally import sampled_s
 from flows._journal import held, now, read_lines
-from flows._manifest import Batch, Outcome, intact, unfinished
+from flows._manifest import ENDED, Batch, Outcome, intact, unfinished
 from flows._settings import Settings
 
 ELSEWHERE_S = 60.0
@@ -93,6 +93,12 @@ def reopen(batch: Batch) -> int:
         again = {**outcome, "error": error, "seconds": 0.0, "sample_s": 0.0}
         batch.note("reopened", again | {"time": now(outcome["time"])})
     return len(refused)
+
+
+def renew_budgets(batch: Batch) -> None:
+    """Count minutes from now on, since a person asks for more of a batch that has ended."""
+    spent = {"started": now(), "spent_s": round(sampled_s(batch), 4)}
+    batch.change(only_from=ENDED, **spent)
 
 
 def clear_leftovers(batch: Batch) -> int:

@@ -72,16 +72,17 @@ def status(name: str = "", /, *, project: Project = "default", failed: bool = Fa
 
 
 def retry(name: str, /, *, project: Project = "default", here: bool = False) -> int:
-    """Try again what failed, also what was refused.
+    """Try again what failed, also what was refused, with budgets that begin anew.
 
     Args:
         name: Name of the batch.
         here: Without Prefect, in processes of this machine.
     """
-    from flows._batch_start import reopen
+    from flows._batch_start import renew_budgets, reopen
 
     batch = _batch(project, name)
     request = batch.request()
+    renew_budgets(batch)
     print(f"{counted(reopen(batch), 'refused item')} to try once more, and all that is missing.")
     return _run(project, request, here)
 

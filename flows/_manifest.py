@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 STATES = ("planned", "running", "paused", "finished", "cancelled", "stopped")
 GOING_ON = ("planned", "running")
+ENDED = ("finished", "stopped", "cancelled")
 STORE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 Outcome = dict[str, Any]
 

@@ -16,6 +16,7 @@ from flows._approval import Answer, Question, ask, decide, sheet_path
 from flows._artifacts import batch_page, show_result
 from flows._batch_flow import start_again
 from flows._batch_requests import ApprovalRequest
+from flows._batch_start import renew_budgets
 from flows._failures import explained
 from flows._files import DEFAULT_PROJECT
 from flows._manifest import Batch
@@ -81,6 +82,7 @@ def approve_batch(
     said = apply(batch, question, answer)
     facts = _facts(batch, said)
     if said["again"] and said["rejected"]:
+        renew_budgets(batch)
         facts["drawn again in run"] = start_again(batch, f"approval/{run_id()}")
     title = f"Batch {request.batch}: {said['decision']}ed by {said['by']}"
     show_result(title, _sheet(batch), facts, _page(batch))

@@ -8,7 +8,7 @@ import pytest
 
 from flows._batch_items import items_of
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
-from flows._batch_start import open_batch, plan_batch, reopen, start_batch
+from flows._batch_start import open_batch, plan_batch, renew_budgets, reopen, start_batch
 from flows._batch_tally import sampled_s
 from flows._coordinator import coordinate
 from flows._journal import append_line, now
@@ -117,6 +117,17 @@ def test_who_raises_the_budget_gets_a_new_one(places):
     assert the_batch().read()["spent_s"] == 2 * SAMPLE_S
     ended, minutes = seen_through(request(count=21, gpu_minutes=3))  # a row more
     assert (ended["reason"], minutes) == (SPENT, 3)
+
+
+def test_who_asks_for_more_of_a_batch_that_ended_gets_new_budgets(places):
+    asked = request(gpu_minutes=2, deadline_minutes=60)
+    seen_through(asked)
+    begun(600)
+    renew_budgets(the_batch())  # it is under way: nothing changes
+    assert seen_through(asked)[1] == 0
+    renew_budgets(the_batch())
+    ended, minutes = seen_through(asked)
+    assert (ended["reason"], minutes) == (SPENT, 2)
 
 
 @pytest.mark.parametrize(("minutes_ago", "reason"), [(59, SPENT), (61, PASSED)])
