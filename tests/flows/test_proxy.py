@@ -17,7 +17,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from stores import answers, free_port, until
+from stores import SMALL, answers, free_port, open_s3, rights, until
+
+from flows._settings import read_settings
+from flows._store import open_store
 
 INFRA = Path(__file__).parents[2] / "infra"
 USER, PASSWORD = "operator", "correct horse"
@@ -114,10 +117,27 @@ def door(caddy, tmp_path):
         yield f"http://127.0.0.1:{port}"
 
 
+def done(door, flow, request):
+    """Ask for a run and see it completed."""
+    deployment = ask(door, f"/api/deployments/name/{flow}/{flow}")
+    run = ask(
+        door, f"/api/deployments/{deployment['id']}/create_flow_run",
+        {"parameters": {"request": request}, "state": {"type": "SCHEDULED"}},
+    )  # fmt: skip
+
+    def state():
+        return ask(door, f"/api/flow_runs/{run['id']}")["state"]
+
+    until(lambda: state()["type"] in ("COMPLETED", "FAILED", "CRASHED"), flow, 1.0)
+    assert state()["type"] == "COMPLETED", state()
+
+
 @pytest.mark.slow
 @pytest.mark.integration
 @pytest.mark.timeout(900)
-def test_a_worker_joins_through_the_proxy_by_name_and_password(door, places):
+def test_hosts_join_through_the_proxy_by_name_and_password_and_meet_in_s3(
+    door, places, cable, monkeypatch
+):
     for password in ("", "wrong"):
         with pytest.raises(urllib.error.HTTPError) as refused:
             ask(door, "/api/health", password=password)
@@ -125,17 +145,24 @@ def test_a_worker_joins_through_the_proxy_by_name_and_password(door, places):
         refused.value.close()
     assert ask(door, "/api/health") is True
 
-    (places / "store").mkdir()
-    joined = {
-        "PREFECT_API_URL": f"{door}/api",
-        "PREFECT_API_AUTH_STRING": f"{USER}:{PASSWORD}",
-        "PREFECT_HOME": str(places / "joined"),
-        "LAMINA_STORE": f"file://{places}/store",
-        "OMP_NUM_THREADS": "1",
-    }
-    lamina = [sys.executable, "-m", "flows.command_line", "worker", "--pool"]
-    log = places / "worker.log"
-    with process([*lamina, "gpu", "--register"], log, **joined):
+    open_s3(monkeypatch, cable.port)
+
+    def joins(name, *words):
+        """A host with nothing of the others but the server's address and the store's."""
+        joined = {
+            "PREFECT_API_URL": f"{door}/api",
+            "PREFECT_API_AUTH_STRING": f"{USER}:{PASSWORD}",
+            "PREFECT_HOME": str(places / name / "prefect"),
+            "LAMINA_HOME": str(places / name / "state"),
+            "LAMINA_OUTPUTS": str(places / name / "outputs"),
+            "OMP_NUM_THREADS": "1",
+        }
+        (places / name).mkdir()
+        lamina = [sys.executable, "-m", "flows.command_line", "worker", "--pool", *words]
+        return process(lamina, places / name / "worker.log", **joined)
+
+    log = places / "samples" / "worker.log"
+    with joins("samples", "gpu", "--register"), joins("coordinates", "cpu"):
 
         def waiting():
             try:
@@ -147,27 +174,28 @@ def test_a_worker_joins_through_the_proxy_by_name_and_password(door, places):
             return any(worker["status"] == "ONLINE" for worker in found)
 
         until(waiting, log.read_text, 1.0)
-        deployment = ask(door, "/api/deployments/name/text_to_video/text_to_video")
-        small = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
-        request = {"prompt": "a red circle moves left", **small}
-        run = ask(
-            door, f"/api/deployments/{deployment['id']}/create_flow_run",
-            {"parameters": {"request": request}, "state": {"type": "SCHEDULED"}},
-        )  # fmt: skip
-
-        def state():
-            return ask(door, f"/api/flow_runs/{run['id']}")["state"]
-
-        until(lambda: state()["type"] in ("COMPLETED", "FAILED", "CRASHED"), "the run", 1.0)
-        assert state()["type"] == "COMPLETED", state()
+        done(door, "text_to_video", {"prompt": "a red circle moves left", **SMALL})
+        limits = {"reserve_gb": 0.0}
+        prompts = "a red circle\na blue square\na green triangle"
+        done(door, "generate_clips", {"name": "b", "prompts": prompts, "limits": limits, **SMALL})
         related = {"event": {"prefix": ["prefect.asset.materialization"]}}
         until(
             lambda: ask(door, "/api/events/filter", {"filter": related})["events"],
             "what a worker tells by a websocket", 1.0,
         )  # fmt: skip
-    assert list((places / "store").rglob("*.mp4"))
-    for file in (places / "state" / "logs").glob("*.log"):
-        assert PASSWORD not in file.read_text()
+    store = open_store(read_settings())
+    assert [name for name in store.walk("default/text_to_video") if name.endswith(".mp4")]
+    made = {name for name in store.names("default/batches/b/results") if name.endswith(".mp4")}
+    assert len(made) == 3
+    here = {path.name for path in (places / "samples" / "outputs").rglob("*.mp4")}
+    assert made < here
+    # the coordinator's host fetched the clips of its sheet, and made nothing
+    fetched = {path.name for path in (places / "coordinates" / "outputs").rglob("*.mp4")}
+    assert fetched == made
+    assert not list((places / "coordinates" / "outputs").rglob("results/*.json"))
+    secrets = (PASSWORD, rights(0)["AWS_SECRET_ACCESS_KEY"])
+    for file in places.rglob("*.log"):
+        assert not [secret for secret in secrets if secret in file.read_text(errors="replace")]
 
 
 class Behind(BaseHTTPRequestHandler):
