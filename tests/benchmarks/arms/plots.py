@@ -21,14 +21,14 @@ NYQUIST = 0.125
 
 
 def curves(path: Path, arms: Mapping[str, Result], domain: str, level: str) -> None:
-    """Held-out error at a level against processor time."""
+    """Held-out error at a level against the share of the run, which no other load changes."""
     figure, axes = _figure(5.2, 3.2)
     for color, (name, result) in zip(_colors(arms), arms.items(), strict=True):
         lines = [line for line in result["curve"] if domain in line]
-        x = [line["cpu_s"] / 60 for line in lines]
+        x = [100 * line["step"] / sum(result["steps"].values()) for line in lines]
         y = [10 * math.log10(line[domain]["data"] / line[domain][level]) for line in lines]
         axes.plot(x, y, "o-", ms=3, lw=1.5, color=color, label=name)
-    axes.set_xlabel("processor minutes of the run")
+    axes.set_xlabel("% of the run's steps")
     axes.set_ylabel(f"signal over error at t = {level}, dB")
     axes.legend(frameon=False, fontsize=8)
     _save(figure, path)

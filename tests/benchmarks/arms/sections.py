@@ -35,8 +35,8 @@ BAND = (0.125, 0.25)
 TOP = levels("mri", ["1.0"])
 PATCHES = "patches at t = 1, dB"
 CAPTIONS = {
-    "heads.png": "Held-out patches by the number of heads trained on. Bars: 95 % over patches, "
-    "not over runs.",
+    "heads.png": "Held-out patches by the number of heads trained on, first seeds. Bars: 95 % "
+    "over the heads that the patches are of; paired differences, in the table, are surer.",
     "mri-curves.png": "Held-out patches, predicted from noise level 0.75, while training.",
     "video-curves.png": "Held-out clips, predicted from noise level 0.75, while training.",
     "detail.png": "Detail along the slice axis. Dashed: the truth's own power. Dotted: the "
