@@ -1,6 +1,6 @@
 # Everything a person does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all test-integration demo bench results experiments constraints clean
+.PHONY: help setup check test test-all test-survival test-integration demo bench results experiments constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -9,7 +9,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := .venv/.extras-installed
 # what is run a second time, on PostgreSQL and Redis
-ON_POSTGRES := $(addprefix tests/flows/test_,batch_flows.py survival.py overtaking.py)
+ON_POSTGRES := $(patsubst %,tests/flows/test_%.py,stack batch_flows batch_commands survival \
+  successors outages hangs overtaking outside browser endurance)
 # one thread per process: the processes are the parallelism
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
@@ -41,6 +42,9 @@ test: $(STAMP)  ## the tests, without the slow ones
 
 test-all: $(STAMP)  ## every test
 	$(TEST)
+
+test-survival: $(STAMP)  ## the shortest of those that kill real servers and workers: 4 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m survival tests/flows
 
 test-integration: $(EXTRAS)  ## real servers and workers that are killed while they work
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,12 +16,13 @@ SCRIPT = Path(__file__).with_name("endurance.py")
 ITEMS, KILL_EVERY_S = 800, 10
 
 
-@pytest.mark.timeout(1800)
-def test_under_random_kills_each_item_is_made_exactly_once():
-    words = [str(ITEMS), "--kill-every", str(KILL_EVERY_S), "--limit", "1200"]
+@pytest.mark.timeout(3000)
+def test_under_random_kills_each_item_is_made_exactly_once(database):
+    words = [str(ITEMS), "--kill-every", str(KILL_EVERY_S), "--limit", "2400"]
     answer = subprocess.run(
-        [sys.executable, str(SCRIPT), *words], capture_output=True, text=True, check=False
-    )
+        [sys.executable, str(SCRIPT), *words],
+        capture_output=True, text=True, check=False, env={**os.environ, **database()},
+    )  # fmt: skip
     assert answer.stdout, answer.stderr[-2000:]
     figures = json.loads(answer.stdout)
     logger.info("%s", figures)

@@ -19,9 +19,9 @@ from stacks import (
     wait,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-ITEMS = 12
+ITEMS = 24  # more shards than workers
 
 
 @pytest.fixture(scope="module", params=[3, -3], ids=["ahead", "behind"])

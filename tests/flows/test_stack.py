@@ -30,7 +30,7 @@ VIDEO = {"prompt": "two red circles move left", "model": "tiny-video", "num_fram
 class Lamina:
     """``lamina up`` in a process of its own, with a state folder of its own."""
 
-    def __init__(self, folder: Path, models: Path) -> None:
+    def __init__(self, folder: Path, models: Path, more: dict[str, str]) -> None:
         self.folder = folder
         self.environment = {
             **os.environ,
@@ -39,6 +39,7 @@ class Lamina:
             "LAMINA_MODELS": str(models),
             "LAMINA_DEVICE": "cpu",
             "OMP_NUM_THREADS": "1",
+            **more,
         }
 
     def up(self) -> "Lamina":
@@ -114,9 +115,9 @@ def switch_on(server: Server) -> None:
 
 
 @pytest.fixture(scope="module")
-def lamina(tiny_models, tmp_path_factory):
+def lamina(tiny_models, tmp_path_factory, database):
     folder = tmp_path_factory.mktemp("stack")
-    lamina = Lamina(folder, tiny_models).up()
+    lamina = Lamina(folder, tiny_models, database()).up()
     yield lamina
     out, err = lamina.end(signal.SIGINT)
     assert lamina.process.returncode == 130, err
@@ -233,9 +234,9 @@ def test_the_prefect_file_is_valid_for_prefects_own_command(lamina):
 
 
 def test_a_killed_stack_leaves_nothing_and_the_next_one_closes_its_books(
-    tiny_models, tmp_path_factory
+    tiny_models, tmp_path_factory, database
 ):
-    lamina = Lamina(tmp_path_factory.mktemp("killed"), tiny_models).up()
+    lamina = Lamina(tmp_path_factory.mktemp("killed"), tiny_models, database()).up()
     long = {"name": "long", "preset": "tiny", "steps": 100_000, "batch_size": 2}
     run = lamina.server.start("train_video", {"request": long})
     wait(lambda: lamina.server.progress(run)[1] != "")

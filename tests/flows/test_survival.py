@@ -33,6 +33,7 @@ def all_free(stack, tmp_path):
     check_all_free(stack, tmp_path)
 
 
+@pytest.mark.survival
 @pytest.mark.usefixtures("all_free")
 def test_a_killed_engine_is_noticed_and_its_gpu_is_free(stack, tmp_path):
     run, engine = stack.begin(tmp_path / "run")
@@ -40,6 +41,7 @@ def test_a_killed_engine_is_noticed_and_its_gpu_is_free(stack, tmp_path):
     wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
 
 
+@pytest.mark.survival
 @pytest.mark.usefixtures("all_free")
 def test_a_killed_worker_takes_its_engine_along_and_comes_back(stack, tmp_path):
     run, engine = stack.begin(tmp_path / "run")
@@ -50,6 +52,7 @@ def test_a_killed_worker_takes_its_engine_along_and_comes_back(stack, tmp_path):
     assert lines(tmp_path / "run" / "ends") == []
 
 
+@pytest.mark.survival
 @pytest.mark.usefixtures("all_free")
 def test_worker_and_engine_killed_at_once_leave_no_run_behind(stack, tmp_path):
     run, engine = stack.begin(tmp_path / "run")
@@ -60,6 +63,7 @@ def test_worker_and_engine_killed_at_once_leave_no_run_behind(stack, tmp_path):
     wait(lambda: stack.state(run) == "CRASHED", WINDOW_S)
 
 
+@pytest.mark.survival
 @pytest.mark.usefixtures("all_free")
 def test_a_run_outlives_the_server(stack, tmp_path):
     run, _ = stack.begin(tmp_path / "run")
@@ -71,6 +75,7 @@ def test_a_run_outlives_the_server(stack, tmp_path):
     assert len(lines(tmp_path / "run" / "starts")) == 1
 
 
+@pytest.mark.survival
 @pytest.mark.usefixtures("all_free")
 def test_the_same_request_ten_times_at_once_is_one_run(stack, tmp_path):
     (tmp_path / "run").mkdir()
