@@ -5,6 +5,7 @@ After each: nothing is lost, nothing made twice, both GPUs are free and no run i
 
 import os
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from stacks import (
     Stack,
     check_all_free,
     check_all_once,
+    lines,
     outcomes,
     wait,
 )
@@ -22,9 +24,9 @@ from stacks import (
 from flows._api import Run
 from flows._manifest import Batch, intact
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-ITEMS = 20
+ITEMS = 24  # more shards than workers
 
 
 class Disk:
@@ -175,3 +177,41 @@ def test_what_is_torn_is_made_again_and_the_same(stack):
     assert len(after) == ITEMS
     made = [x["item"] for x in outcomes(batch) if x["state"] == "made" and x["sample_s"]]
     assert len(made) == ITEMS + 3
+
+
+@pytest.fixture(scope="module")
+def small_state(tmp_path_factory, database, tiny_models):
+    """A stack whose state stands on a small disk of its own: logs, locks and SQLite's file."""
+    folder = tmp_path_factory.mktemp("state")
+    disk = Disk(folder / "disk", megabytes=64)
+    (folder / "state").symlink_to(disk.place)
+    stack = Stack(folder, {"LAMINA_MODELS": str(tiny_models), **database()})
+    yield stack, disk
+    stack.end()
+    disk.end()
+
+
+def refuses(stack: Stack) -> bool:
+    """Whether the server can write nothing down."""
+    try:
+        stack.server._answer("/flows/", {"name": f"flow-{time.monotonic()}"})
+    except RuntimeError:
+        return True
+    return False
+
+
+def test_while_the_servers_disk_is_full_nothing_is_lost(small_state, tmp_path):
+    stack, disk = small_state
+    single, engine = stack.begin(tmp_path / "single")
+    run, batch = begun(stack, "state")
+    disk.fill()
+    try:
+        wait(lambda: refuses(stack), WINDOW_S)
+        (tmp_path / "single" / "go").touch()
+        wait(lambda: lines(tmp_path / "single" / "ends"), WINDOW_S)
+        wait(lambda: not engine.is_running(), 2 * WINDOW_S)
+    finally:
+        disk.empty()
+    seen_through(stack, run, batch)
+    wait(lambda: stack.server.read(single).ended, 2 * WINDOW_S)
+    check_all_free(stack, tmp_path)
