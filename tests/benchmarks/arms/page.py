@@ -54,7 +54,8 @@ diagnosis**.
   {noise_mri} on patches and {noise_gain} in the gain on heads. A difference of two arms is called
   better or worse where its interval leaves out 0 **and** it is more than such deviations make of
   two arms 19 times in 20 (Student's t, as few degrees of freedom as there are, and as many
-  seeds); else it is inside the noise.
+  seeds); else it is inside the noise. With few repeated runs that margin is wide (12.7 deviations
+  and more by one degree of freedom, 4.3 by two): what is called so may still be real.
 """
 
 

@@ -179,7 +179,7 @@ def regression(results: Results, into: Path, spread: Spread) -> str:
             f" dB on patches, {top.verdict}; less its mean of 4: {averaged} dB on heads. What "
             "sampling buys at equal time is detail: one sample has "
             f"{shares[0]:.2f} of the truth's power in that band and regression {shares[1]:.2f}; "
-            f"its PSNR on heads is {sampled} dB beside that of regression.\n",
+            f"its PSNR on heads differs by {sampled} dB from that of regression.\n",
             _picture("detail.png"),
         ]
     )
