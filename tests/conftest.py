@@ -18,6 +18,7 @@ PROGRAMS = Path("/usr/lib/postgresql")
 UNPRIVILEGED = "postgres"  # PostgreSQL refuses to run as root
 PATIENCE_S = 60.0
 REDIS_DATABASES = 64
+REAL_S = 1800.0  # most that a test of real processes may take, on however busy a machine
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -27,6 +28,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="sqlite",
         help="what the servers of integration tests stand on; postgres brings Redis along",
     )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests wait for processes that start slowly; their own deadlines say what for."""
+    for item in items:
+        if item.get_closest_marker("integration") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(REAL_S))
 
 
 class Cluster:

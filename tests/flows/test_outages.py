@@ -24,7 +24,7 @@ from stacks import (
 from flows._api import Run
 from flows._manifest import Batch, intact
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ITEMS = 24  # more shards than workers
 

@@ -19,7 +19,7 @@ from stacks import (
     wait,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ITEMS = 24  # more shards than workers
 
