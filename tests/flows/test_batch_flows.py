@@ -12,7 +12,7 @@ from flows._manifest import Batch, intact
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.survival]
 
-PATIENCE_S = 400.0
+PATIENCE_S = 900.0
 PLACES = {"LAMINA_GPUS": "2"}
 SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 
