@@ -122,7 +122,8 @@ def lamina(tiny_models, tmp_path_factory, database):
     out, err = lamina.end(signal.SIGINT)
     assert lamina.process.returncode == 130, err
     assert "Stopped" in err
-    assert lamina.server.address in out
+    assert f"user interface  {lamina.server.address}\n" in out
+    assert f"gallery         {lamina.server.address}/gallery/\n" in out
     assert gone(lamina.family) == []
     assert not (folder / "state" / "stack.json").exists()
 
