@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Callable
 from urllib.request import Request, urlopen
 
 import psutil
@@ -47,13 +48,26 @@ def engine_of(run: str) -> psutil.Process | None:
     return None
 
 
-def shard_run(server: Server, name: str) -> dict | None:
-    """A run that makes a shard of a batch at this moment."""
+def shard_runs(server: Server, name: str) -> list[str]:
+    """The runs that make shards of a batch at this moment."""
     wanted = {
         "tags": {"all_": [f"batch:default/{name}"]},
         "state": {"type": {"any_": ["RUNNING"]}},
     }
-    return next(iter(server._answer("/flow_runs/filter", {"flow_runs": wanted})), None)
+    return [run["id"] for run in server._answer("/flow_runs/filter", {"flow_runs": wanted})]
+
+
+def found(runs: Callable[[], list[str]]) -> tuple[str, psutil.Process]:
+    """One of some runs and its engine, as soon as one of them has a process."""
+    pairs: list[tuple[str, psutil.Process]] = []
+
+    def look() -> bool:
+        engines = ((run, engine_of(run)) for run in runs())
+        pairs.extend((run, engine) for run, engine in engines if engine is not None)
+        return bool(pairs)
+
+    until(look, "a process")
+    return pairs[0]
 
 
 def coordinators(server: Server, name: str) -> list[dict]:
@@ -145,10 +159,9 @@ def test_whoever_is_asked_to_end_leaves_a_batch_that_is_finished_all_the_same(ru
     run = server.start("generate_clips", asked(name, 24))
     batch = batch_of(folder, name)
     until(lambda: batch.exists() and len(batch.outcomes()) >= 2, "the first items")
-    until(lambda: shard_run(server, name), "a shard")
-    shard = shard_run(server, name)
-    engine = engine_of(run.id if who == "coordinator" else shard["id"])
-    assert engine is not None
+    asked_to_end, engine = found(
+        lambda: [run.id] if who == "coordinator" else shard_runs(server, name)
+    )
     process = engine.parent() if who == "worker" else engine
     stood = {address for address, said in batch.outcomes().items() if said["state"] == "made"}
     process.terminate()
@@ -156,14 +169,13 @@ def test_whoever_is_asked_to_end_leaves_a_batch_that_is_finished_all_the_same(ru
     until(lambda: batch.state() == "finished" and over(server, name), "the batch")
     all_once(batch, 24)
     assert stood <= set(batch.outcomes())
-    asked_to_end = run.id if who == "coordinator" else shard["id"]
     until(lambda: server.read(Run(asked_to_end, "", "", "")).ended, "its books")
     assert server.read(Run(asked_to_end, "", "", "")).state in ("CRASHED", "COMPLETED")
     if who == "coordinator":
         assert [x["state_type"] for x in coordinators(server, name)] == ["CRASHED", "COMPLETED"]
     else:
         assert [x["state_type"] for x in coordinators(server, name)] == ["COMPLETED"]
-    until(lambda: shard_run(server, name) is None, "the shards")
+    until(lambda: not shard_runs(server, name), "the shards")
     clip = server.start("text_to_video", {"request": {"prompt": "a red circle", **SMALL}})
     until(lambda: server.read(clip).ended, "a clip on a GPU that is free")
     assert server.read(clip).state == "COMPLETED"
