@@ -221,7 +221,7 @@ def test_what_follows_is_said_as_the_numbers_have_it():
         told[domain] |= gain["mri"]
         return told
 
-    spread = dict.fromkeys(("video", "mri", "gain"), Noise(0.1, 10))
+    spread = dict.fromkeys(("video", "mri", "gain", "top"), Noise(0.1, 10))
     results = {"mri-48": arm(2.0), "video-then-mri-48": arm(3.0), "regression-48": arm(3.0)}
     assert "no verdict" in verdicts.shared(results, spread)  # the first had twice the time
     results["mri-48-twice"] = arm(2.9)
@@ -238,9 +238,14 @@ def test_what_follows_is_said_as_the_numbers_have_it():
     assert "single runs" not in lost
     assert "single runs" in verdicts.shared(results, dict.fromkeys(spread))
     results["regression-48"] = arm(3.0)
-    assert "restores heads better" in verdicts.regression(results, spread)
+    told = verdicts.regression(results, spread)
+    assert "is better on heads (+1.00" in told
+    assert "and better on patches at t = 1 (+1.00" in told
+    assert "costs time" in told
     spread["gain"] = Noise(1.0, 10)
-    assert "alike" in verdicts.regression(results, spread)
+    assert "is inside the noise on heads" in verdicts.regression(results, spread)
+    results["regression-48"] = arm(1.0)
+    assert "costs time" not in verdicts.regression(results, spread)
 
 
 def test_an_arm_belongs_to_one_process_at_a_time(tmp_path):

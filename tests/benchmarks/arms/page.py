@@ -8,6 +8,7 @@ from pathlib import Path
 from tests.benchmarks.arms import cells, sections
 from tests.benchmarks.arms.arm import ARMS
 from tests.benchmarks.arms.measures import Noise, Results, gains, levels, noise
+from tests.benchmarks.arms.verdicts import TOP
 
 HEAD = """# Experiments
 
@@ -71,6 +72,7 @@ def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
         "video": noise(results, "video", levels("video")),
         "mri": noise(results, "mri", levels("mri")),
         "gain": noise(results, "mri", gains()),
+        "top": noise(results, "mri", TOP),
     }
     head = HEAD.format(
         million=results["mri-48"]["weights"] / 1e6,
