@@ -7,6 +7,7 @@ was started. Seeds follow from the same content, never from a position.
 
 import hashlib
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from video.request import VideoRequest
 
 Kind = Literal["video", "mri"]
 ADDRESS_DIGITS = 16
+SURELY_READ = 62  # characters of a prompt that the encoder takes whatever they are
 SEEDS = 2**31  # a seed that a person can copy and every form can hold
 
 
@@ -149,6 +151,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
             made = made.model_copy(update={"seed": seed})
         if made.model not in weights:
             weights[made.model] = _weights(made)
+        _check_length(made.prompt)
         if batch.accept_only:
             _check_readable(made)
         return made
@@ -231,6 +234,15 @@ def _weights(request: ItemRequest) -> str:
 
     kind: Kind = "video" if isinstance(request, VideoRequest) else "mri"
     return str(read_record(find_model(request.model, kind))["sha256"].get(WEIGHTS))
+
+
+def _check_length(prompt: str) -> None:
+    """Raise a ``ValueError`` unless the text encoder takes a prompt, however long it is."""
+    # No token holds less than a character of the text as the tokenizer decomposes it.
+    if len(unicodedata.normalize("NFD", prompt)) > SURELY_READ:
+        from video.text import check_length
+
+        check_length(prompt)
 
 
 def _check_readable(request: VideoRequest) -> None:

@@ -6,6 +6,7 @@ Nothing is fetched: the weights are read once, hashed, and the same bytes are lo
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
+from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
 from core.tensors import sent
 
@@ -52,7 +54,7 @@ class TextEncoder:
         folder = Path(folder) if folder else _packaged_folder()
         self.model = _load(folder).to(device, dtype)
         self.device, self.dtype = torch.device(device), dtype
-        self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+        self.tokenizer = _tokenizer(folder)
 
     @torch.no_grad()  # not inference_mode: training must be able to attend to these states
     def encode(self, prompts: list[str]) -> tuple[Float[Tensor, "B L 384"], Bool[Tensor, "B L"]]:
@@ -67,19 +69,34 @@ class TextEncoder:
             raise ValueError("prompts=[]: at least one prompt is needed; give '' for no text.")
         batch = self.tokenizer(prompts, padding=True, return_tensors="pt", truncation=False)
         mask = batch["attention_mask"].bool()
-        self._check_lengths(prompts, mask)
+        for prompt, count in zip(prompts, mask.sum(1).tolist(), strict=True):
+            _check_count(prompt, count)
         mask = mask.to(self.device)
         tokens = batch["input_ids"].to(self.device)
         states = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
         return states.float().masked_fill(~mask[..., None], 0.0), mask
 
-    def _check_lengths(self, prompts: list[str], mask: Tensor) -> None:
-        for prompt, count in zip(prompts, mask.sum(1).tolist(), strict=True):
-            if count > MOST_TOKENS:
-                raise ValueError(
-                    f"prompt {prompt[:40]!r}... has {count} tokens: the encoder takes at most "
-                    f"{MOST_TOKENS} (about 50 words); shorten it."
-                )
+
+def check_length(prompt: str) -> None:
+    """Refuse a prompt that the encoder would refuse; its model is not loaded.
+
+    Raises:
+        ValueError: It has more than 64 tokens.
+    """
+    _check_count(prompt, len(_tokenizer(_packaged_folder())(prompt)["input_ids"]))
+
+
+def _check_count(prompt: str, count: int) -> None:
+    if count > MOST_TOKENS:
+        raise ValueError(
+            f"prompt {prompt[:40]!r}... has {count} tokens: the encoder takes at most "
+            f"{MOST_TOKENS} (about 50 words); shorten it."
+        )
+
+
+@cache
+def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
 
 
 States = tuple[Float[Tensor, "_ 384"], Bool[Tensor, "_"]]

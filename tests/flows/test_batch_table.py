@@ -112,6 +112,17 @@ def test_only_what_can_be_judged_may_be_judged(places):
         items_of(batch)
 
 
+@pytest.mark.parametrize("word", ["very ", "\uac01 "])  # one token a word, and three a character
+def test_prompts_that_the_encoder_would_refuse_are_named_by_their_rows(places, word):
+    fitting = 60 if word == "very " else 20
+    prompts = ["a red circle", word * fitting, word * (fitting + 10)]
+    batch = ClipBatchRequest(prompts="\n".join(prompts), model="tiny-video")
+    with pytest.raises(
+        ValueError, match=r"^prompts:3: column prompt: .*at most 64 "
+    ):
+        items_of(batch)
+
+
 @pytest.mark.parametrize("name", ["passwd", "p.md", "p.txt.gz", ".txt"])
 def test_a_prompt_file_is_known_by_its_ending(tmp_path, name):
     (tmp_path / name).write_text("a red circle\n")

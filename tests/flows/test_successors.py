@@ -129,7 +129,7 @@ def test_a_batch_whose_coordinator_is_killed_is_whole_and_nobody_touched_it(runn
 
 def test_what_a_person_paused_cancelled_or_was_refused_stays_so(running):
     folder, server = running
-    run = server.start("generate_clips", asked("paused", 60))
+    run = server.start("generate_clips", asked("paused", 48))
     batch = batch_of(folder, "paused")
     until(lambda: batch.exists() and len(batch.outcomes()) >= 1, "the first item")
     assert batch.change(only_from=("running",), state="paused")
