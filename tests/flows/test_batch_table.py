@@ -117,9 +117,7 @@ def test_prompts_that_the_encoder_would_refuse_are_named_by_their_rows(places, w
     fitting = 60 if word == "very " else 20
     prompts = ["a red circle", word * fitting, word * (fitting + 10)]
     batch = ClipBatchRequest(prompts="\n".join(prompts), model="tiny-video")
-    with pytest.raises(
-        ValueError, match=r"^prompts:3: column prompt: .*at most 64 "
-    ):
+    with pytest.raises(ValueError, match=r"^prompts:3: column prompt: .*at most 64 "):
         items_of(batch)
 
 
