@@ -1,5 +1,6 @@
 """Stores for tests: folders, memory, and a real S3 server in a process of its own."""
 
+import io
 import socket
 import subprocess
 import sys
@@ -147,6 +148,16 @@ def open_s3(monkeypatch, port):
     s3fs.S3FileSystem.clear_instance_cache()
 
 
+def reading_apart(opened):
+    """``_open`` of a store in memory whose readers do not share one position in an object."""
+
+    def apart(self, path, mode="rb", **rest):
+        file = opened(self, path, mode, **rest)
+        return io.BytesIO(file.getvalue()) if mode == "rb" else file
+
+    return apart
+
+
 def hosts(request, places, monkeypatch):
     """Says which of several hosts this process is: a folder of outputs each, and one store."""
     if request.param == "s3":
@@ -160,6 +171,7 @@ def hosts(request, places, monkeypatch):
         memory = fsspec.filesystem("memory")
         memory.store.clear()
         memory.pseudo_dirs[:] = [""]  # folders of earlier tests outlive their files
+        monkeypatch.setattr(type(memory), "_open", reading_apart(type(memory)._open))
         monkeypatch.setenv("LAMINA_STORE", "memory://results")
 
     def become(name):
