@@ -103,7 +103,7 @@ ESCAPES = [
     "file://{0}/inputs/deep/p.txt",
     "s3://bucket/p.txt",
     "{0}/inputs/deep/../link/../outside/p.txt",
-    "/proc/self/root/etc/passwd",
+    "/proc/1/cwd/etc/passwd",
     "/proc/self/environ",
     "{0}/inputs/p.txt\0/etc/passwd",
     ".",
