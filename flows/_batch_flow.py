@@ -11,7 +11,7 @@ from flows._artifacts import batch_page, progress_bar, show_result
 from flows._batch_items import find_scans
 from flows._batch_needs import shard_needs
 from flows._batch_news import announcing
-from flows._batch_requests import NIGHTLY, BatchRequest, ScanBatchRequest
+from flows._batch_requests import FLOWS, NIGHTLY, BatchRequest, ScanBatchRequest
 from flows._batch_sheet import contact_sheet
 from flows._batch_start import draws_of
 from flows._coordinator import coordinate
@@ -22,8 +22,6 @@ from flows._roots import check_files, check_paths, roots
 from flows._run_log import join_run_log
 from flows._settings import Settings, read_settings
 from flows._shard_runs import Deployed, cancel
-
-FLOWS = {"video": "generate_clips", "mri": "restore_scans"}
 
 
 def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:

@@ -85,7 +85,7 @@ class Plan:
             return []
         least = self.missing * self.seconds_per_item
         amounts = [least] if draws == 1 else [least, least * draws]
-        words = " to ".join(f"{seconds / MINUTE:.1f}" for seconds in amounts)
+        words = " to ".join(_minutes(seconds) for seconds in amounts)
         line = f"cost: {words} device minutes"
         if price:
             money = " to ".join(f"{seconds / HOUR * price:.2f}" for seconds in amounts)
@@ -189,6 +189,11 @@ def check_room(needed: int, free: int, reserve_gb: float) -> None:
             f"{free / GB:.2f} GB are free: nothing is started that cannot be kept; free some "
             "space, point LAMINA_OUTPUTS to a larger disk, or lower limits.reserve_gb."
         )
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / MINUTE
+    return f"{minutes:.1f}" if minutes >= 1 else f"{minutes:.2g}"
 
 
 def _seconds(seconds: float) -> str:

@@ -18,6 +18,7 @@ SCAN_FIELDS = (
 )  # fmt: skip
 OWN_SEED = -1
 NIGHTLY = "nightly"
+FLOWS = {"video": "generate_clips", "mri": "restore_scans"}  # by kind of batch
 
 
 class BatchLimits(Request):

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from flows._batch_requests import BatchRequest, ClipBatchRequest, ScanBatchRequest
+from flows._batch_requests import FLOWS, BatchRequest, ClipBatchRequest, ScanBatchRequest
 from flows._manifest import Batch
 from flows._nights import of_night
 from flows._progress import counted
@@ -21,7 +21,6 @@ Settable = Annotated[
         name="--set", help="A field of the form, such as steps=2 or limits.tries=5; repeatable."
     ),
 ]
-FLOWS = {"video": "generate_clips", "mri": "restore_scans"}
 WAITING_FOR = ("planned", "running", "paused")
 
 

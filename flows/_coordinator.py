@@ -99,10 +99,10 @@ class Coordinator:
 
     def run(self) -> dict[str, Any]:
         """Coordinate until nothing is left to do; how the batch ended."""
-        said = self.batch.read()
+        said = self._patiently(self.batch.read)
         self._created, self._began = said["created"], said.get("started", said["created"])
         self._total = len(self.tally.missing) or 1
-        self._take_over()
+        self._patiently(self._take_over)
         while not self._patiently(self._look):
             time.sleep(self.hands.look_every_s)
         return self._patiently(self._close)

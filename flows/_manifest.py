@@ -66,7 +66,8 @@ class Batch:
         folder, mirror = beside.root.parent, beside.mirror
         names = {path.parent.name for path in folder.glob("*/batch.json")}
         names |= set(mirror.store.folders(mirror.store.key(folder)) if mirror else ())
-        found = (cls.named(settings, project, name) for name in sorted(names))
+        named = sorted(name for name in names if re.fullmatch(NAME, name))
+        found = (cls.named(settings, project, name) for name in named)
         return [batch for batch in found if batch.exists()]
 
     @property

@@ -1,4 +1,4 @@
-"""Places: the only file of this floor that reads environment variables.
+"""Places: where Lamina's own environment variables are read.
 
 A request says what to make; a place says where things stand on this machine. Requests are
 pydantic models and travel through the API; places are read here, once, from the environment.

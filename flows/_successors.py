@@ -24,9 +24,9 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from flows._api import REFUSAL
-from flows._batch_flow import FLOWS, cancel_batch
+from flows._batch_flow import cancel_batch
 from flows._batch_life import being_coordinated
-from flows._batch_requests import BatchRequest
+from flows._batch_requests import FLOWS, BatchRequest
 from flows._manifest import GOING_ON, Batch
 from flows._nights import DATE, night_of, of_night
 from flows._progress import counted

@@ -9,6 +9,7 @@ free then. It ends with the job.
 
 import contextlib
 import json
+import logging
 import os
 import select
 import subprocess
@@ -27,6 +28,8 @@ from flows._progress import Meter
 
 if TYPE_CHECKING:
     import torch
+
+logger = logging.getLogger(__name__)
 
 SERVER_S, INSIST_S = 15.0, 20.0  # how long the server may take before the job is ended, and after
 WHAT_TO_DO = (
@@ -67,14 +70,18 @@ class Watchdog:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         """Speak to a process that listens."""
-        self._process = process
+        self._process, self._lost = process, False
 
     def says(self, limit_s: float, item: str = "", draw: int = 1) -> None:
         """A sign of life, and how long the next may take; 0 for as long as it likes."""
         assert self._process.stdin is not None
         line = json.dumps({"limit_s": limit_s, "item": item, "attempt": draw})
-        with contextlib.suppress(BrokenPipeError):
+        try:
             self._process.stdin.write(f"{line}\n".encode())
+        except BrokenPipeError:
+            if not self._lost:
+                logger.warning("the watchdog ended; a job that hangs now is not ended by itself")
+            self._lost = True
 
 
 @contextlib.contextmanager

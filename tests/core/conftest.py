@@ -57,6 +57,15 @@ def noise_field():
     return torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
 
+@pytest.fixture
+def one_thread():
+    """Sums of several threads need not be the same sums."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def build(seed: int = 0, **changes) -> SpatioTemporalUNet:
     settings = {
         "in_channels": 2,

@@ -1,6 +1,5 @@
 """A killed run goes on bit for bit, and parts and processes add up to one gradient."""
 
-import importlib.util
 import json
 import math
 import os
@@ -13,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import tiny_run
 import torch
 from safetensors.torch import load_file
 
@@ -23,23 +23,13 @@ from core.stages import Stage, flow_then_jumps, train_stages
 from core.training import OPTIMIZERS
 
 # Under autocast, torch says once that it cannot fuse a normalization.
-pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 SCRIPT = Path(__file__).with_name("tiny_run.py")
 GOLDEN = Path(__file__).with_name("golden") / "losses.json"
-
-spec = importlib.util.spec_from_file_location("tiny_run", SCRIPT)
-tiny_run = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums of several threads need not be the same sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Memory that runs out and gradients that blow up: the run gets over them, or says why not."""
 
-import importlib.util
 import json
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 import pytest
+import tiny_run
 import torch
 
 from core.gradients import is_out_of_memory
@@ -16,10 +15,6 @@ from core.training_log import read_log
 from core.training_watch import Watch
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
-
-spec = importlib.util.spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
-tiny_run = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
 
 EXACT = {"mixed_precision": "no", "checkpoint_minutes": 60.0}
 PLAIN = {**EXACT, "optimizer": "sgd", "clip": 1e9, "warmup": 0, "learning_rate": 0.1}

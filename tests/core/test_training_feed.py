@@ -1,30 +1,18 @@
 """A batch that was made ahead is the batch, and a GPU's waiting is told from its work."""
 
-import importlib.util
-from pathlib import Path
-
 import pytest
+import tiny_run
 import torch
 
 from core.seeds import generator, normal
 from core.training_feed import training_device
 from core.training_pace import Pace
 
-pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight"),
+    pytest.mark.usefixtures("one_thread"),
+]
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
-spec = importlib.util.spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
-tiny_run = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Sums of several threads need not be the same sums."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def trainer(folder, steps, *, ahead, **changes):

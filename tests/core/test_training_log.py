@@ -1,11 +1,10 @@
 """The log can be read with and without TensorBoard, and holds every step once."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_run
 import torch
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event, SessionLog
@@ -16,10 +15,6 @@ from core.training_watch import Watch
 from core.validation import Validation, Validator
 
 pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
-
-spec = importlib.util.spec_from_file_location("tiny_run", Path(__file__).with_name("tiny_run.py"))
-tiny_run = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tiny_run)
 
 
 def events(folder):

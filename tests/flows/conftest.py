@@ -42,6 +42,35 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return shelf
 
 
+@pytest.fixture
+def all_free(stack: Any, tmp_path: Path) -> Iterator[None]:
+    """Afterwards both GPUs of a module's stack take a run, at once, and nothing is under way."""
+    from stacks import check_all_free
+
+    yield
+    check_all_free(stack, tmp_path)
+
+
+@pytest.fixture
+def disk_of(places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[int], Path]]:
+    """Put the outputs on a disk of so many megabytes."""
+    disk = places / "disk"
+
+    def mount(megabytes: int) -> Path:
+        disk.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(disk)]
+        try:
+            subprocess.run(command, check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("this machine lets nobody mount a small disk")
+        monkeypatch.setenv("LAMINA_OUTPUTS", str(disk))
+        return disk
+
+    yield mount
+    if disk.is_mount():
+        subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
 @pytest.fixture(scope="session")
 def encoder() -> Any:
     """The text encoder, which takes seconds to read."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import psutil
+from clips import SMALL, prompts_of
 
 from flows._api import Run, Server
 from flows._hosts import jobs
@@ -21,7 +22,6 @@ START_S = 300.0
 RUN_S = 180.0  # from asking for a run until its flow is under way, on a busy machine
 WINDOW_S = 60.0  # within which a death is noticed and its place is free again
 BATCH_S = 600.0  # for a batch of some tiny clips whose shards fail and are started again
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 
 
 class Stack:
@@ -173,7 +173,7 @@ def check_all_free(stack: Stack, folder: Path) -> None:
 
 def clips(name: str, count: int, **limits) -> dict:
     """What is asked of a batch of so many tiny clips."""
-    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    prompts = "\n".join(prompts_of(count))
     patience = {"retry_delay_s": 1.0, "reserve_gb": 0.0, "shard_minutes": 0.005, "tries": 20}
     return {"name": name, "prompts": prompts, "limits": patience | limits, **SMALL}
 

@@ -5,11 +5,12 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from contextlib import suppress
 
 import pytest
+from clips import SMALL, prompts_of
+from waiting import PATIENCE_S, until
 
 from flows._batch_items import items_of
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
@@ -19,8 +20,6 @@ from flows._settings import read_settings
 from flows._shard import run_shard
 
 BUCKET = "lamina"
-PATIENCE_S = 300.0
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 
 
 def free_port():
@@ -32,13 +31,6 @@ def free_port():
 def answers(port):
     with socket.socket() as ear:
         return ear.connect_ex(("127.0.0.1", port)) == 0
-
-
-def until(met, what, look_every_s=0.02):
-    deadline = time.monotonic() + PATIENCE_S
-    while not met():
-        assert time.monotonic() < deadline, what
-        time.sleep(look_every_s)
 
 
 class Cable:
@@ -187,7 +179,7 @@ team = pytest.fixture(hosts, params=["memory", *SLOW], name="team")
 
 
 def asking(count, **fields):
-    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    prompts = "\n".join(prompts_of(count))
     limits = BatchLimits(retry_delay_s=0.0, **fields)
     return ClipBatchRequest(name="night", prompts=prompts, limits=limits, **SMALL)
 

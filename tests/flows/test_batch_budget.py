@@ -5,6 +5,7 @@ import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from clips import SMALL, prompts_of
 
 from flows._batch_items import items_of
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
@@ -17,7 +18,6 @@ from flows._settings import read_settings
 from flows._shard import run_shard
 
 SAMPLE_S = 60.0  # what each draw takes
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 SPENT, PASSED = "the GPU minutes are spent", "the deadline has passed"
 
 
@@ -54,7 +54,7 @@ def the_batch() -> Batch:
 
 def request(count=20, **limits) -> ClipBatchRequest:
     patience = {"retry_delay_s": 0.0, "reserve_gb": 0.0, "tries": 20, "shards_at_once": 1}
-    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    prompts = "\n".join(prompts_of(count))
     asked = BatchLimits(**{**patience, "shard_minutes": 0.001, **limits})
     return ClipBatchRequest(name="night", prompts=prompts, limits=asked, **SMALL)
 

@@ -4,12 +4,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import UTC, datetime, timedelta
 from urllib.request import Request, urlopen
 from zoneinfo import ZoneInfo
 
 import pytest
+from clips import SMALL, prompts_of
+from waiting import PATIENCE_S, until
 
 from flows._api import Server
 from flows._journal import read_lines
@@ -19,19 +20,10 @@ from flows.command_line import main
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PATIENCE_S = 900.0
 PLACES = {"LAMINA_GPUS": "2"}
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 LIMITS = {"retry_delay_s": 1.0, "reserve_gb": 0.0, "shard_minutes": 0.005}
 FAR_EAST, FAR_WEST = "Pacific/Kiritimati", "Pacific/Pago_Pago"  # never of the same date
 ITEMS = 30
-
-
-def until(true, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, f"{what} took too long"
-        time.sleep(0.1)
 
 
 @pytest.fixture
@@ -55,7 +47,7 @@ def told(running, tiny_models, monkeypatch, capsys):
 
 
 def prompts(count: int) -> list[str]:
-    return [f"a red circle moves left {'very ' * n}slowly" for n in range(count)]
+    return prompts_of(count)
 
 
 def words_of(name: str) -> list[str]:

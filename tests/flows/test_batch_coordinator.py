@@ -8,6 +8,7 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from clips import SMALL, prompts_of
 
 from core.records import write_record
 from flows import _coordinator, _manifest, _shard
@@ -21,7 +22,6 @@ from flows._journal import append_line, held, now, read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
 
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 DEADLINE_S = 500.0
 
 
@@ -82,7 +82,7 @@ class Inside:
 
 
 def request(count, name="night", **limits):
-    prompts = [f"a red circle moves left {'very ' * n}slowly" for n in range(count)]
+    prompts = prompts_of(count)
     patience = BatchLimits(**{"retry_delay_s": 0.0, "reserve_gb": 0.0, **limits})
     return ClipBatchRequest(name=name, prompts="\n".join(prompts), limits=patience, **SMALL)
 

@@ -1,10 +1,11 @@
 """Batches on the real stack: a coordinator, shards on two workers, and a cancellation."""
 
-import time
 from pathlib import Path
 
 import psutil
 import pytest
+from clips import asked
+from waiting import until
 
 from flows._api import Run, Server
 from flows._journal import read_lines
@@ -12,22 +13,7 @@ from flows._manifest import Batch, intact
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.survival]
 
-PATIENCE_S = 900.0
 PLACES = {"LAMINA_GPUS": "2"}
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
-
-
-def until(true, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, f"{what} took too long"
-        time.sleep(0.1)
-
-
-def asked(name: str, count: int, **limits) -> dict:
-    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
-    patience = {"retry_delay_s": 1.0, "reserve_gb": 0.0, **limits}
-    return {"request": {"name": name, "prompts": prompts, "limits": patience, **SMALL}}
 
 
 def batch_of(folder: Path, name: str) -> Batch:

@@ -63,6 +63,8 @@ def test_a_plan_says_what_it_costs_on_how_many_devices():
     assert plan.says(10**9, draws=4, price=2.5)[2] == (
         "cost: 30.0 to 120.0 device minutes, 1.25 to 5.00 at 2.5 an hour (1 to 4 draws of each)"
     )
+    tiny = make_plan([item(0)], (), measured_s=0.2)
+    assert tiny.says(10**9)[2] == "cost: 0.0033 device minutes"
     nothing = make_plan([item(0)], [item(0).address])
     assert not [line for line in nothing.says(10**9, price=2.5) if "cost" in line]
 

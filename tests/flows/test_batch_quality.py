@@ -1,6 +1,7 @@
 """When a batch stops because its last draws brought nothing."""
 
 import pytest
+from clips import SMALL
 
 from flows._batch_items import items_of
 from flows._batch_plan import ends_early
@@ -16,7 +17,6 @@ from flows._shard import run_shard
 from flows._shard_makers import NotAsAskedError
 from flows.command_line import main
 
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 COLORS = ("red", "blue", "green", "yellow")
 
 

@@ -8,6 +8,8 @@ import time
 from random import Random
 
 import pytest
+from clips import SMALL
+from waiting import until
 
 from flows import _shard, _shard_makers
 from flows._batch_items import items_of
@@ -21,7 +23,6 @@ from flows._settings import read_settings
 from flows._shard_makers import ClipMaker
 from video.clip import read_metadata
 
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 COLORS = ("red", "blue", "green", "yellow")
 DEADLINE_S = 120.0
 
@@ -327,13 +328,6 @@ def process(batch, shard=0, program="from flows._shard import main"):
     words = ["default", batch.root.name, str(shard), "1"]
     code = f"import sys\n{program}\nsys.exit(main(sys.argv[1:]))"
     return subprocess.Popen([sys.executable, "-c", code, *words])
-
-
-def until(true, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not true():
-        assert time.monotonic() < deadline, f"{what} took too long"
-        time.sleep(0.01)
 
 
 @pytest.mark.slow

@@ -2,47 +2,31 @@
 
 import errno
 import os
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
+from clips import SMALL, prompts_of
 
 from flows import _coordinator, _shard
 from flows._batch_items import items_of
 from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows._batch_start import plan_batch, start_batch
-from flows._coordinator import coordinate
+from flows._coordinator import Coordinator, coordinate
 from flows._failures import FULL, advice
 from flows._journal import read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
 from flows._shard_makers import ClipMaker
 
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 DEADLINE_S = 60.0
 
 
 pytestmark = pytest.mark.usefixtures("encoder_read_once")
 
 
-@pytest.fixture
-def small_disk(places, monkeypatch):
-    """The outputs on a disk of one megabyte."""
-    disk = places / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this machine lets nobody mount a small disk")
-    monkeypatch.setenv("LAMINA_OUTPUTS", str(disk))
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
 def request(count):
-    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    prompts = "\n".join(prompts_of(count))
     limits = BatchLimits(reserve_gb=0.0, retry_delay_s=0.0)
     return ClipBatchRequest(name="night", prompts=prompts, limits=limits, **SMALL)
 
@@ -77,8 +61,9 @@ def fill(disk, leave):
 
 @pytest.mark.parametrize("foreseen", [True, False])
 def test_a_full_disk_ends_the_shard_with_a_sentence_and_nothing_half_written(
-    small_disk, monkeypatch, foreseen
+    disk_of, monkeypatch, foreseen
 ):
+    small_disk = disk_of(1)
     batch = planned(4)
     if not foreseen:  # somebody else fills the disk after the check
         monkeypatch.setattr(_shard, "check_room", lambda *_: None)
@@ -201,6 +186,20 @@ def test_a_coordinator_waits_for_a_folder_that_is_away(places):
     hands = Returning(Away(places / "outputs"), away_s=0.5)
     ended = coordinate(read_settings(), "default", request(3), hands, lambda *news: None)
     assert (ended["state"], ended["made"], hands.asked) == ("finished", 3, 2)
+
+
+def test_a_coordinator_waits_for_a_folder_that_goes_before_its_first_look(places, monkeypatch):
+    hands, run = Returning(Away(places / "outputs"), away_s=0.0), Coordinator.run
+    hands.asked = 1  # every shard sees the folder
+
+    def go_and_run(self):
+        hands.away.go()
+        hands.back = time.monotonic()
+        return run(self)
+
+    monkeypatch.setattr(Coordinator, "run", go_and_run)
+    ended = coordinate(read_settings(), "default", request(2), hands, lambda *news: None)
+    assert (ended["state"], ended["made"]) == ("finished", 2)
 
 
 def test_a_coordinator_gives_up_on_a_folder_that_stays_away(places, monkeypatch):

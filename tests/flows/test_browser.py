@@ -5,12 +5,12 @@ run of the tests; the others take minutes.
 """
 
 import io
-import time
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from waiting import until
 
 from flows._api import Run
 from flows._manifest import Batch, intact
@@ -18,16 +18,6 @@ from medical.nifti import write_volume
 from medical.volume import Volume
 
 pytestmark = pytest.mark.integration
-
-PATIENCE_S = 400.0
-
-
-def until(true, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"{what} took too long"
-        time.sleep(0.2)
-    return found
 
 
 class Person:

@@ -4,15 +4,16 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from clips import SMALL, prompts_of
 from skewed import make_clock, skew
 from stores import BUCKET, answers, ask, free_port, rights
+from waiting import PATIENCE_S, until
 
 from flows._journal import read_lines
 from flows._manifest import Batch, intact
@@ -20,17 +21,8 @@ from flows._settings import read_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PATIENCE_S = 600.0
 ITEMS = 12
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 LIMITS = {"retry_delay_s": 0.5, "reserve_gb": 0.0, "tries": 20, "deadline_minutes": 600}
-
-
-def until(true, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, f"{what} took too long"
-        time.sleep(0.05)
 
 
 def batch() -> Batch:
@@ -52,7 +44,7 @@ def once_and_whole() -> None:
 @contextmanager
 def night(log: Path, **variables: str) -> Iterator["subprocess.Popen[bytes]"]:
     """``lamina batch run`` on this host, with its shards in processes of their own."""
-    rows = [f"a red circle moves left {'very ' * n}slowly" for n in range(ITEMS)]
+    rows = prompts_of(ITEMS)
     Path("prompts.txt").write_text("\n".join(rows))
     fields = {**SMALL, **{f"limits.{name}": value for name, value in LIMITS.items()}}
     words = [word for name, value in fields.items() for word in ("--set", f"{name}={value}")]
@@ -89,22 +81,8 @@ def ended(process, log: Path) -> None:
     assert process.wait(PATIENCE_S) == 0, log.read_text()
 
 
-@pytest.fixture
-def small_disk(places, monkeypatch):
-    """The outputs on a disk of four megabytes."""
-    disk = places / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(disk)]
-    try:
-        subprocess.run(command, check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("this machine lets nobody mount a small disk")
-    monkeypatch.setenv("LAMINA_OUTPUTS", str(disk))
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
-
-
-def test_a_disk_that_is_full_for_a_while_costs_a_batch_nothing(small_disk, places):
+def test_a_disk_that_is_full_for_a_while_costs_a_batch_nothing(disk_of, places):
+    small_disk = disk_of(4)
     log = places / "night.log"
     with night(log) as process:
         begun(process, log, 2)

@@ -9,7 +9,8 @@ import numpy as np
 import psutil
 import pytest
 import torch
-from stacks import RUN_S, START_S, Stack, check_all_free, lines, slowed, wait
+from clips import SMALL
+from stacks import RUN_S, START_S, Stack, lines, slowed, wait
 
 from flows._api import Run
 from medical.nifti import Volume, write_volume
@@ -19,7 +20,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 HANGS_FOR_S = 8.0
 END_S = 60.0  # until a hung process is ended: its own patience, and asking the server first
 FREE_S = 20.0  # from the cancellation until the GPU has the next run, on a quiet machine
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 TRAINING = {"name": "never", "preset": "tiny", "steps": 2, "jump_steps": 0, "batch_size": 2}
 
 
@@ -34,13 +34,6 @@ def stack(tmp_path_factory, database, tiny_models):
     stack = Stack(folder, {**places, **database()})
     yield stack
     stack.end()
-
-
-@pytest.fixture
-def all_free(stack, tmp_path):
-    """Afterwards both GPUs take a run, at once, and nothing is left under way."""
-    yield
-    check_all_free(stack, tmp_path)
 
 
 def hung(stack: Stack, flow: str, parameters: dict) -> tuple[Run, psutil.Process]:

@@ -86,13 +86,6 @@ def stack(disk, tmp_path_factory, database, tiny_models):
     stack.end()
 
 
-@pytest.fixture
-def all_free(stack, tmp_path):
-    """Afterwards both GPUs take a run, at once, and nothing is left under way."""
-    yield
-    check_all_free(stack, tmp_path)
-
-
 def begun(stack: Stack, name: str, count: int = 3) -> tuple[Run, Batch]:
     """A batch of which some items are made and most are not."""
     run, batch = stack.ask_batch(name, ITEMS)

@@ -17,7 +17,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from stores import SMALL, answers, free_port, open_s3, rights, until
+from clips import SMALL
+from stores import answers, free_port, open_s3, rights
+from waiting import until
 
 from flows._settings import read_settings
 from flows._store import open_store

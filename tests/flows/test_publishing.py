@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from clips import SMALL
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.super_resolve_mri import super_resolve_mri
@@ -12,8 +13,6 @@ from medical.request import SuperResolutionRequest
 from video.request import VideoRequest
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
-
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 
 
 @pytest.fixture(scope="module")

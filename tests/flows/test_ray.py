@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from types import SimpleNamespace
 
 import psutil
 import pytest
+from clips import SMALL, prompts_of
+from waiting import until
 
 from flows import _ray_workers, _shard
 from flows._batch_items import items_of
@@ -23,12 +24,11 @@ from flows._settings import read_settings
 from flows._shard_makers import Job
 
 DEADLINE_S = 400.0
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
 STORE_BYTES = 100_000_000
 
 
 def prompts(count):
-    return "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
+    return "\n".join(prompts_of(count))
 
 
 def planned(request):
@@ -70,14 +70,6 @@ def samplers():
     """Processes of warm workers, whoever's."""
     names = psutil.process_iter(["name"])
     return [process for process in names if (process.info["name"] or "").startswith("ray::Samp")]
-
-
-def until(holds, what):
-    deadline = time.monotonic() + DEADLINE_S
-    while not (found := holds()):
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
-    return found
 
 
 @pytest.fixture

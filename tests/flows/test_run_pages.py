@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pytest
+from waiting import until
 
 from flows._run_log import LOGGERS
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PATIENCE_S = 400.0
 CLIP = {"prompt": "two red circles move left", "model": "tiny-video", "num_frames": 8, "seed": 7}
 SPEAKS = """
 import logging, sys
@@ -30,14 +29,6 @@ def speaks():
 
 print(speaks())
 """
-
-
-def until(true, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"{what} took too long"
-        time.sleep(0.05)
-    return found
 
 
 def ended(server, run):

@@ -12,7 +12,6 @@ from stacks import (
     RUN_S,
     WINDOW_S,
     Stack,
-    check_all_free,
     check_all_once,
     lines,
     outcomes,
@@ -33,13 +32,6 @@ def stack(request, tmp_path_factory, database, tiny_models):
     assert abs(ahead - timedelta(hours=request.param)) < timedelta(minutes=1)
     yield stack
     stack.end()
-
-
-@pytest.fixture
-def all_free(stack, tmp_path):
-    """Afterwards both GPUs take a run, at once, and nothing is left under way."""
-    yield
-    check_all_free(stack, tmp_path)
 
 
 def server_now(stack: Stack) -> datetime:

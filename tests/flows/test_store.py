@@ -12,7 +12,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from stores import PATIENCE_S, Elsewhere, ask, asking, make, open_s3, planned, until
+from stores import Elsewhere, ask, asking, make, open_s3, planned
+from waiting import PATIENCE_S, until
 
 from flows import _store_faults, _store_leases
 from flows._batch_life import alone, being_made, coordinated, planning
@@ -221,7 +222,11 @@ def test_hosts_without_a_shared_disk_make_a_batch_together(team, places, monkeyp
     assert (again["state"], again["made"]) == ("finished", 4)
     batch = Batch.named(team("third"), "default", "night")
     assert batch.outcomes().keys() == made.keys()
-    assert [x.root.name for x in Batch.all(team("fourth"), "default")] == ["night"]
+    stranger = batch.root.with_name("Not a batch") / "batch.json"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_text("{}")
+    for name in ("third", "fourth"):
+        assert [x.root.name for x in Batch.all(team(name), "default")] == ["night"]
     files = next(iter(made.values()))
     batch.fetch({said["path"]: said["sha256"] for said in files.values()})
     assert (

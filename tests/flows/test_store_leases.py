@@ -8,7 +8,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from stores import asking, planned, until
+from stores import asking, planned
+from waiting import until
 
 from flows import _batch_mirror, _coordinator, _store_leases
 from flows._batch_life import alone, being_coordinated, being_made, coordinated, planning

@@ -1,12 +1,13 @@
 """What becomes of a batch whose coordinator is killed and whom nobody helps."""
 
 import json
-import time
 from collections.abc import Callable
 from urllib.request import Request, urlopen
 
 import psutil
 import pytest
+from clips import SMALL, asked
+from waiting import PATIENCE_S, until
 
 from flows._api import Run, Server
 from flows._hosts import RUN_ID
@@ -15,27 +16,12 @@ from flows._settings import read_settings
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
-PATIENCE_S = 900.0
 PLACES = {"LAMINA_GPUS": "2"}
-SMALL = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
-
-
-def until(true, what):
-    deadline = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < deadline, f"{what} took too long"
-        time.sleep(0.1)
 
 
 def batch_of(folder, name) -> Batch:
     settings = {"LAMINA_HOME": str(folder / "state"), "LAMINA_OUTPUTS": str(folder / "outputs")}
     return Batch.named(read_settings(settings), "default", name)
-
-
-def asked(name: str, count: int, **limits) -> dict:
-    prompts = "\n".join(f"a red circle moves left {'very ' * n}slowly" for n in range(count))
-    patience = {"retry_delay_s": 1.0, "reserve_gb": 0.0, "shard_minutes": 0.005, **limits}
-    return {"request": {"name": name, "prompts": prompts, "limits": patience, **SMALL}}
 
 
 def engine_of(run: str) -> psutil.Process | None:
@@ -112,7 +98,7 @@ def quick_janitor(running) -> None:
 
 def test_a_batch_whose_coordinator_is_killed_is_whole_and_nobody_touched_it(running):
     folder, server = running
-    run = server.start("generate_clips", asked("alone", 24))
+    run = server.start("generate_clips", asked("alone", 24, shard_minutes=0.005))
     batch = batch_of(folder, "alone")
     until(lambda: batch.exists() and len(batch.outcomes()) >= 2, "the first items")
     engine = engine_of(run.id)
@@ -129,7 +115,7 @@ def test_a_batch_whose_coordinator_is_killed_is_whole_and_nobody_touched_it(runn
 
 def test_what_a_person_paused_cancelled_or_was_refused_stays_so(running):
     folder, server = running
-    run = server.start("generate_clips", asked("paused", 48))
+    run = server.start("generate_clips", asked("paused", 48, shard_minutes=0.005))
     batch = batch_of(folder, "paused")
     until(lambda: batch.exists() and len(batch.outcomes()) >= 1, "the first item")
     assert batch.change(only_from=("running",), state="paused")
@@ -156,7 +142,7 @@ def test_what_a_person_paused_cancelled_or_was_refused_stays_so(running):
 def test_whoever_is_asked_to_end_leaves_a_batch_that_is_finished_all_the_same(running, who):
     folder, server = running
     name = f"asked-{who}"
-    run = server.start("generate_clips", asked(name, 24))
+    run = server.start("generate_clips", asked(name, 24, shard_minutes=0.005))
     batch = batch_of(folder, name)
     until(lambda: batch.exists() and len(batch.outcomes()) >= 2, "the first items")
     asked_to_end, engine = found(

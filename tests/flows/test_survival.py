@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from stacks import RUN_S, START_S, WINDOW_S, Stack, check_all_free, lines, wait
+from stacks import RUN_S, START_S, WINDOW_S, Stack, lines, wait
 
 from flows._api import Run
 from flows._hosts import MARK, RUN_ID, SERVER, Beat, beat, beats
@@ -24,13 +24,6 @@ def stack(tmp_path_factory, database):
     stack = Stack(tmp_path_factory.mktemp("survival"), database())
     yield stack
     stack.end()
-
-
-@pytest.fixture
-def all_free(stack, tmp_path):
-    """Afterwards both GPUs take a run, at once, and nothing is left under way."""
-    yield
-    check_all_free(stack, tmp_path)
 
 
 @pytest.mark.survival

@@ -69,12 +69,14 @@ def test_a_process_that_shows_signs_of_life_is_left_alone():
     assert (process.returncode, out, err) == (0, "ended well\n", "")
 
 
-def test_a_job_ends_well_whose_watchdog_was_killed():
+def test_a_job_ends_well_whose_watchdog_was_killed_and_says_so_once(caplog):
     with watched() as dog:
         dog.says(30)
         dog._process.kill()
         dog._process.wait(DEADLINE_S)
         dog.says(30)
+        dog.says(30)
+    assert caplog.text.count("the watchdog ended") == 1
 
 
 def test_a_job_has_many_times_what_it_should_take_and_never_too_little():
