@@ -35,7 +35,7 @@ def told(running, tiny_models, monkeypatch, capsys):
     monkeypatch.setenv("LAMINA_MODELS", str(tiny_models))
     monkeypatch.setenv("LAMINA_DEVICE", "cpu")
     monkeypatch.chdir(folder)
-    (folder / "prompts.txt").write_text("\n".join(prompts(ITEMS)))
+    (folder / "prompts.txt").write_text("\n".join(prompts_of(ITEMS)))
 
     def tell(*words: str) -> tuple[int, str, str]:
         capsys.readouterr()
@@ -44,10 +44,6 @@ def told(running, tiny_models, monkeypatch, capsys):
         return code, said.out, said.err
 
     return tell
-
-
-def prompts(count: int) -> list[str]:
-    return prompts_of(count)
 
 
 def words_of(name: str) -> list[str]:
@@ -120,7 +116,7 @@ def test_a_batch_is_planned_run_paused_resumed_and_told_of(running, told):
 def test_what_is_cancelled_ends_and_is_tried_again(running, told):
     _, server = running
     limits = {**LIMITS, "shard_minutes": 0.01}
-    request = {"name": "ended", "prompts": "\n".join(prompts(ITEMS)), "limits": limits, **SMALL}
+    request = {"name": "ended", "prompts": "\n".join(prompts_of(ITEMS)), "limits": limits, **SMALL}
     run = server.start("generate_clips", {"request": request})
     until(lambda: batch_of("ended").exists() and len(made(batch_of("ended"))) >= 2, "two items")
     batch = batch_of("ended")
@@ -152,7 +148,7 @@ def send(method: str, address: str, body: object) -> None:
 
 
 def nightly(name: str, cron: str, zone: str, *, active: bool) -> dict:
-    request = {"name": name, "prompts": "\n".join(prompts(3)), "limits": LIMITS, **SMALL}
+    request = {"name": name, "prompts": "\n".join(prompts_of(3)), "limits": LIMITS, **SMALL}
     return {
         "schedule": {"cron": cron, "timezone": zone},
         "active": active,
