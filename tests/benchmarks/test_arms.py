@@ -11,7 +11,7 @@ import torch
 from core.conditioning import Conditioning
 from core.optimizers import muon
 from core.seeds import generator
-from tests.benchmarks.arms import networks, verdicts
+from tests.benchmarks.arms import averages, networks, verdicts
 from tests.benchmarks.arms.__main__ import train, write_page
 from tests.benchmarks.arms.arm import ARMS, MRI, VIDEO, mri, video
 from tests.benchmarks.arms.data import Data
@@ -248,6 +248,42 @@ def test_what_follows_is_said_as_the_numbers_have_it():
     assert "costs time" not in verdicts.regression(results, spread)
 
 
+@pytest.mark.parametrize("std", averages.STDS)
+def test_a_profile_is_as_wide_as_its_name_says(std):
+    gamma = averages.exponent(std)
+    assert ((gamma + 1) / (gamma + 3)) ** 0.5 / (gamma + 2) == pytest.approx(std)
+
+
+def test_an_average_counts_the_weights_of_a_step_by_its_power(tmp_path, monkeypatch):
+    monkeypatch.setattr(averages, "EVERY", 2)
+    line, kept = torch.nn.Linear(1, 1, bias=False), averages.Kept(tmp_path / "kept")
+    for step in range(1, 7):
+        averages.take(line, {"weight": torch.tensor([[float(step)]])})
+        kept.keep(line, step)
+    for name, weights in kept.averages():
+        counts = np.array([2.0, 4.0, 6.0]) ** averages.exponent(float(name))
+        mean = (counts * [2, 4, 6]).sum() / counts.sum()
+        assert weights["weight"].item() == pytest.approx(mean)
+    kept.forget()
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_average_pays_where_it_is_better_by_enough():
+    def result(gap):
+        errors = {"data": [1.0, 1.0], "1.0": [0.1, 0.2]}
+        better = {"data": [1.0, 1.0], "1.0": [0.1 / 10 ** (gap / 10), 0.2 / 10 ** (gap / 10)]}
+        told = {"errors": errors, "averages": {"0.05": better, averages.LAST: errors}}
+        return {"video-averages": {"video": told}}
+
+    judged = verdicts.averages(result(0.2))
+    assert judged["video"]["0.05"].mean == pytest.approx(0.2)
+    assert judged["video"][averages.LAST].mean == 0
+    assert "it pays on video" in verdicts.averages_pay(judged)
+    told = verdicts.averages_pay(verdicts.averages(result(0.05)))
+    assert "at best +0.05" in told
+    assert "it does not pay" in told
+
+
 def test_an_arm_belongs_to_one_process_at_a_time(tmp_path):
     with claimed(tmp_path / "arm") as first, claimed(tmp_path / "arm") as second:
         assert (first, second) == (True, False)
@@ -274,7 +310,9 @@ def heads(tmp_path_factory):
 def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     data = Data(heads, items=2, prompts=1, most_heads=1, box=(32, 32, 32), scenes=8)
     lab = Laboratory(data, tmp_path / "state", 1.0, steps=2)
-    names = ("video", "mri-48", "video-then-mri-5", "regression-48", "joint-48", "mri-power-0")
+    names = ["video", "mri-48", "video-then-mri-5", "regression-48", "joint-48", "mri-power-0"]
+    names.append("mri-48-averages")
+    monkeypatch.setattr(averages, "EVERY", 1)
     arms = [arm for arm in ARMS if arm.name in names]
     train(lab, arms, tmp_path)
     text = (tmp_path / "experiments.md").read_text()
@@ -288,6 +326,11 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     kept = json.loads((tmp_path / "experiments.json").read_text())
     assert kept["joint-48"]["steps"] == {"video": 2, "mri": 2}
     assert kept["mri-48"]["curve"][-1]["step"] == 2
+    assert kept["mri-48-averages"]["mri"]["errors"] == kept["mri-48"]["mri"]["errors"]
+    judged = kept["mri-48-averages"]["mri"]["averages"]
+    assert judged.keys() == {averages.LAST, *map(str, averages.STDS)}
+    assert judged[averages.LAST] != judged["0.2"]
+    assert not list(tmp_path.rglob("kept"))
 
     monkeypatch.setattr(Laboratory, "run", lambda self, arm: pytest.fail("trained again"))
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob(RESULT)}

@@ -69,6 +69,7 @@ class Arm:
         units: Budget of each form, in units of the budget of all.
         seed: Of first weights and of everything drawn.
         full: Whether MRI is also sampled, not only restored in one step.
+        averages: Whether other averages of its weights are judged, too.
     """
 
     name: str
@@ -80,6 +81,7 @@ class Arm:
     units: float = 1.0
     seed: int = 0
     full: bool = False
+    averages: bool = False
 
     @property
     def domains(self) -> tuple[Domain, ...]:
@@ -92,7 +94,10 @@ class Arm:
 
     def told(self, budget_s: float) -> dict[str, Any]:
         """Everything that decides the outcome, but for the code and the data."""
-        return json.loads(json.dumps(asdict(self))) | {"budget_s": budget_s}
+        told = json.loads(json.dumps(asdict(self))) | {"budget_s": budget_s}
+        if not self.averages:
+            del told["averages"]  # arms of before there were any keep their folders
+        return told
 
     def folder(self, budget_s: float) -> str:
         """Name of its folder: another budget or setting is another folder."""
@@ -165,5 +170,7 @@ ARMS: tuple[Arm, ...] = (
     video("video-level-mean-1", objective={"level_mean": 1.0}),
     video("video-dropout-0.2", objective={"dropout": 0.2}),
     video("video-patch-4x4x4", patch=(4, 4, 4)),
+    mri("mri-48-averages", averages=True),
+    video("video-averages", averages=True),
 )
 """The most telling first: a plan that is cut has those."""

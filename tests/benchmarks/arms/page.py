@@ -86,6 +86,7 @@ def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
         sections.shared_core(results, into, spread),
         sections.regression(results, into, spread),
         sections.ablations(results, spread),
+        sections.averages(results),
         _log(results),
     ]
     return "\n".join(part for part in parts if part).rstrip() + "\n"

@@ -10,6 +10,7 @@ import numpy as np
 
 from tests.benchmarks.arms import cells, plots, verdicts
 from tests.benchmarks.arms.arm import ARMS
+from tests.benchmarks.arms.averages import EVERY, RUNNING
 from tests.benchmarks.arms.cells import PICTURES
 from tests.benchmarks.arms.measures import (
     BASE,
@@ -48,6 +49,7 @@ OTHERS = {
     or arm.seed
     or arm.regression
     or len(arm.forms) > 1
+    or arm.averages
     or arm.name in REFERENCE.values()
     or arm.heads not in (0, 48)
 }  # fmt: skip
@@ -229,6 +231,35 @@ def _mri_table(results: Results, names: Sequence[str], spread: Spread) -> str:
         gain = cells.with_interval(ours[0], gains())
         rows.append([f"`{name}`", str(len(ours)), score, *told, top, gain, *restored])
     return cells.table(rows)
+
+
+def averages(results: Results) -> str:
+    """What averages of other widths would have been worth."""
+    judged = verdicts.averages(results)
+    if not judged:
+        return ""
+    rows = [["domain", "average", "signal over error, dB", "beyond the running average"]]
+    for domain, differences in judged.items():
+        result = results[verdicts.AVERAGED[domain]]
+        rows.append([domain, RUNNING, f"{_mean([result], levels(domain)):.2f}", ""])
+        for name, told in differences.items():
+            score = _mean([verdicts.averaged(result, domain, name)], levels(domain))
+            rows.append([domain, name, f"{score:.2f}", str(told)])
+    return "\n".join(
+        [
+            "## Another average of the weights\n",
+            f"**{verdicts.averages_pay(judged)}**\n",
+            "The references once more, their weights kept every "
+            f"{EVERY} steps: averages of any profile are made of these afterwards and judged on "
+            "the same held-out clips and patches. The running average is the one that training "
+            "keeps (decay 0.999, after n steps at most (1 + n) / (10 + n)). The others let the "
+            "weights of step s count as s^gamma and are named by their standard deviation as "
+            "share of all steps (Karras et al. 2024). Intervals: 95 % over clips or heads, "
+            "paired; all averages of a domain are of one run.\n",
+            cells.table(rows),
+            "",
+        ]
+    )
 
 
 def _picture(name: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from core.training_watch import Watch
 from core.unet import SpatioTemporalUNet
 from tests.benchmarks.arms import networks, scores
 from tests.benchmarks.arms.arm import ALL_HEADS, ARMS, Arm, Domain, Form
+from tests.benchmarks.arms.averages import LAST, Kept, take
 from tests.benchmarks.arms.data import Data
 
 LEARNING_RATE, WARMUP = 3e-3, 40
@@ -90,8 +92,10 @@ class Laboratory:
         steps = self.planned(arm)
         trainer = _trainer(arm, model, self.data, steps, folder)
         curve = _Curve(folder / CURVE, trainer, nets, arm, self.data)
-        trainer.run(curve.follow)
+        kept = Kept(folder / "kept")
+        trainer.run(partial(curve.follow, kept=kept if arm.averages else None))
         curve.close()
+        last = {n: p.detach().clone() for n, p in trainer.network.named_parameters()}
         trainer.average.copy_to(trainer.network)
         for domain, net in zip(arm.domains, nets, strict=True):
             save_file(dict(net.state_dict()), folder / WEIGHTS.format(domain))
@@ -105,6 +109,13 @@ class Laboratory:
             "curve": curve.lines(),
             **judged(arm, nets, self.data),
         }
+        if arm.averages:
+            (domain,) = arm.domains
+            for name, weights in [(LAST, last), *kept.averages()]:
+                take(nets[0], weights)
+                told = scores.errors(scores.fast(nets[0]), self.data, domain)
+                found[domain].setdefault("averages", {})[name] = told
+            kept.forget()
         _write(folder / RESULT, found)
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
         return found
@@ -157,10 +168,12 @@ class _Curve:
         """Processor seconds of a step, on the mean of this sitting."""
         return self.spent_s / max(1, self.taken)
 
-    def follow(self, progress: Progress) -> None:
-        """After a step: count its time, and look where it is due."""
+    def follow(self, progress: Progress, kept: Kept | None = None) -> None:
+        """After a step: count its time, keep the weights if asked, and look where it is due."""
         self.spent_s += time.process_time() - self.began
         self.taken += 1
+        if kept:
+            kept.keep(self.trainer.network, progress.step)
         if progress.step in self.due:
             line = {"step": progress.step, "cpu_s": round(self.cost_s * progress.step, 1)}
             self._keep(line | {"loss": progress.loss, **self._look()})

@@ -9,6 +9,7 @@ from tests.benchmarks.arms.measures import (
     SAME,
     Difference,
     Noise,
+    Result,
     Results,
     difference,
     gains,
@@ -20,6 +21,8 @@ Spread = Mapping[str, Noise | None]
 HEADS = (1, 5, 20, 48)
 CLIPS, PATCHES = levels("video"), levels("mri")
 TOP = levels("mri", ["1.0"])
+AVERAGED = {"video": "video-averages", "mri": "mri-48-averages"}
+WORTH_DB = 0.1  # what another average must be better by to be worth its trouble
 
 
 @dataclass(frozen=True)
@@ -152,3 +155,35 @@ def ablations(judged: Mapping[str, Difference]) -> str:
         groups[told.verdict.partition(",")[0]].append(f"`{name}` ({told.mean:+.2f} dB)")
     found = [f"{word}: {', '.join(arms)}" for word, arms in groups.items() if arms]
     return "; ".join(found) + "."
+
+
+def averaged(result: Result, domain: str, name: str) -> Result:
+    """The arm's result as if that average of its weights had been judged."""
+    told = result[domain]
+    return {**result, domain: {**told, "errors": told["averages"][name]}}
+
+
+def averages(results: Results) -> dict[str, dict[str, Difference]]:
+    """How much better each average is than the running one, by domain."""
+    return {
+        domain: {
+            name: difference([averaged(result, domain, name)], [result], levels(domain), None)
+            for name in result[domain]["averages"]
+        }
+        for domain, arm in AVERAGED.items()
+        if (result := results.get(arm))
+    }
+
+
+def averages_pay(judged: Mapping[str, Mapping[str, Difference]]) -> str:
+    """Whether another average is worth choosing it after training."""
+    told, pays = [], []
+    for domain, differences in judged.items():
+        name = max(differences, key=lambda name: differences[name].mean)
+        best = differences[name]
+        told.append(f"{domain}: at best {best} dB ({name})")
+        if best.mean >= WORTH_DB and best.low > 0:
+            pays.append(domain)
+    end = f"it pays on {' and '.join(pays)}" if pays else "it does not pay"
+    rule = f"it pays from {WORTH_DB:g} dB on, if the interval leaves out 0"
+    return f"Beside the running average {'; '.join(told)}. So {end} ({rule})."
