@@ -115,7 +115,14 @@ def resume(name: str, /, *, project: Project = "default") -> None:
     Args:
         name: Name of the batch.
     """
+    from flows._batch_life import being_coordinated
+
     _change(project, name, "running", ("paused",))
+    if not being_coordinated(_batch(project, name)):
+        print(
+            f"nothing coordinates {name} now; `lamina batch retry {name}` sees to that at once, "
+            "the janitor of a running server only if its run ended in the last two days."
+        )
 
 
 def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchRequest:

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
@@ -21,6 +22,7 @@ from flows._failures import FULL, advice
 from flows._journal import append_line, held, now, read_lines
 from flows._manifest import Batch, intact
 from flows._settings import read_settings
+from flows.command_line import main
 
 DEADLINE_S = 500.0
 
@@ -121,6 +123,17 @@ def test_what_killed_shards_left_half_written_is_cleared_away_when_nobody_works(
     seen_through(request(2))
     assert not left.exists()
     assert whole(batch) == 2
+
+
+def test_a_batch_that_is_resumed_and_has_lost_its_coordinator_says_so(places, capsys):
+    _, batch, _ = seen_through(request(2))
+    for coordinated_elsewhere in (True, False):
+        assert batch.change(state="paused")
+        with held(batch.root / "batch.lock") if coordinated_elsewhere else nullcontext():
+            assert main(["batch", "resume", "night"]) == 0
+        said = capsys.readouterr().out
+        assert said.startswith("night: running, ")
+        assert ("lamina batch retry night" in said) != coordinated_elsewhere
 
 
 def test_changed_rows_are_made_and_the_others_are_not(places):
@@ -334,6 +347,7 @@ import json, sys
 from flows._batch_requests import ClipBatchRequest
 from flows._coordinator import coordinate
 from flows._settings import read_settings
+from flows.command_line import main
 from flows._shard_runs import Here
 request = ClipBatchRequest.model_validate_json(sys.argv[1])
 ended = coordinate(read_settings(), "default", request, Here(), lambda *news: None)
