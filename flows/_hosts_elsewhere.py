@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 TELL_EVERY_S = 6.0
 PATIENCE_S = 3.0
 FOLDER = ".hosts"
+PROBES = ("now-", "turns-")  # small objects that are written to learn something of the store
 
 
 def tell(settings: Settings, worker: str) -> None:
@@ -69,13 +71,23 @@ def all_beats(folder: Path, *, whole: bool = False) -> dict[str, Beat]:
 
 
 def forget(folder: Path, age: timedelta) -> None:
-    """Remove what workers said that have been gone for long."""
+    """Remove what workers said that have been gone for long, and what was left by killed ones."""
     store = open_store(read_settings(), PATIENCE_S)
     for worker, said in all_beats(folder).items():
         if said.age_s > age.total_seconds():
             (folder / f"{worker}.json").unlink(missing_ok=True)
             if store:
                 store.remove(f"{FOLDER}/{worker}.json")
+    for probe in folder.glob(".now-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - probe.stat().st_mtime > age.total_seconds():
+                probe.unlink()
+    told = store.names(FOLDER) if store else {}
+    latest = max((facts.changed for facts in told.values()), default=0.0)
+    for name, facts in told.items():
+        left = name.startswith(PROBES) and latest - facts.changed > age.total_seconds()
+        if store and left:
+            store.remove(f"{FOLDER}/{name}")
 
 
 def _heard(store: Store) -> dict[str, Beat]:

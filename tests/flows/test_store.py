@@ -635,10 +635,18 @@ def test_what_is_alive_on_a_host_is_heard_on_another(host):
     far = said["gpu-far-0"]
     assert (far.fresh, far.runs, far.lanes) == (True, {"a-run"}, {"batch": 2})
     assert beats(two.hosts).keys() == {"cpu-near-0"}
+    left = {"now-killed", "turns-killed"}
+    for name in left:
+        open_store(two).write(f".hosts/{name}", b"")
+    (two.hosts / ".now-killed-1").touch()
     forget(two.hosts, timedelta(days=1))
     assert all_beats(two.hosts).keys() == said.keys()
+    assert left <= open_store(two).names(".hosts").keys()
+    assert (two.hosts / ".now-killed-1").exists()
     forget(two.hosts, timedelta(days=-1))
     assert all_beats(two.hosts) == {}
+    assert not left & open_store(two).names(".hosts").keys()
+    assert not list(two.hosts.glob(".now-*"))
     os.utime(one.hosts / "gpu-far-0.json", (0, 0))  # its worker hangs
     tell_once(open_store(host("one")), one.hosts / "gpu-far-0.json")
     assert all_beats(two.hosts) == {}
