@@ -92,6 +92,15 @@ class VideoTrainingRequest(Request):
         check_parts(self.batch_size, self.accumulation)
         return self
 
+    @model_validator(mode="after")
+    def _shares_are_of_the_world(self) -> "VideoTrainingRequest":
+        if self.clips and self.count_shares != COUNT_SHARES:
+            raise ValueError(
+                f"count_shares={self.count_shares} with clips={self.clips!r}: only scenes of the "
+                "procedural world are drawn by their number of objects; leave one of the two out."
+            )
+        return self
+
     @field_validator("count_shares")
     @classmethod
     def _some_are_shown(cls, shares: tuple[float, ...]) -> tuple[float, ...]:

@@ -41,6 +41,12 @@ def test_shares_that_show_nothing_or_are_no_shares_are_refused(shares):
         VideoTrainingRequest.model_validate({"count_shares": shares})
 
 
+def test_shares_of_the_world_are_refused_beside_clips():
+    with pytest.raises(ValidationError, match="leave one of the two out"):
+        VideoTrainingRequest(clips="mine", count_shares=(1.0, 0.0, 0.0))
+    assert VideoTrainingRequest(clips="mine").clips == "mine"
+
+
 def test_a_run_does_not_go_on_with_other_data(tmp_path):
     def make_batch(size, random):
         x = torch.randn(size, 3, 4, 16, 16, generator=random)
