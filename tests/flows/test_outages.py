@@ -193,13 +193,16 @@ def refuses(stack: Stack) -> bool:
     return False
 
 
-def test_while_the_servers_disk_is_full_nothing_is_lost(small_state, tmp_path):
+def test_while_the_servers_disk_is_full_nothing_is_lost(small_state, tmp_path, pytestconfig):
     stack, disk = small_state
     single, engine = stack.begin(tmp_path / "single")
     run, batch = begun(stack, "state")
     disk.fill()
     try:
-        wait(lambda: refuses(stack), WINDOW_S)
+        if pytestconfig.getoption("--database") == "sqlite":
+            wait(lambda: refuses(stack), WINDOW_S)
+        else:  # the database stands on another disk, as it may on another host
+            assert not refuses(stack)
         (tmp_path / "single" / "go").touch()
         wait(lambda: lines(tmp_path / "single" / "ends"), WINDOW_S)
         wait(lambda: not engine.is_running(), 2 * WINDOW_S)
