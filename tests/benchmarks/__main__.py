@@ -23,6 +23,7 @@ ROWS = {
     "whole-head": "tests.benchmarks.whole_head",
     "latency": "tests.benchmarks.latency",
     "network": "tests.benchmarks.network",
+    "training": "tests.benchmarks.training_pace",
     "flow": "tests.benchmarks.flow_cost",
     "batch": "tests.benchmarks.batch_cost",
 }

@@ -1,0 +1,58 @@
+"""What training does with the device: a short run of each kind by the real command."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from core.training_checkpoint import history
+from tests.benchmarks.processes import lamina, surrounded
+from tests.benchmarks.quality.heads import data_folder
+from tests.benchmarks.results import Figure, Row
+
+STEPS, QUICK_STEPS, MANY_STEPS = 60, 2, 200
+
+PROTOCOL = (
+    "`lamina train video` and `lamina train mri --heads` (the base presets, their usual batches, "
+    "no jumps), a fresh run of 60 steps each by the command, data made while it trains. "
+    "Computing: share of the whole time in which the network was computed and its weights "
+    "renewed; for batches: share in which batches were made, which on a CPU takes the same "
+    "cores; what is left are checkpoints, validation and the first looks at the data. FLOP are "
+    "counted at matrix products, convolutions and attention, forward and back; the peak is that "
+    "of bfloat16 matrix products of 1024 x 1024, measured by each process when it begins."
+)
+
+
+def run(*, quick: bool = False, full: bool = False) -> Row:
+    """Train both kinds for some steps; MRI only where heads are at hand."""
+    steps = QUICK_STEPS if quick else MANY_STEPS if full else STEPS
+    heads, notes = data_folder() / "t1-heads", []
+    kinds = {"video": ["train", "video"]}
+    if heads.is_dir():
+        kinds["mri"] = ["train", "mri", "--heads", str(heads)]
+    else:
+        notes.append("MRI was left out: no folder t1-heads in LAMINA_DATA.")
+    found = {kind: _use(words, steps) for kind, words in kinds.items()}
+    figures = [
+        figure for kind, rates in found.items() if rates for figure in _figures(kind, rates)
+    ]
+    return Row(title="Training", protocol=PROTOCOL, figures=figures, notes=notes, details=found)
+
+
+def _use(words: list[str], steps: int) -> Mapping[str, float]:
+    with TemporaryDirectory() as folder, surrounded(Path(folder)):
+        asked = ["--name", "probe", "--steps", str(steps), "--jump-steps", "0"]
+        lamina([*words, *asked])
+        (facts,) = history(Path(folder) / "state" / "training" / "probe", ["flow"]).values()
+    return facts["use_of_device"]
+
+
+def _figures(kind: str, rates: Mapping[str, float]) -> list[Figure]:
+    peak = f"{rates['peak_share']:.0%} of the peak" if "peak_share" in rates else ""
+    return [
+        Figure(name=f"{kind}: seconds a step", value=1 / rates["steps_per_second"], unit="s"),
+        Figure(name=f"{kind}: computing", value=100 * rates["computing_share"], unit="%"),
+        Figure(name=f"{kind}: for batches", value=100 * rates["data_share"], unit="%"),
+        Figure(
+            name=f"{kind}: arithmetic", value=1000 * rates["tflops"], unit="GFLOP/s", note=peak
+        ),
+    ]
