@@ -85,10 +85,10 @@ class Plan:
             return []
         least = self.missing * self.seconds_per_item
         amounts = [least] if draws == 1 else [least, least * draws]
-        words = " to ".join(_minutes(seconds) for seconds in amounts)
+        words = " to ".join(_amount(seconds / MINUTE, 1) for seconds in amounts)
         line = f"cost: {words} device minutes"
         if price:
-            money = " to ".join(f"{seconds / HOUR * price:.2f}" for seconds in amounts)
+            money = " to ".join(_amount(seconds / HOUR * price, 2) for seconds in amounts)
             line += f", {money} at {price:g} an hour"
         return [line + (f" (1 to {draws} draws of each)" if draws > 1 else "")]
 
@@ -191,9 +191,8 @@ def check_room(needed: int, free: int, reserve_gb: float) -> None:
         )
 
 
-def _minutes(seconds: float) -> str:
-    minutes = seconds / MINUTE
-    return f"{minutes:.1f}" if minutes >= 1 else f"{minutes:.2g}"
+def _amount(number: float, digits: int) -> str:
+    return f"{number:.{digits}f}" if number >= 1 else f"{number:.2g}"
 
 
 def _seconds(seconds: float) -> str:

@@ -119,9 +119,11 @@ def resume(name: str, /, *, project: Project = "default") -> None:
 
     _change(project, name, "running", ("paused",))
     if not being_coordinated(_batch(project, name)):
+        of_project = "" if project == "default" else f" --project {project}"
         print(
-            f"nothing coordinates {name} now; `lamina batch retry {name}` sees to that at once, "
-            "the janitor of a running server only if its run ended in the last two days."
+            f"nothing coordinates {name} now; `lamina batch retry {name}{of_project}` sees to "
+            "that at once (and tries refused items again), the janitor of a running server only "
+            "if its run ended in the last two days."
         )
 
 

@@ -152,6 +152,7 @@ class Coordinator:
             elif self.tally.left(shard):
                 attempt = Attempt(line["run"], line["try"], (0.0, time.monotonic()))
                 self._active[shard], self._tried[shard] = attempt, 1
+        self.batch.read()  # a folder that is not there has no submissions either
 
     def _state(self) -> str:
         """The batch's state, after holding it against its budgets."""

@@ -82,11 +82,18 @@ def forget(folder: Path, age: timedelta) -> None:
         with suppress(FileNotFoundError):
             if time.time() - probe.stat().st_mtime > age.total_seconds():
                 probe.unlink()
-    told = store.names(FOLDER) if store else {}
+    if store:
+        try:
+            _forget_probes(store, age)
+        except (StoreAwayError, StoreRefusedError) as error:
+            logger.warning("what is left there is removed another time: %s", error)
+
+
+def _forget_probes(store: Store, age: timedelta) -> None:
+    told = store.names(FOLDER)
     latest = max((facts.changed for facts in told.values()), default=0.0)
     for name, facts in told.items():
-        left = name.startswith(PROBES) and latest - facts.changed > age.total_seconds()
-        if store and left:
+        if name.startswith(PROBES) and latest - facts.changed > age.total_seconds():
             store.remove(f"{FOLDER}/{name}")
 
 

@@ -256,7 +256,7 @@ def test_a_profile_is_as_wide_as_its_name_says(std):
 
 def test_an_average_counts_the_weights_of_a_step_by_its_power(tmp_path, monkeypatch):
     monkeypatch.setattr(averages, "EVERY", 2)
-    line, kept = torch.nn.Linear(1, 1, bias=False), averages.Kept(tmp_path / "kept")
+    line, kept = torch.nn.Linear(1, 1, bias=False), averages.Kept(tmp_path / "kept", 6)
     for step in range(1, 7):
         averages.take(line, {"weight": torch.tensor([[float(step)]])})
         kept.keep(line, step)
@@ -272,13 +272,14 @@ def test_another_average_pays_where_it_is_better_by_enough():
     def result(gap):
         errors = {"data": [1.0, 1.0], "1.0": [0.1, 0.2]}
         better = {"data": [1.0, 1.0], "1.0": [0.1 / 10 ** (gap / 10), 0.2 / 10 ** (gap / 10)]}
-        told = {"errors": errors, "averages": {"0.05": better, averages.LAST: errors}}
+        other = {"0.05": {"errors": better}, averages.LAST: {"errors": errors}}
+        told = {"errors": errors, "averages": other}
         return {"video-averages": {"video": told}}
 
     judged = verdicts.averages(result(0.2))
-    assert judged["video"]["0.05"].mean == pytest.approx(0.2)
-    assert judged["video"][averages.LAST].mean == 0
-    assert "it pays on video" in verdicts.averages_pay(judged)
+    assert judged["clips"]["0.05"].mean == pytest.approx(0.2)
+    assert judged["clips"][averages.LAST].mean == 0
+    assert "it pays on clips" in verdicts.averages_pay(judged)
     told = verdicts.averages_pay(verdicts.averages(result(0.05)))
     assert "at best +0.05" in told
     assert "it does not pay" in told
@@ -312,7 +313,6 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     lab = Laboratory(data, tmp_path / "state", 1.0, steps=2)
     names = ["video", "mri-48", "video-then-mri-5", "regression-48", "joint-48", "mri-power-0"]
     names.append("mri-48-averages")
-    monkeypatch.setattr(averages, "EVERY", 1)
     arms = [arm for arm in ARMS if arm.name in names]
     train(lab, arms, tmp_path)
     text = (tmp_path / "experiments.md").read_text()
@@ -329,7 +329,8 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     assert kept["mri-48-averages"]["mri"]["errors"] == kept["mri-48"]["mri"]["errors"]
     judged = kept["mri-48-averages"]["mri"]["averages"]
     assert judged.keys() == {averages.LAST, *map(str, averages.STDS)}
-    assert judged[averages.LAST] != judged["0.2"]
+    assert judged[averages.LAST]["errors"] == judged["0.2"]["errors"]  # two steps, one kept
+    assert len(judged["0.2"]["heads"]) == 1
     assert not list(tmp_path.rglob("kept"))
 
     monkeypatch.setattr(Laboratory, "run", lambda self, arm: pytest.fail("trained again"))

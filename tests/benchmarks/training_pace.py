@@ -13,12 +13,14 @@ STEPS, QUICK_STEPS, MANY_STEPS = 60, 2, 200
 
 PROTOCOL = (
     "`lamina train video` and `lamina train mri --heads` (the base presets, their usual batches, "
-    "no jumps), a fresh run of 60 steps each by the command, data made while it trains. "
-    "Computing: share of the whole time in which the network was computed and its weights "
-    "renewed; for batches: share in which batches were made, which on a CPU takes the same "
-    "cores; what is left are checkpoints, validation and the first looks at the data. FLOP are "
-    "counted at matrix products, convolutions and attention, forward and back; the peak is that "
-    "of bfloat16 matrix products of 1024 x 1024, measured by each process when it begins."
+    "no jumps), a fresh run of 60 steps each by the command, one process a core. Computing: share "
+    "of the whole time in which the first process computed the network, its gradient and the new "
+    "weights; for batches: share in which it made its own part of the batches, scenes and "
+    "captions included that were new. What is left: waiting for the other process and averaging "
+    "gradients with it, checkpoints, validation. Seconds and arithmetic are over the whole time. "
+    "Operations are counted once, of matrix products, convolutions and attention, forward and "
+    "back; the peak is the best of five bfloat16 products of 1024 x 1024 matrices by the first "
+    "process after its first step, times the processes."
 )
 
 
@@ -39,10 +41,10 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
 
 
 def _use(words: list[str], steps: int) -> Mapping[str, float]:
-    with TemporaryDirectory() as folder, surrounded(Path(folder)):
+    with TemporaryDirectory() as name, surrounded(Path(name), LAMINA_MODELS=f"{name}/models"):
         asked = ["--name", "probe", "--steps", str(steps), "--jump-steps", "0"]
         lamina([*words, *asked])
-        (facts,) = history(Path(folder) / "state" / "training" / "probe", ["flow"]).values()
+        (facts,) = history(Path(name) / "state" / "training" / "probe", ["flow"]).values()
     return facts["use_of_device"]
 
 

@@ -14,18 +14,13 @@ from core.training_faults import MOST_SKIPPED
 from core.training_log import read_log
 from core.training_watch import Watch
 
-pytestmark = pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight"),
+    pytest.mark.usefixtures("one_thread"),
+]
 
 EXACT = {"mixed_precision": "no", "checkpoint_minutes": 60.0}
 PLAIN = {**EXACT, "optimizer": "sgd", "clip": 1e9, "warmup": 0, "learning_rate": 0.1}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def clock(folder):

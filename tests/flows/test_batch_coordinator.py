@@ -130,7 +130,7 @@ def test_a_batch_that_is_resumed_and_has_lost_its_coordinator_says_so(places, ca
     for coordinated_elsewhere in (True, False):
         assert batch.change(state="paused")
         with held(batch.root / "batch.lock") if coordinated_elsewhere else nullcontext():
-            assert main(["batch", "resume", "night"]) == 0
+            assert main(["batch", "resume", "night", "--project", "default"]) == 0
         said = capsys.readouterr().out
         assert said.startswith("night: running, ")
         assert ("lamina batch retry night" in said) != coordinated_elsewhere
@@ -347,7 +347,6 @@ import json, sys
 from flows._batch_requests import ClipBatchRequest
 from flows._coordinator import coordinate
 from flows._settings import read_settings
-from flows.command_line import main
 from flows._shard_runs import Here
 request = ClipBatchRequest.model_validate_json(sys.argv[1])
 ended = coordinate(read_settings(), "default", request, Here(), lambda *news: None)

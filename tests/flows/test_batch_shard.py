@@ -339,7 +339,7 @@ def test_a_shard_killed_anywhere_goes_on_and_ends_as_if_nothing_had_been(places,
     batch = started(prompts(count), name="killed")
     for after in sorted(dice.sample(range(1, count - 1), 2)):
         child = process(batch)
-        until(lambda: len(lines_of(batch)) >= after or child.poll() is not None, "the shard")  # noqa: B023
+        until(lambda: len(lines_of(batch)) >= after or child.poll() is not None, "items", 0.01)  # noqa: B023
         time.sleep(dice.random() * 0.05)
         child.send_signal(signal.SIGKILL)
         child.wait()

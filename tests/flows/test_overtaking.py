@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
+from waiting import until
 
 from flows._batch_items import items_of
 from flows._batch_requests import BatchLimits, ClipBatchRequest
@@ -20,7 +21,6 @@ logger = logging.getLogger(__name__)
 PLACES = {"LAMINA_GPUS": "2"}
 SHARDS = 500
 STARTS_WITHIN_S = 15.0
-PATIENCE_S = 300.0
 TINY = {"num_frames": 2, "height": 16, "width": 16, "steps": 1, "model": "tiny-video"}
 
 
@@ -39,13 +39,6 @@ def planned(running, tiny_models, monkeypatch):
     start_batch(batch, request, plan_batch(batch, request, items_of(request)))
     assert batch.read()["shards"] >= SHARDS
     return batch
-
-
-def until(true, what, seconds=PATIENCE_S):
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline, f"{what} took longer than {seconds:.0f} s"
-        time.sleep(0.1)
 
 
 def counted(server, deployment, state):

@@ -19,7 +19,8 @@ from safetensors.torch import load_file, save_file
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-EVERY = 8
+EVERY, DENSE = 8, 0.05
+"""Weights are kept every so many steps, and in the last share of a run after each."""
 LAST, RUNNING = "last step", "running average"
 STDS = (0.02, 0.05, 0.1, 0.15, 0.2)
 """Widths of the profiles: their standard deviation, as share of all steps."""
@@ -46,14 +47,15 @@ class Kept:
 
     Args:
         folder: Where they are kept; a run that goes on finds those of before.
+        steps: Of the whole run.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, steps: int) -> None:
+        self.folder, self.steps = folder, steps
 
     def keep(self, network: nn.Module, step: int) -> None:
-        """Keep the weights after this step, from 1, if they are due."""
-        if step % EVERY == 0:
+        """Keep the weights after this step, from 1, if they are due; always after the last one."""
+        if step % EVERY == 0 or step > self.steps - DENSE * self.steps:
             self.folder.mkdir(exist_ok=True)
             weights = {n: p.detach().contiguous() for n, p in network.named_parameters()}
             save_file(weights, self.folder / f"{step:08d}.safetensors")
@@ -63,7 +65,7 @@ class Kept:
         paths = sorted(self.folder.glob("*.safetensors"))
         steps = np.array([int(path.stem) for path in paths], dtype=float)
         for std in STDS:
-            weights = (steps / steps[-1]) ** exponent(std)
+            weights = np.diff(steps, prepend=0.0) * (steps / steps[-1]) ** exponent(std)
             mean: dict[str, Tensor] = {}
             for path, share in zip(paths, weights / weights.sum(), strict=True):
                 for name, value in load_file(path).items():

@@ -16,8 +16,9 @@ What the shared core is worth, what sampling costs and buys beside plain regress
 ablations of the settings that the models were trained with. Written by `make experiments`; do
 not edit. All numbers are in `experiments.json`.
 
-**Small on purpose**: every arm is a network of {million:.1f} million weights trained for
-{minutes:g} minutes of one processor core. Such runs tell which of two settings learns faster at
+**Small on purpose**: every arm is a network of about {million:.1f} million weights trained for
+{minutes:g} minutes of one processor core, arms of two domains for as long on each, and those
+called twice for twice that. Such runs tell which of two settings learns faster at
 first; they do not tell where either ends. Research software; **not a medical device and not for
 diagnosis**.
 
@@ -52,11 +53,12 @@ diagnosis**.
   [results](results.md), in one step from pure noise unless said otherwise. Intervals: 95 % over
   heads, of the first seed.
 - **Chance**: within arms of several seeds one run deviates by {noise_video} on clips,
-  {noise_mri} on patches and {noise_gain} in the gain on heads. A difference of two arms is called
-  better or worse where its interval leaves out 0 **and** it is more than such deviations make of
-  two arms 19 times in 20 (Student's t, as few degrees of freedom as there are, and as many
-  seeds); else it is inside the noise. With few repeated runs that margin is wide (12.7 deviations
-  and more by one degree of freedom, 4.3 by two): what is called so may still be real.
+  {noise_mri} on patches ({noise_top} at t = 1 alone) and {noise_gain} in the gain on heads. A
+  difference of two arms is called better or worse where its interval leaves out 0 **and** it is
+  more than such deviations make of two arms 19 times in 20 (Student's t, as few degrees of
+  freedom as there are, and as many seeds); else it is inside the noise. With few repeated runs
+  that margin is wide (12.7 deviations and more by one degree of freedom, 4.3 by two): what is
+  called so may still be real.
 """
 
 
@@ -79,6 +81,7 @@ def page(results: Results, into: Path, *, facts: Mapping[str, object]) -> str:
         noise_video=_deviation(spread["video"]),
         noise_mri=_deviation(spread["mri"]),
         noise_gain=_deviation(spread["gain"]),
+        noise_top=_deviation(spread["top"]),
         **facts,
     )
     parts = [

@@ -170,7 +170,8 @@ def regression(results: Results, into: Path, spread: Spread) -> str:
             f"{verdicts.regression(results, spread)}\n",
             "The same network, heads, batches and time; it is trained to predict the truth from "
             "the back-projection alone (no noise, squared error), and never sees noise. Power as "
-            "share of the truth's along the slice axis, beyond what the slices hold.\n",
+            "share of the truth's along the slice axis, beyond what the slices hold. The table is "
+            "of the first seed of each, the sentence above of the mean of all seeds there are.\n",
             cells.table(rows),
             "",
             f"Regression less the flow network's mean of 4: {averaged} dB on heads. What "
@@ -238,24 +239,25 @@ def averages(results: Results) -> str:
     judged = verdicts.averages(results)
     if not judged:
         return ""
-    rows = [["domain", "average", "signal over error, dB", "beyond the running average"]]
-    for domain, differences in judged.items():
-        result = results[verdicts.AVERAGED[domain]]
-        rows.append([domain, RUNNING, f"{_mean([result], levels(domain)):.2f}", ""])
+    rows = [["judged on", "average", "dB", "beyond the running average"]]
+    for what, differences in judged.items():
+        arm, domain, values = verdicts.AVERAGED[what]
+        rows.append([what, RUNNING, f"{_mean([results[arm]], values):.2f}", ""])
         for name, told in differences.items():
-            score = _mean([verdicts.averaged(result, domain, name)], levels(domain))
-            rows.append([domain, name, f"{score:.2f}", str(told)])
+            score = _mean([verdicts.averaged(results[arm], domain, name)], values)
+            rows.append([what, name, f"{score:.2f}", str(told)])
     return "\n".join(
         [
             "## Another average of the weights\n",
             f"**{verdicts.averages_pay(judged)}**\n",
-            "The references once more, their weights kept every "
-            f"{EVERY} steps: averages of any profile are made of these afterwards and judged on "
-            "the same held-out clips and patches. The running average is the one that training "
-            "keeps (decay 0.999, after n steps at most (1 + n) / (10 + n)). The others let the "
-            "weights of step s count as s^gamma and are named by their standard deviation as "
-            "share of all steps (Karras et al. 2024). Intervals: 95 % over clips or heads, "
-            "paired; all averages of a domain are of one run.\n",
+            f"The references once more, their weights kept every {EVERY} steps and at the end "
+            "after each: averages of any profile are made of these afterwards and judged by "
+            "signal over error on the same held-out clips and patches, and by the gain of heads "
+            "restored in one step. The running average is the one that training keeps (decay "
+            "0.999, after n steps at most (1 + n) / (10 + n)). The others let the weights of "
+            "step s count as s^gamma and are named by their standard deviation as share of all "
+            "steps (Karras et al. 2024). Intervals: 95 % over clips or heads, paired; all "
+            "averages of a domain are of one run.\n",
             cells.table(rows),
             "",
         ]

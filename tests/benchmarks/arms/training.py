@@ -92,7 +92,7 @@ class Laboratory:
         steps = self.planned(arm)
         trainer = _trainer(arm, model, self.data, steps, folder)
         curve = _Curve(folder / CURVE, trainer, nets, arm, self.data)
-        kept = Kept(folder / "kept")
+        kept = Kept(folder / "kept", sum(steps))
         trainer.run(partial(curve.follow, kept=kept if arm.averages else None))
         curve.close()
         last = {n: p.detach().clone() for n, p in trainer.network.named_parameters()}
@@ -111,13 +111,21 @@ class Laboratory:
         }
         if arm.averages:
             (domain,) = arm.domains
+            found[domain]["averages"] = {}
             for name, weights in [(LAST, last), *kept.averages()]:
                 take(nets[0], weights)
-                told = scores.errors(scores.fast(nets[0]), self.data, domain)
-                found[domain].setdefault("averages", {})[name] = told
-            kept.forget()
+                found[domain]["averages"][name] = self._scored(nets[0], domain)
         _write(folder / RESULT, found)
+        kept.forget()
         shutil.rmtree(folder / "checkpoint", ignore_errors=True)
+        return found
+
+    def _scored(self, net: SpatioTemporalUNet, domain: Domain) -> dict[str, Any]:
+        """What an average of the weights is judged by."""
+        network = scores.fast(net)
+        found: dict[str, Any] = {"errors": scores.errors(network, self.data, domain)}
+        if domain == "mri":
+            found["heads"] = scores.restored(network, self.data, [scores.ONE_STEP])
         return found
 
     def _networks(self, arm: Arm) -> list[SpatioTemporalUNet]:

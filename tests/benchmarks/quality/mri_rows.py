@@ -119,10 +119,10 @@ def ways(setting: Setting) -> Row:
     step = [m - s for m, s in zip(psnrs(cases, MEAN), psnrs(cases, STEP), strict=True)]
     return Row(
         title="MRI: what averaging buys",
-        protocol="As above, at 4 mm. One step: a single sample of a single step, which is what a "
-        "regression network would do. Consistency: mean absolute difference of degrade(result) "
-        "from the scan. Seam energy: jumps at window borders over those nearby, relative to the "
-        "same in the back-projection.",
+        protocol="As above, at 4 mm. One step: a single sample of a single step, which is close "
+        "to what a regression network does (experiments.md). Consistency: mean absolute "
+        "difference of degrade(result) from the scan. Seam energy: jumps at window borders over "
+        "those nearby, relative to the same in the back-projection.",
         figures=[
             mean_figure("mean of 4 over one sample", one, "dB"),
             mean_figure("mean of 4 over one step", step, "dB"),
