@@ -15,6 +15,7 @@ import pytest
 import torch
 
 from flows._api import Run, Server
+from flows._hosts import RUN_ID
 from flows._requests import MODELS
 from medical.nifti import read_volume, write_volume
 from medical.volume import Volume
@@ -201,7 +202,8 @@ def test_a_canceled_run_ends_with_its_process(lamina):
     asked = {"name": "canceled", "preset": "tiny", "steps": 100_000, "batch_size": 2}
     run = lamina.server.start("train_video", {"request": asked})
     wait(lambda: lamina.server.progress(run)[1] != "")
-    (process,) = [p for p in lamina.everyone() if "prefect.engine" in " ".join(p.cmdline())]
+    engines = [p for p in lamina.everyone() if "prefect.engine" in " ".join(p.cmdline())]
+    (process,) = [p for p in engines if p.environ().get(RUN_ID) == run.id]  # not the janitor's
     state = {"state": {"type": "CANCELLING"}}
     lamina.server._answer(f"/flow_runs/{run.id}/set_state", state)
     assert gone([process]) == []
