@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from core.path import Denoise
+from core.tensors import sent
 
 NUM_AXES = 3
 
@@ -114,7 +115,7 @@ class AxisOperator:
     def _cast(self, axis: int, matrix: Tensor, like: Tensor) -> Tensor:
         key = (axis, like.dtype, like.device)
         if key not in self._casts:
-            self._casts[key] = matrix.to(device=like.device, dtype=like.dtype)
+            self._casts[key] = sent(matrix.to(like.dtype), like.device)
         return self._casts[key]
 
 

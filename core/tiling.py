@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from core.path import Denoise
-from core.tensors import Volumes
+from core.tensors import Volumes, sent
 
 Slices = tuple[slice, slice, slice]
 
@@ -32,10 +32,9 @@ class Window:
     slices: Slices
     weights: tuple[Tensor, Tensor, Tensor]
 
-    @property
-    def weight(self) -> Tensor:
-        """The outer product, (d, h, w)."""
-        d, h, w = self.weights
+    def weight(self, device: torch.device | str = "cpu") -> Tensor:
+        """The outer product, (d, h, w), made on a device."""
+        d, h, w = (sent(share, device) for share in self.weights)
         return d[:, None, None] * h[:, None] * w
 
 
@@ -108,7 +107,7 @@ def tiled(denoise_windows: WindowDenoise, parts: list[Window], *, batch_size: in
             boxes = torch.cat([z[(..., *part.slices)] for part in batch])
             answers = denoise_windows(boxes, t, r, batch)
             for part, answer in zip(batch, answers, strict=True):
-                whole[(0, slice(None), *part.slices)] += part.weight.to(z) * answer
+                whole[(0, slice(None), *part.slices)] += part.weight(z.device).to(z) * answer
         return whole
 
     return denoise

@@ -50,7 +50,8 @@ def training_pairs(patches: Sequence[ScannedPatch]) -> dict[str, Tensor]:
     truth = torch.stack([patch.truth[patch.inner] for patch in patches])
     back = torch.empty_like(truth)
     for members in _alike(patches):
-        back[members] = _back_projections([patches[i] for i in members])
+        rows = sent(torch.tensor(members), device)
+        back[rows] = _back_projections([patches[i] for i in members])
     spacing = [patch.grid.spacing_mm for patch in patches]
     resolution = [patch.grid.resolution_mm() for patch in patches]
     numbers = sent(torch.tensor([spacing, resolution]), device)

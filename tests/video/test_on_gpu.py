@@ -1,0 +1,75 @@
+"""Clips made, read and sampled on a pretended GPU: see ``pretended_cuda``."""
+
+import pytest
+import torch
+from pretended_cuda import DEVICE, pretended_cuda
+
+from core.seeds import generator
+from core.unet import SpatioTemporalUNet
+from video.dataset import CaptionedClip
+from video.generate import VideoModel, generate
+from video.request import VideoRequest
+from video.scene_bank import SceneBank
+from video.text import TextEncoder
+from video.training import clip_batches
+from video.validation import validation
+
+
+@pytest.fixture
+def gpu():
+    with pretended_cuda() as waits:
+        yield waits
+
+
+def network():
+    return SpatioTemporalUNet(
+        block_out_channels=(16, 32),
+        layers_per_block=1,
+        patch_size=(4, 8, 8),
+        down_strides=((1, 2, 2),),
+        attention_levels=(False, True),
+        spatial_attention_levels=(False, True),
+        text_channels=384,
+        head_dim=16,
+    ).eval()
+
+
+def test_a_bank_makes_the_clips_of_a_cpu_there_and_nobody_waits_for_it():
+    with pretended_cuda() as waits:
+        bank = SceneBank(TextEncoder(device="cuda"), size=16)
+        assert bank.ready.all()
+        bank.batch(8, generator(0))  # fills the tables of colors and of places
+        waits.clear()
+        found = bank.batch(8, generator(3))
+        assert waits == []
+        assert {x.device for x in found} == {DEVICE}
+        clips, tokens, mask = (x.cpu() for x in found)
+    plain = SceneBank(TextEncoder(), size=16).batch(8, generator(3))
+    assert torch.equal(clips, plain[0])
+    torch.testing.assert_close(tokens, plain[1], rtol=0, atol=1e-4)
+    assert torch.equal(mask, plain[2])
+
+
+def test_own_clips_are_told_of_there(gpu):
+    frames = torch.zeros(3, 20, 8, 8, dtype=torch.uint8)
+    clips = [CaptionedClip(frames, 8.0, caption) for caption in ("a red circle", "stars")]
+    encoder = TextEncoder(dtype=torch.bfloat16, device="cuda")
+    pieces, cond = clip_batches(clips, encoder)(3, generator(0))
+    assert pieces.shape == (3, 3, 16, 8, 8)
+    assert cond.tokens is not None
+    assert cond.tokens.device == DEVICE
+    assert cond.to(DEVICE).spacing.device == DEVICE
+
+
+@pytest.mark.parametrize("trained_in", [False, True])
+def test_a_clip_is_sampled_there(gpu, trained_in):
+    model = VideoModel(network().to("cuda"), {"guidance_trained_in": trained_in})
+    request = VideoRequest(prompt="a red circle moves left", steps=1, guidance=2.0)
+    assert generate(request, model).frames.shape == (16, 64, 64, 3)
+
+
+def test_a_network_is_validated_there(gpu):
+    judge = validation(TextEncoder(device="cuda"), ["a red circle"], fps=8.0, judged=True)
+    found = judge(network().to("cuda"))
+    assert set(found.numbers) >= {"color", "shape"}
+    assert found.picture is not None
