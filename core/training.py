@@ -29,7 +29,7 @@ from core.optimizers import OPTIMIZERS
 from core.plan import Plan, Progress, rate, share_done
 from core.training_checkpoint import STATE, Clock, finish_rename, read, write
 from core.training_faults import MOST_SKIPPED, never_finite, out_of_memory, went_back
-from core.training_feed import Feeder, MakeBatch, part_size
+from core.training_feed import Feeder, MakeBatch, part_size, training_device
 from core.training_watch import Observer, Watch
 from core.unet import SpatioTemporalUNet
 
@@ -76,7 +76,8 @@ class Trainer:
         self.objective, self.plan = objective, plan
         self.checkpoint, self.origin = Path(folder) / "checkpoint", origin
         # Precision is ours: accelerate's would also wrap the float32 finite differences.
-        self.accelerator = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+        on_cpu = training_device().type == "cpu"
+        self.accelerator = Accelerator(cpu=on_cpu, mixed_precision="no")
         self.part_size = part_size(plan, self.accelerator.num_processes)
         self.network = network.to(self.accelerator.device).train()
         share_weights(self.network, self.accelerator)

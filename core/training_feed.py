@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 import torch
 from accelerate import Accelerator
 from accelerate.state import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 
 from core.conditioning import Conditioning
@@ -30,8 +31,12 @@ MakeBatch = Callable[[int, torch.Generator], Batch]
 
 
 def training_device() -> torch.device:
-    """Where this process will train, so that data can be made there."""
-    device = PartialState(cpu=not torch.cuda.is_available()).device
+    """Where this process will train, so that data can be made there.
+
+    That is a GPU, unless there is none or accelerate's ``ACCELERATE_USE_CPU`` forbids it.
+    """
+    forbidden = parse_flag_from_env("ACCELERATE_USE_CPU")
+    device = PartialState(cpu=forbidden or not torch.cuda.is_available()).device
     assert device is not None  # it is told while accelerate looks for one
     return device
 

@@ -40,7 +40,8 @@ def publish(
         "kind": kind,
         "objective": "average velocity" if jumps else "flow matching",
     }
-    hardware = torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine()
+    on_gpu = network.device.type == "cuda"
+    hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
     record = {
         **facts,
         "guidance_trained_in": kind == "video" and jumps,

@@ -198,11 +198,14 @@ def descend(
     told: dict[str, Any] = {
         "on_progress": watch, "should_stop": should_stop, "on_validation": on_validation,
     }  # fmt: skip
+    from flows._training_processes import on_device
+
     folder = run_folder(request, settings)
-    if isinstance(request, VideoTrainingRequest):
-        from video.training import train
+    with on_device(settings.device):
+        if isinstance(request, VideoTrainingRequest):
+            from video.training import train
 
-        return train(request, folder, **told)[0]
-    from medical.training import train as train_mri
+            return train(request, folder, **told)[0]
+        from medical.training import train as train_mri
 
-    return train_mri(request, folder, **told)[0]
+        return train_mri(request, folder, **told)[0]

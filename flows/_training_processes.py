@@ -23,6 +23,7 @@ from flows._settings import Settings, child_environment
 
 HOST = "127.0.0.1"
 MOST_ON_CPU = 8
+CPU_ALONE = "ACCELERATE_USE_CPU"
 RENDEZVOUS = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
@@ -38,6 +39,25 @@ def number_of_processes(batch_size: int, device: str) -> int:
     gpus = torch.cuda.device_count() if device != "cpu" else 0
     available = gpus or min(MOST_ON_CPU, len(os.sched_getaffinity(0)))
     return gcd(batch_size, available) if batch_size % available else available
+
+
+@contextmanager
+def on_device(device: str) -> Iterator[None]:
+    """This device as the one that training takes, for as long as the block lasts.
+
+    Args:
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``; what is left open, accelerate chooses.
+    """
+    forbid_gpus = device == "cpu" and CPU_ALONE not in os.environ
+    if forbid_gpus:
+        os.environ[CPU_ALONE] = "true"
+    number = int(device[5:]) if device.startswith("cuda:") and "RANK" not in os.environ else -1
+    try:
+        with torch.cuda.device(number):  # a negative one changes nothing
+            yield
+    finally:
+        if forbid_gpus:
+            del os.environ[CPU_ALONE]
 
 
 def follows() -> bool:

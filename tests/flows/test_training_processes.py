@@ -9,9 +9,11 @@ import time
 
 import pytest
 import torch
+from pretended_cuda import pretended_cuda
 from safetensors.torch import load_file
 
-from flows._training_processes import joined, number_of_processes
+from core.training_feed import training_device
+from flows._training_processes import joined, number_of_processes, on_device
 
 TINY = ("--preset", "tiny", "--steps", "3", "--jump-steps", "0", "--batch-size", "4")
 COMMAND = (sys.executable, "-m", "flows.command_line", "train", "video", "--name", "two", *TINY)
@@ -47,6 +49,21 @@ def test_one_gpu_by_number_is_used_alone(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     assert number_of_processes(32, "cuda:1") == 1
     assert number_of_processes(32, "auto") == 4
+
+
+@pytest.mark.parametrize(
+    ("wish", "expected"), [("auto", "cuda"), ("cuda", "cuda"), ("cuda:1", "cuda"), ("cpu", "cpu")]
+)
+def test_training_takes_the_device_it_is_told_to(monkeypatch, wish, expected):
+    monkeypatch.delenv("RANK", raising=False)
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "_exchange_device", lambda number: chosen.append(number) or 0)
+    monkeypatch.setattr(torch.cuda, "_maybe_exchange_device", chosen.append)
+    before = dict(os.environ)
+    with pretended_cuda(), on_device(wish):
+        assert training_device().type == expected
+    assert chosen == [1 if wish == "cuda:1" else -1, 0]
+    assert dict(os.environ) == before
 
 
 def test_a_single_process_changes_nothing():
