@@ -22,7 +22,6 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 aten = torch.ops.aten
 DEVICE = torch.device("cuda", 0)
@@ -73,8 +72,8 @@ class OnGPU(torch.Tensor):
 
 def computed(func, args, kwargs, waits):
     """What ``func`` gives, on the device where an argument is or where it is asked for."""
-    leaves = tree_leaves((args, kwargs))
-    tensors = [x for x in leaves if isinstance(x, torch.Tensor)]
+    tensors = []
+    mapped(lambda x: tensors.append(x) if isinstance(x, torch.Tensor) else None, (args, kwargs))
     there = [x for x in tensors if isinstance(x, OnGPU)]
     assert not any(x.is_meta for x in tensors), f"{func}: {tensors} has no numbers"
     if func in (aten.is_pinned.default, aten._pin_memory.default):
@@ -86,7 +85,7 @@ def computed(func, args, kwargs, waits):
     on_gpu = bool(there) if wanted is None else wanted.type != "cpu"
     if wanted is not None:
         kwargs = {**kwargs, "device": torch.device("cpu")}
-    plain_args, plain_kwargs = tree_map(
+    plain_args, plain_kwargs = mapped(
         lambda x: x.numbers if isinstance(x, OnGPU) else x, (args, kwargs)
     )
     found = func(*plain_args, **plain_kwargs)
@@ -98,7 +97,16 @@ def computed(func, args, kwargs, waits):
         with torch.inference_mode(torch.is_inference_mode_enabled() and x.is_inference()):
             return OnGPU(x)
 
-    return tree_map(placed, found)
+    return mapped(placed, found)
+
+
+def mapped(change, value):
+    """The value with every part of it changed; torch's own ``tree_map`` takes half of the time."""
+    if isinstance(value, list | tuple):
+        return type(value)([mapped(change, part) for part in value])
+    if isinstance(value, dict):
+        return {name: mapped(change, part) for name, part in value.items()}
+    return change(value)
 
 
 def pinned(func, tensor):
@@ -172,7 +180,7 @@ class Calls(TorchFunctionMode):
         if kwargs.get("generator") is not None:
             device = kwargs.get("device", getattr(first, "device", None)) or torch.device("cpu")
             assert kwargs["generator"].device.type == torch.device(device).type
-        if func == torch.Tensor.data.__set__ and isinstance(args[1], OnGPU):
+        if func == SET_DATA and isinstance(args[1], OnGPU):
             new = args[1].detach()
             if isinstance(first, torch.nn.Parameter):
                 new = torch.nn.Parameter(new, first.requires_grad)
@@ -188,7 +196,7 @@ class Calls(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-SET_ITEM = torch.Tensor.__setitem__
+SET_DATA, SET_ITEM = torch.Tensor.data.__set__, torch.Tensor.__setitem__
 
 
 def numbered(x):
