@@ -160,7 +160,7 @@ def compute() -> dict[str, int | str]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
     }
     if torch.cuda.is_initialized():
-        found["gpu"] = torch.cuda.get_device_name()
+        found["gpu"] = torch.cuda.get_device_name(_gpu_in_use())
     return found
 
 
@@ -169,8 +169,13 @@ def peak_memory_mib() -> dict[str, float]:
     per_mib = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes there, KiB here
     peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib, 1)}
     if torch.cuda.is_initialized():
-        peak["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20, 1)
+        peak["gpu"] = round(torch.cuda.max_memory_allocated(_gpu_in_use()) / 2**20, 1)
     return peak
+
+
+def _gpu_in_use() -> int:
+    """The GPU of whose memory this process took most: it need not be the first."""
+    return max(range(torch.cuda.device_count()), key=torch.cuda.max_memory_allocated)
 
 
 def _check_target(path: Path, *, overwrite: bool) -> None:

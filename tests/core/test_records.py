@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from core.records import RESEARCH_USE, atomic_path, sha256_file, write_record
+from core.records import (
+    RESEARCH_USE,
+    atomic_path,
+    compute,
+    peak_memory_mib,
+    sha256_file,
+    write_record,
+)
 
 
 def record(path, **changes):
@@ -172,3 +179,13 @@ def test_a_record_is_not_overwritten_unasked(tmp_path):
     with pytest.raises(ValueError, match="exists"):
         record(tmp_path / "a.json")
     record(tmp_path / "a.json", overwrite=True)
+
+
+def test_the_gpu_that_was_used_is_named_and_its_memory_counted(monkeypatch):
+    used = [0, 3 * 2**20]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda number=0: used[number])
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number=0: f"GPU {number}")
+    assert compute()["gpu"] == "GPU 1"
+    assert peak_memory_mib()["gpu"] == 3.0
