@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from tests.benchmarks.arms.measures import Result, Values
 from tests.benchmarks.intervals import student
 from tests.benchmarks.quality.detail import CENTERS
+from tests.benchmarks.quality.plots import plain
 
 COLORS = ("#2166ac", "#e08214", "#1b9e77", "#b2182b", "#762a83", "#666666")
 NYQUIST = 0.125
@@ -79,13 +80,7 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(width, height), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.tick_params(labelsize=8)
-    axes.xaxis.label.set_fontsize(9)
-    axes.yaxis.label.set_fontsize(9)
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    axes.grid(axis="y", color="0.9", lw=0.6)
-    axes.set_axisbelow(True)
+    plain(axes)
     return figure, axes
 
 

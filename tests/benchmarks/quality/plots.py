@@ -86,7 +86,7 @@ def spectrum(
     titles = ("power: how much detail", "error power: how wrong")
     for place, (title, shares) in enumerate(zip(titles, (power, error), strict=True)):
         axes = figure.add_subplot(1, 2, place + 1)
-        _plain(axes)
+        plain(axes)
         for name, values in shares.items():
             axes.plot(CENTERS, values, color=COLORS[name], lw=1.6, label=name)
         axes.axhline(1, color="0.3", lw=0.9, ls="--")
@@ -169,7 +169,7 @@ def nearest(
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     figure = _blank(width, height)
     axes = figure.add_subplot()
-    _plain(axes)
+    plain(axes)
     return figure, axes
 
 
@@ -179,7 +179,8 @@ def _blank(width: float, height: float) -> Figure:
     return figure
 
 
-def _plain(axes: Axes) -> None:
+def plain(axes: Axes) -> None:
+    """Axes as all of the pages' plots have them."""
     axes.tick_params(labelsize=8)
     axes.xaxis.label.set_fontsize(9)
     axes.yaxis.label.set_fontsize(9)
