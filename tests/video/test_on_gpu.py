@@ -5,9 +5,9 @@ import torch
 from pretended_cuda import DEVICE, pretended_cuda
 
 from core.seeds import generator
-from core.unet import SpatioTemporalUNet
 from video.dataset import CaptionedClip
 from video.generate import VideoModel, generate
+from video.presets import tiny
 from video.request import VideoRequest
 from video.scene_bank import SceneBank
 from video.text import TextEncoder
@@ -19,19 +19,6 @@ from video.validation import validation
 def gpu():
     with pretended_cuda() as waits:
         yield waits
-
-
-def network():
-    return SpatioTemporalUNet(
-        block_out_channels=(16, 32),
-        layers_per_block=1,
-        patch_size=(4, 8, 8),
-        down_strides=((1, 2, 2),),
-        attention_levels=(False, True),
-        spatial_attention_levels=(False, True),
-        text_channels=384,
-        head_dim=16,
-    ).eval()
 
 
 def test_a_bank_makes_the_clips_of_a_cpu_there_and_nobody_waits_for_it():
@@ -63,13 +50,13 @@ def test_own_clips_are_told_of_there(gpu):
 
 @pytest.mark.parametrize("trained_in", [False, True])
 def test_a_clip_is_sampled_there(gpu, trained_in):
-    model = VideoModel(network().to("cuda"), {"guidance_trained_in": trained_in})
+    model = VideoModel(tiny().eval().to("cuda"), {"guidance_trained_in": trained_in})
     request = VideoRequest(prompt="a red circle moves left", steps=1, guidance=2.0)
     assert generate(request, model).frames.shape == (16, 64, 64, 3)
 
 
 def test_a_network_is_validated_there(gpu):
     judge = validation(TextEncoder(device="cuda"), ["a red circle"], fps=8.0, judged=True)
-    found = judge(network().to("cuda"))
+    found = judge(tiny().eval().to("cuda"))
     assert set(found.numbers) >= {"color", "shape"}
     assert found.picture is not None
