@@ -128,6 +128,11 @@ class MRITrainingRequest(Request):
         "along each axis.",
     )
     preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
+    start: str = Field(
+        default="",
+        description="Name of an installed MRI model of this size whose weights training begins "
+        "from; empty to begin anew.",
+    )
     steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(
         default=1000,

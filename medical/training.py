@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from core.conditioning import Conditioning
+from core.growth import begun_from, first_network
 from core.objectives import Objective
-from core.seeds import initialized
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.training_feed import Batch, MakeBatch, training_device
 from core.validation import OnValidation, Validate
@@ -81,7 +81,9 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
     return flow_then_jumps(
         Objective(power=0.25, **levels),
         Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
-        data="contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares),
+        data=begun_from(
+            "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares), request.start
+        ),
         **request.model_dump(
             include={
                 "steps",
@@ -117,9 +119,9 @@ def train(
         on_validation: Called with what was found on unseen heads, every few minutes.
     """
     validate = None
+    network = first_network("mri", PRESETS[request.preset], request.seed, request.start)
     if make_batch is None:
         make_batch, validate = head_batches(request, training_device())
-    network = initialized(PRESETS[request.preset], request.seed)
     return train_stages(
         network,
         make_batch,

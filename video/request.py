@@ -49,6 +49,11 @@ class VideoTrainingRequest(Request):
         description="Name of the new model: lower case letters, digits and dashes.",
     )
     preset: Literal["tiny", "base"] = Field("base", description="Size of the network.")
+    start: str = Field(
+        "",
+        description="Name of an installed video model of this size whose weights training begins "
+        "from; empty to begin anew.",
+    )
     clips: DiskPath = Field(
         "",
         description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "

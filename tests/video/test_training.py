@@ -4,9 +4,11 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from core.checkpoints import save_model
 from core.conditioning import Conditioning
-from core.seeds import generator
+from core.seeds import generator, initialized
 from video import training as module
+from video.presets import tiny
 from video.request import VideoTrainingRequest
 from video.scene_table import SHAPE
 
@@ -45,6 +47,39 @@ def test_shares_of_the_world_are_refused_beside_clips():
     with pytest.raises(ValidationError, match="leave one of the two out"):
         VideoTrainingRequest(clips="mine", count_shares=(1.0, 0.0, 0.0))
     assert VideoTrainingRequest(clips="mine").clips == "mine"
+
+
+def zeros(size, random):
+    """Clips that show nothing."""
+    x = torch.zeros(size, 3, 4, 16, 16)
+    return x, Conditioning(tokens=torch.zeros(size, 1, 384), spacing=torch.ones(1, 3))
+
+
+def test_a_run_begins_from_the_model_that_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
+    origin = initialized(tiny, 5)
+    record = {"name": "old", "kind": "video", "objective": "flow matching"}
+    save_model(tmp_path / "models" / "old", origin, record, dtype=torch.float32)
+
+    def train(**asked):
+        small = {"preset": "tiny", "steps": 2, "jump_steps": 0, "batch_size": 1}
+        request = VideoTrainingRequest.model_validate(small | {"learning_rate": 1e-9} | asked)
+        folder = tmp_path / "run"
+        return module.train(request, folder, make_batch=zeros, should_stop=lambda: True)[0]
+
+    trained = train(start="old").state_dict()
+    for name, weight in origin.state_dict().items():
+        torch.testing.assert_close(trained[name], weight)
+    with pytest.raises(ValueError, match="begun from old"):
+        train()
+
+
+def test_a_start_that_does_not_fit_is_refused_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "data", lambda request: pytest.fail("data was read"))
+    with pytest.raises(ValueError, match="choose the preset it was"):
+        module.train(VideoTrainingRequest(preset="tiny", start="scenes-64"), tmp_path)
+    with pytest.raises(ValueError, match="not an installed video model"):
+        module.train(VideoTrainingRequest(start="heads-1mm"), tmp_path)
 
 
 def test_a_run_does_not_go_on_with_other_data(tmp_path):

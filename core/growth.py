@@ -1,0 +1,103 @@
+"""Networks that begin with what another has learned."""
+
+import re
+from collections.abc import Callable
+
+import torch
+from einops import rearrange
+from torch import Tensor
+
+from core.checkpoints import find_model, load_model
+from core.seeds import initialized
+from core.unet import SpatioTemporalUNet
+
+EDGES = re.compile(r"(stem|head|norm_out)\.")
+DOWN = re.compile(r"(down_blocks|merges)\.(\d+)\.")
+
+
+def first_network(
+    kind: str, build: Callable[[], SpatioTemporalUNet], seed: int, start: str
+) -> SpatioTemporalUNet:
+    """What a training run begins with.
+
+    Args:
+        kind: "video" or "mri".
+        build: Makes the network.
+        seed: Decides its first weights.
+        start: Name of an installed model of that kind to begin from; empty to begin anew.
+
+    Raises:
+        ValueError: No such model is installed, or it does not fit.
+    """
+    network = initialized(build, seed)
+    if not start:
+        return network
+    origin, _ = load_model(find_model(start, kind), dtype=torch.float32)
+    return begin_from(network, origin)
+
+
+def begun_from(data: str, start: str) -> str:
+    """The words for what a run is trained on, with where it began; see ``Plan.data``."""
+    return f"{data}, begun from {start}" if start else data
+
+
+@torch.no_grad()
+def begin_from(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> SpatioTemporalUNet:
+    """The network with the weights of another of the same shape, or of one level less.
+
+    A level more is one in front, of finer cells. All that lies behind it is taken over, and is
+    shown what it was shown before: the old stem, in its best factors of that level's width
+    (Eckart & Young 1936). The way back out to the finer cells is learned anew.
+
+    Args:
+        network: To be trained; changed in place.
+        origin: Another network.
+
+    Raises:
+        ValueError: It has another shape.
+    """
+    own, given = network.state_dict(), origin.state_dict()
+    if len(network.strides) > len(origin.strides):
+        given = {_moved(k): v for k, v in given.items() if not EDGES.match(k)}
+        given |= _finer_stem(network, origin)
+    odd = [k for k, v in given.items() if k not in own or own[k].shape != v.shape]
+    missing = set(own) - set(given) if len(network.strides) == len(origin.strides) else set()
+    if odd or missing:
+        raise ValueError(
+            f"the model to begin from differs in {len(odd) + len(missing)} tensors, "
+            f"{(odd + sorted(missing))[0]} among them: training goes on from a network of the "
+            "same shape, or of the same but for its finest level; choose the preset it was "
+            "trained with."
+        )
+    network.load_state_dict({**own, **given})
+    return network
+
+
+def _moved(name: str) -> str:
+    """The name of a weight where one more level lies in front of it."""
+    return DOWN.sub(lambda found: f"{found[1]}.{int(found[2]) + 1}.", name)
+
+
+def _finer_stem(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> dict[str, Tensor]:
+    """The old stem as a stem of finer cells and the merge behind it; nothing lies between them."""
+    stem, (p, q, r), (u, v, w) = origin.stem.mix, network.patch, network.strides[0]
+    if origin.patch != (p * u, q * v, r * w):
+        return {"stem.mix.weight": stem.weight}  # of another shape, which is then refused
+    parts = rearrange(
+        stem.weight, "k (u p v q w r c) -> k (u v w) (p q r c)", u=u, v=v, w=w, p=p, q=q, r=r
+    )
+    width = network.stem.mix.out_features
+    basis = torch.linalg.svd(parts.flatten(0, 1), full_matrices=False).Vh[:width]
+    first = torch.zeros_like(network.stem.mix.weight)
+    first[: len(basis)] = basis
+    last = {
+        f"down_blocks.0.{number}.residual.conv2.{name}": torch.zeros_like(weight)
+        for number, block in enumerate(network.down_blocks[0])
+        for name, weight in block.get_submodule("residual.conv2").named_parameters()
+    }
+    return last | {
+        "stem.mix.weight": first,
+        "stem.mix.bias": torch.zeros_like(network.stem.mix.bias),
+        "merges.0.mix.weight": (parts @ first.T).flatten(1),
+        "merges.0.mix.bias": stem.bias,
+    }

@@ -1,0 +1,126 @@
+"""A network that begins with what another has learned."""
+
+import pytest
+import torch
+
+from core.checkpoints import save_model
+from core.conditioning import Conditioning
+from core.growth import begin_from, begun_from, first_network
+from core.unet import SpatioTemporalUNet
+
+SHAPE = {
+    "in_channels": 1,
+    "layers_per_block": 1,
+    "text_channels": 8,
+    "head_dim": 16,
+    "joint_attention": True,
+}
+
+
+def shallow(seed=0, **changes):
+    torch.manual_seed(seed)
+    settings = {
+        "block_out_channels": (16, 32),
+        "patch_size": (2, 2, 2),
+        "down_strides": ((1, 2, 2),),
+        "attention_levels": (True, True),
+        "spatial_attention_levels": (True, True),
+    }
+    return SpatioTemporalUNet(**{**SHAPE, **settings, **changes}).eval()
+
+
+def deep(seed=1, **changes):
+    torch.manual_seed(seed)
+    settings = {
+        "block_out_channels": (16, 16, 32),
+        "patch_size": (1, 2, 2),
+        "down_strides": ((2, 1, 1), (1, 2, 2)),
+        "attention_levels": (False, True, True),
+        "spatial_attention_levels": (False, True, True),
+    }
+    return SpatioTemporalUNet(**{**SHAPE, **settings, **changes}).eval()
+
+
+def trained(network):
+    """As after some training: nothing is 0 any more."""
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.1 * torch.randn_like(weight))
+    return network
+
+
+def shown(network):
+    """A noisy sample, a level, and a prompt."""
+    random = torch.Generator().manual_seed(5)
+    z = torch.randn(2, 1, 4, 8, 8, generator=random)
+    cond = Conditioning(tokens=torch.randn(2, 3, 8, generator=random))
+    with torch.no_grad():
+        return network(z, torch.tensor([0.3, 0.9]), None, cond)
+
+
+def test_of_the_same_shape_it_answers_the_same():
+    origin, network = trained(shallow()), shallow(seed=1)
+    assert not torch.equal(shown(network), shown(origin))
+    assert torch.equal(shown(begin_from(network, origin)), shown(origin))
+
+
+def test_behind_a_finer_level_all_goes_on_as_it_was():
+    origin, network = trained(shallow()), deep()
+    seen = {}
+
+    def keep(name):
+        return lambda module, arguments, answer: seen.setdefault(name, answer)
+
+    origin.up_blocks[0][0].register_forward_hook(keep("old"))
+    begin_from(network, origin).up_blocks[0][0].register_forward_hook(keep("new"))
+    shown(origin), shown(network)
+    # sixteen channels hold all of a cell of four values, so nothing is lost on the way
+    torch.testing.assert_close(seen["new"], seen["old"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_narrow_finer_level_keeps_the_best_of_the_old_stem():
+    origin = trained(shallow(patch_size=(4, 4, 4)))
+    network = begin_from(deep(patch_size=(2, 4, 4)), origin)
+    halves = origin.stem.mix.weight.unflatten(1, (2, -1))  # (16, 2, 32) of each half's values
+    kept = network.merges[0].mix.weight.unflatten(1, (2, -1)) @ network.stem.mix.weight
+    lost = torch.linalg.svdvals(halves.flatten(0, 1))[16:].square().sum().sqrt()
+    assert lost > 0.1
+    torch.testing.assert_close(torch.linalg.norm(kept - halves), lost)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: shallow(block_out_channels=(16, 64)),
+        lambda: shallow(patch_size=(1, 2, 2)),
+        lambda: shallow(text_channels=0),
+        deep,
+    ],
+)
+def test_another_shape_is_refused(other):
+    with pytest.raises(ValueError, match="choose the preset it was"):
+        begin_from(shallow(), other())
+
+
+@pytest.mark.parametrize(
+    "other",
+    [lambda: shallow(patch_size=(4, 2, 2)), lambda: shallow(block_out_channels=(32, 32))],
+)
+def test_a_finer_level_that_does_not_divide_the_cells_is_refused(other):
+    with pytest.raises(ValueError, match="choose the preset it was"):
+        begin_from(deep(), other())
+
+
+def test_a_run_begins_from_an_installed_model_by_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path))
+    origin = trained(shallow())
+    record = {"name": "old", "kind": "video", "objective": "flow matching"}
+    save_model(tmp_path / "old", origin, record, dtype=torch.float32)
+    assert torch.equal(shown(first_network("video", shallow, 3, "old").eval()), shown(origin))
+    assert not torch.equal(shown(first_network("video", shallow, 3, "").eval()), shown(origin))
+    with pytest.raises(ValueError, match="not an installed mri model"):
+        first_network("mri", shallow, 3, "old")
+
+
+def test_a_run_that_began_elsewhere_is_another_run():
+    assert begun_from("scenes", "old") != begun_from("scenes", "") == "scenes"
