@@ -2,12 +2,15 @@
 
 from typing import Any
 
-HASTE = "Trained for three hours on two shared CPU cores."
+HASTE = "Trained for four hours on two CPU cores."
 LAST = (
     "Things that orbit or spin are what is learned last: the table by motion shows that they are "
     "missing."
 )
-CROWDED = "Two in ten of the scenes that training drew in its three hours held several objects."
+CROWDED = (
+    "Half of the scenes held several objects in the last hour and a half of training alone; two "
+    "in ten or fewer did before."
+)
 NARROW = (
     "We spend 50 GFLOP where MONAI spends 136 and diffusers 333, so at an equal rate the ratio "
     "would be 2.7 and 6.7. In bfloat16 their large convolutions gain most, while our softmaxes, "
