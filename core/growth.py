@@ -92,7 +92,7 @@ def _finer_stem(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> dict
     first[: len(basis)] = basis
     last = {
         f"down_blocks.0.{number}.residual.conv2.{name}": torch.zeros_like(weight)
-        for number, block in enumerate(network.down_blocks[0])
+        for number, block in network.down_blocks[0].named_children()
         for name, weight in block.get_submodule("residual.conv2").named_parameters()
     }
     return last | {
