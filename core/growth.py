@@ -1,5 +1,6 @@
 """Networks that begin with what another has learned."""
 
+import json
 import re
 from collections.abc import Callable
 
@@ -7,12 +8,18 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from core.checkpoints import find_model, load_model
+from core.checkpoints import WEIGHTS, find_model, load_model, read_record
 from core.seeds import initialized
 from core.unet import SpatioTemporalUNet
 
 EDGES = re.compile(r"(stem|head|norm_out)\.")
 DOWN = re.compile(r"(down_blocks|merges)\.(\d+)\.")
+BY_LEVEL = ("block_out_channels", "attention_levels", "spatial_attention_levels")
+ALIKE = (
+    "in_channels", "concat_channels", "layers_per_block", "kernel_size", "joint_attention",
+    "text_channels", "num_labels", "head_dim", "rope_periods", "default_spacing", "prediction",
+)  # fmt: skip
+"""Settings of the whole network that must be the same."""
 
 
 def first_network(
@@ -32,13 +39,19 @@ def first_network(
     network = initialized(build, seed)
     if not start:
         return network
-    origin, _ = load_model(find_model(start, kind), dtype=torch.float32)
-    return begin_from(network, origin)
+    try:
+        origin, _ = load_model(find_model(start, kind), dtype=torch.float32)
+        return begin_from(network, origin)
+    except ValueError as error:
+        raise ValueError(f"start={start!r}: {error}") from error
 
 
-def begun_from(data: str, start: str) -> str:
+def begun_from(data: str, kind: str, start: str) -> str:
     """The words for what a run is trained on, with where it began; see ``Plan.data``."""
-    return f"{data}, begun from {start}" if start else data
+    if not start:
+        return data
+    digest = read_record(find_model(start, kind))["sha256"][WEIGHTS]
+    return f"{data}, begun from {start} ({digest[:12]})"
 
 
 @torch.no_grad()
@@ -56,21 +69,40 @@ def begin_from(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> Spati
     Raises:
         ValueError: It has another shape.
     """
-    own, given = network.state_dict(), origin.state_dict()
+    if odd := _differences(network, origin):
+        raise ValueError(
+            f"the model to begin from differs in {' and '.join(odd)}: training goes on from a "
+            "network of the same shape, or of the same but for its finest level; choose another "
+            "preset, or another model."
+        )
+    given = origin.state_dict()
     if len(network.strides) > len(origin.strides):
         given = {_moved(k): v for k, v in given.items() if not EDGES.match(k)}
         given |= _finer_stem(network, origin)
-    odd = [k for k, v in given.items() if k not in own or own[k].shape != v.shape]
-    missing = set(own) - set(given) if len(network.strides) == len(origin.strides) else set()
-    if odd or missing:
-        raise ValueError(
-            f"the model to begin from differs in {len(odd) + len(missing)} tensors, "
-            f"{(odd + sorted(missing))[0]} among them: training goes on from a network of the "
-            "same shape, or of the same but for its finest level; choose the preset it was "
-            "trained with."
-        )
-    network.load_state_dict({**own, **given})
+    network.load_state_dict({**network.state_dict(), **given})
     return network
+
+
+def _differences(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> list[str]:
+    """Settings in which the other network does not fit, neither as it is nor behind a level."""
+    front = len(network.strides) - len(origin.strides)
+    if front not in (0, 1):
+        return ["down_strides"]
+    own, given = network.config, origin.config
+    cell = network.patch
+    if front:
+        cell = tuple(a * b for a, b in zip(cell, network.strides[0], strict=True))
+    fits = {
+        "patch_size": cell == origin.patch,
+        "down_strides": network.strides[front:] == origin.strides,
+        # the first width is also that of all embeddings
+        "block_out_channels": own["block_out_channels"][0] == given["block_out_channels"][0],
+    }
+    for name in BY_LEVEL:
+        fits[name] = fits.get(name, True) and list(own[name])[front:] == list(given[name])
+    for name in ALIKE:
+        fits[name] = json.dumps(own[name]) == json.dumps(given[name])
+    return [name for name, fit in fits.items() if not fit]
 
 
 def _moved(name: str) -> str:
@@ -81,8 +113,6 @@ def _moved(name: str) -> str:
 def _finer_stem(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> dict[str, Tensor]:
     """The old stem as a stem of finer cells and the merge behind it; nothing lies between them."""
     stem, (p, q, r), (u, v, w) = origin.stem.mix, network.patch, network.strides[0]
-    if origin.patch != (p * u, q * v, r * w):
-        return {"stem.mix.weight": stem.weight}  # of another shape, which is then refused
     parts = rearrange(
         stem.weight, "k (u p v q w r c) -> k (u v w) (p q r c)", u=u, v=v, w=w, p=p, q=q, r=r
     )

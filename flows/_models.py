@@ -9,7 +9,7 @@ import torch
 from pydantic import BaseModel
 
 from core.cards import card
-from core.checkpoints import WEIGHTS, save_model
+from core.checkpoints import WEIGHTS, find_model, read_record, save_model
 from core.records import compute, versions
 from core.training_checkpoint import history
 from core.unet import SpatioTemporalUNet
@@ -42,12 +42,15 @@ def publish(
     }
     on_gpu = network.device.type == "cuda"
     hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
+    start = asked.get("start", "")
+    begun = {"begun_from": recorded(read_record(find_model(start, kind)))} if start else {}
     record = {
         **facts,
         "guidance_trained_in": kind == "video" and jumps,
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "training": {
             "request": asked,
+            **begun,
             "stages": history(run, ("flow", "jumps") if jumps else ("flow",)),
             "hardware": hardware,
             "compute": compute(),

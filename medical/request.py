@@ -130,8 +130,8 @@ class MRITrainingRequest(Request):
     preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
     start: str = Field(
         default="",
-        description="Name of an installed MRI model of this size whose weights training begins "
-        "from; empty to begin anew.",
+        description="Name of an installed MRI model whose weights training begins from, of this "
+        "size or without its finest level; empty to begin anew.",
     )
     steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(

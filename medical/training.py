@@ -82,7 +82,9 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
         Objective(power=0.25, **levels),
         Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
         data=begun_from(
-            "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares), request.start
+            "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares),
+            "mri",
+            request.start,
         ),
         **request.model_dump(
             include={

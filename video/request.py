@@ -51,8 +51,8 @@ class VideoTrainingRequest(Request):
     preset: Literal["tiny", "base"] = Field("base", description="Size of the network.")
     start: str = Field(
         "",
-        description="Name of an installed video model of this size whose weights training begins "
-        "from; empty to begin anew.",
+        description="Name of an installed video model whose weights training begins from, of this "
+        "size or without its finest level; empty to begin anew.",
     )
     clips: DiskPath = Field(
         "",

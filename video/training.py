@@ -93,17 +93,17 @@ def data(request: VideoTrainingRequest) -> tuple[MakeBatch, Validate]:
 def stages(request: VideoTrainingRequest) -> list[Stage]:
     """The run's stages, in order.
 
-    What moves, and where to, is settled at levels of 0.8 to 0.97, its outline below: half of the
-    draws fall above 0.82, and the error is half evened out over levels (``power=0.5``), so that
-    what nobody can know near noise does not drown the rest. The jumps are those of the sampler's
-    own schedule.
+    What moves, and where to, is settled at levels of 0.8 to 0.97, and outlines below them: half
+    of the draws fall above 0.84, and the error is half evened out over levels (``power=0.5``), so
+    that what nobody can know near noise does not drown the rest. The jumps are those of the
+    sampler's own schedule.
     """
     one, two, three = request.count_shares
     scenes = f"scenes of one, two and three things {one:g} : {two:g} : {three:g}"
     return flow_then_jumps(
         Objective(power=0.5, pure_noise_share=0.1, level_mean=1.5, level_std=1.3),
         Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
-        data=begun_from("clips of your own" if request.clips else scenes, request.start),
+        data=begun_from("clips of your own" if request.clips else scenes, "video", request.start),
         **request.model_dump(
             include={
                 "steps",

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-HASTE = "Trained for four hours on two CPU cores."
+HASTE = "Trained for four hours on two CPU cores, most of them shared with other work."
 LAST = (
     "Things that orbit or spin are what is learned last: the table by motion shows that they are "
     "missing."

@@ -1,5 +1,7 @@
 """A network that begins with what another has learned."""
 
+import re
+
 import pytest
 import torch
 
@@ -88,26 +90,44 @@ def test_a_narrow_finer_level_keeps_the_best_of_the_old_stem():
     torch.testing.assert_close(torch.linalg.norm(kept - halves), lost)
 
 
+def test_cells_are_split_along_every_axis_in_their_order():
+    origin = trained(shallow(patch_size=(2, 4, 4), block_out_channels=(32, 32)))
+    finer = {"patch_size": (1, 2, 2), "down_strides": ((2, 2, 2), (1, 2, 2))}
+    network = begin_from(deep(block_out_channels=(32, 32, 32), **finer), origin)
+    z = torch.randn(1, 1, 4, 8, 8)
+    with torch.no_grad():
+        torch.testing.assert_close(network.merges[0](network.stem(z)), origin.stem(z))
+
+
 @pytest.mark.parametrize(
-    "other",
+    ("setting", "other"),
     [
-        lambda: shallow(block_out_channels=(16, 64)),
-        lambda: shallow(patch_size=(1, 2, 2)),
-        lambda: shallow(text_channels=0),
-        deep,
+        ("block_out_channels", lambda: shallow(block_out_channels=(16, 64))),
+        ("patch_size", lambda: shallow(patch_size=(1, 2, 2))),
+        ("text_channels", lambda: shallow(text_channels=0)),
+        ("prediction", lambda: shallow(prediction="sample")),
+        ("down_strides", lambda: shallow(down_strides=((2, 2, 1),))),
+        ("attention_levels", lambda: shallow(attention_levels=(False, True))),
+        ("down_strides", deep),
     ],
 )
-def test_another_shape_is_refused(other):
-    with pytest.raises(ValueError, match="choose the preset it was"):
+def test_another_shape_is_refused(setting, other):
+    with pytest.raises(ValueError, match=rf"differs in .*{setting}.*choose another preset"):
         begin_from(shallow(), other())
 
 
 @pytest.mark.parametrize(
-    "other",
-    [lambda: shallow(patch_size=(4, 2, 2)), lambda: shallow(block_out_channels=(32, 32))],
+    ("setting", "other"),
+    [
+        ("patch_size", lambda: shallow(patch_size=(4, 2, 2))),
+        ("block_out_channels", lambda: shallow(block_out_channels=(32, 32))),
+        ("text_channels", lambda: shallow(text_channels=0)),
+        ("prediction", lambda: shallow(prediction="sample")),
+        ("down_strides", lambda: shallow(down_strides=((2, 2, 1),))),
+    ],
 )
-def test_a_finer_level_that_does_not_divide_the_cells_is_refused(other):
-    with pytest.raises(ValueError, match="choose the preset it was"):
+def test_what_would_not_fit_behind_a_finer_level_is_refused(setting, other):
+    with pytest.raises(ValueError, match=rf"differs in .*{setting}.*choose another preset"):
         begin_from(deep(), other())
 
 
@@ -118,9 +138,17 @@ def test_a_run_begins_from_an_installed_model_by_name(tmp_path, monkeypatch):
     save_model(tmp_path / "old", origin, record, dtype=torch.float32)
     assert torch.equal(shown(first_network("video", shallow, 3, "old").eval()), shown(origin))
     assert not torch.equal(shown(first_network("video", shallow, 3, "").eval()), shown(origin))
-    with pytest.raises(ValueError, match="not an installed mri model"):
+    with pytest.raises(ValueError, match=r"start='old': .*not an installed mri model"):
         first_network("mri", shallow, 3, "old")
 
 
-def test_a_run_that_began_elsewhere_is_another_run():
-    assert begun_from("scenes", "old") != begun_from("scenes", "") == "scenes"
+def test_words_name_the_weights_that_a_run_began_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path))
+    record = {"name": "old", "kind": "video", "objective": "flow matching"}
+    save_model(tmp_path / "old", shallow(), record)
+    words = begun_from("scenes", "video", "old")
+    assert re.fullmatch(r"scenes, begun from old \([0-9a-f]{12}\)", words)
+    (tmp_path / "old").rename(tmp_path / "older")
+    save_model(tmp_path / "old", shallow(seed=8), record)  # of the same name
+    assert begun_from("scenes", "video", "old") != words
+    assert begun_from("scenes", "video", "") == "scenes"

@@ -206,6 +206,9 @@ def test_models_are_listed_and_shown(places, capsys):
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 def test_training_publishes_a_model_that_generates(places, capsys):
     words = ["--name", "mine", "--preset", "tiny", "--steps", "2", "--jump-steps", "1"]
+    assert main(["models", "show", "tiny-video"]) == 0
+    start = json.loads(capsys.readouterr().out)
+    words += ["--start", "tiny-video"]
     assert main(["train", "video", *words, "--batch-size", "2"]) == 0
     folder = Path(capsys.readouterr().out.strip())
     assert folder.name == "mine"
@@ -214,6 +217,9 @@ def test_training_publishes_a_model_that_generates(places, capsys):
     assert record["parameters"] > 1000
     done = {name: stage["steps"] for name, stage in record["training"]["stages"].items()}
     assert done == {"flow": 2, "jumps": 1}
+    begun = record["training"]["begun_from"]
+    assert begun["name"] == "tiny-video"
+    assert begun["sha256"] == start["sha256"]["weights.safetensors"]
     assert all(stage["minutes"] >= 0 for stage in record["training"]["stages"].values())
     try:
         output = str(places / "o.mp4")

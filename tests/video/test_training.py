@@ -76,7 +76,7 @@ def test_a_run_begins_from_the_model_that_is_named(tmp_path, monkeypatch):
 
 def test_a_start_that_does_not_fit_is_refused_before_anything_is_read(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "data", lambda request: pytest.fail("data was read"))
-    with pytest.raises(ValueError, match="choose the preset it was"):
+    with pytest.raises(ValueError, match=r"start='scenes-64'.*choose another preset"):
         module.train(VideoTrainingRequest(preset="tiny", start="scenes-64"), tmp_path)
     with pytest.raises(ValueError, match="not an installed video model"):
         module.train(VideoTrainingRequest(start="heads-1mm"), tmp_path)
