@@ -82,7 +82,7 @@ def test_a_training_too_large_for_this_host_is_refused_before_it_reads_anything(
     monkeypatch.setattr(_resources, "memory_limit_gb", lambda: 8.0)
     monkeypatch.setattr(_training_processes, "number_of_processes", lambda rows, device: 1)
     asked = VideoTrainingRequest(name="vast", batch_size=4096)
-    with pytest.raises(ValueError, match=r"needs 1 CPU, 139.*one offers 8 GB of memory.*batch"):
+    with pytest.raises(ValueError, match=r"needs 1 CPU, 160.*one offers 8 GB of memory.*batch"):
         train_model(asked, read_settings(), lambda *news: None)
     assert not (places / "state" / "training" / "vast").exists()
 
