@@ -207,6 +207,28 @@ class Merge(nn.Module):
         return from_tokens(self.mix(cells))
 
 
+class SketchStem(Merge):
+    """The stem of a sketch, which shows nothing of it at first.
+
+    Args:
+        channels: Of the sketch.
+        out_channels: Of the network behind it.
+        patch: Cell of D, H, W voxels of the sample that its own stem turns into one.
+        grain: Voxels of the sample that one voxel of the sketch stands for.
+    """
+
+    def __init__(self, channels: int, out_channels: int, patch: Triple, grain: Triple) -> None:
+        depth, height, width = (step // size for step, size in zip(patch, grain, strict=True))
+        super().__init__(channels, 2 * out_channels, (depth, height, width))
+        self.out = nn.Linear(2 * out_channels, out_channels)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Volumes) -> Regridded:
+        """(B, C, D, H, W) of the sketch -> (B, C', D', H', W') beside the sample's own stem."""
+        return from_tokens(self.out(F.silu(to_tokens(super().forward(x)))))
+
+
 class Split(nn.Module):
     """Upsampling: the mirror of ``Merge``."""
 

@@ -19,6 +19,7 @@ class Conditioning:
         token_mask: (B, L) bool, True where a token is real.
         concat: (B, Cc, D, H, W) channels laid beside the sample; the last is the mask
             channel, 1 where the values are given and 0 where they are to be found.
+        sketch: (B, Cs, D', H', W') what is to be where, coarser than the sample.
         label: (B,) integer class.
         spacing: (B, 3) grid spacing along D, H, W, in seconds or millimeters.
         resolution: (B, 3) acquired resolution along D, H, W, in the same units.
@@ -28,6 +29,7 @@ class Conditioning:
     tokens: Tensor | None = None
     token_mask: Tensor | None = None
     concat: Tensor | None = None
+    sketch: Tensor | None = None
     label: Tensor | None = None
     spacing: Tensor | None = None
     resolution: Tensor | None = None
@@ -46,9 +48,8 @@ class Conditioning:
         moved = self._map(lambda v: sent(v, device))
         if dtype is None:
             return moved
-        cast = {
-            k: v.to(dtype) for k in ("tokens", "concat") if (v := getattr(moved, k)) is not None
-        }
+        floating = {k: getattr(moved, k) for k in ("tokens", "concat", "sketch")}
+        cast = {k: v.to(dtype) for k, v in floating.items() if v is not None}
         return replace(moved, **cast)
 
     def repeat(self, count: int) -> Conditioning:

@@ -1,6 +1,7 @@
 """Numbers as vectors: noise levels, physical lengths, and positions along D."""
 
 import math
+from collections.abc import Sequence
 from typing import TypeAlias
 
 import torch
@@ -131,3 +132,26 @@ class Places:
         if self._grid is None:
             self._grid = turns_by(grid_angles(self.angles, self.height, self.width))
         return self._grid
+
+
+def places_of(
+    cell: Sequence[int],
+    size: Sequence[int],
+    spacing: Tensor,
+    head_dim: int,
+    *,
+    periods: tuple[float, float],
+) -> Places:
+    """Places of the cells of one level: cell centers along D, in physical units.
+
+    Args:
+        cell: Voxels along D, H, W of a cell.
+        size: Voxels of the whole grid.
+        spacing: (B or 1, 3) of the grid, in seconds or millimeters.
+        head_dim: Width of one attention head.
+        periods: Shortest and longest wave along D.
+    """
+    d, h, w = (n // step for n, step in zip(size, cell, strict=True))
+    index = torch.arange(d, device=spacing.device) + 0.5
+    positions = index[None] * cell[0] * spacing[:, :1]
+    return Places(rotary_angles(positions, head_dim, periods=periods), h, w)

@@ -20,6 +20,8 @@ ALIKE = (
     "text_channels", "num_labels", "head_dim", "rope_periods", "default_spacing", "prediction",
 )  # fmt: skip
 """Settings of the whole network that must be the same."""
+OPTIONAL = {"sketch": ("sketch_channels", "sketch_grain"), "layouts": ("layout_network",)}
+"""Parts that a network may have, and their settings."""
 
 
 def first_network(
@@ -60,7 +62,8 @@ def begin_from(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> Spati
 
     A level more is one in front, of finer cells. All that lies behind it is taken over, and is
     shown what it was shown before: the old stem, in its best factors of that level's width
-    (Eckart & Young 1936). The way back out to the finer cells is learned anew.
+    (Eckart & Young 1936). The way back out to the finer cells is learned anew. The parts for
+    sketches and layouts are taken over where both networks have the same.
 
     Args:
         network: To be trained; changed in place.
@@ -75,7 +78,7 @@ def begin_from(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> Spati
             "network of the same shape, or of the same but for its finest level; choose another "
             "preset, or another model."
         )
-    given = origin.state_dict()
+    given = {k: v for k, v in origin.state_dict().items() if _is_kept(k, network, origin)}
     if len(network.strides) > len(origin.strides):
         given = {_moved(k): v for k, v in given.items() if not EDGES.match(k)}
         given |= _finer_stem(network, origin)
@@ -103,6 +106,15 @@ def _differences(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> lis
     for name in ALIKE:
         fits[name] = json.dumps(own[name]) == json.dumps(given[name])
     return [name for name, fit in fits.items() if not fit]
+
+
+def _is_kept(name: str, network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> bool:
+    """Whether a weight is taken over: all are but those of optional parts that differ."""
+    for part, settings in OPTIONAL.items():
+        if name.startswith(f"{part}."):
+            pairs = ((network.config[s], origin.config[s]) for s in settings)
+            return all(json.dumps(own) == json.dumps(given) for own, given in pairs)
+    return True
 
 
 def _moved(name: str) -> str:

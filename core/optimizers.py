@@ -95,11 +95,15 @@ class Muon(torch.optim.Optimizer):
         return mean / (1 - first**step) / scale
 
 
+EDGES = ("stem.", "sketch.", "head.")
+"""First and last layers of a network."""
+
+
 def muon(network: nn.Module, *, lr: float, weight_decay: float = 0.01) -> Muon:
-    """Muon over a network's inner weights; stem, head and embeddings go to AdamW."""
+    """Muon over a network's inner weights; stems, head and embeddings go to AdamW."""
     inner, outer = [], []
     for name, weight in network.named_parameters():
-        edge = name.startswith(("stem.", "head.")) or "embedding" in name or "null" in name
+        edge = name.startswith(EDGES) or "embedding" in name or "null" in name
         (outer if weight.ndim < 2 or edge else inner).append(weight)
     return Muon(inner, outer, lr=lr, weight_decay=weight_decay)
 

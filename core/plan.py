@@ -87,6 +87,7 @@ class Progress:
         gradient_norm: Before it was clipped.
         share: Which part of the stage lies behind, from 0 to 1.
         steps_before: Steps that the stages before have taken.
+        steps_in_run: Steps planned in all stages.
         run_share: Which part of all stages lies behind, from 0 to 1.
         later_s: Time that the stages after this one will take at the present pace.
     """
@@ -101,6 +102,7 @@ class Progress:
     gradient_norm: float = 0.0
     share: float = 0.0
     steps_before: int = 0
+    steps_in_run: int = 0
     run_share: float = 0.0
     later_s: float = 0.0
 

@@ -11,6 +11,14 @@ def triple(values: Sequence[int]) -> Triple:
     return d, h, w
 
 
+def cells_of(patch: Triple, strides: Sequence[Triple]) -> list[Triple]:
+    """Voxels along D, H, W that one cell of each level stands for, finest first."""
+    cells = [patch]
+    for stride in strides:
+        cells.append(triple([a * b for a, b in zip(cells[-1], stride, strict=True)]))
+    return cells
+
+
 def check_shape(
     widths: tuple[int, ...], strides: tuple[Triple, ...], kernel_size: Triple, prediction: str
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from core.distillation import Distillation
 from core.objectives import Objective
@@ -19,11 +19,30 @@ from core.validation import OnValidation, Validate
 
 
 class Stage(NamedTuple):
-    """A part of a training run: its name, what is minimized, and for how long."""
+    """A part of a training run.
+
+    Attributes:
+        name: Of its folder and in its log.
+        objective: What is minimized.
+        plan: For how long.
+        part: The network inside of the network that is trained; empty for the whole.
+        make_batch: Where the batches of a part come from; ``None`` for those of the run.
+        validate: Judges a part; ``None`` where nobody does.
+        work: Time of one sample, in samples of the run's own network.
+    """
 
     name: str
     objective: Objective | Distillation
     plan: Plan
+    part: str = ""
+    make_batch: MakeBatch | None = None
+    validate: Validate | None = None
+    work: float = 1.0
+
+    @property
+    def cost(self) -> float:
+        """Time of all its steps, in samples of flow matching."""
+        return self.plan.steps * self.plan.batch_size * self.objective.cost * self.work
 
 
 RESERVE_MINUTES = 0.5
@@ -90,38 +109,48 @@ def train_stages(
         on_validation: Called with what was found.
     """
     origin = before = 0
-    for place, (name, objective, plan) in enumerate(stages):
+    for place, stage in enumerate(stages):
+        name, objective = stage.name, stage.objective
+        trained = cast("SpatioTemporalUNet", network.get_submodule(stage.part))
+        judge = stage.validate if stage.part else validate
         trainer = Trainer(
-            network,
-            make_batch,
-            objective.taught_by(network),
-            plan,
+            trained,
+            stage.make_batch or make_batch,
+            objective.taught_by(trained),
+            stage.plan,
             Path(folder) / name,
             origin=origin,
-            watch=Watch(Path(folder) / LOG, name, validate, on_validation),
+            watch=Watch(Path(folder) / LOG, name, judge, on_validation),
         )
         in_run = partial(_in_run, stages=stages, place=place, steps_before=before)
         reached = trainer.run(
             lambda progress, name=name, in_run=in_run: on_progress(name, in_run(progress)),
             should_stop,
         )
-        network, origin = trainer.averaged_network(), trainer.step
+        trainer.averaged_network()
+        origin = trainer.step
         before += origin
         if not reached:
             return network, False
         if objective.jumps:
-            network.register_to_config(trained_objective="average_velocity")
+            trained.register_to_config(trained_objective="average_velocity")
         network.train()
     return network.eval(), True
 
 
 def _in_run(progress: Progress, *, stages: list[Stage], place: int, steps_before: int) -> Progress:
     """The progress of one stage with its place in the whole run, by the cost of the stages."""
-    works = [stage.plan.steps * stage.objective.cost for stage in stages]
+    works = [stage.cost for stage in stages]
     share = (sum(works[:place]) + progress.share * works[place]) / sum(works)
-    second = progress.seconds_per_step / stages[place].objective.cost
+    second = progress.seconds_per_step * stages[place].plan.steps / works[place]
     later = [
         min(work * second, 60 * stage.plan.minutes or math.inf)
         for work, stage in zip(works[place + 1 :], stages[place + 1 :], strict=True)
     ]
-    return replace(progress, steps_before=steps_before, run_share=share, later_s=sum(later))
+    return replace(
+        progress,
+        steps_before=steps_before,
+        steps_in_run=sum(stage.plan.steps for stage in stages),
+        run_share=share,
+        later_s=sum(later),
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,8 @@ from core.ema import WeightAverage
 from core.plan import Plan
 from core.training_pace import Spent
 
+STAGES = ("layout", "flow", "jumps")
+"""Names of stages in the order in which they come, where they do."""
 FORMAT_VERSION = 1
 STATE, CLOCK = "state.json", "clock.json"
 FREE = {
@@ -129,11 +130,13 @@ def read(
     return state["step"], _clock(checkpoint)
 
 
-def history(run: Path, stages: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Of each of these stages of a run: steps, minutes, sittings, use of the device, troubles."""
+def history(run: Path) -> dict[str, dict[str, Any]]:
+    """Of each stage of a run: steps, minutes, sittings, use of the device, troubles."""
     found = {}
-    for name in stages:
+    for name in STAGES:
         checkpoint = Path(run) / name / "checkpoint"
+        if not checkpoint.exists():
+            continue
         clock = _clock(checkpoint)
         found[name] = {
             "steps": json.loads((checkpoint / STATE).read_text())["step"],

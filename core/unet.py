@@ -7,8 +7,7 @@ linear path z = (1 - t) x + t e; the network answers with the average velocity f
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from math import prod
-from typing import cast
+from typing import Any, cast
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -22,6 +21,7 @@ from core.blocks import (
     GroupNorm,
     Merge,
     ResidualBlock,
+    SketchStem,
     SpatioTemporalBlock,
     Split,
     from_tokens,
@@ -29,8 +29,8 @@ from core.blocks import (
     to_tokens,
 )
 from core.conditioning import Conditioning
-from core.embeddings import NumberEmbedding, Places, SpacingEmbedding, rotary_angles
-from core.shapes import check_shape, triple
+from core.embeddings import NumberEmbedding, Places, SpacingEmbedding, places_of
+from core.shapes import cells_of, check_shape, triple
 from core.tensors import Features, Triple, Volumes, align
 from core.text_memory import TextMemory, with_null
 
@@ -63,6 +63,10 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             (Li & He 2025, "Back to basics").
         trained_objective: ``"flow_matching"`` or ``"average_velocity"``; only the second knows
             what a landing level is.
+        sketch_channels: Channels of ``Conditioning.sketch``; 0 for a network that is shown none.
+        sketch_grain: Voxels along D, H, W that one voxel of a sketch stands for.
+        layout_network: Settings of a small network of this class, ``layouts``, that draws what
+            sketches are made from; ``None`` for none. ``forward`` leaves it alone.
     """
 
     _supports_gradient_checkpointing = True
@@ -90,12 +94,15 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         default_spacing: Sequence[float] = (1.0, 1.0, 1.0),
         prediction: str = "velocity",
         trained_objective: str = "flow_matching",
+        sketch_channels: int = 0,
+        sketch_grain: Sequence[int] = (1, 4, 4),
+        layout_network: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         widths, strides = tuple(block_out_channels), tuple(map(triple, down_strides))
         check_shape(widths, strides, triple(kernel_size), prediction)
         self.patch, self.strides = triple(patch_size), strides
-        self.cell = triple([prod(axis) for axis in zip(self.patch, *strides, strict=True)])
+        *_, self.cell = self.cells = cells_of(self.patch, strides)
         self.gradient_checkpointing = False
         emb = 4 * widths[0]
         self._build_embeddings(emb)
@@ -121,6 +128,9 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         self.head = Split(widths[0], in_channels, self.patch)
         nn.init.zeros_(self.head.mix.weight)
         nn.init.zeros_(self.head.mix.bias)
+        shown = sketch_channels, widths[0], self.patch, triple(sketch_grain)
+        self.sketch = SketchStem(*shown) if sketch_channels else None
+        self.layouts = SpatioTemporalUNet(**layout_network) if layout_network else None
 
     def _build_blocks(
         self,
@@ -165,8 +175,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
     def set_attention_backend(self, backend: str) -> None:
         """Choose a diffusers attention backend for this network alone.
 
-        diffusers' own setter also flips a process-wide default, which would leak into every
-        other model of a worker; this one sets the processors and nothing else.
+        diffusers' own setter also flips a default of the process, for all models of a worker.
 
         Args:
             backend: A diffusers backend name such as ``"native"`` or ``"xformers"``.
@@ -214,18 +223,11 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
 
     def _places(self, spacing: Tensor, size: Sequence[int]) -> list[Places]:
         """Rotary positions of every level: cell centers along D, in physical units."""
-        places, cell = [], self.patch
-        head_dim = self.config["head_dim"]
-        for level, width in enumerate(self.config["block_out_channels"]):
-            d, h, w = (n // step for n, step in zip(size, cell, strict=True))
-            index = torch.arange(d, device=spacing.device) + 0.5
-            positions = index[None] * cell[0] * spacing[:, :1]
-            per_head = width // max(1, width // head_dim)
-            periods = tuple(self.config["rope_periods"])
-            places.append(Places(rotary_angles(positions, per_head, periods=periods), h, w))
-            if level < len(self.strides):
-                cell = triple([a * b for a, b in zip(cell, self.strides[level], strict=True)])
-        return places
+        widths, head_dim = self.config["block_out_channels"], self.config["head_dim"]
+        heads = [width // max(1, width // head_dim) for width in widths]
+        waves = tuple(self.config["rope_periods"])
+        pairs = zip(self.cells, heads, strict=True)
+        return [places_of(cell, size, spacing, head, periods=waves) for cell, head in pairs]
 
     def forward(
         self,
@@ -254,7 +256,10 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         x = z if cond.concat is None else torch.cat([z, cond.concat.to(z.dtype)], dim=1)
         x = pad(x.to(self.stem.mix.weight.dtype), self.cell)
         places = self._places(self._spacing(cond), x.shape[2:])
-        x = self._walk(self.stem(x), emb, memory, places)
+        x = self.stem(x)
+        if self.sketch is not None and cond.sketch is not None:
+            x = x + self.sketch(cond.sketch.to(x.dtype))
+        x = self._walk(x, emb, memory, places)
         x = self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
         answer = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)
         if self.config["prediction"] == "sample":

@@ -51,7 +51,7 @@ def publish(
         "training": {
             "request": asked,
             **begun,
-            "stages": history(run, ("flow", "jumps") if jumps else ("flow",)),
+            "stages": history(run),
             "hardware": hardware,
             "compute": compute(),
             "versions": versions(),

@@ -109,7 +109,7 @@ def in_words(request: TrainingRequest, stage: str, progress: Progress) -> str:
     """
     step = f"step {progress.steps_before + progress.step}"
     if not request.minutes:
-        step += f" of {request.steps + request.jump_steps}"
+        step += f" of {progress.steps_in_run}"
     left = min(progress.seconds_left + progress.later_s, 60 * request.minutes or math.inf)
     return f"{step}, {stage}, loss {progress.loss:#.4g}, {duration(left)} left"
 
@@ -120,9 +120,8 @@ def summary(request: TrainingRequest, settings: Settings) -> list[str]:
     from core.training_log import LOG
 
     run = run_folder(request, settings)
-    stages = ("flow", "jumps") if request.jump_steps else ("flow",)
     lines = []
-    for name, facts in history(run, stages).items():
+    for name, facts in history(run).items():
         words = f"{name}: {counted(facts['steps'], 'step')} in {duration(60 * facts['minutes'])}"
         lines.append("; ".join([words, *use_in_words(facts.get("use_of_device", {}))]))
         lines += [f"{name}, step {t['step']}: {t['what']}" for t in facts.get("troubles", ())]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import prod
 from typing import Any
 
 import torch
@@ -23,7 +24,10 @@ from core.seeds import noise
 from core.tensors import Volumes
 from core.unet import SpatioTemporalUNet
 from video.clip import Clip
+from video.layouts import CHANNELS, Layouts, draw_layouts, fits, sketch
 from video.request import VideoRequest
+from video.scene_table import SLOTS
+from video.scenes import NUM_FRAMES
 from video.text import TextEncoder
 
 SHIFT = 8.0
@@ -60,6 +64,28 @@ def embed(request: VideoRequest, encoder: TextEncoder) -> Conditioning:
         spacing=torch.tensor([[1 / request.fps, 1.0, 1.0]]),
         guidance=torch.tensor([request.guidance]),
     )
+
+
+def laid_out(cond: Conditioning, network: SpatioTemporalUNet, start: Volumes) -> Conditioning:
+    """The same with sketches of the prompts' layouts, where the network can draw some.
+
+    Sketches that are given already are kept.
+
+    Args:
+        cond: What is asked.
+        network: Of clips, with its layout network.
+        start: (B, 3, D, H, W) the clips' noise.
+    """
+    if cond.sketch is not None or network.layouts is None or not fits(start.shape):
+        return cond
+    found = draw_layouts(network.layouts, cond, layout_noise(start))
+    return replace(cond, sketch=sketch(found))
+
+
+def layout_noise(start: Volumes) -> Layouts:
+    """The noise of the layouts: a small part of that of the clips, so that one seed decides."""
+    shape = CHANNELS, NUM_FRAMES, SLOTS, 1
+    return start.flatten(1)[:, : prod(shape)].unflatten(1, shape)
 
 
 def _denoise(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, Any]) -> Denoise:
@@ -99,9 +125,10 @@ def sample_from(
 ) -> Volumes:
     """Clips in [-1, 1] from given noise (B, 3, D, H, W), one per row of ``cond``."""
     device = next(network.parameters()).device
-    denoise = _denoise(network, cond.to(device), record)
+    start, cond = start.to(device), cond.to(device)
+    denoise = _denoise(network, laid_out(cond, network, start), record)
     walk = SAMPLERS[request.sampler].walk
-    return walk(denoise, start.to(device), shifted(request.steps, shift=SHIFT), on_step=on_step)
+    return walk(denoise, start, shifted(request.steps, shift=SHIFT), on_step=on_step)
 
 
 def to_frames(x: Volumes) -> Tensor:

@@ -107,23 +107,40 @@ def render_table(table: SceneTable, shapes: Int[Tensor, "B 3"]) -> Float[Tensor,
         table: The scenes.
         shapes: The shapes of its slots on the CPU, by which the work is laid out.
     """
-    device = table.numbers.device
-    paints, grounds = _palette(device)
-    grounds = grounds[table.ground.long()]
+    paints, grounds = palette(table.numbers.device)
+    looks = paints[table.words[..., COLOR].long()], grounds[table.ground.long()]
+    return render_things(tracks(table), *looks, shapes)
+
+
+def render_things(
+    courses: Float[Tensor, "B 3 16 4"],
+    paints: Float[Tensor, "B 3 3"],
+    grounds: Float[Tensor, "B 3"],
+    shapes: Int[Tensor, "B 3"],
+) -> Float[Tensor, "B 3 16 64 64"]:
+    """Clips of things on plain grounds, on their device, which the program does not wait for.
+
+    Args:
+        courses: x, y, radius and angle of each in each frame.
+        paints: Their colors in [-1, 1].
+        grounds: Those of the grounds.
+        shapes: Places in `SHAPES`, -1 for no thing, on the CPU, by which the work is laid out.
+    """
+    device = courses.device
     clips = grounds[:, :, None].repeat(1, 1, NUM_FRAMES * FRAME_SIZE * FRAME_SIZE)
     order = torch.argsort(shapes.flatten(), stable=True)
     bounds = torch.searchsorted(
         shapes.flatten()[order].contiguous(), torch.arange(len(SHAPES) + 1, dtype=shapes.dtype)
     ).tolist()
     slots = sent(order, device)
-    rows = tracks(table).flatten(0, 1)[slots].float()
+    rows = courses.flatten(0, 1)[slots].float()
     owners = slots // SLOTS
-    paint = paints[table.words[..., COLOR].flatten()[slots].long()] - grounds[owners]
+    paint = paints.flatten(0, 1)[slots] - grounds[owners]
     for edges in _pieces(bounds, one_shape=device.type == "cpu"):
         these = slice(edges[0], edges[-1])
         within = [edge - edges[0] for edge in edges]
         _add(clips, rows[these], owners[these], paint[these], within)
-    return clips.view(len(table), 3, NUM_FRAMES, FRAME_SIZE, FRAME_SIZE)
+    return clips.view(len(grounds), 3, NUM_FRAMES, FRAME_SIZE, FRAME_SIZE)
 
 
 def _pieces(bounds: list[int], *, one_shape: bool) -> Iterator[list[int]]:
@@ -141,7 +158,7 @@ def _pieces(bounds: list[int], *, one_shape: bool) -> Iterator[list[int]]:
 
 
 @cache
-def _palette(device: torch.device) -> tuple[Tensor, Tensor]:
+def palette(device: torch.device) -> tuple[Tensor, Tensor]:
     """The colors of things and of grounds, (8, 3) and (4, 3) in [-1, 1]."""
     tables = torch.tensor([*COLORS.values()]), torch.tensor([*BACKGROUNDS.values()])
     paints, grounds = ((table.float() / 127.5 - 1).to(device) for table in tables)

@@ -64,6 +64,12 @@ class VideoTrainingRequest(Request):
         description="How often the procedural world shows one, two and three objects, each "
         "0 to 1.",
     )
+    layout_steps: int = Field(
+        4000,
+        ge=0,
+        description="Steps of the layout network, which draws where things are before they are "
+        "painted; procedural world and preset base only.",
+    )
     steps: int = Field(6000, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(
         1500, ge=0, description="Further steps on average velocities, for few-step sampling."

@@ -17,7 +17,7 @@ from core.tensors import sent
 from video.captions import caption
 from video.placement import redraw
 from video.rendering import render_table
-from video.scene_table import SHAPE, blank, tabulate
+from video.scene_table import SHAPE, SceneTable, blank, tabulate
 from video.text import PackedStates, TextEncoder
 from video.world import COUNT_SHARES, EVENLY, draw_scene
 
@@ -73,12 +73,22 @@ class SceneBank:
             count: How many.
             generator: A CPU generator; with the bank's seed it alone decides the batch.
         """
+        scenes, rows = self.scenes(count, generator)
+        return self.shown(scenes, rows), *self.texts.take(rows)
+
+    def scenes(
+        self, count: int, generator: torch.Generator
+    ) -> tuple[SceneTable, Int[Tensor, "B"]]:
+        """Scenes in new places, and their numbers in the bank, on the CPU."""
         rows = self._pick(count, generator)
         for block in (rows // BLOCK).unique().tolist():
             if not self.ready[block]:
                 self._draw(block * BLOCK, BLOCK)
-        scenes, _ = redraw(self.table.take(sent(rows, self.device)), generator)
-        return render_table(scenes, self.shapes[rows]), *self.texts.take(rows)
+        return redraw(self.table.take(sent(rows, self.device)), generator)[0], rows
+
+    def shown(self, scenes: SceneTable, rows: Int[Tensor, "B"]) -> Float[Tensor, "B 3 16 64 64"]:
+        """The clips of scenes that have these numbers."""
+        return render_table(scenes, self.shapes[rows])
 
     def _pick(self, count: int, generator: torch.Generator) -> Int[Tensor, "B"]:
         """Numbers of scenes: random blocks, and of the last one as many as are left to take."""

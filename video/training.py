@@ -1,9 +1,12 @@
-"""Trains the video network: flow matching, then average velocities with guidance inside."""
+"""Trains the video network: layouts, then flow matching, then average velocities."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -12,54 +15,90 @@ from core.conditioning import Conditioning
 from core.distillation import Distillation
 from core.growth import begun_from, first_network
 from core.objectives import Objective
+from core.plan import Plan
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
+from core.tensors import align, sent
 from core.training_feed import Batch, MakeBatch, training_device
 from core.validation import OnValidation, Validate
 from video.dataset import CaptionedClip, draw_pieces, load_clips
 from video.generate import SHIFT
+from video.layouts import layouts, sketch
 from video.presets import PRESETS
 from video.request import COUNT_SHARES, VideoTrainingRequest
 from video.scene_bank import SceneBank
 from video.text import TextEncoder, padded, read_once
-from video.validation import PROMPTS, held_out_prompts, validation
+from video.validation import PROMPTS, held_out_prompts, layout_validation, validation
 
 FRAMES_PER_SECOND = 8.0
 SCENES, SCENES_ON_GPU = 32_768, 131_072
 """Scenes of the procedural world whose captions are read, for a whole run."""
 MOTION_WEIGHTS = {"orbit": 4.0, "bounce": 2.0, "spin": 5.0}
 """Motions that are seen more often than others in training: they are learned last."""
+LAYOUTS_PER_CLIP = 8
+"""Layouts in a batch of them, for each clip in a batch of clips."""
+LAYOUT_WORK = 0.03
+"""Time of training on one layout, in clips of the painting network."""
+WITHOUT_LAYOUT = 0.1
+"""Share of the clips that are shown without a sketch, so that the network can do without."""
 
 
-def world_batches(
+def world(
     encoder: TextEncoder,
     *,
-    fps: float = FRAMES_PER_SECOND,
     scenes: int = 0,
     seed: int = 0,
     count_shares: Sequence[float] = COUNT_SHARES,
-) -> MakeBatch:
-    """Clips of the procedural world with their captions' text states, training split only.
+) -> SceneBank:
+    """Scenes of the procedural world, training split only.
 
     Args:
         encoder: Reads the captions; clips are made on its device.
-        fps: Frames per second.
         scenes: How many are drawn and come again in new places; 0 for the usual number.
         seed: Decides the scenes.
         count_shares: Share of scenes with one, two and three objects.
     """
     usual = SCENES if encoder.device.type == "cpu" else SCENES_ON_GPU
-    bank = SceneBank(
+    return SceneBank(
         encoder,
         size=scenes or usual,
         seed=seed,
         count_shares=count_shares,
         motion_weights=MOTION_WEIGHTS,
     )
-    spacing = torch.tensor([[1 / fps, 1.0, 1.0]], device=encoder.device)
+
+
+def world_batches(
+    bank: SceneBank, *, fps: float = FRAMES_PER_SECOND, sketched: bool = False
+) -> MakeBatch:
+    """Clips of the procedural world with their captions' text states.
+
+    Args:
+        bank: The scenes.
+        fps: Frames per second.
+        sketched: Whether the clips come with sketches of their layouts, except for some.
+    """
+    spacing = torch.tensor([[1 / fps, 1.0, 1.0]], device=bank.device)
 
     def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
-        clips, tokens, mask = bank.batch(batch_size, generator)
-        return clips, Conditioning(tokens=tokens, token_mask=mask, spacing=spacing)
+        scenes, rows = bank.scenes(batch_size, generator)
+        tokens, mask = bank.texts.take(rows)
+        cond = Conditioning(tokens=tokens, token_mask=mask, spacing=spacing)
+        if sketched:
+            told = torch.rand(batch_size, generator=generator) >= WITHOUT_LAYOUT
+            shown = sketch(layouts(scenes))
+            cond = replace(cond, sketch=shown * align(sent(told, bank.device), shown))
+        return bank.shown(scenes, rows), cond
+
+    return make_batch
+
+
+def layout_batches(bank: SceneBank) -> MakeBatch:
+    """Layouts of the procedural world with their captions' text states."""
+
+    def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
+        scenes, rows = bank.scenes(batch_size, generator)
+        tokens, mask = bank.texts.take(rows)
+        return layouts(scenes), Conditioning(tokens=tokens, token_mask=mask)
 
     return make_batch
 
@@ -76,47 +115,88 @@ def clip_batches(clips: list[CaptionedClip], encoder: TextEncoder) -> MakeBatch:
     return make_batch
 
 
-def data(request: VideoTrainingRequest) -> tuple[MakeBatch, Validate]:
-    """Where batches come from, and how the network is validated."""
+class Material(NamedTuple):
+    """What a run is trained on.
+
+    Attributes:
+        clips: Batches of clips.
+        validate: Says how the network does.
+        layouts: Batches of layouts; ``None`` where nobody knows them.
+        validate_layouts: Says how the layout network does.
+    """
+
+    clips: MakeBatch
+    validate: Validate | None = None
+    layouts: MakeBatch | None = None
+    validate_layouts: Validate | None = None
+
+
+def data(request: VideoTrainingRequest, *, sketched: bool = False) -> Material:
+    """Where batches come from, and how the network is validated.
+
+    Args:
+        request: What to train.
+        sketched: Whether the network is to be shown sketches of layouts.
+    """
     # Rounding states to bfloat16 halves the time of reading the captions.
     encoder = TextEncoder(dtype=torch.bfloat16, device=training_device())
     if not request.clips:
-        judge = validation(encoder, held_out_prompts(), fps=FRAMES_PER_SECOND, judged=True)
-        shares = request.count_shares
-        return world_batches(encoder, seed=request.seed, count_shares=shares), judge
+        prompts = held_out_prompts()
+        bank = world(encoder, seed=request.seed, count_shares=request.count_shares)
+        return Material(
+            world_batches(bank, sketched=sketched),
+            validation(encoder, prompts, fps=FRAMES_PER_SECOND, judged=True),
+            layout_batches(bank),
+            layout_validation(encoder, prompts),
+        )
     clips = load_clips(request.clips)
     prompts = list(dict.fromkeys(clip.caption for clip in clips))[:PROMPTS]
     judge = validation(encoder, prompts, fps=clips[0].fps, judged=False)
-    return clip_batches(clips, encoder), judge
+    return Material(clip_batches(clips, encoder), judge)
 
 
-def stages(request: VideoTrainingRequest) -> list[Stage]:
+def stages(request: VideoTrainingRequest, given: Material | None = None) -> list[Stage]:
     """The run's stages, in order.
 
     What moves, and where to, is settled at levels of 0.8 to 0.97, and outlines below them: half
     of the draws fall above 0.84, and the error is half evened out over levels (``power=0.5``), so
     that what nobody can know near noise does not drown the rest. The jumps are those of the
     sampler's own schedule.
+
+    Args:
+        request: What to train, and for how long.
+        given: What the layout network is trained on; ``None`` for a run without one.
     """
     one, two, three = request.count_shares
     scenes = f"scenes of one, two and three things {one:g} : {two:g} : {three:g}"
-    return flow_then_jumps(
+    words = begun_from("clips of your own" if request.clips else scenes, "video", request.start)
+    shared = {"data": words, **request.model_dump(include={"learning_rate", "seed", "compile"})}
+    painting = partial(
+        flow_then_jumps,
         Objective(power=0.5, pure_noise_share=0.1, level_mean=1.5, level_std=1.3),
         Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
-        data=begun_from("clips of your own" if request.clips else scenes, "video", request.start),
-        **request.model_dump(
-            include={
-                "steps",
-                "jump_steps",
-                "minutes",
-                "batch_size",
-                "accumulation",
-                "learning_rate",
-                "seed",
-                "compile",
-            }
-        ),
+        **shared,
+        **request.model_dump(include={"steps", "jump_steps", "batch_size", "accumulation"}),
     )
+    if given is None or given.layouts is None or not request.layout_steps:
+        return painting(minutes=request.minutes)
+    layout = Stage(
+        "layout",
+        Objective(power=0.5, pure_noise_share=0.05),
+        Plan(
+            steps=request.layout_steps,
+            batch_size=LAYOUTS_PER_CLIP * request.batch_size,
+            accumulation=request.accumulation,
+            **shared,
+        ),
+        part="layouts",
+        make_batch=given.layouts,
+        validate=given.validate_layouts,
+        work=LAYOUT_WORK,
+    )
+    share = layout.cost / (layout.cost + sum(stage.cost for stage in painting()))
+    plan = replace(layout.plan, minutes=share * request.minutes)
+    return [layout._replace(plan=plan), *painting(minutes=(1 - share) * request.minutes)]
 
 
 def train(
@@ -138,17 +218,19 @@ def train(
         should_stop: Asked after each step; if true, training ends there, resumable.
         on_validation: Called with what was found on fixed prompts, every few minutes.
     """
-    validate = None
     network = first_network("video", PRESETS[request.preset], request.seed, request.start)
-    if make_batch is None:
-        make_batch, validate = data(request)
+    if request.clips and network.layouts is not None:
+        network.layouts = None  # nobody knows the layouts of clips of your own
+        network.register_to_config(layout_network=None)
+    sketched = bool(network.config["sketch_channels"])
+    given = Material(make_batch) if make_batch else data(request, sketched=sketched)
     return train_stages(
         network,
-        make_batch,
-        stages(request),
+        given.clips,
+        stages(request, None if network.layouts is None else given),
         folder,
         on_progress=on_progress,
         should_stop=should_stop,
-        validate=validate,
+        validate=given.validate,
         on_validation=on_validation,
     )

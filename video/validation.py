@@ -18,12 +18,16 @@ from PIL import Image, ImageDraw
 
 from core.conditioning import Conditioning
 from core.seeds import generator, noise_batch
+from core.tensors import Volumes
 from core.unet import SpatioTemporalUNet
 from core.validation import Validate, Validation
 from video.generate import sample_from, to_frames
+from video.layouts import CHANNELS, draw_layouts, illustrate
 from video.oracle import is_frozen, read_clip, score
 from video.prompts import Claims, parse_caption
 from video.request import VideoRequest
+from video.scene_table import SLOTS
+from video.scenes import NUM_FRAMES
 from video.text import TextEncoder
 from video.world import draw_batch
 
@@ -65,10 +69,29 @@ def validation(
     def validate(network: SpatioTemporalUNet) -> Validation:
         jumps = network.config["trained_objective"] == "average_velocity"
         x = sample_from(start, request, told, network, record={"guidance_trained_in": jumps})
-        clips = [to_frames(clip).numpy() for clip in x.split(1)]
-        return Validation(_numbers(clips, asked), _sheet(clips, prompts))
+        return _judged(x, prompts, asked)
 
     return validate
+
+
+def layout_validation(encoder: TextEncoder, prompts: Sequence[str]) -> Validate:
+    """Draws layouts for ``prompts`` of the procedural world and judges what exactly they say."""
+    tokens, mask = encoder.encode(list(prompts))
+    told = Conditioning(tokens=tokens, token_mask=mask)
+    start = noise_batch((CHANNELS, NUM_FRAMES, SLOTS, 1), SEED, range(len(prompts)))
+    asked = [parse_caption(prompt) for prompt in prompts]
+
+    def validate(network: SpatioTemporalUNet) -> Validation:
+        device = next(network.parameters()).device
+        found = draw_layouts(network, told.to(device), start.to(device))
+        return _judged(illustrate(found), prompts, asked)
+
+    return validate
+
+
+def _judged(x: Volumes, prompts: Sequence[str], asked: Sequence[Claims | None]) -> Validation:
+    clips = [to_frames(clip).numpy() for clip in x.split(1)]
+    return Validation(_numbers(clips, asked), _sheet(clips, prompts))
 
 
 def _numbers(

@@ -13,7 +13,8 @@ STEPS, QUICK_STEPS, MANY_STEPS = 60, 2, 200
 
 PROTOCOL = (
     "`lamina train video` and `lamina train mri --heads` (the base presets, their usual batches, "
-    "no jumps), a fresh run of 60 steps each by the command, one process a core. Computing: share "
+    "no jumps), a fresh run of 60 steps each by the command, one process a core; of video the "
+    "painting network and the layout network apart. Computing: share "
     "of the whole time in which the first process computed the network, its gradient and the new "
     "weights; for batches: share in which it made its own part of the batches, scenes and "
     "captions included that were new. What is left: waiting for the other process and averaging "
@@ -28,23 +29,26 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     """Train both kinds for some steps; MRI only where heads are at hand."""
     steps = QUICK_STEPS if quick else MANY_STEPS if full else STEPS
     heads, notes = data_folder() / "t1-heads", []
-    kinds = {"video": ["train", "video"]}
+    kinds = {
+        "video": ["train", "video", "--layout-steps", "0", "--steps", f"{steps}"],
+        "layouts": ["train", "video", "--layout-steps", f"{steps}", "--steps", "1"],
+    }
     if heads.is_dir():
-        kinds["mri"] = ["train", "mri", "--heads", str(heads)]
+        kinds["mri"] = ["train", "mri", "--heads", str(heads), "--steps", f"{steps}"]
     else:
         notes.append("MRI was left out: no folder t1-heads in LAMINA_DATA.")
-    found = {kind: _use(words, steps) for kind, words in kinds.items()}
+    found = {kind: _use(words) for kind, words in kinds.items()}
     figures = [
         figure for kind, rates in found.items() if rates for figure in _figures(kind, rates)
     ]
     return Row(title="Training", protocol=PROTOCOL, figures=figures, notes=notes, details=found)
 
 
-def _use(words: list[str], steps: int) -> Mapping[str, float]:
+def _use(words: list[str]) -> Mapping[str, float]:
+    """How the first stage of a training used the device."""
     with TemporaryDirectory() as name, surrounded(Path(name), LAMINA_MODELS=f"{name}/models"):
-        asked = ["--name", "probe", "--steps", str(steps), "--jump-steps", "0"]
-        lamina([*words, *asked])
-        (facts,) = history(Path(name) / "state" / "training" / "probe", ["flow"]).values()
+        lamina([*words, "--name", "probe", "--jump-steps", "0"])
+        facts = next(iter(history(Path(name) / "state" / "training" / "probe").values()))
     return facts["use_of_device"]
 
 

@@ -152,3 +152,28 @@ def test_words_name_the_weights_that_a_run_began_from(tmp_path, monkeypatch):
     save_model(tmp_path / "old", shallow(seed=8), record)  # of the same name
     assert begun_from("scenes", "video", "old") != words
     assert begun_from("scenes", "video", "") == "scenes"
+
+
+SKETCHED = {"sketch_channels": 3, "sketch_grain": (1, 2, 2)}
+LAYOUTS = {**SHAPE, "block_out_channels": (16,), "down_strides": (), "attention_levels": (True,)}
+LAYOUTS |= {"spatial_attention_levels": (True,)}
+
+
+def test_a_network_that_is_shown_sketches_begins_with_one_that_is_not():
+    origin = trained(shallow())
+    network = begin_from(shallow(1, layout_network=LAYOUTS, **SKETCHED), origin)
+    assert torch.equal(shown(network), shown(origin))
+
+
+def test_sketches_and_layouts_are_taken_over_where_both_have_the_same():
+    origin = trained(shallow(layout_network=LAYOUTS, **SKETCHED))
+    network = begin_from(shallow(1, layout_network=LAYOUTS, **SKETCHED), origin)
+    for name, weight in origin.state_dict().items():
+        assert torch.equal(network.state_dict()[name], weight), name
+    fresh = shallow(1, layout_network={**LAYOUTS, "layers_per_block": 2}, **SKETCHED)
+    before = {name: weight.clone() for name, weight in fresh.state_dict().items()}
+    begin_from(fresh, origin)
+    for name, weight in fresh.state_dict().items():
+        wanted = before if name.startswith("layouts.") else origin.state_dict()
+        assert torch.equal(weight, wanted[name]), name
+    assert torch.equal(shown(begin_from(shallow(2), origin)), shown(origin))

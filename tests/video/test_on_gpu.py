@@ -2,17 +2,18 @@
 
 import pytest
 import torch
+from painters import painter
 from pretended_cuda import DEVICE, pretended_cuda
 
-from core.seeds import generator
+from core.seeds import generator, initialized
 from video.dataset import CaptionedClip
 from video.generate import VideoModel, generate
 from video.presets import tiny
 from video.request import VideoRequest
 from video.scene_bank import SceneBank
 from video.text import TextEncoder
-from video.training import clip_batches
-from video.validation import validation
+from video.training import clip_batches, layout_batches, world_batches
+from video.validation import layout_validation, validation
 
 
 @pytest.fixture
@@ -37,6 +38,24 @@ def test_a_bank_makes_the_clips_of_a_cpu_there_and_nobody_waits_for_it():
     assert torch.equal(mask, plain[2])
 
 
+def test_sketches_and_layouts_are_those_of_a_cpu_and_nobody_waits_for_them():
+    with pretended_cuda() as waits:
+        bank = SceneBank(TextEncoder(device="cuda"), size=16)
+        makers = world_batches(bank, sketched=True), layout_batches(bank)
+        for make in makers:
+            make(8, generator(0))  # fills the tables
+        waits.clear()
+        (_, cond), (found, _) = (make(8, generator(3)) for make in makers)
+        assert waits == []
+        assert cond.sketch is not None
+        assert {cond.sketch.device, found.device} == {DEVICE}
+        shown = cond.sketch.cpu(), found.cpu()
+    bank = SceneBank(TextEncoder(), size=16)
+    _, told = world_batches(bank, sketched=True)(8, generator(3))
+    plain = told.sketch, layout_batches(bank)(8, generator(3))[0]
+    torch.testing.assert_close(shown, plain)
+
+
 def test_own_clips_are_told_of_there(gpu):
     frames = torch.zeros(3, 20, 8, 8, dtype=torch.uint8)
     clips = [CaptionedClip(frames, 8.0, caption) for caption in ("a red circle", "stars")]
@@ -53,6 +72,20 @@ def test_a_clip_is_sampled_there(gpu, trained_in):
     model = VideoModel(tiny().eval().to("cuda"), {"guidance_trained_in": trained_in})
     request = VideoRequest(prompt="a red circle moves left", steps=1, guidance=2.0)
     assert generate(request, model).frames.shape == (16, 64, 64, 3)
+
+
+def test_a_clip_is_painted_after_its_layout_there(gpu):
+    network = initialized(painter, 0).eval()
+    model = VideoModel(network.to("cuda"), {"guidance_trained_in": True})
+    request = VideoRequest(prompt="a red circle moves left", steps=1)
+    assert generate(request, model).frames.shape == (16, 64, 64, 3)
+
+
+def test_a_layout_network_is_validated_there(gpu):
+    judge = layout_validation(TextEncoder(device="cuda"), ["a red circle moves left"])
+    network = initialized(painter, 0).eval().to("cuda").layouts
+    assert network is not None
+    assert judge(network).picture is not None
 
 
 def test_a_network_is_validated_there(gpu):

@@ -2,15 +2,20 @@
 
 import pytest
 import torch
+from painters import painter
 from pydantic import ValidationError
+from safetensors.torch import load_file
 
 from core.checkpoints import save_model
 from core.conditioning import Conditioning
 from core.seeds import generator, initialized
+from core.training_checkpoint import history
 from video import training as module
+from video.layouts import GRAIN
 from video.presets import tiny
 from video.request import VideoTrainingRequest
 from video.scene_table import SHAPE
+from video.text import TextEncoder
 
 
 def test_the_shares_asked_for_and_the_seed_decide_the_scenes(monkeypatch):
@@ -24,8 +29,8 @@ def test_the_shares_asked_for_and_the_seed_decide_the_scenes(monkeypatch):
     monkeypatch.setattr(module, "SceneBank", Kept)
     monkeypatch.setattr(module, "validation", lambda *_, **__: lambda network: None)
     request = VideoTrainingRequest.model_validate({"count_shares": (0, 0, 1), "seed": 5})
-    make_batch, _ = module.data(request)
-    x, cond = make_batch(2, generator(0))
+    given = module.data(request)
+    x, cond = given.clips(2, generator(0))
     (bank,) = banks
     assert bank.seed == 5
     shown = bank.table.words[bank.ready.repeat_interleave(8)]
@@ -35,6 +40,7 @@ def test_the_shares_asked_for_and_the_seed_decide_the_scenes(monkeypatch):
     assert cond.tokens.dtype == torch.float32
     assert cond.spacing is not None
     assert cond.spacing.tolist() == [[0.125, 1.0, 1.0]]
+    assert cond.sketch is None
 
 
 @pytest.mark.parametrize("shares", [(0, 0, 0), (1, 1), (2, 0, 0), (-1, 1, 1)])
@@ -75,7 +81,7 @@ def test_a_run_begins_from_the_model_that_is_named(tmp_path, monkeypatch):
 
 
 def test_a_start_that_does_not_fit_is_refused_before_anything_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "data", lambda request: pytest.fail("data was read"))
+    monkeypatch.setattr(module, "data", lambda request, **_: pytest.fail("data was read"))
     with pytest.raises(ValueError, match=r"start='scenes-64'.*choose another preset"):
         module.train(VideoTrainingRequest(preset="tiny", start="scenes-64"), tmp_path)
     with pytest.raises(ValueError, match="not an installed video model"):
@@ -97,3 +103,85 @@ def test_a_run_does_not_go_on_with_other_data(tmp_path):
         with pytest.raises(ValueError, match=r"data=.* \(was scenes .* 0.8 : 0.13 : 0.07\)"):
             train(**asked)
     assert train()[1]
+
+
+class Letters(TextEncoder):
+    """States that hold the letters of a prompt, for what is not about meaning."""
+
+    def __init__(self, **_):
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+
+    def encode(self, prompts):
+        lengths = torch.tensor([len(prompt) for prompt in prompts])
+        mask = torch.arange(int(lengths.max())) < lengths[:, None]
+        states = torch.zeros(*mask.shape, 384)
+        for row, prompt in enumerate(prompts):
+            states[row, : len(prompt), 0] = torch.tensor([ord(c) / 100 for c in prompt])
+        return states, mask
+
+
+def test_layouts_are_learned_first_and_each_stage_leaves_the_other_network_alone(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(module, "PRESETS", {"base": painter})
+    monkeypatch.setattr(module, "TextEncoder", Letters)
+    asked = {"layout_steps": 2, "steps": 2, "jump_steps": 1, "batch_size": 1, "seed": 3}
+    request, seen = VideoTrainingRequest.model_validate(asked), []
+
+    def watch(stage, progress):
+        seen.append((stage, progress.steps_before + progress.step, progress.steps_in_run))
+
+    network, done = module.train(request, tmp_path, on_progress=watch)
+    assert done
+    stages = ("layout", "layout", "flow", "flow", "jumps")
+    assert seen == [(stage, step, 5) for step, stage in enumerate(stages, 1)]
+    first = initialized(painter, 3).state_dict()
+    layouts = load_file(tmp_path / "layout" / "checkpoint" / "average.safetensors")
+    assert any(not torch.equal(weight, first[f"layouts.{n}"]) for n, weight in layouts.items())
+    for name, weight in layouts.items():
+        torch.testing.assert_close(network.state_dict()[f"layouts.{name}"], weight)
+    assert not torch.equal(network.state_dict()["stem.mix.weight"], first["stem.mix.weight"])
+    config = network.layouts.config
+    assert network.config["trained_objective"] == "average_velocity"
+    assert config["trained_objective"] == "flow_matching"
+    assert set(history(tmp_path)) == {"layout", "flow", "jumps"}
+
+
+def test_some_clips_come_without_a_sketch_and_the_others_with_their_own():
+    bank = module.world(Letters(), scenes=16, seed=1)
+    x, cond = module.world_batches(bank, sketched=True)(64, generator(0))
+    assert cond.sketch is not None
+    given = cond.sketch[:, -1].flatten(1).amax(1)
+    assert 0 < (given == 0).sum() < 24
+    for clip, maps in zip(x[given == 1], cond.sketch[given == 1], strict=True):
+        free = (maps[0] == 0).repeat_interleave(GRAIN, 1).repeat_interleave(GRAIN, 2)
+        painted = (clip - clip[:, :1, :1, :1]).abs().amax(0) > 0.05
+        assert painted.any()
+        assert (painted & free).sum() < 0.02 * painted.sum()
+    for maps in cond.sketch[given == 0]:
+        assert (maps == 0).all()
+
+
+def test_nobody_knows_the_layouts_of_ones_own_clips(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PRESETS", {"base": painter})
+    given = module.Material(zeros)
+    monkeypatch.setattr(module, "data", lambda request, **_: given)
+    request = VideoTrainingRequest(clips="mine", steps=1, jump_steps=0, batch_size=1)
+    network, _ = module.train(request, tmp_path)
+    assert network.layouts is None
+    assert network.config["layout_network"] is None
+    assert set(history(tmp_path)) == {"flow"}
+
+
+def test_the_time_budget_is_shared_out_to_all_stages():
+    request = VideoTrainingRequest(minutes=60, layout_steps=4000, steps=6000, jump_steps=1500)
+    given = module.Material(zeros, layouts=zeros)
+    found = {stage.name: stage.plan.minutes for stage in module.stages(request, given)}
+    assert list(found) == ["layout", "flow", "jumps"]
+    assert sum(found.values()) == pytest.approx(59.5)
+    works = 0.03 * 4000 * 256, 32 * 6000, 32 * 3 * 1500
+    shares = [minutes / 60 for minutes in found.values()]
+    assert shares == pytest.approx([work / sum(works) for work in works], rel=0.05)
+    assert [s.name for s in module.stages(request)] == ["flow", "jumps"]
+    none = request.model_copy(update={"layout_steps": 0})
+    assert [s.name for s in module.stages(none, given)] == ["flow", "jumps"]

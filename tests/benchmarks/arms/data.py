@@ -21,7 +21,7 @@ from medical.volume import Volume
 from tests.benchmarks.arms.arm import Arm, Domain
 from tests.benchmarks.quality.heads import file_reader
 from video.text import TextEncoder
-from video.training import FRAMES_PER_SECOND, world_batches
+from video.training import FRAMES_PER_SECOND, world, world_batches
 from video.world import draw_batch
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Data:
     @cached_property
     def world(self) -> MakeBatch:
         """Clips of the procedural world; the scenes are drawn once for all arms."""
-        return world_batches(self.encoder, scenes=self.scenes)
+        return world_batches(world(self.encoder, scenes=self.scenes))
 
     @cached_property
     def _paths(self) -> dict[str, list[Path]]:

@@ -32,12 +32,13 @@ ROWS = {
     "thick": "other_rows",
     "one": "video_rows",
     "several": "video_rows",
+    "layouts": "layout_row",
     "sheets": "video_pictures",
     "steps": "video_rows",
     "nearest": "nearest_row",
 }
 KINDS = {"one": "video", "several": "video", "steps": "video", "nearest": "video",
-         "sheets": "video"}  # fmt: skip
+         "sheets": "video", "layouts": "video"}  # fmt: skip
 
 
 def main() -> int:

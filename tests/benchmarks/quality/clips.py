@@ -1,7 +1,8 @@
 """Prompts to clips to verdicts: what the exact oracle finds in clips of held-out prompts."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -13,12 +14,18 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.seeds import generator, noise_batch
 from tests.benchmarks.quality.cases import SHIPPED, Arrays, Setting
-from video.generate import VideoModel, sample_from, to_frames
+from video.generate import VideoModel, layout_noise, sample_from, to_frames
+from video.layouts import draw_layouts, illustrate, layouts, sketch
 from video.oracle import is_frozen, read_clip, score
 from video.prompts import parse_caption
 from video.request import VideoRequest
+from video.scene_table import tabulate
+from video.scenes import Scene
 from video.world import draw_batch
 
+USUAL, TRUE_LAYOUTS = "as shipped", "true layouts, painted"
+LAYOUTS_ALONE, WITHOUT = "layouts as drawn, painted exactly", "without layouts"
+WAYS = (USUAL, LAYOUTS_ALONE, TRUE_LAYOUTS, WITHOUT)
 CHUNK = 20
 STEPS = 4
 SEED = 1
@@ -85,15 +92,22 @@ class Outcome:
 
 
 def outcomes(
-    setting: Setting, asked: Asked, *, steps: int = STEPS, number: int | None = None
+    setting: Setting,
+    asked: Asked,
+    *,
+    steps: int = STEPS,
+    number: int | None = None,
+    way: str = USUAL,
 ) -> list[Outcome]:
-    """Outcomes of the first prompts of a set, all by default."""
+    """Outcomes of the first prompts of a set, all by default, in one of the `WAYS`."""
     number = min(number or asked.number, asked.quick if setting.quick else asked.number)
     found = []
     for first in range(0, number, CHUNK):
         count = min(CHUNK, number - first)
-        case = _case(asked, first, count, steps)
-        numbers = setting.find("video", case, lambda c=count, f=first: _judge(asked, f, c, steps))
+        case = _case(asked, first, count, steps) | ({} if way == USUAL else {"way": way})
+        numbers = setting.find(
+            "video", case, lambda c=count, f=first: _judge(asked, f, c, steps, way)
+        )
         found += [Outcome(**kept) for kept in numbers["outcomes"]]
     return found
 
@@ -112,18 +126,33 @@ def frames_of(
 
 
 @cache
-def prompts(asked: Asked) -> tuple[list[str], Tensor]:
-    """All captions of a set, and the real clips they were written for (N, 3, D, H, W)."""
-    clips, captions, _ = draw_batch(
+def prompts(asked: Asked) -> tuple[list[str], Tensor, list[Scene]]:
+    """All captions of a set, the real clips they were written for (N, 3, D, H, W), the scenes."""
+    clips, captions, scenes = draw_batch(
         asked.number, generator(SEED), split=asked.split, count_shares=asked.shares
     )
-    return captions, clips
+    return captions, clips, scenes
 
 
 def draw_clips(
-    model: VideoModel, captions: Sequence[str], samples: range, *, steps: int = STEPS
+    model: VideoModel,
+    captions: Sequence[str],
+    samples: range,
+    *,
+    steps: int = STEPS,
+    way: str = USUAL,
+    scenes: Sequence[Scene] = (),
 ) -> Tensor:
-    """Clips of several prompts at once, (N, 3, D, H, W), each from its own noise."""
+    """Clips of several prompts at once, (N, 3, D, H, W), each from its own noise.
+
+    Args:
+        model: Which draws them.
+        captions: The prompts.
+        samples: Numbers of their noise.
+        steps: Of the sampler.
+        way: One of `WAYS`.
+        scenes: That the captions were written for, where the way asks for them.
+    """
     request = VideoRequest.model_validate({"prompt": captions[0], "steps": steps})
     tokens, mask = model.encoder.encode(list(captions))
     cond = Conditioning(
@@ -133,7 +162,16 @@ def draw_clips(
         guidance=torch.full((len(captions),), request.guidance),
     )
     start = noise_batch((3, request.num_frames, request.height, request.width), SEED, samples)
-    return sample_from(start, request, cond, model.network, record=model.record)
+    network = model.network
+    if way == LAYOUTS_ALONE:
+        assert network.layouts is not None
+        return illustrate(draw_layouts(network.layouts, cond, layout_noise(start)))
+    if way == TRUE_LAYOUTS:
+        cond = replace(cond, sketch=sketch(layouts(tabulate(scenes))))
+    if way == WITHOUT:
+        network = copy(network)
+        network._modules = {**network._modules, "layouts": None}
+    return sample_from(start, request, cond, network, record=model.record)
 
 
 @cache
@@ -146,9 +184,12 @@ def _case(asked: Asked, first: int, count: int, steps: int) -> dict[str, Any]:
             "count": count, "steps": steps, "seed": SEED}  # fmt: skip
 
 
-def _judge(asked: Asked, first: int, count: int, steps: int) -> tuple[dict[str, Any], Arrays]:
-    captions = prompts(asked)[0][first : first + count]
-    clips = draw_clips(_model(), captions, range(first, first + count), steps=steps)
+def _judge(
+    asked: Asked, first: int, count: int, steps: int, way: str
+) -> tuple[dict[str, Any], Arrays]:
+    captions, _, scenes = (part[first : first + count] for part in prompts(asked))
+    samples = range(first, first + count)
+    clips = draw_clips(_model(), captions, samples, steps=steps, way=way, scenes=scenes)
     found, kept = [], []
     for place, (clip, caption) in enumerate(zip(clips, captions, strict=True)):
         frames, claims = to_frames(clip[None]).numpy(), parse_caption(caption)
@@ -164,4 +205,5 @@ def _judge(asked: Asked, first: int, count: int, steps: int) -> tuple[dict[str, 
             }
         )
         kept.append(frames)
-    return {"outcomes": found}, {"frames": np.stack(kept)} if steps == STEPS else {}
+    usual = steps == STEPS and way == USUAL
+    return {"outcomes": found}, {"frames": np.stack(kept)} if usual else {}

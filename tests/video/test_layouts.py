@@ -1,0 +1,156 @@
+"""Layouts say exactly what scenes are, and sketches show it where it is."""
+
+from dataclasses import replace
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from painters import painter
+
+from core.conditioning import Conditioning
+from core.seeds import generator, initialized
+from video.generate import laid_out
+from video.layouts import (
+    CHANNELS,
+    COS,
+    GRAIN,
+    KIND,
+    MIDDLE,
+    PAINT,
+    PLACE_UNIT,
+    PRESENT,
+    REACH,
+    SIN,
+    SIZE,
+    SKETCH_CHANNELS,
+    USUAL_RADIUS,
+    X,
+    Y,
+    layouts,
+    sketch,
+)
+from video.scene_table import tabulate
+from video.scenes import COLORS, SHAPES, SYMMETRY, path
+from video.world import draw_scene
+
+EVEN = (1.0, 1.0, 1.0)
+
+
+def scenes(count=24):
+    return [draw_scene(Random(seed), count_shares=EVEN) for seed in range(count)]
+
+
+def test_a_layout_holds_the_course_and_the_looks_of_every_thing():
+    drawn = scenes()
+    found = layouts(tabulate(drawn))
+    assert found.shape == (len(drawn), CHANNELS, 16, 3, 1)
+    for scene, layout in zip(drawn, found[..., 0], strict=True):
+        members = [(t, spot) for t in scene.objects for spot in t.centers]
+        for slot, (thing, spot) in enumerate(members):
+            rows, way = layout[:, :, slot].double().numpy(), path(thing)
+            assert (rows[PRESENT] == 1).all()
+            for axis, channel in enumerate((X, Y)):
+                place = rows[channel] * PLACE_UNIT + MIDDLE
+                np.testing.assert_allclose(place, spot[axis] + way[:, axis], atol=1e-4)
+            radius = USUAL_RADIUS * np.exp(rows[SIZE] / 2)
+            np.testing.assert_allclose(radius, thing.radius * way[:, 2], rtol=1e-5)
+            np.testing.assert_allclose(rows[COS], np.cos(way[:, 3]), atol=1e-6)
+            np.testing.assert_allclose(rows[SIN], np.sin(way[:, 3]), atol=1e-6)
+            levels = (rows[PAINT] + 1) * 127.5
+            np.testing.assert_allclose(levels.T, [COLORS[thing.color]] * 16, atol=1e-3)
+            assert (rows[KIND].argmax(0) == SHAPES.index(thing.shape)).all()
+        rest = layout[:, :, len(members) :]
+        assert (rest[PRESENT] == -1).all()
+        assert (rest[PRESENT + 1 :] == 0).all()
+
+
+def test_a_sketch_shows_each_thing_where_it_is_turned_as_it_is():
+    drawn = scenes()
+    shown = sketch(layouts(tabulate(drawn)))
+    assert shown.shape == (len(drawn), SKETCH_CHANNELS, 16, 64 // GRAIN, 64 // GRAIN)
+    centers = (np.arange(64 // GRAIN) + 0.5) * GRAIN
+    for scene, maps in zip(drawn, shown.double().numpy(), strict=True):
+        free = np.ones(maps.shape[1:], dtype=bool)
+        for thing, spot in [(t, spot) for t in scene.objects for spot in t.centers]:
+            way = path(thing)
+            x, y = (spot[axis] + way[:, axis, None] for axis in (0, 1))
+            size, angle = thing.radius * way[:, 2, None, None], way[:, 3, None, None]
+            dx, dy = (centers - x)[:, None, :] / size, (centers - y)[:, :, None] / size
+            distance = np.hypot(dx, dy)
+            inside = (distance * size < REACH * size - GRAIN) & (maps[0] == 1)
+            assert inside.any()
+            for channel, level in enumerate(COLORS[thing.color], 1):
+                np.testing.assert_allclose(maps[channel][inside], level / 127.5 - 1, atol=1e-5)
+            kind = 4 + SHAPES.index(thing.shape)
+            assert (maps[kind][inside] == 1).all()
+            whole = np.zeros_like(distance)
+            if thing.shape in SYMMETRY:
+                at, order = 10 + list(SYMMETRY).index(thing.shape), SYMMETRY[thing.shape]
+                waves = np.cos(order * angle) + whole, np.sin(order * angle) + whole
+                for channel, wave in zip((at, at + 4), waves, strict=True):
+                    np.testing.assert_allclose(maps[channel][inside], wave[inside], atol=1e-4)
+            others = [k for k, shape in enumerate(SYMMETRY, 10) if shape != thing.shape]
+            assert (maps[others][:, inside] == 0).all()
+            scale = 2 * np.log(size / USUAL_RADIUS) + whole
+            np.testing.assert_allclose(maps[18][inside], scale[inside], atol=1e-4)
+            for channel, place in zip((19, 20), (dx + whole, dy + whole), strict=True):
+                np.testing.assert_allclose(maps[channel][inside], place[inside], atol=1e-4)
+            free &= distance * size > REACH * size + GRAIN
+        assert (maps[:-1, free] == 0).all()
+        assert (maps[-1] == 1).all()
+
+
+def test_the_order_of_the_slots_does_not_change_a_sketch():
+    found = layouts(tabulate(scenes()))
+    assert torch.allclose(sketch(found), sketch(found[:, :, :, [2, 0, 1]]), atol=1e-6)
+
+
+def new_painter(**changes):
+    return initialized(lambda: painter(**changes), 0).eval()
+
+
+def told(rows=2):
+    return Conditioning(tokens=torch.randn(rows, 5, 384, generator=generator(1)))
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 32, 64), (3, 8, 64, 64), (3, 24, 64, 64)])
+def test_clips_of_another_size_are_painted_without_a_layout(shape):
+    assert laid_out(told(), new_painter(), torch.zeros(2, *shape)).sketch is None
+
+
+def test_a_network_without_layouts_is_shown_none():
+    network = new_painter(layout_network=None)
+    assert laid_out(told(), network, torch.zeros(2, 3, 16, 64, 64)).sketch is None
+
+
+@torch.no_grad()
+def test_layouts_follow_from_the_noise_and_the_prompt_of_each_clip_alone():
+    network, cond = new_painter(), told()
+    assert network.layouts is not None
+    torch.nn.init.normal_(network.layouts.head.mix.weight, generator=generator(4))
+    start = torch.randn(2, 3, 16, 64, 64, generator=generator(2))
+    both = laid_out(cond, network, start)
+    assert both.sketch is not None
+    assert both.sketch.shape == (2, SKETCH_CHANNELS, 16, 16, 16)
+    alone = laid_out(cond.take(slice(1, 2)), network, start[1:])
+    assert alone.sketch is not None
+    torch.testing.assert_close(alone.sketch, both.sketch[1:], atol=1e-4, rtol=1e-4)
+    other = laid_out(cond, network, -start)
+    assert other.sketch is not None
+    assert not torch.allclose(other.sketch, both.sketch)
+
+
+@torch.no_grad()
+def test_a_new_network_shows_nothing_of_its_sketch_and_a_trained_one_does():
+    network = new_painter()
+    z = torch.randn(1, 3, 16, 64, 64, generator=generator(3))
+    cond = told(1)
+    drawn = sketch(layouts(tabulate(scenes(1))))
+    torch.nn.init.ones_(network.head.mix.weight)
+    plain = network(z, torch.tensor(0.5), None, cond)
+    assert torch.equal(network(z, torch.tensor(0.5), None, replace(cond, sketch=drawn)), plain)
+    assert network.sketch is not None
+    torch.nn.init.ones_(network.sketch.out.weight)
+    shown = network(z, torch.tensor(0.5), None, replace(cond, sketch=drawn))
+    assert not torch.allclose(shown, plain)
