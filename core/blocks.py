@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from core.attention import Attention, FeedForward
 from core.embeddings import Places
+from core.shapes import check_grain
 from core.tensors import Features, Regridded, Triple, Volumes
 
 
@@ -218,6 +219,7 @@ class SketchStem(Merge):
     """
 
     def __init__(self, channels: int, out_channels: int, patch: Triple, grain: Triple) -> None:
+        check_grain(patch, grain)
         depth, height, width = (step // size for step, size in zip(patch, grain, strict=True))
         super().__init__(channels, 2 * out_channels, (depth, height, width))
         self.out = nn.Linear(2 * out_channels, out_channels)

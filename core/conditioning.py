@@ -19,7 +19,8 @@ class Conditioning:
         token_mask: (B, L) bool, True where a token is real.
         concat: (B, Cc, D, H, W) channels laid beside the sample; the last is the mask
             channel, 1 where the values are given and 0 where they are to be found.
-        sketch: (B, Cs, D', H', W') what is to be where, coarser than the sample.
+        sketch: (B, Cs, D / gd, H / gh, W / gw) what is to be where, coarser than the sample by
+            the network's ``sketch_grain``.
         label: (B,) integer class.
         spacing: (B, 3) grid spacing along D, H, W, in seconds or millimeters.
         resolution: (B, 3) acquired resolution along D, H, W, in the same units.
@@ -40,7 +41,10 @@ class Conditioning:
         return replace(self, **{k: function(v) for k, v in present.items() if v is not None})
 
     def null(self) -> Conditioning:
-        """The same question without prompt, label or guidance: what guidance pushes away from."""
+        """The same without prompt, label or guidance: what guidance pushes away from.
+
+        What lies beside the sample, and its sketch, stay.
+        """
         return replace(self, tokens=None, token_mask=None, label=None, guidance=None)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditioning:
@@ -61,7 +65,16 @@ class Conditioning:
         return self._map(lambda v: v if len(v) == 1 else v[rows])
 
     def crop(self, window: tuple[slice, slice, slice]) -> Conditioning:
-        """The part of ``concat`` inside a window along D, H, W; the rest is unchanged."""
+        """The part of ``concat`` inside a window along D, H, W; the rest is unchanged.
+
+        Raises:
+            ValueError: There is a sketch, which shows whole samples alone.
+        """
+        if self.sketch is not None:
+            raise ValueError(
+                f"a sketch of {tuple(self.sketch.shape)} beside a window: a sketch shows the "
+                "whole sample; leave the sketch out, or take the sample whole."
+            )
         if self.concat is None:
             return self
         return replace(self, concat=self.concat[(slice(None), slice(None), *window)])

@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -104,8 +105,13 @@ def _differences(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> lis
     for name in BY_LEVEL:
         fits[name] = fits.get(name, True) and list(own[name])[front:] == list(given[name])
     for name in ALIKE:
-        fits[name] = json.dumps(own[name]) == json.dumps(given[name])
+        fits[name] = _alike(own[name], given[name])
     return [name for name, fit in fits.items() if not fit]
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two settings are the same; those of a file come with lists, and in another order."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def _is_kept(name: str, network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> bool:
@@ -113,7 +119,7 @@ def _is_kept(name: str, network: SpatioTemporalUNet, origin: SpatioTemporalUNet)
     for part, settings in OPTIONAL.items():
         if name.startswith(f"{part}."):
             pairs = ((network.config[s], origin.config[s]) for s in settings)
-            return all(json.dumps(own) == json.dumps(given) for own, given in pairs)
+            return all(_alike(own, given) for own, given in pairs)
     return True
 
 

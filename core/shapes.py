@@ -19,6 +19,15 @@ def cells_of(patch: Triple, strides: Sequence[Triple]) -> list[Triple]:
     return cells
 
 
+def check_grain(patch: Triple, grain: Triple) -> None:
+    """Refuse sketches whose voxels do not fill the cells of the stem."""
+    if any(step % size for step, size in zip(patch, grain, strict=True)):
+        raise ValueError(
+            f"sketch_grain={grain}: a cell of {patch} voxels holds whole voxels of a sketch; give "
+            "a grain that divides patch_size."
+        )
+
+
 def check_shape(
     widths: tuple[int, ...], strides: tuple[Triple, ...], kernel_size: Triple, prediction: str
 ) -> None:

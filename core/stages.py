@@ -1,9 +1,10 @@
-"""A training run in stages: each begins with the averaged weights of the one before."""
+"""A training run in stages: each begins with the averaged weights of those before."""
 
 import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -11,6 +12,7 @@ from core.distillation import Distillation
 from core.objectives import Objective
 from core.plan import Plan, Progress
 from core.training import Trainer
+from core.training_checkpoint import remember_stages
 from core.training_feed import MakeBatch
 from core.training_log import LOG
 from core.training_watch import Watch
@@ -95,7 +97,8 @@ def train_stages(
 ) -> tuple[SpatioTemporalUNet, bool]:
     """The averaged network and whether every stage was finished.
 
-    Each stage starts from the weight average of the one before. What ``folder/<stage>`` holds is
+    Each stage starts from the weight average of those before; time that one leaves of its budget,
+    the next has. What ``folder/<stage>`` holds is
     resumed, and the log is written to ``folder/log``.
 
     Args:
@@ -105,11 +108,18 @@ def train_stages(
         folder: For the checkpoints and the log.
         on_progress: Called after every step.
         should_stop: Asked after every step; if true, the run ends there, resumable.
-        validate: Judges the averaged weights every few minutes and at the end of each stage.
+        validate: Judges the averaged weights every few minutes and at the end of each stage;
+            those of a part of the network, the stage's own does.
         on_validation: Called with what was found.
     """
+    folder = Path(folder)
+    _check_order(folder, [stage.name for stage in stages])
     origin = before = 0
+    spare = 0.0
     for place, stage in enumerate(stages):
+        plan = stage.plan
+        if plan.minutes:
+            plan = replace(plan, minutes=plan.minutes + spare)
         name, objective = stage.name, stage.objective
         trained = cast("SpatioTemporalUNet", network.get_submodule(stage.part))
         judge = stage.validate if stage.part else validate
@@ -117,11 +127,13 @@ def train_stages(
             trained,
             stage.make_batch or make_batch,
             objective.taught_by(trained),
-            stage.plan,
-            Path(folder) / name,
+            plan,
+            folder / name,
             origin=origin,
-            watch=Watch(Path(folder) / LOG, name, judge, on_validation),
+            watch=Watch(folder / LOG, name, judge, on_validation),
         )
+        if trainer.accelerator.is_main_process:
+            remember_stages(folder, [stage.name for stage in stages])
         in_run = partial(_in_run, stages=stages, place=place, steps_before=before)
         reached = trainer.run(
             lambda progress, name=name, in_run=in_run: on_progress(name, in_run(progress)),
@@ -129,6 +141,7 @@ def train_stages(
         )
         trainer.averaged_network()
         origin = trainer.step
+        spare = max(0.0, plan.minutes - trainer.clock.spent_s / 60)
         before += origin
         if not reached:
             return network, False
@@ -136,6 +149,18 @@ def train_stages(
             trained.register_to_config(trained_objective="average_velocity")
         network.train()
     return network.eval(), True
+
+
+def _check_order(folder: Path, names: list[str]) -> None:
+    """Refuse a folder in which a stage was begun and one that comes before it was not."""
+    begun = [(folder / name / "checkpoint").exists() for name in names]
+    for (name, here), (later, there) in pairwise(zip(names, begun, strict=True)):
+        if there and not here:
+            raise ValueError(
+                f"{folder} holds the stage {later} and not {name}: stages are trained in their "
+                f"order, {', '.join(names)}; ask for what was asked before, or move the folder "
+                "away to begin anew."
+            )
 
 
 def _in_run(progress: Progress, *, stages: list[Stage], place: int, steps_before: int) -> Progress:

@@ -21,8 +21,8 @@ from core.ema import WeightAverage
 from core.plan import Plan
 from core.training_pace import Spent
 
-STAGES = ("layout", "flow", "jumps")
-"""Names of stages in the order in which they come, where they do."""
+STAGES = "stages.json"
+"""File that lists the stages of a run, in their order."""
 FORMAT_VERSION = 1
 STATE, CLOCK = "state.json", "clock.json"
 FREE = {
@@ -130,13 +130,18 @@ def read(
     return state["step"], _clock(checkpoint)
 
 
+def remember_stages(run: Path, names: list[str]) -> None:
+    """Keep the names of a run's stages beside their checkpoints."""
+    fresh = Path(run) / f"{STAGES}.part"
+    fresh.write_text(json.dumps(names))
+    fresh.replace(Path(run) / STAGES)
+
+
 def history(run: Path) -> dict[str, dict[str, Any]]:
     """Of each stage of a run: steps, minutes, sittings, use of the device, troubles."""
     found = {}
-    for name in STAGES:
+    for name in json.loads((Path(run) / STAGES).read_text()):
         checkpoint = Path(run) / name / "checkpoint"
-        if not checkpoint.exists():
-            continue
         clock = _clock(checkpoint)
         found[name] = {
             "steps": json.loads((checkpoint / STATE).read_text())["step"],

@@ -1,4 +1,4 @@
-"""Text to video on one page: read the prompt, walk the noise down, make frames.
+"""Text to video on one page: read the prompt, lay it out, walk the noise down, make frames.
 
 The stages are plain functions, so that the command line calls them in a row and a flow can place
 each where it belongs.

@@ -36,9 +36,8 @@ REACH: Final = 1.35
 GRAIN: Final = 4
 """Pixels along H and along W that one pixel of a sketch stands for."""
 SKETCH_CHANNELS: Final = 1 + 3 + len(SHAPES) + 2 * len(SYMMETRY) + 1 + 2 + 1
-STEPS: Final = 16
+STEPS: Final = 8
 """Steps in which a layout is drawn; all of them together take less time than one of a clip's."""
-GUIDANCE: Final = 2.0
 
 Layouts = Float[Tensor, "B K 16 3 1"]
 
@@ -110,10 +109,10 @@ def _turning(device: torch.device) -> tuple[Int[Tensor, "4"], Float[Tensor, "4"]
 def sketch(layout: Layouts) -> Float[Tensor, "B S 16 16 16"]:
     """What the painting network is shown: discs that say what is to be there.
 
-    Channels: 1 inside of a thing; its color; its shape, 1 of six; of the four shapes whose turn
-    can be seen, cosine and sine of so many times the turn as the shape looks alike in one (then
-    a turned shape is, but for its finest detail, a linear function of these); its size; the place
-    inside of it, in its radii; and, last, 1 everywhere, for a layout is given.
+    Channels: 1 inside of a thing's disc; its color; its shape, 1 of six; of the four shapes whose
+    turn can be seen, cosine and sine of so many times the turn as the shape looks alike in one
+    (then a turned shape is, but for its finest detail, a linear function of these); its size; the
+    place inside of it, in its radii; and, last, 1 everywhere, for a layout is given.
     """
     things = read_layouts(layout)
     x, y, size, angle = things.course.unbind(-1)  # (B, 3, 16) each
@@ -139,11 +138,11 @@ def sketch(layout: Layouts) -> Float[Tensor, "B S 16 16 16"]:
 
 
 def illustrate(layout: Layouts) -> Float[Tensor, "B 3 16 64 64"]:
-    """Clips in [-1, 1] of exactly what the layouts say, on black."""
+    """Clips in [-1, 1] of what the layouts say, drawn by the world's own renderer on black."""
     things = read_layouts(layout)
     shapes = things.shape.masked_fill(~things.present, -1)
     black = layout.new_full((len(layout), 3), -1.0)
-    return render_things(things.course, things.paint, black, shapes.cpu())
+    return render_things(things.course, things.paint, black, shapes.cpu()).clamp(-1, 1)
 
 
 def fits(shape: tuple[int, ...]) -> bool:
@@ -156,9 +155,10 @@ def draw_layouts(network: SpatioTemporalUNet, cond: Conditioning, start: Tensor)
 
     Args:
         network: The layout network.
-        cond: Its prompts.
+        cond: Its prompts, and the guidance by which they are followed; without any, 1.
         start: (B, K, 16, 3, 1) noise.
     """
     told = Conditioning(tokens=cond.tokens, token_mask=cond.token_mask)
-    denoise = guided(denoiser(network, told), denoiser(network, told.null()), GUIDANCE)
+    scale = 1.0 if cond.guidance is None else cond.guidance.expand(len(start))
+    denoise = guided(denoiser(network, told), denoiser(network, told.null()), scale)
     return dpmpp_2m(denoise, start, shifted(STEPS, shift=1.0))

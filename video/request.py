@@ -11,6 +11,7 @@ SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 
 
 Share = Annotated[float, Field(ge=0, le=1)]
+LAYOUT_STEPS = 4000
 COUNT_SHARES = (0.8, 0.13, 0.07)
 """Share of training scenes with one, two and three objects."""
 
@@ -23,7 +24,13 @@ class VideoRequest(Request):
         max_length=400,
         description="What the clip should show, in one sentence.",
     )
-    num_frames: int = Field(16, ge=1, le=128, description="Frames of the clip, 1 to 128.")
+    num_frames: int = Field(
+        16,
+        ge=1,
+        le=128,
+        description="Frames of the clip, 1 to 128. The shipped model knows clips of 16 frames of "
+        "64 x 64; others it paints without a layout, and worse.",
+    )
     fps: float = Field(8.0, ge=0.1, le=120, description="Frames per second, 0.1 to 120.")
     height: int = Field(64, ge=16, le=256, description="Height in pixels, 16 to 256.")
     width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
@@ -65,7 +72,7 @@ class VideoTrainingRequest(Request):
         "0 to 1.",
     )
     layout_steps: int = Field(
-        4000,
+        LAYOUT_STEPS,
         ge=0,
         description="Steps of the layout network, which draws where things are before they are "
         "painted; procedural world and preset base only.",
@@ -109,6 +116,17 @@ class VideoTrainingRequest(Request):
             raise ValueError(
                 f"count_shares={self.count_shares} with clips={self.clips!r}: only scenes of the "
                 "procedural world are drawn by their number of objects; leave one of the two out."
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _layouts_are_of_the_world(self) -> "VideoTrainingRequest":
+        none = self.clips or self.preset == "tiny"
+        if none and self.layout_steps != LAYOUT_STEPS:
+            raise ValueError(
+                f"layout_steps={self.layout_steps} with clips={self.clips!r}, "
+                f"preset={self.preset!r}: layouts are learned of the procedural world and by the "
+                "preset base alone; leave layout_steps out."
             )
         return self
 

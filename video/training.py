@@ -19,6 +19,7 @@ from core.plan import Plan
 from core.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.tensors import align, sent
 from core.training_feed import Batch, MakeBatch, training_device
+from core.unet import SpatioTemporalUNet
 from core.validation import OnValidation, Validate
 from video.dataset import CaptionedClip, draw_pieces, load_clips
 from video.generate import SHIFT
@@ -36,8 +37,12 @@ MOTION_WEIGHTS = {"orbit": 4.0, "bounce": 2.0, "spin": 5.0}
 """Motions that are seen more often than others in training: they are learned last."""
 LAYOUTS_PER_CLIP = 8
 """Layouts in a batch of them, for each clip in a batch of clips."""
+LAYOUT_SHARE = 0.5
+"""Part of a time budget that layouts may take; what they leave of it the painting has."""
 LAYOUT_WORK = 0.03
 """Time of training on one layout, in clips of the painting network."""
+EVENLY = (1.0, 1.0, 1.0)
+"""Shares of one, two and three things among the prompts that layouts are judged on."""
 WITHOUT_LAYOUT = 0.1
 """Share of the clips that are shown without a sketch, so that the network can do without."""
 
@@ -141,13 +146,12 @@ def data(request: VideoTrainingRequest, *, sketched: bool = False) -> Material:
     # Rounding states to bfloat16 halves the time of reading the captions.
     encoder = TextEncoder(dtype=torch.bfloat16, device=training_device())
     if not request.clips:
-        prompts = held_out_prompts()
         bank = world(encoder, seed=request.seed, count_shares=request.count_shares)
         return Material(
             world_batches(bank, sketched=sketched),
-            validation(encoder, prompts, fps=FRAMES_PER_SECOND, judged=True),
+            validation(encoder, held_out_prompts(), fps=FRAMES_PER_SECOND, judged=True),
             layout_batches(bank),
-            layout_validation(encoder, prompts),
+            layout_validation(encoder, held_out_prompts(EVENLY)),
         )
     clips = load_clips(request.clips)
     prompts = list(dict.fromkeys(clip.caption for clip in clips))[:PROMPTS]
@@ -187,16 +191,15 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
             steps=request.layout_steps,
             batch_size=LAYOUTS_PER_CLIP * request.batch_size,
             accumulation=request.accumulation,
-            **shared,
+            minutes=LAYOUT_SHARE * request.minutes,
+            **shared | {"compile": False},  # it is too small to gain by it
         ),
         part="layouts",
         make_batch=given.layouts,
         validate=given.validate_layouts,
         work=LAYOUT_WORK,
     )
-    share = layout.cost / (layout.cost + sum(stage.cost for stage in painting()))
-    plan = replace(layout.plan, minutes=share * request.minutes)
-    return [layout._replace(plan=plan), *painting(minutes=(1 - share) * request.minutes)]
+    return [layout, *painting(minutes=(1 - LAYOUT_SHARE) * request.minutes)]
 
 
 def train(
@@ -219,10 +222,10 @@ def train(
         on_validation: Called with what was found on fixed prompts, every few minutes.
     """
     network = first_network("video", PRESETS[request.preset], request.seed, request.start)
-    if request.clips and network.layouts is not None:
+    if request.clips or not (request.layout_steps or _draws_layouts(network)):
         network.layouts = None  # nobody knows the layouts of clips of your own
         network.register_to_config(layout_network=None)
-    sketched = bool(network.config["sketch_channels"])
+    sketched = network.layouts is not None
     given = Material(make_batch) if make_batch else data(request, sketched=sketched)
     return train_stages(
         network,
@@ -234,3 +237,8 @@ def train(
         validate=given.validate,
         on_validation=on_validation,
     )
+
+
+def _draws_layouts(network: SpatioTemporalUNet) -> bool:
+    """Whether its layout network has learned anything: the head of a new one is zero."""
+    return network.layouts is not None and bool(network.layouts.head.mix.weight.any())

@@ -33,14 +33,14 @@ from video.world import draw_batch
 
 PROMPTS = 16
 SEED = 2  # not that of the benchmarks, so that nothing is chosen on their prompts
-JUDGED = ("color", "shape", "motion")
+JUDGED = ("count", "color", "shape", "motion")
 COLUMNS, FRAMES, LINE, WORDS = 2, 8, 12, 80
 SINGLE = (1.0, 0.0, 0.0)
 
 
-def held_out_prompts() -> list[str]:
-    """Captions of single things in combinations that training never draws."""
-    return draw_batch(PROMPTS, generator(SEED), split="held_out", count_shares=SINGLE)[1]
+def held_out_prompts(count_shares: Sequence[float] = SINGLE) -> list[str]:
+    """Captions of things, of single ones as a rule, in combinations that training never draws."""
+    return draw_batch(PROMPTS, generator(SEED), split="held_out", count_shares=count_shares)[1]
 
 
 def validation(
@@ -77,7 +77,10 @@ def validation(
 def layout_validation(encoder: TextEncoder, prompts: Sequence[str]) -> Validate:
     """Draws layouts for ``prompts`` of the procedural world and judges what exactly they say."""
     tokens, mask = encoder.encode(list(prompts))
-    told = Conditioning(tokens=tokens, token_mask=mask)
+    usual = VideoRequest.model_validate({"prompt": "those given"}).guidance
+    told = Conditioning(
+        tokens=tokens, token_mask=mask, guidance=torch.full((len(prompts),), usual)
+    )
     start = noise_batch((CHANNELS, NUM_FRAMES, SLOTS, 1), SEED, range(len(prompts)))
     asked = [parse_caption(prompt) for prompt in prompts]
 

@@ -72,3 +72,11 @@ def test_stack_keeps_the_order_and_refuses_different_questions(full):
 def test_nothing_can_be_changed_behind_the_back(full):
     with pytest.raises(FrozenInstanceError):
         full.label = None
+
+
+def test_a_sketch_of_the_whole_is_not_shown_to_a_window():
+    cond = Conditioning(sketch=torch.zeros(1, 2, 4, 4, 4))
+    with pytest.raises(ValueError, match="leave the sketch out"):
+        cond.crop((slice(0, 4), slice(0, 8), slice(0, 8)))
+    assert cond.null().sketch is cond.sketch
+    assert cond.to("cpu", torch.bfloat16).sketch.dtype == torch.bfloat16

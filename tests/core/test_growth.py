@@ -177,3 +177,13 @@ def test_sketches_and_layouts_are_taken_over_where_both_have_the_same():
         wanted = before if name.startswith("layouts.") else origin.state_dict()
         assert torch.equal(weight, wanted[name]), name
     assert torch.equal(shown(begin_from(shallow(2), origin)), shown(origin))
+
+
+def test_sketches_and_layouts_are_taken_over_from_a_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path))
+    origin = trained(shallow(layout_network=LAYOUTS, **SKETCHED))
+    record = {"name": "old", "kind": "video", "objective": "flow matching"}
+    save_model(tmp_path / "old", origin, record, dtype=torch.float32)
+    again = first_network("video", lambda: shallow(layout_network=LAYOUTS, **SKETCHED), 1, "old")
+    for name, weight in origin.state_dict().items():
+        assert torch.equal(again.state_dict()[name], weight), name

@@ -21,6 +21,7 @@ from core.objectives import Draw, Objective
 from core.seeds import generator
 from core.stages import Stage, flow_then_jumps, train_stages
 from core.training import OPTIMIZERS
+from core.training_checkpoint import history
 
 # Under autocast, torch says once that it cannot fuse a normalization.
 pytestmark = [
@@ -336,3 +337,32 @@ def test_settings_do_not_change_half_way(tmp_path):
     other = [s._replace(plan=replace(s.plan, learning_rate=0.5)) for s in stages()[:1]]
     with pytest.raises(ValueError, match=r"learning_rate=0.5 \(was .*give the old ones"):
         train_stages(tiny_run.network(), tiny_run.batch, other, tmp_path)
+
+
+def test_stages_are_trained_in_their_order_or_not_at_all(tmp_path):
+    train_stages(tiny_run.network(), tiny_run.batch, stages()[1:], tmp_path)
+    with pytest.raises(ValueError, match="holds the stage jumps and not flow"):
+        train_stages(tiny_run.network(), tiny_run.batch, stages(), tmp_path)
+
+
+def test_a_stage_has_the_time_that_the_one_before_left(tmp_path, monkeypatch):
+    tick_ten_seconds(monkeypatch)
+    first, second = (stage._replace(plan=replace(stage.plan, minutes=1.0)) for stage in stages())
+    many = second._replace(plan=replace(second.plan, steps=1000, checkpoint_minutes=60.0))
+    seen = []
+    _, done = train_stages(
+        tiny_run.network(), tiny_run.batch, [first, many], tmp_path,
+        on_progress=lambda stage, progress: seen.append(stage),
+    )  # fmt: skip
+    assert done
+    spent = {name: facts["minutes"] for name, facts in history(tmp_path).items()}
+    assert list(spent) == ["flow", "jumps"]
+    assert seen.count("flow") == 2
+    assert 0 < spent["flow"] < 1 < spent["jumps"]
+    assert sum(spent.values()) == pytest.approx(2, abs=0.1)
+
+
+def test_what_a_run_no_longer_trains_is_not_in_its_history(tmp_path):
+    train_stages(tiny_run.network(), tiny_run.batch, stages(), tmp_path)
+    train_stages(tiny_run.network(), tiny_run.batch, stages()[:1], tmp_path)
+    assert list(history(tmp_path)) == ["flow"]

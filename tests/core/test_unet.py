@@ -284,3 +284,8 @@ def test_a_network_that_predicts_samples_answers_with_their_velocity(tiny):
 def test_an_unknown_prediction_is_refused(tiny):
     with pytest.raises(ValueError, match=r"prediction='noise': .*choose 'velocity' or 'sample'"):
         tiny(prediction="noise")
+
+
+def test_sketches_that_do_not_fill_the_cells_are_refused():
+    with pytest.raises(ValueError, match="grain that divides patch_size"):
+        SpatioTemporalUNet(sketch_channels=2, sketch_grain=(1, 4, 4), patch_size=(2, 2, 2))

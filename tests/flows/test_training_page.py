@@ -10,6 +10,7 @@ from PIL import Image
 
 from core.checkpoints import WEIGHTS
 from core.plan import Progress
+from core.training_checkpoint import remember_stages
 from core.training_log import TrainingLog
 from core.validation import Validation
 from flows import _artifacts
@@ -127,6 +128,7 @@ def test_curves_are_drawn_of_whatever_there_is():
 
 def progress(**changes):
     facts = {"step": 3, "steps": 10, "loss": 0.5, "error": 0.5, "learning_rate": 0.1}
+    facts["steps_in_run"] = 14
     return Progress(**{**facts, "seconds_per_step": 2.0, **changes})
 
 
@@ -159,6 +161,7 @@ def test_the_end_says_what_was_done_and_where_the_log_is(tmp_path, monkeypatch):
         "troubles": [{"step": 7, "what": "out of memory", "samples_at_a_time": 2}],
     }
     (checkpoint / "clock.json").write_text(json.dumps(clock))
+    remember_stages(run_folder(request, settings), ["flow"])
     lines = summary(request, settings)
     assert lines[0] == (
         "flow: 30 steps in 1 min; computing 75%, waiting for batches 10% of the time; "

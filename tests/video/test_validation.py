@@ -38,7 +38,7 @@ def test_an_untrained_network_is_judged_and_shown(encoder, network):
     prompts = held_out_prompts()[:3]
     validate = validation(encoder, prompts, fps=8.0, judged=True)
     found = validate(network)
-    assert set(found.numbers) <= {"color", "shape", "motion", "frozen"}
+    assert set(found.numbers) <= {"count", "color", "shape", "motion", "frozen"}
     assert found.numbers["color"] == 0
     assert found.picture.dtype == np.uint8
     assert found.picture.shape == (2 * 92, 2 * 516, 3)
@@ -51,7 +51,8 @@ def test_perfect_clips_score_in_full(encoder, network, monkeypatch):
     )
     monkeypatch.setattr(module, "sample_from", lambda *a, **k: clips)
     found = validation(encoder, captions, fps=8.0, judged=True)(network)
-    assert found.numbers == {"color": 1.0, "shape": 1.0, "motion": 1.0, "frozen": 0.0}
+    shown = dict.fromkeys(("count", "color", "shape", "motion"), 1.0)
+    assert found.numbers == {**shown, "frozen": 0.0}
 
 
 def test_own_clips_are_shown_and_only_asked_whether_they_move(encoder, network):

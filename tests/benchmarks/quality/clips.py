@@ -175,7 +175,8 @@ def draw_clips(
 
 
 @cache
-def _model() -> VideoModel:
+def shipped() -> VideoModel:
+    """The model that the results are about."""
     return VideoModel.load(SHIPPED["video"])
 
 
@@ -189,7 +190,7 @@ def _judge(
 ) -> tuple[dict[str, Any], Arrays]:
     captions, _, scenes = (part[first : first + count] for part in prompts(asked))
     samples = range(first, first + count)
-    clips = draw_clips(_model(), captions, samples, steps=steps, way=way, scenes=scenes)
+    clips = draw_clips(shipped(), captions, samples, steps=steps, way=way, scenes=scenes)
     found, kept = [], []
     for place, (clip, caption) in enumerate(zip(clips, captions, strict=True)):
         frames, claims = to_frames(clip[None]).numpy(), parse_caption(caption)
