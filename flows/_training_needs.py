@@ -26,7 +26,7 @@ ROW_GB = {
     ("mri", "tiny"): 0.023,
     ("mri", "base"): 0.086,
 }
-CHECKPOINTS_GB = 1.0  # at most, of both stages, with the log and the model itself
+CHECKPOINTS_GB = 1.0  # at most, of all stages, with the log and the model itself
 
 
 def training_needs(
