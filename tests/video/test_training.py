@@ -125,6 +125,7 @@ def test_layouts_are_learned_first_and_each_stage_leaves_the_other_network_alone
 ):
     monkeypatch.setattr(module, "PRESETS", {"base": painter})
     monkeypatch.setattr(module, "TextEncoder", Letters)
+    monkeypatch.setattr(module, "SCENES", 16)
     asked = {"layout_steps": 2, "steps": 2, "jump_steps": 1, "batch_size": 1, "seed": 3}
     request, seen = VideoTrainingRequest.model_validate(asked), []
 
@@ -145,6 +146,21 @@ def test_layouts_are_learned_first_and_each_stage_leaves_the_other_network_alone
     assert network.config["trained_objective"] == "average_velocity"
     assert config["trained_objective"] == "flow_matching"
     assert set(history(tmp_path)) == {"layout", "flow", "jumps"}
+
+
+def test_a_run_that_is_stopped_after_every_step_ends_as_one_that_never_was(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "PRESETS", {"base": painter})
+    monkeypatch.setattr(module, "TextEncoder", Letters)
+    monkeypatch.setattr(module, "SCENES", 16)
+    asked = {"layout_steps": 2, "steps": 2, "jump_steps": 0, "batch_size": 1, "seed": 3}
+    request = VideoTrainingRequest.model_validate(asked)
+    whole, _ = module.train(request, tmp_path / "whole")
+    stop = {"should_stop": lambda: True}
+    sittings = [module.train(request, tmp_path / "parts", **stop) for _ in range(3)]
+    assert [done for _, done in sittings] == [False, False, True]  # 1, 2 and 1 of 4 steps
+    parts, _ = sittings[-1]
+    for name, weight in whole.state_dict().items():
+        assert torch.equal(parts.state_dict()[name], weight), name
 
 
 def test_some_clips_come_without_a_sketch_and_the_others_with_their_own():
