@@ -102,7 +102,7 @@ class ClipBatchRequest(Request):
     sampler: SamplerName = Field(
         "flow_map", description="flow_map is usual; as for a single clip."
     )
-    guidance: float = Field(3.0, ge=1, le=8, description="How strictly prompts are followed.")
+    guidance: float = Field(2.0, ge=1, le=8, description="How strictly prompts are followed.")
     seed: int = Field(
         OWN_SEED,
         ge=OWN_SEED,

@@ -41,7 +41,7 @@ class VideoRequest(Request):
         "where it was not. heun or dpmpp_2m for 10 steps and more.",
     )
     guidance: float = Field(
-        3.0, ge=1, le=8, description="How strictly the prompt is followed, 1 to 8."
+        2.0, ge=1, le=8, description="How strictly the prompt is followed, 1 to 8."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
     model: str = Field("scenes-64", description="Name of an installed video model.")
