@@ -12,6 +12,7 @@ from math import prod
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from core.checkpoints import find_model, load_model
@@ -24,7 +25,7 @@ from core.seeds import noise
 from core.tensors import Volumes
 from core.unet import SpatioTemporalUNet
 from video.clip import Clip
-from video.layouts import CHANNELS, Layouts, draw_layouts, fits, sketch
+from video.layouts import CHANNELS, TRIES, draw_layouts, fits, sketch
 from video.request import VideoRequest
 from video.scene_table import SLOTS
 from video.scenes import NUM_FRAMES
@@ -82,19 +83,25 @@ def laid_out(cond: Conditioning, network: SpatioTemporalUNet, start: Volumes) ->
     return replace(cond, sketch=sketch(found))
 
 
-def layout_noise(start: Volumes) -> Layouts:
+def layout_noise(start: Volumes) -> Float[Tensor, "B N K 16 3 1"]:
     """The noise of the layouts: a small part of that of the clips, so that one seed decides."""
-    shape = CHANNELS, NUM_FRAMES, SLOTS, 1
+    shape = TRIES, CHANNELS, NUM_FRAMES, SLOTS, 1
     return start.flatten(1)[:, : prod(shape)].unflatten(1, shape)
 
 
 def _denoise(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, Any]) -> Denoise:
-    """The guided network: guidance inside where it was trained in, outside otherwise."""
+    """The guided network: guidance inside where it was trained in, outside otherwise.
+
+    What a prompt asks for stands in the sketch of its layout, which was drawn with guidance;
+    painting after one is not guided once more, for twice the time and no better clips.
+    """
     if record.get("guidance_trained_in", False):
         return denoiser(network, cond)
     assert cond.guidance is not None
     scale = float(cond.guidance[0])
     plain = replace(cond, guidance=None)
+    if cond.sketch is not None:
+        return denoiser(network, plain)
     return guided(denoiser(network, plain), denoiser(network, plain.null()), scale)
 
 

@@ -7,6 +7,7 @@ channels along C, frames along D, slots along H. Layout first, pixels after: Lia
 """
 
 from functools import cache
+from itertools import combinations
 from typing import Final, NamedTuple
 
 import torch
@@ -18,10 +19,12 @@ from core.guidance import guided
 from core.path import denoiser
 from core.sampling import dpmpp_2m
 from core.schedules import shifted
+from core.tensors import align
 from core.unet import SpatioTemporalUNet
 from video.rendering import palette, render_things
 from video.scene_table import COLOR, SHAPE, SceneTable, tracks
 from video.scenes import FRAME_SIZE, NUM_FRAMES, SHAPES, SYMMETRY
+from video.world import GAP
 
 PRESENT, X, Y, SIZE, COS, SIN = range(6)
 PAINT, KIND = slice(6, 9), slice(9, 9 + len(SHAPES))
@@ -36,8 +39,10 @@ REACH: Final = 1.35
 GRAIN: Final = 4
 """Pixels along H and along W that one pixel of a sketch stands for."""
 SKETCH_CHANNELS: Final = 1 + 3 + len(SHAPES) + 2 * len(SYMMETRY) + 1 + 2 + 1
-STEPS: Final = 8
-"""Steps in which a layout is drawn; all of them together take less time than one of a clip's."""
+STEPS: Final = 16
+"""Steps in which a layout is drawn; with fewer, orbits are less round."""
+TRIES: Final = 8
+"""How often a layout is drawn at most."""
 
 Layouts = Float[Tensor, "B K 16 3 1"]
 
@@ -150,15 +155,43 @@ def fits(shape: tuple[int, ...]) -> bool:
     return tuple(shape[-3:]) == (NUM_FRAMES, FRAME_SIZE, FRAME_SIZE)
 
 
-def draw_layouts(network: SpatioTemporalUNet, cond: Conditioning, start: Tensor) -> Layouts:
-    """Layouts of the prompts.
+def apart(layout: Layouts) -> Float[Tensor, "B"]:
+    """Least distance in pixels between two things' outlines, in any frame; negative where they lap.
+
+    Where there are fewer than two, it is infinite.
+    """
+    things = read_layouts(layout)
+    place, radius = things.course[..., :2], things.course[..., 2]
+    gaps = [layout.new_full((len(layout),), torch.inf)]
+    for one, other in combinations(range(radius.shape[1]), 2):
+        far = torch.linalg.vector_norm(place[:, one] - place[:, other], dim=-1)
+        gap = (far - radius[:, one] - radius[:, other]).amin(-1)
+        both = things.present[:, one] & things.present[:, other]
+        gaps.append(gap.masked_fill(~both, torch.inf))
+    return torch.stack(gaps).amin(0)
+
+
+def draw_layouts(
+    network: SpatioTemporalUNet, cond: Conditioning, starts: Float[Tensor, "B N K 16 3 1"]
+) -> Layouts:
+    """Layouts of the prompts; one whose things come nearer than the world's `GAP` is drawn again.
+
+    The world keeps its things apart in every scene, which a network learns as a tendency alone.
 
     Args:
         network: The layout network.
         cond: Its prompts, and the guidance by which they are followed; without any, 1.
-        start: (B, K, 16, 3, 1) noise.
+        starts: Noise for so many tries; the last one stands, however it came out.
     """
     told = Conditioning(tokens=cond.tokens, token_mask=cond.token_mask)
-    scale = 1.0 if cond.guidance is None else cond.guidance.expand(len(start))
+    scale = 1.0 if cond.guidance is None else cond.guidance.expand(len(starts))
     denoise = guided(denoiser(network, told), denoiser(network, told.null()), scale)
-    return dpmpp_2m(denoise, start, shifted(STEPS, shift=1.0))
+    first, *more = starts.unbind(1)
+    found = dpmpp_2m(denoise, first, shifted(STEPS, shift=1.0))
+    for start in more:
+        near = apart(found) < GAP
+        if not near.any():
+            break
+        again = dpmpp_2m(denoise, start, shifted(STEPS, shift=1.0))
+        found = torch.where(align(near, found), again, found)
+    return found

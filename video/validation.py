@@ -75,13 +75,16 @@ def validation(
 
 
 def layout_validation(encoder: TextEncoder, prompts: Sequence[str]) -> Validate:
-    """Draws layouts for ``prompts`` of the procedural world and judges what exactly they say."""
+    """Draws layouts for ``prompts`` of the procedural world and judges what exactly they say.
+
+    Each is drawn once, so that what the network has learned is judged alone.
+    """
     tokens, mask = encoder.encode(list(prompts))
     usual = VideoRequest.model_validate({"prompt": "those given"}).guidance
     told = Conditioning(
         tokens=tokens, token_mask=mask, guidance=torch.full((len(prompts),), usual)
     )
-    start = noise_batch((CHANNELS, NUM_FRAMES, SLOTS, 1), SEED, range(len(prompts)))
+    start = noise_batch((1, CHANNELS, NUM_FRAMES, SLOTS, 1), SEED, range(len(prompts)))
     asked = [parse_caption(prompt) for prompt in prompts]
 
     def validate(network: SpatioTemporalUNet) -> Validation:
