@@ -156,9 +156,9 @@ def fits(shape: tuple[int, ...]) -> bool:
 
 
 def apart(layout: Layouts) -> Float[Tensor, "B"]:
-    """Least distance in pixels between two things' outlines, in any frame; negative where they lap.
+    """Pixels between the outlines of the two things that come nearest, in any frame.
 
-    Where there are fewer than two, it is infinite.
+    Negative where they lap; infinite where there are fewer than two.
     """
     things = read_layouts(layout)
     place, radius = things.course[..., :2], things.course[..., 2]

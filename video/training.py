@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -175,7 +175,10 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
     one, two, three = request.count_shares
     scenes = f"scenes of one, two and three things {one:g} : {two:g} : {three:g}"
     words = begun_from("clips of your own" if request.clips else scenes, "video", request.start)
-    shared = {"data": words, **request.model_dump(include={"learning_rate", "seed", "compile"})}
+    shared: dict[str, Any] = {
+        "data": words,
+        **request.model_dump(include={"learning_rate", "seed", "compile"}),
+    }
     painting = partial(
         flow_then_jumps,
         Objective(power=0.5, pure_noise_share=0.1, level_mean=1.5, level_std=1.3),
@@ -193,7 +196,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
             batch_size=LAYOUTS_PER_CLIP * request.batch_size,
             accumulation=request.accumulation,
             minutes=LAYOUT_SHARE * request.minutes,
-            **shared | {"compile": False},  # it is too small to gain by it
+            **{**shared, "compile": False},  # it is too small to gain by it
         ),
         part="layouts",
         make_batch=given.layouts,

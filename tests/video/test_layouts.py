@@ -10,7 +10,8 @@ from painters import painter
 
 from core.conditioning import Conditioning
 from core.seeds import generator, initialized
-from video.generate import laid_out
+from video import layouts as module
+from video.generate import laid_out, sample_from
 from video.layouts import (
     CHANNELS,
     COS,
@@ -27,12 +28,15 @@ from video.layouts import (
     USUAL_RADIUS,
     X,
     Y,
+    apart,
+    draw_layouts,
     layouts,
     sketch,
 )
+from video.request import VideoRequest
 from video.scene_table import tabulate
 from video.scenes import COLORS, SHAPES, SYMMETRY, path
-from video.world import draw_scene
+from video.world import GAP, draw_scene
 
 EVEN = (1.0, 1.0, 1.0)
 
@@ -104,6 +108,51 @@ def test_a_sketch_shows_each_thing_where_it_is_turned_as_it_is():
 def test_the_order_of_the_slots_does_not_change_a_sketch():
     found = layouts(tabulate(scenes()))
     assert torch.allclose(sketch(found), sketch(found[:, :, :, [2, 0, 1]]), atol=1e-6)
+
+
+def test_things_of_the_world_are_apart_by_its_gap_and_one_alone_is_from_nothing():
+    drawn = scenes()
+    found = apart(layouts(tabulate(drawn)))
+    for scene, gap in zip(drawn, found.tolist(), strict=True):
+        assert gap >= GAP - 1e-3
+        assert (gap == np.inf) == (scene.count == 1)
+
+
+def two_circles(distance):
+    """A layout of two things of the usual size, so far from middle to middle, and no third."""
+    layout = torch.zeros(1, CHANNELS, 16, 3, 1)
+    layout[:, PRESENT] = torch.tensor([1.0, 1.0, -1.0])[:, None]
+    layout[:, X, 7, 1] = distance / PLACE_UNIT  # together in this frame alone
+    layout[:, X, :7, 1] = layout[:, X, 8:, 1] = 40 / PLACE_UNIT
+    return layout
+
+
+@pytest.mark.parametrize("distance", [0.0, 15.0, 25.0])
+def test_two_things_are_as_far_apart_as_their_outlines_are_where_they_are_nearest(distance):
+    assert apart(two_circles(distance)).item() == pytest.approx(distance - 2 * USUAL_RADIUS)
+
+
+def test_only_a_layout_whose_things_are_too_near_is_drawn_again(monkeypatch):
+    near, far, other = two_circles(10), two_circles(30), two_circles(35)
+    draws = iter([[near, far], [near, other], [other, near]])
+    monkeypatch.setattr(module, "dpmpp_2m", lambda *_: torch.cat(next(draws)))
+    network = new_painter().layouts
+    starts = torch.zeros(2, 5, CHANNELS, 16, 3, 1)
+    found = draw_layouts(network, told(), starts)
+    torch.testing.assert_close(found, torch.cat([other, far]))
+    assert next(draws, None) is None  # two tries were left
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("height", "calls"), [(64, 1), (32, 2)])
+def test_painting_after_a_layout_is_not_guided_once_more(height, calls):
+    network, seen = new_painter(), []
+    network.register_forward_hook(lambda *_: seen.append(1))
+    request = VideoRequest(prompt="a red circle", steps=1, height=height)
+    start = torch.zeros(2, 3, 16, height, 64)
+    cond = replace(told(), guidance=torch.full((2,), 2.0))
+    sample_from(start, request, cond, network, record={})
+    assert len(seen) == calls
 
 
 def new_painter(**changes):

@@ -27,7 +27,8 @@ def layouts(setting: Setting) -> Row:
         title="Video: layouts and painting",
         protocol=f"The first {PROMPTS} prompts of each set above, the same noise, 4 steps. A "
         "small network draws the layout of a prompt (place, size, turn, color and shape of each "
-        "thing in each frame); the large one paints the clip after it. Painted exactly: the "
+        "thing in each frame), up to eight times where things come too near each other; the "
+        "large one paints the clip after it. Painted exactly: the "
         "world's own renderer shows what the drawn layout says, so that its errors are those of "
         "the layouts. "
         "True layouts: those of the scene that the caption was written for, so that the errors "
