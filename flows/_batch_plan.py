@@ -13,10 +13,10 @@ from flows._progress import HOUR, MINUTE, counted, duration
 from flows._watchdog import Patience
 from medical.request import SuperResolutionRequest
 
-CLIP_S_PER_VALUE = 1.1e-6  # one core: 16 frames of 64 x 64 in 4 steps take 0.29 s
+CLIP_S_PER_VALUE = 0.6e-6  # one core: 64 frames of 64 x 64 in 4 steps take 0.69 s
 HEAD_S_PER_STEP = 3.8  # two cores: a head to 1 mm with 4 samples of 2 steps takes 30 s
 GPU_SPEEDUP = 15.0
-LEAST_S = 0.05  # writing, checking and recording a clip
+LEAST_S = 0.3  # drawing the layout of a clip, writing, checking and recording it
 GPU_FILE = Path("/dev/nvidia0")
 GB = 1e9
 

@@ -28,7 +28,7 @@ MILLION = 1e6
 
 # seconds = FIXED + steps * (LINEAR * n + SQUARE * n**2), n in millions of pixels (attention is
 # square in it); one core
-CLIP_FIXED_S, CLIP_LINEAR_S, CLIP_SQUARE_S = 0.1, 0.27, 0.24
+CLIP_FIXED_S, CLIP_LINEAR_S, CLIP_SQUARE_S = 0.3, 0.3, 0.6  # with the layout
 CLIP_BASE_GB, CLIP_GB_PER_MILLION = 0.62, 0.14
 # seconds = FIXED + samples * steps * LINEAR * n, n in millions of voxels (tiles: linear); one core
 HEAD_FIXED_S, HEAD_LINEAR_S = 1.9, 0.43

@@ -39,7 +39,7 @@ LAYOUTS_PER_CLIP = 8
 """Layouts in a batch of them, for each clip in a batch of clips."""
 LAYOUT_SHARE = 0.5
 """Part of a time budget that layouts may take; what they leave of it the painting has."""
-LAYOUT_WORK = 0.03
+LAYOUT_WORK = 0.06
 """Time of training on one layout, in clips of the painting network."""
 EVENLY = (1.0, 1.0, 1.0)
 """Shares of one, two and three things among the prompts that layouts are judged on."""
