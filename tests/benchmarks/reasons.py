@@ -3,8 +3,8 @@
 from typing import Any
 
 OUTLINES = (
-    "The layouts are right (the table of layouts and painting): outlines of small stars, crosses "
-    "and rings are what the painting network learns last."
+    "The layouts are right (the table of layouts and painting): the outlines of small stars, "
+    "crosses and rings, and of things that orbit, are what the painting network learns last."
 )
 NARROW = (
     "We spend 50 GFLOP where MONAI spends 136 and diffusers 333, so at an equal rate the ratio "
