@@ -97,9 +97,8 @@ def train_stages(
 ) -> tuple[SpatioTemporalUNet, bool]:
     """The averaged network and whether every stage was finished.
 
-    Each stage starts from the weight average of those before; time that one leaves of its budget,
-    the next has. What ``folder/<stage>`` holds is
-    resumed, and the log is written to ``folder/log``.
+    Each stage starts from the average of those before, and has the time that they left. What
+    ``folder/<stage>`` holds is resumed, and the log is written to ``folder/log``.
 
     Args:
         network: To be trained.
@@ -112,14 +111,10 @@ def train_stages(
             those of a part of the network, the stage's own does.
         on_validation: Called with what was found.
     """
-    folder = Path(folder)
     _check_order(folder, [stage.name for stage in stages])
-    origin = before = 0
-    spare = 0.0
+    origin, before, spare = 0, 0, 0.0
     for place, stage in enumerate(stages):
-        plan = stage.plan
-        if plan.minutes:
-            plan = replace(plan, minutes=plan.minutes + spare)
+        plan = _with_spare(stage.plan, spare)
         name, objective = stage.name, stage.objective
         trained = cast("SpatioTemporalUNet", network.get_submodule(stage.part))
         judge = stage.validate if stage.part else validate
@@ -149,6 +144,11 @@ def train_stages(
             trained.register_to_config(trained_objective="average_velocity")
         network.train()
     return network.eval(), True
+
+
+def _with_spare(plan: Plan, minutes: float) -> Plan:
+    """The plan with that much more time, where its time is bounded."""
+    return replace(plan, minutes=plan.minutes + minutes) if plan.minutes else plan
 
 
 def _check_order(folder: Path, names: list[str]) -> None:

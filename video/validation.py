@@ -84,7 +84,7 @@ def layout_validation(encoder: TextEncoder, prompts: Sequence[str]) -> Validate:
     told = Conditioning(
         tokens=tokens, token_mask=mask, guidance=torch.full((len(prompts),), usual)
     )
-    start = noise_batch((1, CHANNELS, NUM_FRAMES, SLOTS, 1), SEED, range(len(prompts)))
+    start = noise_batch((CHANNELS, NUM_FRAMES, SLOTS, 1), SEED, range(len(prompts)))[:, None]
     asked = [parse_caption(prompt) for prompt in prompts]
 
     def validate(network: SpatioTemporalUNet) -> Validation:
