@@ -47,6 +47,15 @@ class Conditioning:
         """
         return replace(self, tokens=None, token_mask=None, label=None, guidance=None)
 
+    def told(self, keep: Tensor) -> Conditioning:
+        """The same, with the prompt only of the rows where ``keep``, (B,) bool, is true."""
+        if self.tokens is None:
+            return self
+        mask = self.token_mask
+        if mask is None:
+            mask = self.tokens.new_ones(self.tokens.shape[:2], dtype=torch.bool)
+        return replace(self, token_mask=mask & keep[:, None])
+
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditioning:
         """Move every part; ``dtype`` changes the floating ones that are not physical units."""
         moved = self._map(lambda v: sent(v, device))

@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
-from core.path import Denoise
+from core.conditioning import Conditioning
+from core.path import Denoise, denoiser
 from core.tensors import Volumes, align
+from core.unet import SpatioTemporalUNet
 
 
 def guided(
@@ -38,6 +40,30 @@ def guided(
         return without + weight * (with_prompt - without)
 
     return denoise
+
+
+def guided_at_once(
+    network: SpatioTemporalUNet, cond: Conditioning, scale: float | Tensor
+) -> Denoise:
+    """`guided` by a prompt, with and without it asked as one batch: fewer calls, more memory.
+
+    For small samples, whose time goes to the calls and not to the arithmetic.
+
+    Args:
+        network: Asked at every step.
+        cond: One row per sample, with tokens.
+        scale: As that of `guided`.
+    """
+    assert cond.tokens is not None
+    everyone = torch.ones(len(cond.tokens), dtype=torch.bool, device=cond.tokens.device)
+    asked = denoiser(network, cond.told(everyone).stack(cond.told(~everyone)))
+
+    def both(z: Volumes, t: torch.Tensor, r: torch.Tensor) -> Volumes:
+        with_prompt, without = asked(torch.cat([z, z]), t, r).chunk(2)
+        weight = align(scale, z) if isinstance(scale, Tensor) else scale
+        return without + weight * (with_prompt - without)
+
+    return both
 
 
 def clamped(denoise: Denoise, low: float, high: float) -> Denoise:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from core.conditioning import Conditioning
 from core.path import diffuse
@@ -51,6 +52,8 @@ class Objective:
         power: Adaptive weight (|error|^2 + 1e-3)^-power per sample; 0 weighs all alike.
         dropout: Probability of dropping the prompt, for guidance.
         finite_step: Half width of the finite difference in t.
+        focus: How many times more an error counts, besides once, where the first channel of a
+            sketch says that there is something; what is best to answer stays the same.
         guidance_max: Above 1, guidance is trained in: each row draws a scale w, log-uniform
             from 1 to this, which the network is told and must apply itself.
     """
@@ -63,6 +66,7 @@ class Objective:
     power: float = 0.5
     dropout: float = 0.1
     finite_step: float = 0.02
+    focus: float = 0.0
     guidance_max: float = 1.0
 
     @property
@@ -122,15 +126,24 @@ class Objective:
             cond: What the data shows.
             drawn: From ``draw``.
         """
-        cond = _drop_prompts(replace(cond, guidance=drawn.guidance), drawn.keep)
+        cond = replace(cond, guidance=drawn.guidance).told(drawn.keep)
         z, v = diffuse(x, drawn.noise, drawn.t), drawn.noise - x
         v = _guided_target(predict, z, v, cond, drawn)
         u = predict(z, drawn.t, drawn.r, cond).float()
         if self.jumps:  # where there are none, nobody waits for a GPU to say so
             u = self._with_slopes(predict, u, z, cond, drawn)
-        errors = (u - v).square().flatten(1).mean(1)  # (B,)
+        squares = (u - v).square()
+        errors = self._focused(squares, cond).flatten(1).mean(1)  # (B,)
         weights = (errors.detach() + 1e-3) ** -self.power
-        return (weights * errors).mean(), errors.detach()
+        return (weights * errors).mean(), squares.detach().flatten(1).mean(1)
+
+    def _focused(self, squares: Volumes, cond: Conditioning) -> Volumes:
+        """The squared errors, those counting more that lie where something is to be."""
+        if not self.focus or cond.sketch is None:
+            return squares
+        inside = functional.interpolate(cond.sketch[:, :1].float(), squares.shape[2:])
+        weights = 1 + self.focus * inside.clamp(0, 1)
+        return squares * weights / weights.mean(dim=(1, 2, 3, 4), keepdim=True)
 
     def _with_slopes(
         self, predict: Predict, u: Volumes, z: Volumes, cond: Conditioning, drawn: Draw
@@ -142,16 +155,6 @@ class Objective:
         part = z[jumps], drawn.t[jumps], drawn.r[jumps], cond.take(jumps)
         gap = align(drawn.t - drawn.r, z)[jumps]
         return u.index_add(0, jumps, gap * _slope(predict, *part, self.finite_step))
-
-
-def _drop_prompts(cond: Conditioning, keep: Tensor) -> Conditioning:
-    """The conditioning with the prompt taken away where ``keep`` is false."""
-    if cond.tokens is None:
-        return cond
-    mask = cond.token_mask
-    if mask is None:
-        mask = cond.tokens.new_ones(cond.tokens.shape[:2], dtype=torch.bool)
-    return replace(cond, token_mask=mask & keep[:, None])
 
 
 @torch.no_grad()
@@ -197,5 +200,5 @@ def _guided_target(
     nobody = torch.zeros_like(drawn.keep)
     plain = replace(cond, guidance=torch.ones_like(drawn.guidance))
     with_prompt = predict(z, drawn.t, drawn.t, cond).float()
-    without = predict(z, drawn.t, drawn.t, _drop_prompts(plain, nobody)).float()
+    without = predict(z, drawn.t, drawn.t, plain.told(nobody)).float()
     return v + align(1 - 1 / drawn.guidance, z) * (with_prompt - without)

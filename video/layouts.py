@@ -15,8 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.guidance import guided
-from core.path import denoiser
+from core.guidance import guided_at_once
 from core.sampling import dpmpp_2m
 from core.schedules import shifted
 from core.tensors import align
@@ -185,7 +184,7 @@ def draw_layouts(
     """
     told = Conditioning(tokens=cond.tokens, token_mask=cond.token_mask)
     scale = 1.0 if cond.guidance is None else cond.guidance.expand(len(starts))
-    denoise = guided(denoiser(network, told), denoiser(network, told.null()), scale)
+    denoise = guided_at_once(network, told, scale)
     first, *more = starts.unbind(1)
     found = dpmpp_2m(denoise, first, shifted(STEPS, shift=1.0))
     for start in more:

@@ -32,6 +32,16 @@ def test_null_forgets_the_prompt_and_keeps_the_geometry(full):
     assert null.resolution is full.resolution
 
 
+def test_a_prompt_is_told_to_the_rows_that_keep_it(full):
+    some = full.told(torch.tensor([False, True]))
+    assert some.token_mask.tolist() == [[False, False, False], [True, False, False]]
+    assert some.tokens is full.tokens
+    assert some.label is full.label
+    bare = Conditioning(tokens=full.tokens).told(torch.tensor([True, False]))
+    assert bare.token_mask.tolist() == [[True, True, True], [False, False, False]]
+    assert Conditioning().told(torch.tensor([True])) == Conditioning()
+
+
 def test_to_casts_states_but_neither_masks_nor_physical_units(full):
     cast = full.to("cpu", torch.bfloat16)
     assert cast.tokens.dtype is torch.bfloat16

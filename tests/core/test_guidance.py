@@ -3,9 +3,12 @@
 import pytest
 import torch
 
-from core.guidance import clamped, guided, inpainting
+from core.conditioning import Conditioning
+from core.guidance import clamped, guided, guided_at_once, inpainting
+from core.path import denoiser
 from core.sampling import SAMPLERS
 from core.schedules import linear
+from core.seeds import generator
 
 T = torch.tensor(0.5, dtype=torch.float64)
 
@@ -25,6 +28,20 @@ def test_guidance_extrapolates_from_the_unprompted(noise_field):
 
 def test_scale_one_costs_nothing(noise_field):
     assert guided(constant(2.0), never, 1.0)(noise_field, T, T).eq(2).all()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("masked", [False, True])
+def test_asked_at_once_both_questions_have_the_answers_they_have_apart(masked, tiny):
+    network = tiny()
+    z = torch.randn(2, 2, 2, 4, 4, generator=generator(0))
+    mask = torch.tensor([[True, True, False], [True, False, False]]) if masked else None
+    cond = Conditioning(tokens=torch.randn(2, 3, 12, generator=generator(1)), token_mask=mask)
+    scale, t = torch.tensor([1.5, 3.0]), torch.tensor(0.6)
+    once = guided_at_once(network, cond, scale)(z, t, t)
+    twice = guided(denoiser(network, cond), denoiser(network, cond.null()), scale)(z, t, t)
+    torch.testing.assert_close(once, twice)
+    assert not torch.allclose(once, denoiser(network, cond)(z, t, t), atol=1e-3)
 
 
 @pytest.mark.parametrize(("level", "expected"), [(0.1, 2.0), (0.5, 4.0), (0.9, 2.0)])

@@ -186,6 +186,34 @@ def test_adaptive_weights_divide_by_a_power_of_the_error():
     assert total == pytest.approx(float((errors / (errors + 1e-3)).mean()), rel=1e-6)
 
 
+def sketched():
+    """Five sketches beside `volumes(5)`: there is something in the left third of each."""
+    inside = torch.zeros(5, 2, 2, 3, 3)
+    inside[:, 0, :, :, 0] = 1.0
+    return Conditioning(sketch=inside)
+
+
+def test_focus_weighs_errors_where_a_sketch_shows_something():
+    x = volumes(5, dtype=torch.float32)
+    drawn = Objective().draw(x, generator(1))
+    _, plain = Objective(power=0.0).loss(wave, x, NOTHING, drawn)
+    total, errors = Objective(power=0.0, focus=3.0).loss(wave, x, sketched(), drawn)
+    z = diffuse(x, drawn.noise, drawn.t)
+    squares = (wave(z, drawn.t, drawn.r, NOTHING) - (drawn.noise - x)).square()
+    there, elsewhere = squares[..., :1].mean(), squares[..., 1:].mean()
+    assert total == pytest.approx(float((4 * there + 2 * elsewhere) / 6), rel=1e-5)
+    assert torch.equal(errors, plain)
+
+
+@pytest.mark.parametrize("cond", [NOTHING, Conditioning(sketch=torch.zeros(5, 2, 2, 3, 3))])
+def test_focus_changes_nothing_where_no_sketch_shows_anything(cond):
+    x = volumes(5, dtype=torch.float32)
+    drawn = Objective().draw(x, generator(1))
+    plain, _ = Objective().loss(wave, x, NOTHING, drawn)
+    focused, _ = Objective(focus=3.0).loss(wave, x, cond, drawn)
+    assert focused == pytest.approx(float(plain), rel=1e-6)
+
+
 def test_no_gradient_flows_through_the_slope():
     """The loss must see u alone: its two probes run without a graph."""
     graphs = []
