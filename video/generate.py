@@ -34,6 +34,9 @@ from video.text import TextEncoder
 SHIFT = 8.0
 """Steps dwell near noise: a clip is so redundant that motion is settled above t = 0.8."""
 
+PAINTING_GUIDANCE = 1.5
+"""Guidance by layout and prompt together while painting, at most: outlines come out sharper."""
+
 
 @dataclass(frozen=True)
 class VideoModel:
@@ -89,11 +92,11 @@ def layout_noise(start: Volumes) -> Float[Tensor, "B N K 16 3 1"]:
     return start.flatten(1)[:, : prod(shape)].unflatten(1, shape)
 
 
-def _denoise(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, Any]) -> Denoise:
+def painting(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, Any]) -> Denoise:
     """The guided network: guidance inside where it was trained in, outside otherwise.
 
-    What a prompt asks for stands in the sketch of its layout, which was drawn with guidance;
-    painting after one is not guided once more, for twice the time and no better clips.
+    What a prompt asks for stands in the sketch of its layout, which was drawn with guidance.
+    Painting after one is guided less, and away from a clip of which nothing is known at all.
     """
     if record.get("guidance_trained_in", False):
         return denoiser(network, cond)
@@ -101,8 +104,9 @@ def _denoise(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, 
     scale = float(cond.guidance[0])
     plain = replace(cond, guidance=None)
     if cond.sketch is not None:
-        return denoiser(network, plain)
-    return guided(denoiser(network, plain), denoiser(network, plain.null()), scale)
+        scale = min(scale, PAINTING_GUIDANCE)
+    nothing = replace(plain.null(), sketch=None)
+    return guided(denoiser(network, plain), denoiser(network, nothing), scale)
 
 
 @torch.inference_mode()
@@ -133,7 +137,7 @@ def sample_from(
     """Clips in [-1, 1] from given noise (B, 3, D, H, W), one per row of ``cond``."""
     device = next(network.parameters()).device
     start, cond = start.to(device), cond.to(device)
-    denoise = _denoise(network, laid_out(cond, network, start), record)
+    denoise = painting(network, laid_out(cond, network, start), record)
     walk = SAMPLERS[request.sampler].walk
     return walk(denoise, start, shifted(request.steps, shift=SHIFT), on_step=on_step)
 

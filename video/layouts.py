@@ -23,7 +23,6 @@ from core.unet import SpatioTemporalUNet
 from video.rendering import palette, render_things
 from video.scene_table import COLOR, SHAPE, SceneTable, tracks
 from video.scenes import FRAME_SIZE, NUM_FRAMES, SHAPES, SYMMETRY
-from video.world import GAP
 
 PRESENT, X, Y, SIZE, COS, SIN = range(6)
 PAINT, KIND = slice(6, 9), slice(9, 9 + len(SHAPES))
@@ -40,6 +39,9 @@ GRAIN: Final = 4
 SKETCH_CHANNELS: Final = 1 + 3 + len(SHAPES) + 2 * len(SYMMETRY) + 1 + 2 + 1
 STEPS: Final = 16
 """Steps in which a layout is drawn; with fewer, orbits are less round."""
+APART: Final = 5.0
+"""Least number of pixels between two things of a drawn layout; nearer ones, of which the world
+has some, are at times painted as one."""
 TRIES: Final = 8
 """How often a layout is drawn at most."""
 
@@ -173,7 +175,7 @@ def apart(layout: Layouts) -> Float[Tensor, "B"]:
 def draw_layouts(
     network: SpatioTemporalUNet, cond: Conditioning, starts: Float[Tensor, "B N K 16 3 1"]
 ) -> Layouts:
-    """Layouts of the prompts; one whose things come nearer than the world's `GAP` is drawn again.
+    """Layouts of the prompts; one whose things come nearer than `APART` is drawn again.
 
     The world keeps its things apart in every scene, which a network learns as a tendency alone.
 
@@ -188,7 +190,7 @@ def draw_layouts(
     first, *more = starts.unbind(1)
     found = dpmpp_2m(denoise, first, shifted(STEPS, shift=1.0))
     for start in more:
-        near = apart(found) < GAP
+        near = apart(found) < APART
         if not near.any():
             break
         again = dpmpp_2m(denoise, start, shifted(STEPS, shift=1.0))

@@ -2,10 +2,6 @@
 
 from typing import Any
 
-OUTLINES = (
-    "The layouts are right (the table of layouts and painting): the outlines of small stars, "
-    "crosses and rings, and of things that orbit, are what the painting network learns last."
-)
 NARROW = (
     "We spend 50 GFLOP where MONAI spends 136 and diffusers 333, so at an equal rate the ratio "
     "would be 2.7 and 6.7. In bfloat16 their large convolutions gain most, while our softmaxes, "
@@ -14,7 +10,6 @@ NARROW = (
 REASONS: dict[tuple[str, str], str] = {
     ("network", "MONAI over ours, bfloat16"): NARROW,
     ("network", "diffusers over ours, bfloat16"): NARROW,
-    ("several", "three objects: binding"): OUTLINES,
 }
 """(row, name of the figure) -> the reason, in one sentence."""
 

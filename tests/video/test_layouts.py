@@ -11,7 +11,7 @@ from painters import painter
 from core.conditioning import Conditioning
 from core.seeds import generator, initialized
 from video import layouts as module
-from video.generate import laid_out, sample_from
+from video.generate import PAINTING_GUIDANCE, laid_out, painting, sample_from
 from video.layouts import (
     CHANNELS,
     COS,
@@ -144,15 +144,38 @@ def test_only_a_layout_whose_things_are_too_near_is_drawn_again(monkeypatch):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("height", "calls"), [(64, 1), (32, 2)])
-def test_painting_after_a_layout_is_not_guided_once_more(height, calls):
+@pytest.mark.parametrize(
+    ("height", "guidance", "calls"), [(64, 2.0, 2), (64, 1.0, 1), (32, 2.0, 2)]
+)
+def test_a_guided_step_asks_twice_and_one_at_guidance_1_asks_once(height, guidance, calls):
     network, seen = new_painter(), []
     network.register_forward_hook(lambda *_: seen.append(1))
     request = VideoRequest(prompt="a red circle", steps=1, height=height)
     start = torch.zeros(2, 3, 16, height, 64)
-    cond = replace(told(), guidance=torch.full((2,), 2.0))
+    cond = replace(told(), guidance=torch.full((2,), guidance))
     sample_from(start, request, cond, network, record={})
     assert len(seen) == calls
+
+
+@torch.no_grad()
+def test_painting_is_guided_away_from_a_clip_of_which_nothing_is_known(monkeypatch):
+    network, asked = new_painter(), []
+
+    def heard(*said):
+        asked.append(said[-1])
+        return heard
+
+    monkeypatch.setattr("video.generate.denoiser", heard)
+    monkeypatch.setattr("video.generate.guided", heard)
+    given = torch.ones(2, SKETCH_CHANNELS, 16, 16, 16)
+    for scale in (1.2, 3.0):
+        cond = replace(told(), sketch=given, guidance=torch.full((2,), scale))
+        painting(network, cond, {})
+    first, nothing, low, *_, high = asked
+    assert first.sketch is given
+    assert nothing == Conditioning()
+    assert low == pytest.approx(1.2)
+    assert high == PAINTING_GUIDANCE
 
 
 def new_painter(**changes):
