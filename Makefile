@@ -9,8 +9,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := .venv/.extras-installed
 # what is run a second time, on PostgreSQL and Redis
-ON_POSTGRES := $(patsubst %,tests/flows/test_%.py,stack batch_flows batch_commands survival \
-  successors outages hangs overtaking outside browser endurance)
+ON_POSTGRES := $(patsubst %,tests/flows/%.py,stack/test_stack batches/test_batch_flows \
+  commands/test_batch_commands stack/test_survival batches/test_successors stack/test_outages \
+  machines/test_hangs stack/test_overtaking stack/test_outside stack/test_browser \
+  stack/test_endurance)
 # one thread per process: the processes are the parallelism
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 

@@ -20,51 +20,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from core.checkpoints import find_model, list_models, load_model, save_model
     from core.conditioning import Conditioning
-    from core.diffusers_bridge import sample_with
-    from core.guidance import guided, inpainting
-    from core.objectives import Objective
-    from core.operators import AxisOperator, consistent
-    from core.path import Denoise, denoiser, diffuse
-    from core.plan import Plan, Progress
-    from core.sampling import SAMPLERS, dpmpp_2m, euler, flow_map, heun
-    from core.schedules import karras, linear, shifted
+    from core.families.objectives import Objective
+    from core.models.checkpoints import find_model, list_models, load_model, save_model
+    from core.networks.unet import SpatioTemporalUNet
+    from core.operations.linear_operators import AxisOperator, consistent
+    from core.operations.tiling import tiled, windows
+    from core.sampling.diffusers_bridge import sample_with
+    from core.sampling.guidance import guided, inpainting
+    from core.sampling.path import Denoise, denoiser, diffuse
+    from core.sampling.samplers import SAMPLERS, dpmpp_2m, euler, flow_map, heun
+    from core.sampling.schedules import karras, linear, shifted
     from core.seeds import noise
-    from core.tiling import tiled, windows
-    from core.training import Trainer
-    from core.unet import SpatioTemporalUNet
+    from core.training.plan import Plan, Progress
+    from core.training.trainer import Trainer
 
 HOMES = {
-    "AxisOperator": "operators",
+    "AxisOperator": "operations.linear_operators",
     "Conditioning": "conditioning",
-    "Denoise": "path",
-    "Objective": "objectives",
-    "Plan": "plan",
-    "Progress": "plan",
-    "SAMPLERS": "sampling",
-    "SpatioTemporalUNet": "unet",
-    "Trainer": "training",
-    "consistent": "operators",
-    "denoiser": "path",
-    "diffuse": "path",
-    "dpmpp_2m": "sampling",
-    "euler": "sampling",
-    "find_model": "checkpoints",
-    "flow_map": "sampling",
-    "guided": "guidance",
-    "heun": "sampling",
-    "inpainting": "guidance",
-    "karras": "schedules",
-    "linear": "schedules",
-    "list_models": "checkpoints",
-    "load_model": "checkpoints",
+    "Denoise": "sampling.path",
+    "Objective": "families.objectives",
+    "Plan": "training.plan",
+    "Progress": "training.plan",
+    "SAMPLERS": "sampling.samplers",
+    "SpatioTemporalUNet": "networks.unet",
+    "Trainer": "training.trainer",
+    "consistent": "operations.linear_operators",
+    "denoiser": "sampling.path",
+    "diffuse": "sampling.path",
+    "dpmpp_2m": "sampling.samplers",
+    "euler": "sampling.samplers",
+    "find_model": "models.checkpoints",
+    "flow_map": "sampling.samplers",
+    "guided": "sampling.guidance",
+    "heun": "sampling.samplers",
+    "inpainting": "sampling.guidance",
+    "karras": "sampling.schedules",
+    "linear": "sampling.schedules",
+    "list_models": "models.checkpoints",
+    "load_model": "models.checkpoints",
     "noise": "seeds",
-    "sample_with": "diffusers_bridge",
-    "save_model": "checkpoints",
-    "shifted": "schedules",
-    "tiled": "tiling",
-    "windows": "tiling",
+    "sample_with": "sampling.diffusers_bridge",
+    "save_model": "models.checkpoints",
+    "shifted": "sampling.schedules",
+    "tiled": "operations.tiling",
+    "windows": "operations.tiling",
 }
 """Name to the module it lives in."""
 

@@ -12,19 +12,19 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
-from flows._approval import Answer, Question, ask, decide, sheet_path
-from flows._artifacts import batch_page, show_result
-from flows._batch_flow import start_again
-from flows._batch_requests import ApprovalRequest
-from flows._batch_start import renew_budgets
-from flows._failures import explained
-from flows._files import DEFAULT_PROJECT
-from flows._manifest import Batch
-from flows._parameters import Asked, Project
-from flows._private_pages import is_private
-from flows._run_log import join_run_log
-from flows._settings import read_settings
-from flows._stages import patient_stage, run_id
+from flows.batches.approval import Answer, Question, ask, decide, sheet_path
+from flows.batches.flow import start_again
+from flows.batches.ledger import Batch
+from flows.batches.start import renew_budgets
+from flows.jobs.stages import patient_stage, run_id
+from flows.pages.artifacts import batch_page, show_result
+from flows.pages.failures import explained
+from flows.pages.private_pages import is_private
+from flows.pages.run_log import join_run_log
+from flows.requests.batch_requests import ApprovalRequest
+from flows.requests.parameters import Asked, Project
+from flows.settings.settings import read_settings
+from flows.storage.files import DEFAULT_PROJECT
 
 LONGEST_TITLE = 80
 

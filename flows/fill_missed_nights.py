@@ -11,16 +11,16 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 
-from flows._artifacts import show_table
-from flows._batch_requests import BatchRequest, NightsRequest
-from flows._failures import explained
-from flows._manifest import Batch
-from flows._nights import DATE, due, of_night
-from flows._parameters import Asked
-from flows._requests import MODELS
-from flows._run_log import join_run_log
-from flows._server_clock import server_now
-from flows._settings import read_settings
+from flows.batches.ledger import Batch
+from flows.batches.nights import DATE, due, of_night
+from flows.pages.artifacts import show_table
+from flows.pages.failures import explained
+from flows.pages.run_log import join_run_log
+from flows.requests.batch_requests import BatchRequest, NightsRequest
+from flows.requests.flow_requests import MODELS
+from flows.requests.parameters import Asked
+from flows.settings.settings import read_settings
+from flows.stack.server_clock import server_now
 
 Row = dict[str, Any]
 

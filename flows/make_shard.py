@@ -8,12 +8,12 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import batch_page, progress_bar
-from flows._batch_requests import ShardRequest
-from flows._failures import explained
-from flows._parameters import Asked
-from flows._run_log import join_run_log
-from flows._settings import read_settings
+from flows.pages.artifacts import batch_page, progress_bar
+from flows.pages.failures import explained
+from flows.pages.run_log import join_run_log
+from flows.requests.batch_requests import ShardRequest
+from flows.requests.parameters import Asked
+from flows.settings.settings import read_settings
 
 
 @flow(name="make_shard", log_prints=True)
@@ -26,7 +26,7 @@ def make_shard(request: Asked[ShardRequest]) -> dict[str, Any]:
     Args:
         request: Which shard.
     """
-    from flows._shard import run_shard
+    from flows.batches.shard import run_shard
 
     join_run_log()
     page = batch_page(request.project, request.batch)

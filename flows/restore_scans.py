@@ -7,10 +7,10 @@ from typing import Any
 
 from prefect import flow
 
-from flows._batch_flow import abandon, coordinate_batch
-from flows._batch_requests import ScanBatchRequest
-from flows._failures import explained
-from flows._parameters import Asked, Project
+from flows.batches.flow import abandon, coordinate_batch
+from flows.pages.failures import explained
+from flows.requests.batch_requests import ScanBatchRequest
+from flows.requests.parameters import Asked, Project
 
 
 @flow(name="restore_scans", log_prints=True, on_cancellation=[abandon])

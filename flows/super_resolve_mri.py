@@ -11,17 +11,23 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import progress_bar
-from flows._delivery import deliver
-from flows._failures import explained
-from flows._files import DEFAULT_PROJECT, FileRef, checked_project, plain_name, result_folder
-from flows._parameters import Asked, OutputName, Project
-from flows._private_pages import show_scan
-from flows._progress import steps_of, timed
-from flows._quota import Quota
-from flows._run_log import join_run_log
-from flows._settings import read_settings
-from flows._stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
+from core.progress import steps_of, timed
+from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
+from flows.pages.artifacts import progress_bar
+from flows.pages.failures import explained
+from flows.pages.private_pages import show_scan
+from flows.pages.run_log import join_run_log
+from flows.requests.parameters import Asked, OutputName, Project
+from flows.settings.settings import read_settings
+from flows.storage.delivery import deliver
+from flows.storage.files import (
+    DEFAULT_PROJECT,
+    FileRef,
+    checked_project,
+    plain_name,
+    result_folder,
+)
+from flows.storage.quota import Quota
 from medical.request import SuperResolutionRequest
 
 Refs = dict[str, FileRef]
@@ -31,10 +37,10 @@ LARGEST_PICTURE_FILE = 2_000_000  # bytes
 @patient_stage
 def prepare(request: SuperResolutionRequest) -> FileRef:
     """Read and check the scan, on the CPU; the file it stays in."""
-    from flows._devices import choose_device, gpu_memory_gb
-    from flows._mri import check_request
-    from flows._resources import check_here, needed
-    from medical.nifti import read_volume
+    from flows.jobs.mri import check_request
+    from flows.machines.devices import choose_device, gpu_memory_gb
+    from flows.machines.resources import check_here, needed
+    from medical.files.nifti import read_volume
 
     path = check_request(request)
     volume = read_volume(path)
@@ -48,15 +54,15 @@ def prepare(request: SuperResolutionRequest) -> FileRef:
 @stage
 def sample(request: SuperResolutionRequest, scan: FileRef) -> Refs:
     """Restore the scan, holding the GPU if there is one; product, maps, picture and numbers."""
-    from core.checkpoints import find_model, load_model
+    from core.models.checkpoints import find_model, load_model
     from core.records import atomic_path
-    from flows._devices import choose_device
-    from flows._resources import needed
-    from flows._watchdog import Patience, holding
-    from medical.nifti import read_volume
-    from medical.report import picture
-    from medical.restoration import output_paths
-    from medical.super_resolve import super_resolve as restore
+    from flows.machines.devices import choose_device
+    from flows.machines.resources import needed
+    from flows.machines.watchdog import Patience, holding
+    from medical.files.nifti import read_volume
+    from medical.operations.report import picture
+    from medical.operations.restoration import output_paths
+    from medical.operations.super_resolve import super_resolve as restore
 
     paths = output_paths(work_folder() / "result.nii.gz")
     numbers, drawing = work_folder() / "numbers.json", work_folder() / "picture.png"
@@ -80,7 +86,7 @@ def sample(request: SuperResolutionRequest, scan: FileRef) -> Refs:
 def publish(sampled: Refs, folder: Path, name: str) -> Refs:
     """Copy product, maps and picture to their final place, each whole or not at all."""
     from core.records import atomic_path
-    from medical.restoration import output_paths
+    from medical.operations.restoration import output_paths
 
     published = output_paths(folder / f"{name}.nii.gz")
     published["picture"] = folder / f"{name}.png"
@@ -93,7 +99,7 @@ def publish(sampled: Refs, folder: Path, name: str) -> Refs:
 @patient_stage
 def verify(request: SuperResolutionRequest, results: Refs) -> dict[str, Any]:
     """Read the files back and hold them against scan and request; what was found."""
-    from flows._mri import check_result
+    from flows.jobs.mri import check_result
 
     return check_result({role: ref.open() for role, ref in results.items()}, request)
 
@@ -106,8 +112,8 @@ def report(
     timings: dict[str, float],
 ) -> FileRef:
     """Write the record, and show scan, result and uncertainty in the page of the run."""
-    from core.checkpoints import find_model, read_record
-    from flows._mri import record_result
+    from core.models.checkpoints import find_model, read_record
+    from flows.jobs.mri import record_result
 
     paths = {role: ref.open() for role, ref in results.items()}
     model = read_record(find_model(request.model, "mri"))

@@ -9,27 +9,33 @@ from typing import Any
 
 from prefect import flow
 
-from flows._artifacts import announce, data_uri, gallery_page, progress_bar, show_result
-from flows._delivery import deliver
-from flows._failures import explained
-from flows._files import DEFAULT_PROJECT, FileRef, checked_project, plain_name, result_folder
-from flows._parameters import Asked, OutputName, Project
-from flows._progress import steps_of, timed
-from flows._quota import Quota
-from flows._run_log import join_run_log
-from flows._settings import read_settings
-from flows._stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
+from core.progress import steps_of, timed
+from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
+from flows.pages.artifacts import announce, data_uri, gallery_page, progress_bar, show_result
+from flows.pages.failures import explained
+from flows.pages.run_log import join_run_log
+from flows.requests.parameters import Asked, OutputName, Project
+from flows.settings.settings import read_settings
+from flows.storage.delivery import deliver
+from flows.storage.files import (
+    DEFAULT_PROJECT,
+    FileRef,
+    checked_project,
+    plain_name,
+    result_folder,
+)
+from flows.storage.quota import Quota
 from video.request import VideoRequest
 
 
 @patient_stage
 def prepare(request: VideoRequest) -> FileRef:
     """Read the prompt: its text states, on the CPU."""
-    from flows._devices import choose_device, gpu_memory_gb
-    from flows._resources import check_here, needed
-    from flows._tensors import write_tensors
-    from video.generate import embed
-    from video.text import TextEncoder
+    from flows.jobs.tensors import write_tensors
+    from flows.machines.devices import choose_device, gpu_memory_gb
+    from flows.machines.resources import check_here, needed
+    from video.engines.own import embed
+    from video.engines.text import TextEncoder
 
     settings = read_settings()
     gpus = gpu_memory_gb(choose_device(settings.device))
@@ -42,13 +48,13 @@ def prepare(request: VideoRequest) -> FileRef:
 @stage
 def sample(request: VideoRequest, prompt: FileRef) -> FileRef:
     """Draw the clip from noise, holding the GPU if there is one."""
-    from core.checkpoints import find_model, load_model
     from core.conditioning import Conditioning
-    from flows._devices import choose_device
-    from flows._resources import needed
-    from flows._tensors import read_tensors, write_tensors
-    from flows._watchdog import Patience, holding
-    from video.generate import sample as draw
+    from core.models.checkpoints import find_model, load_model
+    from flows.jobs.tensors import read_tensors, write_tensors
+    from flows.machines.devices import choose_device
+    from flows.machines.resources import needed
+    from flows.machines.watchdog import Patience, holding
+    from video.engines.own import sample as draw
 
     target = work_folder() / "sample.safetensors"
     if target.exists():
@@ -65,8 +71,8 @@ def sample(request: VideoRequest, prompt: FileRef) -> FileRef:
 @stage
 def decode(sampled: FileRef) -> FileRef:
     """Turn the sample into frames."""
-    from flows._tensors import read_tensors, write_tensors
-    from video.generate import to_frames
+    from flows.jobs.tensors import read_tensors, write_tensors
+    from video.engines.own import to_frames
 
     frames = to_frames(read_tensors(sampled)["clip"])
     return write_tensors(work_folder() / "frames.safetensors", {"frames": frames})
@@ -75,9 +81,9 @@ def decode(sampled: FileRef) -> FileRef:
 @patient_stage
 def encode(request: VideoRequest, frames: FileRef, folder: Path) -> FileRef:
     """Write the frames as mp4, decoded back and compared before it gets its name."""
-    from flows._tensors import read_tensors
-    from flows._video import write_clip
-    from video.clip import Clip
+    from flows.jobs.tensors import read_tensors
+    from flows.jobs.video import write_clip
+    from video.files.clip import Clip
 
     clip = Clip(read_tensors(frames)["frames"].numpy(), request.fps)
     name = plain_name(request.prompt, "clip")
@@ -87,7 +93,7 @@ def encode(request: VideoRequest, frames: FileRef, folder: Path) -> FileRef:
 @patient_stage
 def verify(request: VideoRequest, video: FileRef) -> dict[str, Any]:
     """Read the file back and hold it against the request; what was found."""
-    from flows._video import check_clip
+    from flows.jobs.video import check_clip
 
     return check_clip(video.open(), request)
 
@@ -97,8 +103,8 @@ def report(
     request: VideoRequest, video: FileRef, facts: dict[str, Any], timings: dict[str, float]
 ) -> FileRef:
     """Write the record and the pictures, and show the clip inside the page of the run."""
-    from core.checkpoints import find_model, read_record
-    from flows._video import record_clip, save_pictures
+    from core.models.checkpoints import find_model, read_record
+    from flows.jobs.video import record_clip, save_pictures
 
     path = video.open()
     model = read_record(find_model(request.model, "video"))

@@ -2,7 +2,7 @@
 
 It never touches a run that is paused, suspended or scheduled, and ends nothing on one look: a run
 must be dead at two, some time apart. A shard is started again by its batch, a batch whose own run
-died by this flow (``flows._successors``), everything else by a person.
+died by this flow (``flows.batches.successors``), everything else by a person.
 """
 
 import time
@@ -18,17 +18,17 @@ from prefect.events.filters import (
     EventOccurredFilter,
 )
 
-from flows._deployments import count_places
-from flows._hosts_elsewhere import all_beats, forget
-from flows._janitor import Sighting, verdict
-from flows._parameters import Asked
-from flows._pools import POOLS
-from flows._requests import TidyRequest
-from flows._server_clock import server_time
-from flows._settings import read_settings
-from flows._stages import run_id
-from flows._successors import lost_batches, succeed
-from flows._sweeper import WORKER, close, state_age_s, under_way
+from flows.batches.successors import lost_batches, succeed
+from flows.jobs.stages import run_id
+from flows.machines.hosts_elsewhere import all_beats, forget
+from flows.machines.janitor import Sighting, verdict
+from flows.machines.pools import POOLS
+from flows.machines.sweeper import WORKER, close, state_age_s, under_way
+from flows.requests.flow_requests import TidyRequest
+from flows.requests.parameters import Asked
+from flows.settings.settings import read_settings
+from flows.stack.deployments import count_places
+from flows.stack.server_clock import server_time
 
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ADVICE = "Press Retry to run it again; a batch does so by itself."

@@ -2,11 +2,11 @@
 
 from prefect import flow
 
-from flows._failures import explained
-from flows._files import FileRef
-from flows._parameters import Asked
-from flows._run_log import join_run_log
-from flows._training_stages import prepare, report, train, verify
+from flows.pages.failures import explained
+from flows.pages.run_log import join_run_log
+from flows.requests.parameters import Asked
+from flows.storage.files import FileRef
+from flows.training.stages import prepare, report, train, verify
 from medical.request import MRITrainingRequest
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from core.plan import check_parts
 from core.request import DiskPath, Request
+from core.training.plan import check_parts
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.plan import check_parts
 from core.request import DiskPath, Request
+from core.training.plan import check_parts
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 

@@ -18,10 +18,10 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows._settings import Settings, is_loopback, server_password
 from flows.gallery.access import COOKIE, SESSION_S, Access
 from flows.gallery.guard import AuditLog, Guard
 from flows.gallery.pages import Pages
+from flows.settings.settings import Settings, is_loopback, server_password
 
 PREFIX = "/gallery"
 STATIC = Path(__file__).parent / "static"
@@ -72,8 +72,8 @@ def _watching(application: ASGIApp, settings: Settings) -> ASGIApp:
     """The pages with an eye on the store, where one is named."""
     if not settings.store:
         return application
-    from flows._store import open_store
     from flows.gallery.elsewhere import PATIENCE_S, Elsewhere, Watching
+    from flows.storage.store import open_store
 
     store = open_store(settings, PATIENCE_S)
     assert store is not None

@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows._journal import held
-from flows._store import Store
-from flows._store_faults import StoreRefusedError
-from flows._store_objects import Held, same
-from flows._store_place import place_of
+from flows.batches.journal import held
 from flows.gallery.places import BATCHES, BRING, PART
+from flows.storage.store import Store
+from flows.storage.store_faults import StoreRefusedError
+from flows.storage.store_objects import Held, same
+from flows.storage.store_place import place_of
 
 logger = logging.getLogger(__name__)
 

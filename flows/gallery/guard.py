@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from flows._settings import is_loopback
 from flows.gallery.access import Access
+from flows.settings.settings import is_loopback
 
 OPEN_TO_ALL = ("/login", "/static/")
 HEADERS = {

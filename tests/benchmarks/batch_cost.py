@@ -10,12 +10,12 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from core.checkpoints import save_model
-from flows._settings import read_settings
-from flows._stack import Stack
+from core.models.checkpoints import save_model
+from flows.settings.settings import read_settings
+from flows.stack.stack import Stack
 from tests.benchmarks.processes import surrounded
 from tests.benchmarks.results import THREADS, Figure, Row
-from video.presets import tiny
+from video.training.presets import tiny
 
 CLIPS, QUICK_CLIPS = 200, 20
 SETTINGS = {"num_frames": 4, "height": 32, "width": 32, "steps": 1, "model": "tiny-video"}
@@ -24,10 +24,10 @@ EACH_MS, WHOLE_S = 50.0, 20.0
 LOOP = """
 import sys, time
 from pathlib import Path
-from flows._batch_requests import ClipBatchRequest
-from flows._batch_items import items_of
-from flows._video import make_clip
-from video.generate import VideoModel
+from flows.requests.batch_requests import ClipBatchRequest
+from flows.batches.items import items_of
+from flows.jobs.video import make_clip
+from video.engines.own import VideoModel
 items, _ = items_of(ClipBatchRequest.model_validate_json(sys.argv[1]))
 model = VideoModel.load(items[0].request.model)
 start = time.monotonic()
@@ -37,10 +37,10 @@ print(time.monotonic() - start)
 """
 BATCH = """
 import json, sys
-from flows._batch_requests import ClipBatchRequest
-from flows._coordinator import coordinate
-from flows._settings import read_settings
-from flows._shard_runs import Here
+from flows.requests.batch_requests import ClipBatchRequest
+from flows.batches.coordinator import coordinate
+from flows.settings.settings import read_settings
+from flows.batches.shard_runs import Here
 request = ClipBatchRequest.model_validate_json(sys.argv[1])
 print(json.dumps(coordinate(read_settings(), "default", request, Here(), lambda *news: None)))
 """

@@ -5,8 +5,8 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from flows._settings import read_settings
-from flows._stack import Stack
+from flows.settings.settings import read_settings
+from flows.stack.stack import Stack
 from tests.benchmarks.processes import lamina, surrounded, waited_for
 from tests.benchmarks.results import Figure, Row
 

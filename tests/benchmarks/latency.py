@@ -7,8 +7,8 @@ from tempfile import TemporaryDirectory
 
 from tests.benchmarks.processes import lamina
 from tests.benchmarks.results import Figure, Row
-from video.clip import write_mp4
-from video.generate import VideoModel, generate
+from video.engines.own import VideoModel, generate
+from video.files.clip import write_mp4
 from video.request import VideoRequest
 
 SECONDS = 3.0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import torch
 
-from core.checkpoints import save_model
-from medical.presets import tiny as tiny_mri
-from video.presets import tiny as tiny_video
+from core.models.checkpoints import save_model
+from medical.training.presets import tiny as tiny_mri
+from video.training.presets import tiny as tiny_video
 
 NAMES = {"scenes-64": ("video", tiny_video), "heads-1mm": ("mri", tiny_mri)}
 

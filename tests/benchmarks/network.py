@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from core.conditioning import Conditioning
-from core.unet import SpatioTemporalUNet
+from core.networks.unet import SpatioTemporalUNet
 from tests.benchmarks.results import Figure, Row
 
 WIDTHS = (64, 128, 256)

@@ -33,7 +33,7 @@ def lamina(words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> C
     Raises:
         RuntimeError: It did not exit with 0.
     """
-    command = [sys.executable, "-m", "flows.command_line", *words]
+    command = [sys.executable, "-m", "flows.commands.command_line", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), **(extra or {})}
     start = time.perf_counter()
     process = subprocess.Popen(

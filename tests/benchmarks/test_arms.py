@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from core.conditioning import Conditioning
-from core.optimizers import muon
 from core.seeds import generator
+from core.training.optimizers import muon
 from tests.benchmarks.arms import averages, networks, verdicts
 from tests.benchmarks.arms.__main__ import train, write_page
 from tests.benchmarks.arms.arm import ARMS, MRI, VIDEO, mri, video
@@ -350,7 +350,7 @@ def test_looking_at_an_arm_changes_nothing_and_a_cut_one_goes_on(heads, tmp_path
     whole = Laboratory(data, tmp_path / "whole", 1.0, steps=4).run(arm)
 
     monkeypatch.setattr("tests.benchmarks.arms.training.LOOKS", (1.0,))
-    monkeypatch.setattr("core.training.Trainer._done", cut(at=2))
+    monkeypatch.setattr("core.training.trainer.Trainer._done", cut(at=2))
     lab = Laboratory(data, tmp_path / "cut", 1.0, steps=4)
     with pytest.raises(KeyboardInterrupt):
         lab.run(arm)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from core.training_checkpoint import history
+from core.training.checkpoint import history
 from tests.benchmarks.processes import lamina, surrounded
 from tests.benchmarks.quality.heads import data_folder
 from tests.benchmarks.results import Figure, Row

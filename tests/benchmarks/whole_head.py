@@ -5,10 +5,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from medical.acquisition import Acquisition, SliceSampling, acquire
-from medical.nifti import write_volume
-from medical.phantom import INTENSITIES, template_head
-from medical.volume import Volume
+from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.anatomy.phantom import INTENSITIES, template_head
+from medical.files.nifti import write_volume
+from medical.files.volume import Volume
 from tests.benchmarks.processes import lamina
 from tests.benchmarks.results import Figure, Row
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import pytest
 import torch
 
+from core.networks.unet import SpatioTemporalUNet
 from core.tensors import align
-from core.unet import SpatioTemporalUNet
 
 
 @dataclass(frozen=True)

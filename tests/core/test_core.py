@@ -10,7 +10,7 @@ import pytest
 
 import core
 
-MODULES = sorted(Path(core.__file__).parent.glob("*.py"))
+MODULES = sorted(Path(core.__file__).parent.rglob("*.py"))
 
 
 def test_every_offered_name_is_its_modules_own():
@@ -46,7 +46,7 @@ def is_constructor_of_the_network(node):
 
 
 def test_a_sampler_reads_in_one_look():
-    from core.sampling import SAMPLERS
+    from core.sampling.samplers import SAMPLERS
 
     for sampler in SAMPLERS.values():
         assert len(inspect.getsource(inspect.unwrap(sampler.walk)).splitlines()) <= 36

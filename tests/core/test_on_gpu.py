@@ -9,21 +9,21 @@ from diffusers import DDIMScheduler
 from pretended_cuda import DEVICE, Generator, pretended_cuda
 from torch.nn import functional as F
 
-from core.checkpoints import load_model, save_model
 from core.conditioning import Conditioning
-from core.diffusers_bridge import sample_with
-from core.distillation import Distillation
-from core.guidance import guided, inpainting
-from core.objectives import Objective
-from core.operators import AxisOperator, MaskOperator, consistent
-from core.path import denoiser
-from core.sampling import SAMPLERS
-from core.schedules import shifted
+from core.families.distillation import Distillation
+from core.families.objectives import Objective
+from core.models.checkpoints import load_model, save_model
+from core.operations.linear_operators import AxisOperator, MaskOperator, consistent
+from core.operations.tiling import tiled, windows
+from core.sampling.diffusers_bridge import sample_with
+from core.sampling.guidance import guided, inpainting
+from core.sampling.path import denoiser
+from core.sampling.samplers import SAMPLERS
+from core.sampling.schedules import shifted
 from core.seeds import generator, normal
 from core.tensors import sent
-from core.tiling import tiled, windows
-from core.training_watch import Watch
-from core.validation import Validation
+from core.training.validation import Validation
+from core.training.watch import Watch
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight"),

@@ -15,10 +15,10 @@ import pytest
 import torch
 from stores import cable, host, server, team
 
-from core.checkpoints import save_model
-from flows._api import Server
-from medical.presets import tiny as tiny_mri
-from video.presets import tiny as tiny_video
+from core.models.checkpoints import save_model
+from flows.stack.api import Server
+from medical.training.presets import tiny as tiny_mri
+from video.training.presets import tiny as tiny_video
 
 __all__ = ["cable", "host", "server", "team"]
 
@@ -74,7 +74,7 @@ def disk_of(places: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
 @pytest.fixture(scope="session")
 def encoder() -> Any:
     """The text encoder, which takes seconds to read."""
-    from video.text import TextEncoder
+    from video.engines.text import TextEncoder
 
     return TextEncoder()
 
@@ -82,7 +82,7 @@ def encoder() -> Any:
 @pytest.fixture
 def encoder_read_once(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards take the encoder that is read already."""
-    monkeypatch.setattr("flows._shard_makers.ClipMaker._encoder", encoder)
+    monkeypatch.setattr("flows.batches.makers.ClipMaker._encoder", encoder)
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def running(
         **database(),
         **getattr(request.module, "PLACES", {}),
     }
-    command = [sys.executable, "-m", "flows.command_line", "up"]
+    command = [sys.executable, "-m", "flows.commands.command_line", "up"]
     log = folder / "up.log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)

@@ -10,10 +10,10 @@ import signal
 from pathlib import Path
 from typing import Any
 
-import flows._training
-import flows._watchdog
-import medical.super_resolve
-import video.generate
+import flows.machines.watchdog
+import flows.training.training
+import medical.operations.super_resolve
+import video.engines.own
 from flows.super_resolve_mri import super_resolve_mri
 from flows.text_to_video import text_to_video
 from flows.train_video import train_video
@@ -32,9 +32,9 @@ def hang(*_: Any, **__: Any) -> None:
     library.sleep(FOREVER_S)
 
 
-flows._watchdog.Patience.LEAST_S = float(os.environ["HANGS_FOR_S"])
-flows._watchdog.Patience.TIMES = 0.0
-flows._watchdog.TRAINING = flows._watchdog.Patience.with_job(0.0)
-video.generate.sample = hang
-medical.super_resolve.super_resolve = hang
-flows._training.descend = hang
+flows.machines.watchdog.Patience.LEAST_S = float(os.environ["HANGS_FOR_S"])
+flows.machines.watchdog.Patience.TIMES = 0.0
+flows.machines.watchdog.TRAINING = flows.machines.watchdog.Patience.with_job(0.0)
+video.engines.own.sample = hang
+medical.operations.super_resolve.super_resolve = hang
+flows.training.training.descend = hang

@@ -12,11 +12,11 @@ from urllib.request import Request, urlopen
 import psutil
 from clips import SMALL, prompts_of
 
-from flows._api import Run, Server
-from flows._hosts import jobs
-from flows._journal import read_lines
-from flows._manifest import Batch, intact
-from flows._settings import read_settings
+from flows.batches.journal import read_lines
+from flows.batches.ledger import Batch, intact
+from flows.machines.hosts import jobs
+from flows.settings.settings import read_settings
+from flows.stack.api import Run, Server
 
 START_S = 300.0
 RUN_S = 180.0  # from asking for a run until its flow is under way, on a busy machine
@@ -42,7 +42,7 @@ class Stack:
         }
         self.log = (folder / "up.log").open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "flows.command_line", "up"],
+            [sys.executable, "-m", "flows.commands.command_line", "up"],
             cwd=folder,
             env=environment,
             stdout=self.log,
@@ -140,7 +140,7 @@ class Stack:
 
     def gpu_workers(self) -> list[int]:
         """The process numbers of both."""
-        words = 'flows._worker {"pool": "gpu", "index": '
+        words = 'flows.machines.worker {"pool": "gpu", "index": '
         return [self.child(f"{words}{index}").pid for index in (0, 1)]
 
     def state(self, run: Run) -> str:

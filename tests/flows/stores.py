@@ -12,12 +12,12 @@ import pytest
 from clips import SMALL, prompts_of
 from waiting import PATIENCE_S, until
 
-from flows._batch_items import items_of
-from flows._batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
-from flows._batch_start import plan_batch, start_batch
-from flows._manifest import Batch
-from flows._settings import read_settings
-from flows._shard import run_shard
+from flows.batches.items import items_of
+from flows.batches.ledger import Batch
+from flows.batches.shard import run_shard
+from flows.batches.start import plan_batch, start_batch
+from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
+from flows.settings.settings import read_settings
 
 BUCKET = "lamina"
 

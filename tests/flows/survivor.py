@@ -10,7 +10,7 @@ import torch
 from prefect import flow
 from prefect.flow_runs import suspend_flow_run
 
-from flows._devices import slot
+from flows.machines.devices import slot
 
 
 @flow(name="survive")

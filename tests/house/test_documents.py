@@ -72,7 +72,7 @@ def test_every_make_target_is_explained():
 @pytest.mark.parametrize("words", lamina_commands(), ids=" ".join)
 def test_every_lamina_command_that_is_shown_is_understood(words):
     """Cyclopts resolves the command and binds every option, without running it."""
-    from flows.command_line import app
+    from flows.commands.command_line import app
 
     command, bound, _ = app.parse_args(list(words), exit_on_error=False, print_error=False)
     assert callable(command)
@@ -81,7 +81,7 @@ def test_every_lamina_command_that_is_shown_is_understood(words):
 
 @pytest.mark.parametrize("words", sorted(CHEAP & set(lamina_commands())), ids=" ".join)
 def test_cheap_commands_run(words, capsys):
-    from flows.command_line import main
+    from flows.commands.command_line import main
 
     assert main(words) == 0
     assert capsys.readouterr().out.strip()
@@ -99,11 +99,11 @@ def test_every_file_that_is_named_stands(document):
 def test_every_environment_variable_that_is_named_is_read():
     named = set(re.findall(r"`(LAMINA_[A-Z]+)`", read("README.md")))
     assert named
-    assert all(f'"{name}"' in read("flows/_settings.py") for name in named)
+    assert all(f'"{name}"' in read("flows/settings/settings.py") for name in named)
 
 
 def test_the_flows_that_are_listed_are_the_flows():
-    from flows._requests import MODELS
+    from flows.requests.flow_requests import MODELS
 
     listed = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", read("README.md")))
     assert listed == set(MODELS)

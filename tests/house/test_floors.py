@@ -11,11 +11,11 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLOORS = ("core", "video", "medical", "flows")
 DOORS = {
-    "nibabel": {"medical/nifti.py"},
-    "decord": {"video/clip.py"},
-    "imageio": {"video/clip.py"},
-    "transformers": {"video/text.py"},
-    "nilearn": {"medical/phantom.py"},
+    "nibabel": {"medical/files/nifti.py"},
+    "decord": {"video/files/clip.py"},
+    "imageio": {"video/files/clip.py"},
+    "transformers": {"video/engines/text.py"},
+    "nilearn": {"medical/anatomy/phantom.py"},
 }
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from medical.acquisition import (
+from medical.acquisition.acquisition import (
     Acquisition,
     AxisGrid,
     SliceSampling,
@@ -19,8 +19,8 @@ from medical.acquisition import (
     degradation_matrix,
     evidence,
 )
-from medical.baselines import back_projection, cubic
-from medical.volume import Volume, finer_grid
+from medical.files.volume import Volume, finer_grid
+from medical.operations.baselines import back_projection, cubic
 
 samplings = st.builds(
     SliceSampling,

@@ -6,9 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medical.anatomy import AnatomyRange
-from medical.contrasts import ContrastRange, smoothed, tissue_map
-from medical.deformations import (
+from medical.anatomy.anatomy import AnatomyRange
+from medical.anatomy.contrasts import ContrastRange, smoothed, tissue_map
+from medical.anatomy.deformations import (
     CONTROL_MM,
     MOST_MM,
     Deformation,
@@ -16,7 +16,7 @@ from medical.deformations import (
     reach,
     refined,
 )
-from medical.lesions import LesionRange
+from medical.anatomy.lesions import LesionRange
 
 SHAPE, SPACING = (20, 24, 28), (1.0, 0.9, 0.8)
 INNER = (slice(4, 16), slice(0, 24), slice(0, 28))

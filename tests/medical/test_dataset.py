@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from medical.acquisition import Acquisition, SliceSampling
-from medical.baselines import back_projection
-from medical.dataset import load_heads, load_labels, split_heads
-from medical.nifti import write_volume
-from medical.patches import HeadPatches, PatchRecipe
-from medical.protocols import AcquisitionRange
-from medical.residual import RESIDUAL_SCALE
-from medical.volume import FileHeader, Volume
+from medical.acquisition.acquisition import Acquisition, SliceSampling
+from medical.acquisition.protocols import AcquisitionRange
+from medical.files.nifti import write_volume
+from medical.files.volume import FileHeader, Volume
+from medical.operations.baselines import back_projection
+from medical.operations.residual import RESIDUAL_SCALE
+from medical.training.dataset import load_heads, load_labels, split_heads
+from medical.training.patches import HeadPatches, PatchRecipe
 
 PLAIN = AcquisitionRange(
     common_mm=(4.0,),

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from medical.acquisition import Acquisition, SliceSampling
-from medical.baselines import foreground
-from medical.evaluate import compare, evaluate, ssim, trimmed
-from medical.volume import Volume
+from medical.acquisition.acquisition import Acquisition, SliceSampling
+from medical.evaluation.evaluate import compare, evaluate, ssim, trimmed
+from medical.files.volume import Volume
+from medical.operations.baselines import foreground
 
 DATA = Path(os.environ.get("LAMINA_DATA", Path(__file__).parents[3] / "shared" / "data"))
 FOUR_MM = Acquisition.slices(2, SliceSampling(4.0))
@@ -84,8 +84,8 @@ def test_back_projection_beats_cubic_by_the_known_margin_on_real_heads():
     folder = DATA / "t1-heads"
     if not folder.is_dir():
         pytest.skip("the development heads are not here; set LAMINA_DATA")
-    from medical.intensity import measure_scale
-    from medical.nifti import read_volume
+    from medical.acquisition.intensity import measure_scale
+    from medical.files.nifti import read_volume
 
     heads = []
     for subject in ("sub-06", "sub-12"):

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medical.intensity import IntensityScale, measure_scale
+from medical.acquisition.intensity import IntensityScale, measure_scale
 
 
 def test_the_protocol_is_the_999_permille_of_positive_voxels():

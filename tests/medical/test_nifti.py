@@ -10,8 +10,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from medical.nifti import is_sheared, read_size, read_volume, write_volume
-from medical.volume import Volume, finer_grid
+from medical.files.nifti import is_sheared, read_size, read_volume, write_volume
+from medical.files.volume import Volume, finer_grid
 
 ORIENTATIONS = [
     (order, signs)

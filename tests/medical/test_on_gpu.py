@@ -6,16 +6,16 @@ import torch
 from pretended_cuda import DEVICE, pretended_cuda
 
 from core.seeds import generator
-from medical.acquisition import Acquisition, SliceSampling, acquire
-from medical.anatomy import AnatomyRange
-from medical.patches import HeadPatches, PatchRecipe
-from medical.presets import tiny
-from medical.protocols import AcquisitionRange
+from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.acquisition.protocols import AcquisitionRange
+from medical.anatomy.anatomy import AnatomyRange
+from medical.files.volume import FileHeader, Volume
+from medical.operations.super_resolve import Tiling, super_resolve
 from medical.request import SuperResolutionRequest
-from medical.super_resolve import Tiling, super_resolve
-from medical.training import patch_batches
-from medical.validation import validation
-from medical.volume import FileHeader, Volume
+from medical.training.patches import HeadPatches, PatchRecipe
+from medical.training.presets import tiny
+from medical.training.training import patch_batches
+from medical.training.validation import validation
 
 RECIPE = PatchRecipe(
     (16, 16, 16),

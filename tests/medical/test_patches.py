@@ -9,19 +9,19 @@ from monai.transforms import RandAdjustContrast, RandBiasField, RandHistogramShi
 from monai.utils.type_conversion import convert_to_tensor
 from PIL import Image
 
-from core.operators import AxisOperator
-from medical import contact_sheet as sheets
-from medical.anatomy import AnatomyRange
-from medical.augmentation import Augmentation
-from medical.dataset import load_labels
-from medical.nifti import write_volume
-from medical.patches import HeadPatches, PatchRecipe
-from medical.protocols import AcquisitionRange
+from core.operations.linear_operators import AxisOperator
+from medical.acquisition.protocols import AcquisitionRange
+from medical.acquisition.scanning import training_pairs
+from medical.anatomy.anatomy import AnatomyRange
+from medical.anatomy.augmentation import Augmentation
+from medical.evaluation import contact_sheet as sheets
+from medical.files.nifti import write_volume
+from medical.files.volume import FileHeader, Volume
+from medical.operations.residual import RESIDUAL_SCALE
 from medical.request import MRITrainingRequest
-from medical.residual import RESIDUAL_SCALE
-from medical.scanning import training_pairs
-from medical.training import head_batches, stages
-from medical.volume import FileHeader, Volume
+from medical.training.dataset import load_labels
+from medical.training.patches import HeadPatches, PatchRecipe
+from medical.training.training import head_batches, stages
 
 ALL = AnatomyRange(contrast_share=0.7, lesion_share=0.7, deformation_share=0.7)
 SIZE = (16, 24, 24)

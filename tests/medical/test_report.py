@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from medical.acquisition import Acquisition
-from medical.intensity import IntensityScale
-from medical.phantom import template_head, thick_slice_scan
-from medical.report import picture
-from medical.restoration import Restoration, output_paths
-from medical.volume import Volume
+from medical.acquisition.acquisition import Acquisition
+from medical.acquisition.intensity import IntensityScale
+from medical.anatomy.phantom import template_head, thick_slice_scan
+from medical.files.volume import Volume
+from medical.operations.report import picture
+from medical.operations.restoration import Restoration, output_paths
 
 
 def restoration(shape=(40, 50, 44)):

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from medical.seams import seam_energy
+from medical.evaluation.seams import seam_energy
 
 FULL = slice(0, 100)
 HALVES = [(slice(0, 20), FULL, FULL), (slice(20, 40), FULL, FULL)]

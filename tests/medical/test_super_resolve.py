@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from core.networks.unet import SpatioTemporalUNet
 from core.seeds import noise
-from core.unet import SpatioTemporalUNet
-from medical.acquisition import Acquisition, SliceSampling, acquire
-from medical.baselines import back_projection, cubic
-from medical.nifti import read_volume, write_volume
-from medical.presets import tiny
-from medical.problem import prepare
+from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.files.nifti import read_volume, write_volume
+from medical.files.volume import FileHeader, Volume
+from medical.operations.baselines import back_projection, cubic
+from medical.operations.problem import prepare
+from medical.operations.residual import RESIDUAL_SCALE
+from medical.operations.super_resolve import Tiling, bounding_box, obedience, super_resolve
 from medical.request import SuperResolutionRequest
-from medical.residual import RESIDUAL_SCALE
-from medical.super_resolve import Tiling, bounding_box, obedience, super_resolve
-from medical.volume import FileHeader, Volume
+from medical.training.presets import tiny
 
 SMALL = Tiling(size=(16, 12, 12), overlap=(4, 4, 4))
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from medical import validation as module
-from medical.phantom import template_head
-from medical.presets import tiny
-from medical.validation import validation
+from medical.anatomy.phantom import template_head
+from medical.training import validation as module
+from medical.training.presets import tiny
+from medical.training.validation import validation
 
 
 @pytest.fixture(scope="module")

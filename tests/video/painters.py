@@ -1,8 +1,8 @@
 """A small video network that draws layouts and is shown sketches of them."""
 
-from core.unet import SpatioTemporalUNet
-from video.layouts import GRAIN, SKETCH_CHANNELS
-from video.presets import LAYOUTS, tiny
+from core.networks.unet import SpatioTemporalUNet
+from video.engines.layouts import GRAIN, SKETCH_CHANNELS
+from video.training.presets import LAYOUTS, tiny
 
 SMALL_LAYOUTS = {**LAYOUTS, "block_out_channels": (16,), "layers_per_block": 1, "head_dim": 16}
 

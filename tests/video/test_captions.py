@@ -8,12 +8,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video import wording
-from video.captions import Stated, caption
-from video.prompts import Claims, ThingClaim, claims_of, parse_caption
-from video.scenes import BACKGROUNDS, COLORS, MOTIONS, SHAPES, SIZES, SPEEDS, Scene, SceneObject
-from video.splits import SPLITS
-from video.world import draw_scene
+from video.world import wording
+from video.world.captions import Stated, caption
+from video.world.prompts import Claims, ThingClaim, claims_of, parse_caption
+from video.world.scenes import (
+    BACKGROUNDS,
+    COLORS,
+    MOTIONS,
+    SHAPES,
+    SIZES,
+    SPEEDS,
+    Scene,
+    SceneObject,
+)
+from video.world.splits import SPLITS
+from video.world.world import draw_scene
 
 SILENT = Stated(
     colors=False,

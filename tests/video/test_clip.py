@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
-import video.clip
-from video.clip import Clip, contact_sheet, read_metadata, read_mp4, webp_preview, write_mp4
+import video.files.clip
+from video.files.clip import Clip, contact_sheet, read_metadata, read_mp4, webp_preview, write_mp4
 
 SIDES = st.integers(8, 40)
 METADATA = st.dictionaries(
@@ -130,8 +130,10 @@ def test_an_existing_clip_is_kept_unless_asked(tmp_path):
     ],
 )
 def test_an_encoder_that_lies_leaves_no_file(tmp_path, monkeypatch, spoil, message):
-    encode = video.clip._encode
-    monkeypatch.setattr(video.clip, "_encode", lambda frames, *rest: encode(spoil(frames), *rest))
+    encode = video.files.clip._encode
+    monkeypatch.setattr(
+        video.files.clip, "_encode", lambda frames, *rest: encode(spoil(frames), *rest)
+    )
     with pytest.raises(RuntimeError, match=message):
         write_mp4(Clip(moving_square(16), 8), tmp_path / "lie.mp4", metadata={})
     assert not list(tmp_path.iterdir())
@@ -195,7 +197,7 @@ def test_a_file_that_is_no_video_is_refused(tmp_path):
 
 @pytest.mark.parametrize("comment", ["", "holiday", "[1, 2]", '{"size": [1, 1]}'])
 def test_a_comment_from_elsewhere_is_not_ours(tmp_path, comment):
-    video.clip._encode(moving_square(), Fraction(8), comment, tmp_path / "a.mp4")
+    video.files.clip._encode(moving_square(), Fraction(8), comment, tmp_path / "a.mp4")
     assert read_metadata(tmp_path / "a.mp4") == {}
     assert read_mp4(tmp_path / "a.mp4").frames.shape == (8, 32, 48, 3)
 

@@ -10,9 +10,8 @@ from painters import painter
 
 from core.conditioning import Conditioning
 from core.seeds import generator, initialized
-from video import layouts as module
-from video.generate import PAINTING_GUIDANCE, laid_out, painting, sample_from
-from video.layouts import (
+from video.engines import layouts as module
+from video.engines.layouts import (
     CHANNELS,
     COS,
     GRAIN,
@@ -33,10 +32,11 @@ from video.layouts import (
     layouts,
     sketch,
 )
+from video.engines.own import PAINTING_GUIDANCE, laid_out, painting, sample_from
 from video.request import VideoRequest
-from video.scene_table import tabulate
-from video.scenes import COLORS, SHAPES, SYMMETRY, path
-from video.world import GAP, draw_scene
+from video.world.scene_table import tabulate
+from video.world.scenes import COLORS, SHAPES, SYMMETRY, path
+from video.world.world import GAP, draw_scene
 
 EVEN = (1.0, 1.0, 1.0)
 
@@ -165,8 +165,8 @@ def test_painting_is_guided_away_from_a_clip_of_which_nothing_is_known(monkeypat
         asked.append(said[-1])
         return heard
 
-    monkeypatch.setattr("video.generate.denoiser", heard)
-    monkeypatch.setattr("video.generate.guided", heard)
+    monkeypatch.setattr("video.engines.own.denoiser", heard)
+    monkeypatch.setattr("video.engines.own.guided", heard)
     given = torch.ones(2, SKETCH_CHANNELS, 16, 16, 16)
     for scale in (1.2, 3.0):
         cond = replace(told(), sketch=given, guidance=torch.full((2,), scale))

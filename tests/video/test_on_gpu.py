@@ -6,14 +6,14 @@ from painters import painter
 from pretended_cuda import DEVICE, pretended_cuda
 
 from core.seeds import generator, initialized
-from video.dataset import CaptionedClip
-from video.generate import VideoModel, generate
-from video.presets import tiny
+from video.engines.own import VideoModel, generate
+from video.engines.text import TextEncoder
+from video.files.captioned_clips import CaptionedClip
 from video.request import VideoRequest
-from video.scene_bank import SceneBank
-from video.text import TextEncoder
-from video.training import clip_batches, layout_batches, world_batches
-from video.validation import layout_validation, validation
+from video.training.presets import tiny
+from video.training.training import clip_batches, layout_batches, world_batches
+from video.training.validation import layout_validation, validation
+from video.world.scene_bank import SceneBank
 
 
 @pytest.fixture

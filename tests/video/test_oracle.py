@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from video.oracle import AXES, is_frozen, read_clip, score
-from video.prompts import parse_caption
-from video.rendering import render
-from video.scenes import COLORS, DIRECTIONS, RATES, SIZES, SPEEDS, Scene, SceneObject
-from video.splits import SPLITS
-from video.world import draw_scene
+from video.oracle.oracle import AXES, is_frozen, read_clip, score
+from video.world.prompts import parse_caption
+from video.world.rendering import render
+from video.world.scenes import COLORS, DIRECTIONS, RATES, SIZES, SPEEDS, Scene, SceneObject
+from video.world.splits import SPLITS
+from video.world.world import draw_scene
 
 Frames = np.ndarray
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from core.seeds import generator
-from video.captions import caption
-from video.placement import redraw
-from video.prompts import claims_of, parse_caption
-from video.scene_table import (
+from video.world.captions import caption
+from video.world.placement import redraw
+from video.world.prompts import claims_of, parse_caption
+from video.world.scene_table import (
     COLOR,
     GROUP,
     MOTION,
@@ -26,7 +26,7 @@ from video.scene_table import (
     tabulate,
     tracks,
 )
-from video.scenes import (
+from video.world.scenes import (
     BACKGROUNDS,
     COLORS,
     FRAME_SIZE,
@@ -39,8 +39,8 @@ from video.scenes import (
     SceneObject,
     rate_kind,
 )
-from video.splits import split_of
-from video.world import GAP, MARGIN, draw_scene
+from video.world.splits import split_of
+from video.world.world import GAP, MARGIN, draw_scene
 
 EVEN = (1.0, 1.0, 1.0)
 SINGLE = (1.0, 0.0, 0.0)
@@ -143,7 +143,7 @@ def test_single_things_lie_as_they_are_drawn():
 
 
 def test_a_scene_without_room_stays_where_it_was(monkeypatch):
-    monkeypatch.setattr("video.placement.GAP", 1000.0)
+    monkeypatch.setattr("video.world.placement.GAP", 1000.0)
     before = tabulate(scenes(60, seed=6))
     after, found = redraw(before, generator(6))
     several = (before.words[..., SHAPE] >= 0).sum(1) > 1

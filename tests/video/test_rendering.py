@@ -6,9 +6,9 @@ from random import Random
 import pytest
 import torch
 
-from video.rendering import coverage, render
-from video.scenes import BACKGROUNDS, COLORS, REACH, SHAPES, SYMMETRY, Scene, SceneObject
-from video.world import draw_scene
+from video.world.rendering import coverage, render
+from video.world.scenes import BACKGROUNDS, COLORS, REACH, SHAPES, SYMMETRY, Scene, SceneObject
+from video.world.world import draw_scene
 
 AREAS = {
     "circle": math.pi,

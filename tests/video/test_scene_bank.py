@@ -5,15 +5,15 @@ import pytest
 import torch
 
 from core.seeds import generator
-from video import wording
-from video.generate import to_frames
-from video.oracle import read_clip, score
-from video.prompts import parse_caption
-from video.scene_bank import BLOCK, SceneBank
-from video.scene_table import COLOR, MOTION, SHAPE
-from video.scenes import COLORS, MOTIONS, SHAPES
-from video.splits import held_out
-from video.text import PackedStates, TextEncoder
+from video.engines.own import to_frames
+from video.engines.text import PackedStates, TextEncoder
+from video.oracle.oracle import read_clip, score
+from video.world import wording
+from video.world.prompts import parse_caption
+from video.world.scene_bank import BLOCK, SceneBank
+from video.world.scene_table import COLOR, MOTION, SHAPE
+from video.world.scenes import COLORS, MOTIONS, SHAPES
+from video.world.splits import held_out
 
 EVEN = (1.0, 1.0, 1.0)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

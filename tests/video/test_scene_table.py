@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from video.rendering import coverage, render, render_table
-from video.scene_table import (
+from video.world.rendering import coverage, render, render_table
+from video.world.scene_table import (
     ANYWHERE,
     EMPTY,
     SHAPE,
@@ -18,8 +18,17 @@ from video.scene_table import (
     tabulate,
     tracks,
 )
-from video.scenes import BACKGROUNDS, COLORS, FRAME_SIZE, MOTIONS, NUM_FRAMES, PLACES, Scene, path
-from video.world import draw_scene
+from video.world.scenes import (
+    BACKGROUNDS,
+    COLORS,
+    FRAME_SIZE,
+    MOTIONS,
+    NUM_FRAMES,
+    PLACES,
+    Scene,
+    path,
+)
+from video.world.world import draw_scene
 
 
 def scenes(number: int, seed: int = 0) -> list[Scene]:
@@ -87,12 +96,12 @@ def test_pixels_are_those_of_plain_drawing():
 def test_however_many_are_drawn_at_once_the_pixels_are_the_same(most, monkeypatch):
     some = scenes(40, seed=2)
     expected = render(some)
-    monkeypatch.setattr("video.rendering.CHUNK", most)
+    monkeypatch.setattr("video.world.rendering.CHUNK", most)
     assert torch.equal(render(some), expected)
 
 
 def test_the_layout_of_a_gpu_gives_the_same_pixels(monkeypatch):
-    from video import rendering
+    from video.world import rendering
 
     some = scenes(40, seed=2)
     expected = render(some)

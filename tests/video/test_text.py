@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video.text import MOST_TOKENS, TextEncoder, _packaged_folder
+from video.engines.text import MOST_TOKENS, TextEncoder, _packaged_folder
 
 
 @pytest.fixture(scope="module")

@@ -6,16 +6,16 @@ from painters import painter
 from pydantic import ValidationError
 from safetensors.torch import load_file
 
-from core.checkpoints import save_model
 from core.conditioning import Conditioning
+from core.models.checkpoints import save_model
 from core.seeds import generator, initialized
-from core.training_checkpoint import history
-from video import training as module
-from video.layouts import GRAIN
-from video.presets import tiny
+from core.training.checkpoint import history
+from video.engines.layouts import GRAIN
+from video.engines.text import TextEncoder
 from video.request import VideoTrainingRequest
-from video.scene_table import SHAPE
-from video.text import TextEncoder
+from video.training import training as module
+from video.training.presets import tiny
+from video.world.scene_table import SHAPE
 
 
 def test_the_shares_asked_for_and_the_seed_decide_the_scenes(monkeypatch):

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from video import validation as module
-from video.presets import tiny
-from video.splits import held_out
-from video.text import TextEncoder, padded, read_once
-from video.training import clip_batches
-from video.validation import held_out_prompts, validation
-from video.world import draw_batch
+from video.engines.text import TextEncoder, padded, read_once
+from video.training import validation as module
+from video.training.presets import tiny
+from video.training.training import clip_batches
+from video.training.validation import held_out_prompts, validation
+from video.world.splits import held_out
+from video.world.world import draw_batch
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def test_captions_that_are_read_once_do_not_depend_on_the_batch(encoder):
 
 
 def test_captions_of_own_clips_are_not_read_again(encoder, monkeypatch):
-    from video.dataset import CaptionedClip
+    from video.files.captioned_clips import CaptionedClip
 
     frames = torch.zeros(3, 16, 64, 64, dtype=torch.uint8)
     make_batch = clip_batches([CaptionedClip(frames, 8.0, "a thing")], encoder)

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from video import splits
-from video.scenes import (
+from video.world.scenes import (
     BACKGROUNDS,
     COLORS,
     FRAME_SIZE,
@@ -22,7 +21,7 @@ from video.scenes import (
     SYMMETRY,
     path,
 )
-from video.world import GAP, draw_batch, draw_scene
+from video.world.world import GAP, draw_batch, draw_scene, splits
 
 
 def generator(seed: int) -> torch.Generator:

@@ -18,8 +18,9 @@ LEVELS: dict[Domain, dict[str, float]] = {
     "video": {"power": 0.0, "level_mean": 2.0, "level_std": 1.2, "pure_noise_share": 0.1},
     "mri": {"power": 0.25, "level_mean": 2.0, "level_std": 1.2, "pure_noise_share": 0.5},
 }
-"""Objectives of the first stages of ``video.training`` and ``medical.training``, but that MRI sees
-more noise (there the mean is 0.5): else little noise, where errors weigh most, fills the time."""
+"""Objectives of the first stages of ``video.training.training`` and ``medical.training.training``,
+but that MRI sees more noise (there the mean is 0.5): else little noise, where errors weigh most,
+fills the time."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,19 +13,19 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.seeds import generator
-from medical.dataset import VALIDATION_EVERY
-from medical.patches import HeadPatches, PatchRecipe
-from medical.protocols import AcquisitionRange
-from medical.training import patch_batches
-from medical.volume import Volume
+from medical.acquisition.protocols import AcquisitionRange
+from medical.files.volume import Volume
+from medical.training.dataset import VALIDATION_EVERY
+from medical.training.patches import HeadPatches, PatchRecipe
+from medical.training.training import patch_batches
 from tests.benchmarks.arms.arm import Arm, Domain
 from tests.benchmarks.quality.heads import file_reader
-from video.text import TextEncoder
-from video.training import FRAMES_PER_SECOND, world, world_batches
-from video.world import draw_batch
+from video.engines.text import TextEncoder
+from video.training.training import FRAMES_PER_SECOND, world, world_batches
+from video.world.world import draw_batch
 
 if TYPE_CHECKING:
-    from core.training_feed import MakeBatch
+    from core.training.feed import MakeBatch
 
 PATCH = (16, 32, 32)
 BOX = (64, 64, 64)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from core.conditioning import Conditioning
-from core.objectives import Draw, Objective, Predict
+from core.families.objectives import Draw, Objective, Predict
+from core.networks.text_memory import TextMemory
+from core.networks.unet import LEAST_LEVEL, SpatioTemporalUNet
 from core.seeds import initialized
 from core.tensors import Volumes, align
-from core.text_memory import TextMemory
-from core.unet import LEAST_LEVEL, SpatioTemporalUNet
 from tests.benchmarks.arms.arm import Arm, Form
 
 OWN = ("stem", "norm_out", "head", "null_token")

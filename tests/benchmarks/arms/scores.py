@@ -11,23 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.path import diffuse
+from core.networks.unet import SpatioTemporalUNet
+from core.sampling.path import diffuse
 from core.seeds import generator, noise_batch
 from core.tensors import inference_dtype
-from core.unet import SpatioTemporalUNet
-from medical.acquisition import Acquisition, SliceSampling
-from medical.baselines import foreground
-from medical.evaluate import Restore, compare, trimmed
+from medical.acquisition.acquisition import Acquisition, SliceSampling
+from medical.evaluation.evaluate import Restore, compare, trimmed
+from medical.files.volume import Volume
+from medical.operations.baselines import foreground
+from medical.operations.super_resolve import Tiling, super_resolve
 from medical.request import SuperResolutionRequest
-from medical.super_resolve import Tiling, super_resolve
-from medical.volume import Volume
 from tests.benchmarks.arms.arm import Domain
 from tests.benchmarks.arms.data import PATCH, Data
 from tests.benchmarks.quality.detail import spectra
-from video.generate import sample_from, to_frames
-from video.oracle import is_frozen, read_clip, score
-from video.prompts import parse_caption
+from video.engines.own import sample_from, to_frames
+from video.oracle.oracle import is_frozen, read_clip, score
 from video.request import VideoRequest
+from video.world.prompts import parse_caption
 
 LEVELS = (1.0, 0.9, 0.75, 0.5, 0.25)
 ROWS = 16

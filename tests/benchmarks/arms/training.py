@@ -20,11 +20,11 @@ from typing import Any
 
 from safetensors.torch import load_file, save_file
 
-from core.plan import Plan, Progress
+from core.networks.unet import SpatioTemporalUNet
 from core.records import atomic_path
-from core.training import Trainer
-from core.training_watch import Watch
-from core.unet import SpatioTemporalUNet
+from core.training.plan import Plan, Progress
+from core.training.trainer import Trainer
+from core.training.watch import Watch
 from tests.benchmarks.arms import networks, scores
 from tests.benchmarks.arms.arm import ALL_HEADS, ARMS, Arm, Domain, Form
 from tests.benchmarks.arms.averages import LAST, Kept, take

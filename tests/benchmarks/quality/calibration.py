@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medical.restoration import Restoration
+from medical.operations.restoration import Restoration
 
 OCTAVES, PER_OCTAVE = 8, 64
 """The histogram of |error| / spread covers 2^-8 to 2^8."""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.checkpoints import find_model, read_record
+from core.models.checkpoints import find_model, read_record
 
 Arrays = dict[str, NDArray[Any]]
 ROOT = Path(__file__).parents[3]

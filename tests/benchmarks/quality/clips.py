@@ -14,14 +14,14 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.seeds import generator, noise_batch
 from tests.benchmarks.quality.cases import SHIPPED, Arrays, Setting
-from video.generate import VideoModel, layout_noise, sample_from, to_frames
-from video.layouts import draw_layouts, illustrate, layouts, sketch
-from video.oracle import is_frozen, read_clip, score
-from video.prompts import parse_caption
+from video.engines.layouts import draw_layouts, illustrate, layouts, sketch
+from video.engines.own import VideoModel, layout_noise, sample_from, to_frames
+from video.oracle.oracle import is_frozen, read_clip, score
 from video.request import VideoRequest
-from video.scene_table import tabulate
-from video.scenes import Scene
-from video.world import draw_batch
+from video.world.prompts import parse_caption
+from video.world.scene_table import tabulate
+from video.world.scenes import Scene
+from video.world.world import draw_batch
 
 USUAL, TRUE_LAYOUTS = "as shipped", "true layouts, painted"
 LAYOUTS_ALONE, WITHOUT = "layouts as drawn, painted exactly", "without layouts"
@@ -37,7 +37,7 @@ class Asked:
 
     Attributes:
         name: For the page.
-        split: Side of the fixed rule in ``video/splits.py``.
+        split: Side of the fixed rule in ``video/world/splits.py``.
         shares: Of scenes with one, two and three objects.
         number: Prompts in full.
         quick: Prompts of a quick run, the first of those.

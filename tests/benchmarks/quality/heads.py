@@ -10,18 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from core.checkpoints import find_model, load_model
-from core.unet import SpatioTemporalUNet
-from medical.acquisition import Acquisition, SliceSampling, acquire
-from medical.baselines import foreground
-from medical.dataset import VALIDATION_EVERY
-from medical.evaluate import Restore, compare, trimmed
-from medical.intensity import measure_scale
-from medical.nifti import read_volume
+from core.models.checkpoints import find_model, load_model
+from core.networks.unet import SpatioTemporalUNet
+from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.acquisition.intensity import measure_scale
+from medical.evaluation.evaluate import Restore, compare, trimmed
+from medical.files.nifti import read_volume
+from medical.files.volume import Volume
+from medical.operations.baselines import foreground
+from medical.operations.restoration import Restoration
+from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
-from medical.restoration import Restoration
-from medical.super_resolve import super_resolve
-from medical.volume import Volume
+from medical.training.dataset import VALIDATION_EVERY
 from tests.benchmarks.quality.calibration import spread_against_error
 from tests.benchmarks.quality.cases import ROOT, SHIPPED, Arrays, Setting
 from tests.benchmarks.quality.detail import spectra

@@ -13,7 +13,7 @@ from tests.benchmarks.quality.cases import Arrays, Setting
 from tests.benchmarks.quality.clips import ONE, SEED, SINGLE, frames_of, outcomes, prompts
 from tests.benchmarks.quality.video_rows import share_figure
 from tests.benchmarks.results import Figure, Row
-from video.world import draw_batch
+from video.world.world import draw_batch
 
 TRAINING, QUICK = 20_000, 1_000
 BLOCK = 500

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from medical.acquisition import Acquisition, SliceSampling
-from medical.baselines import foreground
-from medical.nifti import read_volume
-from medical.phantom import template_head
-from medical.problem import prepare
+from medical.acquisition.acquisition import Acquisition, SliceSampling
+from medical.anatomy.phantom import template_head
+from medical.files.nifti import read_volume
+from medical.files.volume import Volume
+from medical.operations.baselines import foreground
+from medical.operations.problem import prepare
+from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
-from medical.super_resolve import super_resolve
-from medical.volume import Volume
 from tests.benchmarks.quality import mri_pictures
 from tests.benchmarks.quality.cases import Arrays, DataMissingError, Setting
 from tests.benchmarks.quality.heads import (

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.checkpoints import find_model, read_record
+from core.models.checkpoints import find_model, read_record
 from tests.benchmarks.page import measured, shown, wanted
 from tests.benchmarks.quality.cases import SHIPPED
 
@@ -46,7 +46,11 @@ CREDITS = (
         "evaluation alone",
         "BSD-3-Clause, as packaged there",
     ),
-    ("The procedural world of `video/world.py`", "training, evaluation", "Apache-2.0, this code"),
+    (
+        "The procedural world of `video/world/world.py`",
+        "training, evaluation",
+        "Apache-2.0, this code",
+    ),
 )
 PICTURES = "pictures/results"
 

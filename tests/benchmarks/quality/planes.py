@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from medical.volume import Volume
+from medical.files.volume import Volume
 
 ACROSS = 1
 """File axis at right angles to the planes: coronal planes of heads in LAS or RAS order."""

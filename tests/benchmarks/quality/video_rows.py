@@ -16,7 +16,7 @@ from tests.benchmarks.quality.clips import (
     outcomes,
 )
 from tests.benchmarks.results import Figure, Row, Table
-from video.scenes import MOTIONS
+from video.world.scenes import MOTIONS
 
 TARGETS = {"count": 0.95, "color": 0.95, "shape": 0.95, "size": 0.95, "motion": 0.92,
            "speed": 0.92}  # fmt: skip
@@ -30,10 +30,13 @@ CURVE_PROMPTS = 200
 PROTOCOL = (
     "Prompts are captions of scenes drawn from the procedural world (seed 1), sampled with the "
     "request's defaults (4 steps) at 16 frames of 64 x 64; the noise of prompt i comes from "
-    "(seed 1, i). The oracle (`video/oracle.py`) reads the frames, before the codec, without "
-    "knowing the prompt; a prompt counts on an axis only if it states it. Intervals: Wilson."
+    "(seed 1, i). The oracle (`video/oracle/oracle.py`) reads the frames, before the codec, "
+    "without knowing the prompt; a prompt counts on an axis only if it states it. "
+    "Intervals: Wilson."
 )
-HELD_OUT = "Held out are the combinations of the fixed rule in `video/splits.py`, one in ten."
+HELD_OUT = (
+    "Held out are the combinations of the fixed rule in `video/world/splits.py`, one in ten."
+)
 
 
 def one(setting: Setting) -> Row:

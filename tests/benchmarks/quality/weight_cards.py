@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from core.cards import card
+from core.models.cards import card
 from core.records import atomic_path
 from tests.benchmarks.page import shown
 from tests.benchmarks.quality.cases import ROOT, SHIPPED

@@ -1,0 +1,1 @@
+"""Models on disk: folders of weights with their records and cards."""

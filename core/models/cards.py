@@ -1,0 +1,43 @@
+"""Model cards: a model's record as a page for people."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+WORDS = {"video": "Text to video", "mri": "Super-resolution of brain MRI"}
+
+
+def card(record: Mapping[str, Any]) -> str:
+    """The record of a model as Markdown: what it is, how it was trained, how it does, its limits.
+
+    Args:
+        record: As ``core.models.checkpoints.save_model`` takes it. ``results`` is a mapping from
+        what was
+            measured to its value; without it the card says that nothing was measured.
+    """
+    kind, objective = record["kind"], record["objective"]
+    lines = [f"# {record['name']}", "", f"{WORDS[kind]}; trained by {objective}."]
+    if "parameters" in record:
+        lines[-1] += f" {record['parameters'] / 1e6:.1f} million weights, stored in bfloat16."
+    lines += ["", "## Training", "", *_table(record.get("training", {}))]
+    results = record.get("results") or {}
+    lines += ["", "## Results", ""]
+    lines += _table(results) if results else ["Nothing was measured on this model yet."]
+    lines += ["", "## Limits", "", *(f"- {limit}." for limit in record.get("limits", ()))]
+    lines.append("- Research use" + ("; not for diagnosis." if kind == "mri" else "."))
+    if "license" in record:
+        lines += ["", "## License", "", f"{record['license']}."]
+    return "\n".join(lines) + "\n"
+
+
+def _table(facts: Mapping[str, Any]) -> list[str]:
+    rows = [f"| {name.replace('_', ' ')} | {_cell(value)} |" for name, value in facts.items()]
+    return ["| | |", "|---|---|", *rows]
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, Mapping):
+        return "; ".join(f"{k.replace('_', ' ')}: {_cell(v)}" for k, v in value.items())
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        plain = all(isinstance(v, int | float) for v in value)
+        return (", " if plain else "<br>").join(_cell(v) for v in value)
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,210 @@
+"""Models on disk: safetensors for numbers, JSON for everything said about them.
+
+A model is a folder: ``config.json`` (the network's shape), ``weights.safetensors``,
+``model.json`` (name, kind, objective, training, results, digests) and ``CARD.md`` for people.
+Nothing in it is code, and nothing is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from core.networks.unet import SpatioTemporalUNet
+from core.tensors import inference_dtype
+
+logger = logging.getLogger(__name__)
+
+FORMAT_VERSION = 1
+WEIGHTS, CONFIG, RECORD = "weights.safetensors", "config.json", "model.json"
+KINDS = ("video", "mri")
+SHELVES = ("video", "medical")
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def save_model(
+    folder: Path,
+    network: SpatioTemporalUNet,
+    record: dict[str, Any],
+    *,
+    dtype: torch.dtype = torch.bfloat16,
+    card: str = "",
+) -> Path:
+    """Write a model folder whole, or not at all.
+
+    Args:
+        folder: Must not exist yet.
+        network: Its weights and config.
+        record: ``name``, ``kind`` ("video" or "mri") and whatever else is true of the model;
+            format version and digests are added.
+        dtype: Of the stored weights; bfloat16 halves the file.
+        card: Markdown for people.
+    """
+    folder = Path(folder)
+    if record.get("kind") not in KINDS:
+        raise ValueError(
+            f"kind={record.get('kind')!r}: a model is one of {KINDS}; say which in its record."
+        )
+    if folder.exists():
+        raise ValueError(
+            f"{folder} exists: a model never replaces another; choose a new name or move it away."
+        )
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+    fresh.mkdir(parents=True)
+    try:
+        tensors = {
+            k: v.detach().to("cpu", dtype).contiguous() for k, v in network.state_dict().items()
+        }
+        save_file(tensors, fresh / WEIGHTS)
+        (fresh / CONFIG).write_text(network.to_json_string())
+        # safetensors lets the owner alone read what it writes
+        (fresh / WEIGHTS).chmod((fresh / CONFIG).stat().st_mode)
+        digests = {name: _sha256(fresh / name) for name in (WEIGHTS, CONFIG)}
+        whole = {"format_version": FORMAT_VERSION, **record, "sha256": digests}
+        (fresh / RECORD).write_text(json.dumps(whole, indent=2) + "\n")
+        if card:
+            (fresh / "CARD.md").write_text(card)
+        os.replace(fresh, folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` says, checked for its form."""
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        raise ValueError(
+            f"{folder} holds no {RECORD}: a model is a folder with {CONFIG}, {WEIGHTS} and "
+            f"{RECORD}; point to one made by training."
+        )
+    try:
+        record = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}): the record of a model is; copy the model again."
+        ) from error
+    version = record.get("format_version") if isinstance(record, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(
+            f"{path} has format_version {version!r}: this release reads {FORMAT_VERSION}; "
+            "use the release the model was made with, or train it again."
+        )
+    if record.get("kind") not in KINDS or not isinstance(record.get("sha256"), dict):
+        raise ValueError(
+            f"{path} names no kind or no digests: the record of a model holds both; copy the "
+            "model again."
+        )
+    return record
+
+
+def load_model(
+    folder: Path,
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype | None = None,
+) -> tuple[SpatioTemporalUNet, dict[str, Any]]:
+    """The network, ready to sample, and its record; every digest is verified first.
+
+    Args:
+        folder: A model folder.
+        device: Where the network goes.
+        dtype: Of its arithmetic; the device's fastest exact-enough one by default.
+    """
+    folder = Path(folder)
+    record = read_record(folder)
+    for name in (WEIGHTS, CONFIG):
+        path, wanted = folder / name, record.get("sha256", {}).get(name)
+        found = _sha256(path) if path.is_file() else "no file"
+        if found != wanted:
+            raise ValueError(
+                f"{path}: sha256 is {found[:12]}, the record says {str(wanted)[:12]}: the file is "
+                "not the one that was saved; copy the model again."
+            )
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except SafetensorError as error:
+        raise ValueError(
+            f"{folder / WEIGHTS} is not a safetensors file ({error}): weights are read from "
+            "safetensors alone, never from pickles; convert or copy the model again."
+        ) from error
+    network = _build(folder)
+    try:
+        network.load_state_dict({k: v.float() for k, v in tensors.items()})
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder / WEIGHTS} holds the weights of another network than {CONFIG} describes: "
+            "the two belong together; copy the model again."
+        ) from error
+    dtype = dtype or inference_dtype(device)
+    for module in network.modules():  # not .to(dtype): diffusers' warns without a reason
+        for parameter in module.parameters(recurse=False):
+            parameter.data = parameter.data.to(device, dtype)
+    return network.eval().requires_grad_(False), record
+
+
+def _build(folder: Path) -> SpatioTemporalUNet:
+    """A network of the shape ``config.json`` describes."""
+    try:
+        network = SpatioTemporalUNet.from_config(json.loads((folder / CONFIG).read_text()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{folder / CONFIG} describes no network of this release ({error}): a config is the "
+            "JSON that was saved with the weights; copy the model again."
+        ) from error
+    assert isinstance(network, SpatioTemporalUNet)
+    return network
+
+
+def shelves() -> list[Path]:
+    """Folders that hold model folders: the operator's (LAMINA_MODELS), then the shipped ones."""
+    named = [Path(p) for p in os.environ.get("LAMINA_MODELS", "").split(os.pathsep) if p]
+    specs = [find_spec(package) for package in SHELVES]
+    return named + [Path(s.origin).parent / "weights" for s in specs if s and s.origin]
+
+
+def list_models() -> list[tuple[Path, dict[str, Any]]]:
+    """Every readable model on the shelves, (folder, record); the first of a name wins."""
+    found: dict[str, tuple[Path, dict[str, Any]]] = {}
+    for shelf in shelves():
+        for path in sorted(shelf.glob(f"*/{RECORD}")):
+            try:
+                found.setdefault(path.parent.name, (path.parent, read_record(path.parent)))
+            except ValueError as error:  # one broken folder must not hide the others
+                logger.warning("left out: %s", error)
+    return list(found.values())
+
+
+def find_model(name: str, kind: str) -> Path:
+    """The folder of an installed model.
+
+    Args:
+        name: Its folder's name; never a path.
+        kind: "video" or "mri".
+    """
+    models = {folder.name: (folder, record) for folder, record in list_models()}
+    fitting = sorted(n for n, (_, record) in models.items() if record["kind"] == kind)
+    if name not in fitting:
+        raise ValueError(
+            f"model={name!r} is not an installed {kind} model: models are named as "
+            f"`lamina models list` shows them; choose one of {fitting or 'none installed'}, or "
+            "name more folders in LAMINA_MODELS."
+        )
+    return models[name][0]

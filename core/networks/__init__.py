@@ -1,0 +1,1 @@
+"""Networks that denoise, and the blocks they are made of."""

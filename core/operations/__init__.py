@@ -1,0 +1,1 @@
+"""What is done with a denoiser, whatever it denoises: operators, windows, restoration."""

@@ -1,0 +1,166 @@
+"""Linear operators that say what was measured, and the exact way back to the measurement.
+
+A thick-slice scan, a clip with missing frames and an image with a hole are all ``y = A x``. The
+operators here are separable, one dense matrix per axis, so the adjoint is a transpose, the
+pseudo-inverse is exact, and data consistency inside sampling is one projection instead of a
+descent.
+
+Axes: B batch, C channels, D depth (frames or slices), H, W.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from core.sampling.path import Denoise
+from core.tensors import sent
+
+NUM_AXES = 3
+
+
+@runtime_checkable
+class LinearOperator(Protocol):
+    """What a degradation must offer to be obeyed during sampling."""
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return ``A x``."""
+        ...
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return ``A^T y``."""
+        ...
+
+    def invert(self, y: Tensor) -> Tensor:
+        """Return ``A^+ y``, the smallest ``x`` that explains ``y`` best."""
+        ...
+
+
+def along_axis(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
+    """Return ``x`` with one of its last three axes multiplied by a matrix.
+
+    Args:
+        x: (..., D, H, W).
+        matrix: (n_out, n_in) with ``n_in`` the size of the axis.
+        axis: 0 for D, 1 for H, 2 for W.
+    """
+    position = x.ndim - NUM_AXES + axis
+    if x.shape[position] != matrix.shape[1]:
+        raise ValueError(
+            f"axis {axis} holds {x.shape[position]} samples: the operator takes "
+            f"{matrix.shape[1]}; build it for this grid."
+        )
+    if position == x.ndim - 1:
+        return x @ matrix.mT
+    rest = x.shape[position + 1 :]
+    flat = x.reshape(*x.shape[: position + 1], -1)  # (..., n_in, rest)
+    return (matrix @ flat).reshape(*x.shape[:position], matrix.shape[0], *rest)
+
+
+@dataclass(frozen=True, eq=False)
+class AxisOperator:
+    """A separable linear map: one dense matrix (n_out, n_in) for each of D, H, W.
+
+    ``None`` leaves an axis alone. Matrices are kept in float64; the work is done in the
+    precision of the tensor, float32 at least.
+    """
+
+    matrices: tuple[Tensor | None, Tensor | None, Tensor | None]
+
+    def __post_init__(self) -> None:
+        for axis, matrix in enumerate(self.matrices):
+            if matrix is not None and (matrix.ndim != 2 or not torch.isfinite(matrix).all()):
+                raise ValueError(
+                    f"matrix of axis {axis} has shape {tuple(matrix.shape)}: an axis operator is "
+                    "a finite (n_out, n_in) matrix; pass None to leave the axis alone."
+                )
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return ``A x`` for x (..., D, H, W)."""
+        dtype = torch.promote_types(x.dtype, torch.float32)
+        y = x.to(dtype)
+        for axis, matrix in enumerate(self.matrices):
+            if matrix is not None:
+                y = along_axis(y, self._cast(axis, matrix, y), axis)
+        return y.to(x.dtype)
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return ``A^T y``."""
+        return self.transpose.apply(y)
+
+    def invert(self, y: Tensor) -> Tensor:
+        """Return ``A^+ y``; the pseudo-inverse of a Kronecker product is taken axis by axis."""
+        return self.pseudo_inverse.apply(y)
+
+    @cached_property
+    def transpose(self) -> AxisOperator:
+        """The adjoint as an operator."""
+        d, h, w = (None if m is None else m.mT.contiguous() for m in self.matrices)
+        return AxisOperator((d, h, w))
+
+    @cached_property
+    def pseudo_inverse(self) -> AxisOperator:
+        """The Moore-Penrose inverse as an operator, computed once in float64."""
+        d, h, w = (None if m is None else torch.linalg.pinv(m.double()) for m in self.matrices)
+        return AxisOperator((d, h, w))
+
+    @cached_property
+    def _casts(self) -> dict[tuple[int, torch.dtype, torch.device], Tensor]:
+        return {}
+
+    def _cast(self, axis: int, matrix: Tensor, like: Tensor) -> Tensor:
+        key = (axis, like.dtype, like.device)
+        if key not in self._casts:
+            self._casts[key] = sent(matrix.to(like.dtype), like.device)
+        return self._casts[key]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskOperator:
+    """Known voxels or frames: ``A x = mask * x`` with a mask of zeros and ones."""
+
+    mask: Tensor
+
+    def apply(self, x: Tensor) -> Tensor:
+        """Return x where the mask is one, zero elsewhere."""
+        return torch.where(self.mask.bool(), x, torch.zeros_like(x))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Return the same masking: a mask is its own adjoint."""
+        return self.apply(y)
+
+    def invert(self, y: Tensor) -> Tensor:
+        """Return the same masking: a mask is its own pseudo-inverse."""
+        return self.apply(y)
+
+
+def project(x: Tensor, operator: LinearOperator, measured: Tensor, weight: float = 1.0) -> Tensor:
+    """Return ``x + weight * A^+ (y - A x)``; weight 1 gives the nearest x that explains y."""
+    return x + weight * operator.invert(measured - operator.apply(x))
+
+
+def consistent(
+    denoise: Denoise, operator: LinearOperator, measured: Tensor, weight: float = 1.0
+) -> Denoise:
+    """Return a denoiser whose every estimate agrees with the measurement.
+
+    Args:
+        denoise: the denoiser to wrap.
+        operator: how ``measured`` came about.
+        measured: y, broadcastable against ``operator.apply(x_hat)``.
+        weight: 1 obeys the measurement exactly, less leaves room for its noise.
+    """
+    if not 0.0 <= weight <= 1.0:
+        raise ValueError(
+            f"weight={weight}: the weight of the measurement lies in [0, 1]; "
+            "1 obeys it exactly, 0 ignores it."
+        )
+
+    def obedient(z: Tensor, t: Tensor, r: Tensor) -> Tensor:
+        return project(denoise(z, t, r), operator, measured, weight)
+
+    return obedient

@@ -1,0 +1,193 @@
+"""Progress for a person: a bar on a terminal, plain lines in a log.
+
+Everything long takes a ``Meter`` and calls it with how many steps are done and how many there
+are; flows pass one that writes artifacts (``pages/artifacts.py``), commands pass one from here.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import copy_context
+from typing import IO, TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+logger = logging.getLogger(__name__)
+
+LINE_EVERY_S = 5.0
+MINUTE, HOUR = 60, 3600
+
+
+@runtime_checkable
+class Stream(Protocol):
+    """Where words go: a terminal or a file."""
+
+    def isatty(self) -> bool:
+        """Whether a person reads it as it comes."""
+        ...
+
+    def write(self, text: str, /) -> int:
+        """Take some text."""
+        ...
+
+    def flush(self) -> object:
+        """Pass on what was taken."""
+
+
+@runtime_checkable
+class Meter(Protocol):
+    """Told how far a job is; cheap to call after every step."""
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        """``done`` of ``total`` steps, and words such as the loss."""
+
+
+class Clock:
+    """When something began, and from that when it will end."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self.began = time.monotonic()
+
+    def passed(self) -> float:
+        """Seconds since then."""
+        return time.monotonic() - self.began
+
+    def says(self, done: int, total: int) -> str:
+        """How far it is and how long it will take at this pace: ``step 1 of 4, 3 s left``."""
+        words = f"step {done} of {total}"
+        if not 0 < done < total:
+            return words
+        return f"{words}, {duration(self.passed() / done * (total - done))} left"
+
+
+class Throttle:
+    """Says yes at most once in so many seconds, so that reporting costs nothing."""
+
+    def __init__(self, seconds: float) -> None:
+        """The first question is answered with yes."""
+        self.seconds = seconds
+        self._next = -float("inf")
+
+    def ready(self) -> bool:
+        """Whether enough time has passed since the last yes."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self.seconds
+        return True
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the words a person would use: ``8 s``, ``3 min``, ``2 h 5 min``."""
+    if seconds < MINUTE:
+        return f"{seconds:.0f} s"
+    if seconds < HOUR:
+        return f"{seconds / MINUTE:.0f} min"
+    hours, rest = divmod(seconds, HOUR)
+    return f"{hours:.0f} h {rest / MINUTE:.0f} min"
+
+
+def counted(number: int, thing: str) -> str:
+    """So many of a thing: ``1 step``, ``2 steps``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def steps_of(meter: Meter) -> Callable[[int, int, object], None]:
+    """The meter as samplers call it: steps done, steps in all, the estimate so far."""
+    clock = Clock()
+    return lambda done, total, _estimate: meter(done, total, clock.says(done, total))
+
+
+@contextmanager
+def aside(meter: Meter) -> Iterator[Meter]:
+    """The meter as one that never keeps its caller waiting and never fails.
+
+    What it is told while it is still busy with the last is left out, save the very last.
+    """
+    state = copy_context()
+    told: list[tuple[int, int, str]] = []
+    busy: list[Future[None]] = []
+
+    def tell() -> None:
+        while told:
+            news = told.pop()
+            told.clear()
+            try:
+                state.run(meter, *news)
+            except Exception as error:
+                logger.warning("progress could not be shown: %s", error)
+
+    def take(done: int, total: int, note: str = "") -> None:
+        told.append((done, total, note))
+        if not busy or busy[-1].done():
+            busy[:] = [line.submit(tell)]
+
+    with ThreadPoolExecutor(1) as line:
+        yield take
+        line.submit(tell)
+
+
+@contextmanager
+def timed(timings: dict[str, float], name: str) -> Iterator[None]:
+    """Add the block's seconds to ``timings`` under ``name``, also if it fails."""
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        timings[name] = timings.get(name, 0.0) + time.monotonic() - began
+
+
+@contextmanager
+def terminal_meters(labels: Sequence[str], stream: Stream | None = None) -> Iterator[list[Meter]]:
+    """Meters that draw on a terminal or write lines elsewhere, one for each label.
+
+    Args:
+        labels: What is under way, such as ``sampling``.
+        stream: Where to; by default standard error, so that results can be piped.
+    """
+    place = stream or sys.stderr
+    if not place.isatty():
+        yield [_Lines(label, place) for label in labels]
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    words = TextColumn("{task.fields[note]}")
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), words)
+    with Progress(*columns, console=Console(file=cast("IO[str]", place))) as progress:
+        yield [_Bar(progress, label) for label in labels]
+
+
+@contextmanager
+def terminal_meter(label: str, stream: Stream | None = None) -> Iterator[Meter]:
+    """The meter of a single job; see ``terminal_meters``."""
+    with terminal_meters([label], stream) as (meter,):
+        yield meter
+
+
+class _Bar:
+    def __init__(self, progress: "Progress", label: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(label, total=None, note="")
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        self._progress.update(self._task, completed=done, total=total, note=note)
+
+
+class _Lines:
+    def __init__(self, label: str, stream: Stream) -> None:
+        self._label, self._stream, self._said = label, stream, ""
+        self._throttle = Throttle(LINE_EVERY_S)
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        words = f"{self._label}: " + ", ".join(filter(None, (note, f"{100 * done / total:.0f} %")))
+        if words == self._said or not (self._throttle.ready() or done >= total):
+            return
+        self._said = words
+        self._stream.write(f"{words}\n")
+        self._stream.flush()

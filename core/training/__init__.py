@@ -1,0 +1,1 @@
+"""Training: plan, steps, checkpoints, faults, and what is seen of them."""

@@ -1,0 +1,1 @@
+"""Many items as one job: items, plan, ledger, coordinator, shards, approval."""

@@ -1,0 +1,115 @@
+"""What the flows that coordinate batches share, whatever the items are."""
+
+import contextlib
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect.context import get_run_context
+
+from flows.batches.coordinator import coordinate
+from flows.batches.events import announcing
+from flows.batches.items import find_scans
+from flows.batches.ledger import Batch
+from flows.batches.needs import shard_needs
+from flows.batches.nights import DATE, night_of, of_night
+from flows.batches.shard_runs import Deployed, cancel
+from flows.batches.sheet import contact_sheet
+from flows.batches.start import draws_of
+from flows.pages.artifacts import batch_page, progress_bar, show_result
+from flows.pages.private_pages import is_private
+from flows.pages.run_log import join_run_log
+from flows.requests.batch_requests import FLOWS, NIGHTLY, BatchRequest, ScanBatchRequest
+from flows.requests.roots import check_files, check_paths, roots
+from flows.settings.settings import Settings, read_settings
+
+
+def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
+    """Coordinate a batch within a flow run, and show its counts and some of its results."""
+    join_run_log()
+    settings = read_settings()
+    if DATE in request.model_dump_json():
+        request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
+        check_paths(request, settings)
+    if isinstance(request, ScanBatchRequest):
+        _check_scans(request, settings)
+    batch = Batch.named(settings, project, request.name)
+    draws = draws_of(request)
+    hands = Deployed(
+        lambda asked, gpus: shard_needs((x for x, _ in batch.items(asked.shard)), gpus, draws)
+    )
+    page = batch_page(project, request.name)
+    with progress_bar("batch-progress", page) as meter, announcing(batch):
+        ended = coordinate(settings, project, request, hands, meter)
+    facts = {**ended, "folder": batch.root}
+    picture = "" if is_private(batch) else contact_sheet(batch)
+    show_result(f"Batch {request.name}: {ended['state']}", picture, facts, page)
+    return ended
+
+
+def _check_scans(request: ScanBatchRequest, settings: Settings) -> None:
+    """Refuse scans that links lead to outside the operator's folders.
+
+    A folder that another host has holds nothing that this one could read.
+    """
+    folder = Path(request.scans)
+    if roots(settings) is not None and folder.expanduser().is_dir():
+        check_files(map(str, find_scans(folder, request.subjects.split())), settings)
+
+
+def abandon(flow: Any, flow_run: Any, state: Any) -> None:
+    """Cancel the batch and its shards; Prefect calls it in a process of its own."""
+    asked, project = flow_run.parameters["request"], flow_run.parameters.get("project", "default")
+    with contextlib.suppress(ValueError):  # it was cancelled before it was planned
+        name = asked.get("name", NIGHTLY)
+        if DATE in name:
+            name = name.replace(DATE, night_of(flow_run).isoformat())
+        batch = Batch.named(read_settings(), project, name)
+        cancel_batch(batch, "its run was cancelled")
+
+
+def start_again(batch: Batch, key: str) -> str:
+    """Ask for another run of the batch as it was asked for; the run's identity.
+
+    Args:
+        batch: Whose missing items are to be made.
+        key: A second call with the same one finds the first one's run.
+    """
+    from prefect.deployments import run_deployment
+
+    from flows.stack.server_clock import server_now
+
+    said = batch.read()
+    flow = FLOWS[said["kind"]]
+    parameters = {"request": said["request"], "project": said["project"]}
+    run: Any = run_deployment(
+        f"{flow}/{flow}",
+        parameters=parameters,
+        scheduled_time=server_now(),
+        timeout=0,
+        as_subflow=False,
+        idempotency_key=key,
+        flow_run_name=said["name"],
+    )
+    return str(run.id)
+
+
+def cancel_batch(batch: Batch, reason: str) -> bool:
+    """End a batch; what is made is kept. Whether there was something to end.
+
+    Shards look for this between items; their runs are cancelled, too, where a server knows them.
+    """
+    if not batch.change(
+        only_from=("planned", "running", "paused"), state="cancelled", reason=reason
+    ):
+        return False
+    last: dict[int, dict[str, Any]] = {}
+    for line in batch.submissions():
+        last[line["shard"]] = line
+    for line in last.values():
+        if not line.get("ended"):
+            try:
+                cancel(line["run"])
+            except Exception as error:
+                logging.getLogger(__name__).warning("run %s: %s", line["run"], error)
+    return True

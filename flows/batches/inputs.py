@@ -1,0 +1,233 @@
+"""What a batch is made from, for hosts that share no disk: scans and models, by their digests.
+
+Whoever has them puts them beside the plan's project in the store, into hidden folders that no
+gallery opens: ``.inputs/SHA256.nii.gz`` and ``.models/DIGEST/NAME/``. A host that lacks one, or
+has another under that name, fetches it and holds it against its digest. Nothing of this happens
+where no store is named.
+"""
+
+import shutil
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from flows.batches.items import Item, Kind, items_of
+from flows.batches.journal import held
+from flows.batches.ledger import Batch
+from flows.batches.locks import coordinated
+from flows.batches.start import open_batch, plan_batch, start_batch
+from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
+from flows.settings.settings import Settings, adopt
+from flows.storage.store import Store
+from medical.request import SuperResolutionRequest
+
+INPUTS, MODELS = ".inputs", ".models"
+COPIES_LOCK = ".inputs.lock"
+Asked = tuple[list[Item], list[str]]
+Models = dict[str, dict[str, str]]  # name to kind and to the digest of each file
+
+
+def items_here_or_planned(settings: Settings, project: str, request: BatchRequest) -> Asked:
+    """The items of a request, read from its plan where what it names stands on another host.
+
+    Raises:
+        ValueError: Something was asked that cannot be made, or there is no such plan.
+    """
+    if not settings.store or _source(request).exists():
+        return items_of(request)
+    batch = Batch.named(settings, project, request.name)
+    if not batch.exists() or batch.read()["request"] != request.model_dump(mode="json"):
+        return items_of(request)  # which says what is missing
+    return [item for item, _ in batch.items()], []
+
+
+def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:
+    """Have scans and models of these items in the store, as far as they are not there.
+
+    The batch is planned, and says afterwards which models it is made with.
+
+    Raises:
+        ValueError: A scan or a model is neither here as planned nor in the store.
+    """
+    if batch.mirror is None:
+        return
+    store, wanted = batch.mirror.store, list(items)
+    _deliver_scans(store, _project(batch) / INPUTS, wanted)
+    known: Models = batch.read().get("models", {})
+    found = dict[str, dict[str, str]]()
+    for item in wanted:
+        if (name := item.request.model) not in known | found:
+            found[name] = _deliver_model(batch, name, item.kind)
+    if found:
+        batch.change(models={**known, **found})
+
+
+def hand_over(settings: Settings, project: str, request: BatchRequest) -> None:
+    """Plan a batch and deliver what it needs, for a coordinator on another host.
+
+    Nothing is done where no store is named, or where the batch is under way.
+
+    Raises:
+        ValueError: Something was asked that cannot be made.
+    """
+    if not settings.store:
+        return
+    items = items_here_or_planned(settings, project, request)
+    batch = open_batch(settings, project, request)
+    with coordinated(batch) as ours:
+        if ours:
+            plan = plan_batch(batch, request, items)
+            start_batch(batch, request, plan, state="planned")
+            deliver_inputs(batch, (item for item, shard in plan.items if shard >= 0))
+
+
+def with_models(settings: Settings, batch: Batch) -> Settings:
+    """Places with the very models that a batch is made with, fetched where they are not here.
+
+    They become this process's own.
+    """
+    if batch.mirror is None:
+        return settings
+    shelves: list[Path] = []
+    models: Models = batch.read().get("models", {})
+    for name, said in models.items():
+        if _digest_here(name, said["kind"]) != said["model.json"]:
+            shelves.append(_fetch_model(batch, name, said))
+    if shelves:
+        settings = replace(settings, models=(*shelves, *settings.models))
+        adopt(settings)
+    return settings
+
+
+def at_hand(batch: Batch, item: Item) -> Item:
+    """The item with its scan on this disk, as it was planned.
+
+    Raises:
+        StoreRefusedError: The store holds another one under its digest.
+    """
+    from core.records import sha256_file
+
+    if batch.mirror is None or item.scan is None:
+        return item
+    assert isinstance(item.request, SuperResolutionRequest)
+    path = Path(item.request.scan)
+    if path.is_file() and sha256_file(path) == item.scan.sha256:
+        return item
+    path = obtain_scan(batch.mirror.store, _project(batch), item.scan.sha256, path.name)
+    return replace(item, request=item.request.model_copy(update={"scan": str(path)}))
+
+
+def obtain_scan(store: Store, project: Path, digest: str, name: str) -> Path:
+    """A scan from the store under its own name; where it would stand, if the store lacks it.
+
+    Args:
+        store: The store.
+        project: The project's folder under the outputs.
+        digest: Of the scan.
+        name: The file's name.
+    """
+    path = project / INPUTS / digest / name
+    if not path.is_file():
+        arrived = _object(project / INPUTS, digest, name)
+        key = store.key(arrived)
+        for found in store.fetch([key], {key: digest}):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileNotFoundError):  # another process here fetched it and was quicker
+                found.replace(path)
+    return path
+
+
+def _deliver_scans(store: Store, folder: Path, items: list[Item]) -> None:
+    there = store.names(store.key(folder)) if any(item.scan for item in items) else {}
+    for item in items:
+        if item.scan is None:
+            continue
+        assert isinstance(item.request, SuperResolutionRequest)
+        path = Path(item.request.scan)
+        target = _object(folder, item.scan.sha256, path.name)
+        if target.name not in there:
+            _put_copy(store, path, target, item.scan.sha256)
+
+
+def _put_copy(store: Store, path: Path, target: Path, digest: str) -> None:
+    """Put a file into the store under another name, if it is still the one that was planned."""
+    from core.records import atomic_path, sha256_file
+
+    if not path.is_file():
+        raise ValueError(
+            f"{path} is neither here nor in {store.url}: a batch is started where its scans and "
+            "models are, or where they were delivered before; start it there."
+        )
+    store.outputs.mkdir(parents=True, exist_ok=True)
+    with held(store.outputs / COPIES_LOCK):  # another batch of this host may deliver the same
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(target, overwrite=True) as temporary:
+                shutil.copyfile(path, temporary)
+            if (found := sha256_file(target)) != digest:
+                raise ValueError(
+                    f"{path}: sha256 is {found[:12]} instead of {digest[:12]}: a scan must not "
+                    "change while its batch is made; start the batch again where the scan is."
+                )
+            store.put([target])
+        finally:
+            target.unlink(missing_ok=True)
+
+
+def _deliver_model(batch: Batch, name: str, kind: Kind) -> dict[str, str]:
+    """Put a model into the store; its kind and the digests of its files."""
+    from core.models.checkpoints import find_model
+    from core.records import sha256_file
+
+    assert batch.mirror
+    folder, store = find_model(name, kind), batch.mirror.store
+    paths = sorted(path for path in folder.iterdir() if path.is_file())
+    digests = {path.name: sha256_file(path) for path in paths}
+    target = _shelf(batch, digests["model.json"]) / name
+    there = store.names(store.key(target))
+    for path in sorted(paths, key=lambda path: path.name == "model.json"):
+        if path.name not in there:
+            _put_copy(store, path, target / path.name, digests[path.name])
+    return {"kind": kind, **digests}
+
+
+def _fetch_model(batch: Batch, name: str, said: dict[str, str]) -> Path:
+    """The shelf on which a model of the store stands now."""
+    assert batch.mirror
+    store, shelf = batch.mirror.store, _shelf(batch, said["model.json"])
+    digests = {
+        store.key(shelf / name / file): digest for file, digest in said.items() if file != "kind"
+    }
+    missing = [key for key in digests if not store.path(key).exists()]
+    store.fetch(sorted(missing, key=lambda key: key.endswith("model.json")), digests)
+    return shelf
+
+
+def _digest_here(name: str, kind: str) -> str:
+    """The digest of a model's record on this host, which holds those of its other files."""
+    from core.models.checkpoints import RECORD, find_model
+    from core.records import sha256_file
+
+    try:
+        return sha256_file(find_model(name, kind) / RECORD)
+    except ValueError:
+        return ""
+
+
+def _shelf(batch: Batch, digest: str) -> Path:
+    return _project(batch) / MODELS / digest[:16]
+
+
+def _project(batch: Batch) -> Path:
+    return batch.root.parent.parent
+
+
+def _object(folder: Path, digest: str, name: str) -> Path:
+    return folder / f"{digest}{'.nii.gz' if name.endswith('.gz') else '.nii'}"
+
+
+def _source(request: BatchRequest) -> Path:
+    """What a request names: a file of prompts or a folder of scans; this folder for none."""
+    clips = isinstance(request, ClipBatchRequest)
+    return Path((request.prompt_file or ".") if clips else request.scans).expanduser()

@@ -1,0 +1,257 @@
+"""The items of a batch: what each shall be, and an address that follows from that alone.
+
+An address is the SHA-256 of the request, of the model's weights and of the scan's bytes: what
+was made is found again by what it is, wherever it stood in a file and however often the batch
+was started. Seeds follow from the same content, never from a position.
+"""
+
+import hashlib
+import json
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from flows.requests.batch_requests import (
+    CLIP_FIELDS,
+    OWN_SEED,
+    SCAN_FIELDS,
+    BatchRequest,
+    ClipBatchRequest,
+    ItemRequest,
+    ScanBatchRequest,
+)
+from flows.requests.prompt_tables import prompt_rows, read_rows, requests_of
+from flows.storage.files import plain_name
+from medical.request import SuperResolutionRequest
+from video.request import VideoRequest
+
+Kind = Literal["video", "mri"]
+ADDRESS_DIGITS = 16
+SURELY_READ = 62  # characters of a prompt that the encoder takes whatever they are
+SEEDS = 2**31  # a seed that a person can copy and every form can hold
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The bytes of the scan that an item is made from, wherever they stand.
+
+    Attributes:
+        sha256: Their digest, hexadecimal.
+        size: How many they are.
+    """
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Item:
+    """One result to make.
+
+    Attributes:
+        address: Sixteen hexadecimal digits that stand for its content.
+        row: Where it was asked for: a file's row, or a scan.
+        request: What a single run would be asked.
+        scan: What the scan holds that it names, if it names one.
+    """
+
+    address: str
+    row: str
+    request: ItemRequest
+    scan: Scan | None = None
+
+    @property
+    def kind(self) -> Kind:
+        """``video`` or ``mri``."""
+        return "video" if isinstance(self.request, VideoRequest) else "mri"
+
+    @property
+    def stem(self) -> str:
+        """Its files' name without an ending."""
+        if isinstance(self.request, VideoRequest):
+            return f"{self.address}-{plain_name(self.request.prompt, 'clip')}"
+        name = Path(self.request.scan).name.partition(".nii")[0]
+        return f"{self.address}-{plain_name(name, 'scan')}"
+
+    def line(self) -> dict[str, Any]:
+        """The item as ``items.jsonl`` holds it."""
+        return {
+            "item": self.address,
+            "row": self.row,
+            "request": self.request.model_dump(mode="json"),
+            **({"scan": asdict(self.scan)} if self.scan else {}),
+        }
+
+    @classmethod
+    def of_line(cls, line: dict[str, Any]) -> "Item":
+        """The item that ``line`` gave."""
+        model = SuperResolutionRequest if "scan" in line["request"] else VideoRequest
+        scan = Scan(**line["scan"]) if "scan" in line else None
+        return cls(line["item"], line["row"], model.model_validate(line["request"]), scan)
+
+
+def items_of(request: BatchRequest) -> tuple[list[Item], list[str]]:
+    """Every item once, in the order asked for, and the rows that repeat an earlier one.
+
+    Raises:
+        ValueError: Something was asked that cannot be made; each complaint says where.
+    """
+    clips = isinstance(request, ClipBatchRequest)
+    return _distinct(_clips(request) if clips else _scans(request))
+
+
+def canonical(value: object) -> bytes:
+    """The one JSON text of plain values."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()
+
+
+def derived_seed(*content: object) -> int:
+    """A seed that follows from the content."""
+    return int.from_bytes(hashlib.sha256(canonical(content)).digest()[:8]) % SEEDS
+
+
+def drawn_again(request: VideoRequest, draw: int) -> VideoRequest:
+    """The request of the ``draw``-th attempt, counted from 1; the first is the request itself."""
+    if draw == 1:
+        return request
+    return request.model_copy(update={"seed": derived_seed("draw", request.seed, draw)})
+
+
+def address_of(content: dict[str, Any], weights: str) -> str:
+    """Sixteen digits for a request without its places, its inputs' digests, and the weights."""
+    digest = hashlib.sha256(canonical([content, weights]))
+    return digest.hexdigest()[:ADDRESS_DIGITS]
+
+
+def _clips(batch: ClipBatchRequest) -> list[Item]:
+    if bool(batch.prompts.strip()) == bool(batch.prompt_file):
+        raise ValueError(
+            "prompts and prompt_file: a batch has one of them; write lines into the one or name a "
+            "file in the other."
+        )
+    if batch.plateau_draws and not batch.accept_only:
+        raise ValueError(
+            f"plateau_draws={batch.plateau_draws}: quality is known only where clips are judged; "
+            "turn accept_only on, or leave plateau_draws at 0."
+        )
+    rows = read_rows(Path(batch.prompt_file)) if batch.prompt_file else prompt_rows(batch.prompts)
+    shared = batch.model_dump(include=set(CLIP_FIELDS))
+    weights: dict[str, str] = {}
+
+    def make(fields: dict[str, Any]) -> VideoRequest:
+        asked = {**shared, **fields}
+        if "seed" not in fields and batch.seed != OWN_SEED:
+            asked["seed"] = batch.seed
+        made = VideoRequest.model_validate(asked)
+        if "seed" not in asked:
+            seed = derived_seed(made.model_dump(mode="json", exclude={"seed"}))
+            made = made.model_copy(update={"seed": seed})
+        if made.model not in weights:
+            weights[made.model] = _weights(made)
+        _check_length(made.prompt)
+        if batch.accept_only:
+            _check_readable(made)
+        return made
+
+    extra = {"accept_only": True} if batch.accept_only else {}
+    return [
+        Item(address_of({**made.model_dump(mode="json"), **extra}, weights[made.model]), row, made)
+        for row, made in requests_of(rows, make, VideoRequest.model_fields)
+    ]
+
+
+def _scans(batch: ScanBatchRequest) -> list[Item]:
+    from core.records import sha256_file
+
+    shared = batch.model_dump(include=set(SCAN_FIELDS))
+    weights = ""
+    items = []
+    for path in find_scans(Path(batch.scans), batch.subjects.split()):
+        digest, size = sha256_file(path), path.stat().st_size
+        made = SuperResolutionRequest.model_validate({**shared, "scan": str(path)})
+        content = made.model_dump(mode="json", exclude={"scan", "seed"}) | {"scan": digest}
+        seed = derived_seed(content) if batch.seed == OWN_SEED else batch.seed
+        made = made.model_copy(update={"seed": seed})
+        weights = weights or _weights(made)
+        address, scan = address_of({**content, "seed": seed}, weights), Scan(digest, size)
+        items.append(Item(address, str(path), made, scan))
+    return items
+
+
+def find_scans(folder: Path, subjects: Sequence[str] = ()) -> list[Path]:
+    """The scans of a folder, sorted by path.
+
+    Args:
+        folder: A BIDS dataset (``sub-*/**/*_T1w.nii.gz``) or a plain folder of NIfTI files.
+        subjects: BIDS labels, with or without ``sub-``; empty for all.
+
+    Raises:
+        ValueError: There is no such folder, no scan in it, or none of a subject.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise ValueError(
+            f"scans={folder}: there is no such folder; name a BIDS dataset or a folder of NIfTI "
+            "files by its full path."
+        )
+    found = sorted(folder.glob("sub-*/**/*_T1w.nii.gz"))
+    found = found or sorted([*folder.glob("*.nii.gz"), *folder.glob("*.nii")])
+    wanted = {f"sub-{name.removeprefix('sub-')}" for name in subjects}
+    if wanted:
+        found = [path for path in found if wanted & _labels(path)]
+        if missing := wanted - {label for path in found for label in _labels(path)}:
+            raise ValueError(
+                f"subjects: {', '.join(sorted(missing))} not found in {folder}: each named "
+                "subject needs a scan there; correct the names."
+            )
+    if not found:
+        raise ValueError(
+            f"scans={folder}: it holds neither sub-*/*_T1w.nii.gz nor NIfTI files; point to a "
+            "BIDS dataset or to the folder of the scans."
+        )
+    return found
+
+
+def _labels(path: Path) -> set[str]:
+    return {part for name in path.parts for part in [name.partition("_")[0]] if "sub-" in part}
+
+
+def _distinct(items: Iterable[Item]) -> tuple[list[Item], list[str]]:
+    first: dict[str, Item] = {}
+    repeated = []
+    for item in items:
+        if (known := first.setdefault(item.address, item)) is not item:
+            repeated.append(f"{item.row} repeats {known.row}")
+    return list(first.values()), repeated
+
+
+def _weights(request: ItemRequest) -> str:
+    """The digest of the weights that will answer."""
+    from core.models.checkpoints import WEIGHTS, find_model, read_record
+
+    kind: Kind = "video" if isinstance(request, VideoRequest) else "mri"
+    return str(read_record(find_model(request.model, kind))["sha256"].get(WEIGHTS))
+
+
+def _check_length(prompt: str) -> None:
+    """Raise a ``ValueError`` unless the text encoder takes a prompt, however long it is."""
+    # No token holds less than a character of the text as the tokenizer decomposes it.
+    if len(unicodedata.normalize("NFD", prompt)) > SURELY_READ:
+        from video.engines.text import check_length
+
+        check_length(prompt)
+
+
+def _check_readable(request: VideoRequest) -> None:
+    """Raise a ``ValueError`` unless a clip of this request could be judged."""
+    from video.world.prompts import parse_caption
+
+    parse_caption(request.prompt)
+    if request.num_frames < 2:
+        raise ValueError(
+            f"num_frames={request.num_frames}: a clip is judged by two frames or more; ask for "
+            "more frames or leave accept_only off."
+        )

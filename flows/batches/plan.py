@@ -1,0 +1,199 @@
+"""The plan of a batch: how long, how much room, and which shard makes which item.
+
+Pure functions of the items and of what they take; nothing is written here.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.progress import HOUR, MINUTE, counted, duration
+from flows.batches.items import Item, Kind
+from flows.machines.watchdog import Patience
+from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
+from medical.request import SuperResolutionRequest
+
+CLIP_S_PER_VALUE = 0.6e-6  # one core: 64 frames of 64 x 64 in 4 steps take 0.69 s
+HEAD_S_PER_STEP = 3.8  # two cores: a head to 1 mm with 4 samples of 2 steps takes 30 s
+GPU_SPEEDUP = 15.0
+LEAST_S = 0.3  # drawing the layout of a clip, writing, checking and recording it
+GPU_FILE = Path("/dev/nvidia0")
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a batch will do and take.
+
+    Attributes:
+        kind: ``video`` or ``mri``.
+        items: Every item with its shard; -1 for one that stands already.
+        standing: How many stand already.
+        settled: How many were refused, or drawn in vain as often as allowed.
+        repeated: Rows that repeat an earlier one.
+        shards: Number of shards.
+        seconds_per_item: Of the items to make, on average.
+        measured: Whether that was measured in this batch, or is a rule of thumb.
+        bytes_needed: Room that the missing results will take.
+    """
+
+    kind: Kind
+    items: tuple[tuple[Item, int], ...]
+    standing: int
+    settled: int
+    repeated: tuple[str, ...]
+    shards: int
+    seconds_per_item: float
+    measured: bool
+    bytes_needed: int
+
+    @property
+    def missing(self) -> int:
+        """How many items are to be made."""
+        return len(self.items) - self.standing - self.settled
+
+    def says(self, free: int, slots: int = 1, *, draws: int = 1, price: float = 0.0) -> list[str]:
+        """The plan in words, one line each, for a person before anything starts.
+
+        Args:
+            free: Bytes that are free where results go.
+            slots: How many devices will work at once.
+            draws: How often an item may be drawn.
+            price: Of an hour of one device; 0 if untold.
+        """
+        total = self.missing * self.seconds_per_item
+        basis = "measured here" if self.measured else "rule of thumb"
+        lines = [
+            f"{counted(len(self.items), 'item')} ({self.kind}), {self.standing} made already, "
+            f"{self.missing} to make",
+            f"{counted(self.shards, 'shard')}, {_seconds(self.seconds_per_item)} an item "
+            f"({basis}), about {duration(total / max(1, min(slots, self.shards)))} "
+            f"on {counted(slots, 'device')}",
+            *self._costs(draws, price),
+            f"{self.bytes_needed / GB:.2f} GB to write, {free / GB:.1f} GB free",
+        ]
+        if self.settled:
+            lines.append(f"{self.settled} failed or were rejected for good; see batch status")
+        if self.repeated:
+            shown = "; ".join(self.repeated[:3]) + ("; ..." if len(self.repeated) > 3 else "")
+            lines.append(f"{counted(len(self.repeated), 'repeated row')}, made once: {shown}")
+        return lines
+
+    def _costs(self, draws: int, price: float) -> list[str]:
+        """Time of all devices together, and money; at most, where items are drawn again."""
+        if not self.missing:
+            return []
+        least = self.missing * self.seconds_per_item
+        amounts = [least] if draws == 1 else [least, least * draws]
+        words = " to ".join(_amount(seconds / MINUTE, 1) for seconds in amounts)
+        line = f"cost: {words} device minutes"
+        if price:
+            money = " to ".join(_amount(seconds / HOUR * price, 2) for seconds in amounts)
+            line += f", {money} at {price:g} an hour"
+        return [line + (f" (1 to {draws} draws of each)" if draws > 1 else "")]
+
+
+def make_plan(
+    items: Sequence[Item],
+    standing: Iterable[str],
+    *,
+    settled: Iterable[str] = (),
+    repeated: Sequence[str] = (),
+    shard_minutes: float = 10.0,
+    measured_s: float = 0.0,
+) -> Plan:
+    """The plan for the items that do not stand yet; they keep their order.
+
+    Args:
+        items: All items of the batch, each once.
+        standing: Addresses of those that are made and whole.
+        settled: Addresses of those that will never be.
+        repeated: Rows that were left out.
+        shard_minutes: Length of a shard.
+        measured_s: What an item took so far in this batch; 0 for a rule of thumb.
+    """
+    stand, given_up = set(standing), set(settled)
+    missing = [item for item in items if item.address not in stand | given_up]
+    costs = [measured_s or expected_seconds(item) for item in missing]
+    total = sum(costs)
+    shards = max(1, round(total / (60 * shard_minutes))) if missing else 0
+    shards = min(shards, len(missing))
+    placed, passed = {}, 0.0
+    for item, cost in zip(missing, costs, strict=True):
+        placed[item.address] = min(shards - 1, int((passed + cost / 2) / total * shards))
+        passed += cost
+    numbers = {old: new for new, old in enumerate(sorted(set(placed.values())))}
+    return Plan(
+        kind=items[0].kind,
+        items=tuple((item, numbers.get(placed.get(item.address, -1), -1)) for item in items),
+        standing=sum(item.address in stand for item in items),
+        settled=sum(item.address in given_up - stand for item in items),
+        repeated=tuple(repeated),
+        shards=len(numbers),
+        seconds_per_item=total / len(missing) if missing else measured_s,
+        measured=measured_s > 0,
+        bytes_needed=sum(map(expected_bytes, missing)),
+    )
+
+
+def expected_seconds(item: Item) -> float:
+    """A rule of thumb for one item on this machine."""
+    request, speed = item.request, GPU_SPEEDUP if GPU_FILE.exists() else 1.0
+    if isinstance(request, SuperResolutionRequest):
+        return max(1.0, HEAD_S_PER_STEP * request.samples * request.steps / speed)
+    values = request.num_frames * request.height * request.width * request.steps
+    return LEAST_S + CLIP_S_PER_VALUE * values / speed
+
+
+def ends_early(request: BatchRequest) -> list[str]:
+    """When a batch stops before its items are made, one line; none if it never does."""
+    limits = request.limits
+    ends = {
+        f"{limits.deadline_minutes:g} min after the start": limits.deadline_minutes,
+        f"after {limits.gpu_minutes:g} min of sampling": limits.gpu_minutes,
+        f"at {counted(limits.items, 'item')} made": limits.items,
+    }
+    if isinstance(request, ClipBatchRequest):
+        last = counted(request.plateau_draws, "draw")
+        words = f"when the last {last} added less than {request.plateau_gain:g} each"
+        ends[words] = request.plateau_draws
+    said = [words for words, limit in ends.items() if limit]
+    return [f"stops early {'; '.join(said)}"] if said else []
+
+
+def patience_s(item: Item, minutes: float) -> float:
+    """How long an item may be sampled before what does it is taken for hung.
+
+    Args:
+        item: The item.
+        minutes: That somebody set; 0 for a multiple of what is expected.
+    """
+    return 60 * minutes or Patience.with_job(expected_seconds(item) / MINUTE).step_s
+
+
+def expected_bytes(item: Item) -> int:
+    """An upper bound for the files of one item."""
+    request = item.request
+    if isinstance(request, SuperResolutionRequest):
+        finer = 4.0 / min(request.spacing_mm)  # from slices of usual thickness
+        size = item.scan.size if item.scan else Path(request.scan).stat().st_size
+        return int(3 * finer * size) + 2_500_000
+    return 2 * request.num_frames * request.height * request.width + 150_000
+
+
+def check_room(needed: int, free: int, reserve_gb: float) -> None:
+    """Raise a ``ValueError`` unless so many bytes fit and the reserve stays free."""
+    if free < needed + reserve_gb * GB:
+        raise ValueError(
+            f"{needed / GB:.2f} GB are needed and {reserve_gb:g} GB kept in reserve, but "
+            f"{free / GB:.2f} GB are free: nothing is started that cannot be kept; free some "
+            "space, point LAMINA_OUTPUTS to a larger disk, or lower limits.reserve_gb."
+        )
+
+
+def _amount(number: float, digits: int) -> str:
+    return f"{number:.{digits}f}" if number >= 1 else f"{number:.2g}"
+
+
+def _seconds(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds < 10 else duration(seconds)

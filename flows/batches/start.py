@@ -1,0 +1,184 @@
+"""From a request to a batch on disk, planned; the same request continues what stands there."""
+
+import shutil
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from flows.batches.counts import sampled_s
+from flows.batches.items import Item
+from flows.batches.journal import held, now, read_lines
+from flows.batches.ledger import ENDED, Batch, Outcome, intact, unfinished
+from flows.batches.locks import planning
+from flows.batches.plan import Plan, check_room, make_plan
+from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
+from flows.settings.settings import Settings
+
+ELSEWHERE_S = 60.0
+UNFINISHED = ".part-"  # how core.records.atomic_path begins the name of a file under way
+
+
+def draws_of(request: BatchRequest) -> int:
+    """How often an item may be drawn."""
+    clips = isinstance(request, ClipBatchRequest)
+    return request.draws if clips and request.accept_only else 1
+
+
+def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], list[str]]) -> Plan:
+    """What is to be done, given what stands; nothing is written.
+
+    Args:
+        batch: Where it stands, or will.
+        request: What was asked.
+        asked: Its items and the rows that repeat others, from ``items_of``.
+    """
+    items, repeated = asked
+    known = batch.outcomes() if batch.exists() else {}
+    draws = draws_of(request)
+    there = batch.exists()
+    standing = [x.address for x in items if there and intact(batch, x, known.get(x.address))]
+    settled = [
+        address
+        for address, outcome in known.items()
+        if outcome["state"] != "made" and not unfinished(outcome, draws)
+    ]
+    return make_plan(
+        items,
+        standing,
+        settled=settled,
+        repeated=repeated,
+        shard_minutes=request.limits.shard_minutes,
+        measured_s=_measured(known),
+    )
+
+
+def start_batch(
+    batch: Batch, request: BatchRequest, plan: Plan, *, state: str = "running"
+) -> None:
+    """Write the plan down, or keep the one on disk if it still holds.
+
+    Args:
+        batch: Where.
+        request: What was asked.
+        plan: From ``plan_batch``.
+        state: The batch's then.
+
+    Raises:
+        ValueError: The disk is too small, or shards of another plan are still at work.
+    """
+    check_room(plan.bytes_needed, free_bytes(batch.root), request.limits.reserve_gb)
+    with planning(batch) as nobody_works:
+        if _holds(batch, request, plan):
+            batch.change(state=state, reason="")
+        elif nobody_works:
+            described = _described(batch, request, plan) | {"state": state}
+            batch.create(described, list(plan.items))
+        else:
+            raise ValueError(
+                f"{batch.root.name}: shards of an earlier request are still at work: a batch "
+                f"changes only when none is; wait, or `lamina batch cancel {batch.root.name}`."
+            )
+
+
+def reopen(batch: Batch) -> int:
+    """Let items that were refused be tried once more; how many there are."""
+    refused = [
+        outcome
+        for outcome in batch.outcomes().values()
+        if outcome["state"] == "failed" and not unfinished(outcome)
+    ]
+    for outcome in refused:
+        error = f"asked again after {outcome['error']}"
+        again = {**outcome, "error": error, "seconds": 0.0, "sample_s": 0.0}
+        batch.note("reopened", again | {"time": now(outcome["time"])})
+    return len(refused)
+
+
+def renew_budgets(batch: Batch) -> None:
+    """Count minutes from now on, since a person asks for more of a batch that has ended."""
+    spent = {"started": now(), "spent_s": round(sampled_s(batch), 4)}
+    batch.change(only_from=ENDED, **spent)
+
+
+def clear_leftovers(batch: Batch) -> int:
+    """Remove what killed shards left half-written, unless one is at work; how many files."""
+    with held(batch.root / "plan.lock", wait=False) as nobody_works:
+        left = list(batch.results.glob(f"{UNFINISHED}*")) if nobody_works else []
+        for path in left:
+            path.unlink(missing_ok=True)
+    return len(left)
+
+
+def free_bytes(folder: Path) -> int:
+    """Free space where ``folder`` is or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _holds(batch: Batch, request: BatchRequest, plan: Plan) -> bool:
+    """Whether the plan on disk is of this request and has a shard for all that is missing."""
+    if not batch.exists() or batch.read()["request"] != request.model_dump(mode="json"):
+        return False
+    shards = _planned(batch)
+    wanted = {item.address: shard for item, shard in plan.items}
+    return shards.keys() == wanted.keys() and all(
+        shards[address] >= 0 for address, shard in wanted.items() if shard >= 0
+    )
+
+
+def _planned(batch: Batch) -> dict[str, int]:
+    """Address to shard, as the plan on disk says."""
+    return {line["item"]: line["shard"] for line in read_lines(batch.root / "items.jsonl")}
+
+
+def _described(batch: Batch, request: BatchRequest, plan: Plan) -> dict[str, Any]:
+    before = batch.read() if batch.exists() else {"created": now()}
+    same = _planned(batch).keys() == {item.address for item, _ in plan.items}
+    asked = request.model_dump(mode="json")
+    kept = ["models"] if same else []
+    kept += ["started", "spent_s"] if same and before.get("request") == asked else []
+    return {
+        "started": now(),
+        "spent_s": round(sampled_s(batch), 4),
+        **{name: before[name] for name in kept if name in before},
+        "name": batch.root.name,
+        "project": batch.root.parent.parent.name,
+        "kind": plan.kind,
+        "request": asked,
+        "created": before["created"],
+        "items": len(plan.items),
+        "shards": plan.shards,
+        "repeated": len(plan.repeated),
+        "seconds_per_item": round(plan.seconds_per_item, 4),
+        "reason": "",
+    }
+
+
+def _measured(known: dict[str, Outcome]) -> float:
+    """What an item took so far, 0 if none was made."""
+    times = [outcome["seconds"] for outcome in known.values() if outcome["state"] == "made"]
+    return median(times) if times else 0.0
+
+
+def open_batch(settings: Settings, project: str, request: BatchRequest) -> Batch:
+    """The batch's folder, made if need be."""
+    batch = Batch.named(settings, project, request.name)
+    batch.root.mkdir(parents=True, exist_ok=True)
+    return batch
+
+
+def under_way(batch: Batch, request: BatchRequest) -> dict[str, Any]:
+    """What to say where another process coordinates the same request already."""
+    deadline = time.monotonic() + ELSEWHERE_S
+    while not batch.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    said = batch.read()
+    if said["request"] != request.model_dump(mode="json"):
+        raise ValueError(
+            f"{batch.root.name} is under way with another request: a batch changes only when it "
+            "is not; wait, cancel it, or choose another name."
+        )
+    reason = "another run coordinates this very request already"
+    return {"batch": said["name"], "state": said["state"], "reason": reason}

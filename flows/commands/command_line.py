@@ -1,0 +1,135 @@
+"""The command ``lamina``: every job without Prefect, and the stack that runs them with it.
+
+Exit codes: 0 for a verified result, 2 for input that was refused (one sentence on standard
+error, nothing written), 130 after Ctrl-C, 141 when nobody reads on; anything else is a fault and
+shows its traceback.
+"""
+
+import os
+import select
+import sys
+from collections.abc import Sequence
+
+from cyclopts import App, CycloptsError, Parameter
+from pydantic import ValidationError
+
+from flows.commands.options import complaint, sentence
+from flows.requests.refusals import is_refusal
+from flows.settings.settings import adopt, read_settings
+from flows.storage.store_faults import StoreAwayError, StoreRefusedError
+
+FAULT = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+READER_GONE = 141
+
+app = App(
+    name="lamina",
+    help="Video and medical volumes from one spatiotemporal diffusion model.",
+    help_format="plaintext",  # Markdown would swallow the asterisks of sub-*
+    default_parameter=Parameter(negative=""),
+    suppress_keyboard_interrupt=False,
+)
+for _name, _help in {
+    "video": "Turn sentences into clips.",
+    "mri": "Turn thick slices into volumes.",
+    "models": "See which models there are.",
+    "train": "Train a model on your own data.",
+    "batch": "Make many clips or restore many scans, by night.",
+}.items():
+    app.command(App(name=_name, help=_help))
+app["video"].command("flows.commands.video:generate")
+app["mri"].command("flows.commands.mri:super_resolve")
+app["models"].command("flows.commands.models:list_models", name="list")
+app["models"].command("flows.commands.models:show")
+app["train"].command("flows.commands.train:video")
+app["train"].command("flows.commands.train:mri")
+for _name, _help in {
+    "plan": "Say what a batch would make, how long it would take and how much room.",
+    "run": "Make what is missing of a batch.",
+    "status": "Say how a batch stands, or all batches.",
+    "retry": "Try again what failed.",
+    "cancel": "End a batch and keep what is made.",
+    "pause": "Let a batch rest after the items under way.",
+    "resume": "Let a paused batch go on.",
+}.items():
+    app["batch"].command(f"flows.commands.batch:{_name}", help=_help)
+app.command("flows.commands.stack:up", help="Start server, worker and deployments, until Ctrl-C.")
+app.command("flows.commands.worker:worker", help="Serve a server elsewhere, until Ctrl-C.")
+app.command("flows.commands.stack:demo", help="Run both main flows and say where the results are.")
+app.command("flows.commands.gallery:gallery", help="Serve the gallery alone, until Ctrl-C.")
+app.command("flows.commands.reproduce:reproduce", help="Make an output again and compare it.")
+app.command("flows.commands.stack:run", help="Run one flow from a file with its request.")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit code.
+
+    Args:
+        arguments: Words after ``lamina``; by default those of this process.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        adopt(read_settings())
+        result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _refuse(f"{_flat(error)} See {' '.join(['lamina', *_commands(words)])} --help.")
+    except ValueError as error:
+        if not is_refusal(error):
+            raise
+        return _refuse(sentence(error) if isinstance(error, ValidationError) else str(error))
+    except (StoreAwayError, StoreRefusedError) as error:
+        sys.stderr.write(f"{error.strerror if isinstance(error, OSError) else error}\n")
+        return FAULT
+    except KeyboardInterrupt:
+        sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
+        return INTERRUPTED
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    return result if isinstance(result, int) else 0
+
+
+def _reader_is_gone() -> bool:
+    """Whether who read standard output, as in ``lamina models show X | head``, has seen enough.
+
+    A pipe to a child or a server may break, too; that is a fault.
+    """
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # no descriptor, or a closed one
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _refuse(words: str) -> int:
+    sys.stderr.write(f"{words}\n")
+    return BAD_INPUT
+
+
+def _flat(error: CycloptsError) -> str:
+    cause = error.__cause__
+    if isinstance(cause, ValidationError) and error.argument is not None:
+        name = error.argument.name
+        return " ".join(complaint({**detail, "loc": (name,)}) for detail in cause.errors())
+    return " ".join(str(error).split())
+
+
+def _commands(words: Sequence[str]) -> list[str]:
+    """The leading words that name a command."""
+    found, here = [], app
+    for word in words:
+        if word.startswith("-") or word not in here:
+            break
+        found.append(word)
+        if not isinstance(here := here[word], App):
+            break
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

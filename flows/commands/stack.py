@@ -1,0 +1,150 @@
+"""``lamina up``, ``demo`` and ``run``: the same jobs as flows, on the embedded stack."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from pydantic import BaseModel
+
+from core.progress import Clock, duration
+from flows.commands.demonstration import scan_parameters, video_parameters
+from flows.commands.watch import watch
+from flows.requests.flow_requests import MODELS
+from flows.settings.settings import Settings, read_settings
+from flows.stack.api import Run, Server
+from flows.stack.stack import Stack, borrowed, ended_by_signals
+from flows.storage.delivery import check_store
+
+LOOK_EVERY_S = 0.5
+
+Flow = Annotated[str, Parameter(help=f"One of {', '.join(sorted(MODELS))}.")]
+
+
+def up() -> None:
+    """Start the server, the workers and all deployments, and stay up until Ctrl-C."""
+    settings, clock = read_settings(), Clock()
+    check_store()
+    with ended_by_signals(), Stack(settings) as stack:
+        print(f"Lamina is up after {duration(clock.passed())}. Ctrl-C ends it.")
+        for line in _addresses(stack.server, settings):
+            print(line)
+        _stay(stack)
+
+
+def demo(*, stay: bool = False) -> int:
+    """Run both main flows on real input and say where the results are.
+
+    A sentence becomes a clip; a head scanned in 4 mm slices becomes a 1 mm volume.
+
+    Args:
+        stay: Keep the stack up afterwards, until Ctrl-C.
+    """
+    settings, clock = read_settings(), Clock()
+    with ended_by_signals(), Stack(settings) as stack:
+        print(f"Lamina is up after {duration(clock.passed())}.", flush=True)
+        server = stack.server
+        video, scan = video_parameters(), scan_parameters(settings.home / "demo")
+        print(f"  a clip of       {video['request']['prompt']!r}")
+        print(f"  a 1 mm head of  {scan['request']['scan']}", flush=True)
+        video, mri = server.start("text_to_video", video), server.start("super_resolve_mri", scan)
+        ended = watch(server, [video, mri], stack.check)
+        for run_ in ended:
+            _tell(server, settings, run_)
+        for line in _addresses(server, settings):
+            print(line)
+        print(f"Finished after {duration(clock.passed())}.", flush=True)
+        if stay:
+            _stay(stack)
+    print("The addresses answer again while `lamina up` runs.")
+    return max(map(_code, ended))
+
+
+def run(flow: Flow, /, *, request: Path) -> int:
+    """Run a deployed flow, on the running stack or on one that is started for it.
+
+    Args:
+        flow: Its name, which is also its deployment's.
+        request: A JSON file with the fields of the flow's request.
+    """
+    asked = read_request(flow, request)
+    settings = read_settings()
+    with ended_by_signals(), borrowed(settings) as (server, check):
+        _check_offers(asked, settings)
+        started = server.start(flow, {"request": asked.model_dump(mode="json")})
+        (ended,) = watch(server, [started], check)
+        _tell(server, settings, ended)
+    return _code(ended)
+
+
+def _check_offers(asked: BaseModel, settings: Settings) -> None:
+    """Refuse now what no worker that is up could ever do; a form learns it from its run."""
+    from flows.batches.needs import Single, check_single, offers
+
+    if isinstance(asked, Single):
+        check_single(asked, offers(settings))
+
+
+def read_request(flow: str, path: Path) -> BaseModel:
+    """The flow's request in a JSON file.
+
+    Raises:
+        ValueError: There is no such flow or file, it is not JSON, or a field is refused.
+    """
+    if flow not in MODELS:
+        raise ValueError(
+            f"{flow}: there is no such flow; choose one of {', '.join(sorted(MODELS))}."
+        )
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(
+            f"{path} cannot be read ({error.strerror}): a request is a JSON file; check the path."
+        ) from error
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not JSON ({error}): a request is one JSON object with the fields of "
+            f"{MODELS[flow].__name__}; correct it there."
+        ) from error
+    return MODELS[flow].model_validate(fields)
+
+
+def _stay(stack: Stack) -> None:
+    sys.stdout.flush()
+    while True:
+        time.sleep(LOOK_EVERY_S)
+        for name in stack.mend():
+            sys.stderr.write(f"{name} had ended by itself and was started again.\n")
+
+
+def _tell(server: Server, settings: Settings, run_: Run) -> None:
+    """Results on standard output; what went wrong on standard error."""
+    if run_.state == "COMPLETED":
+        for path in _files(settings, run_):
+            print(path)
+    else:
+        sys.stderr.write(f"{run_.flow} {run_.name.lower()}: {run_.message}\n")
+    print(f"  {server.page(run_)}", flush=True)
+
+
+def _files(settings: Settings, run_: Run) -> Iterator[Path]:
+    for folder in settings.outputs.glob(f"*/{run_.flow}/*-{run_.id[:8]}"):
+        yield from sorted(folder.iterdir())
+
+
+def _code(run_: Run) -> int:
+    """0 for a verified result, 2 for input that the run refused, 1 for a fault."""
+    if run_.state == "COMPLETED":
+        return 0
+    return 2 if run_.refused else 1
+
+
+def _addresses(server: Server, settings: Settings) -> Iterator[str]:
+    yield f"  user interface  {server.address}"
+    yield f"  gallery         {server.address}/gallery/"
+    yield f"  API             {server.address}/api"
+    yield f"  results         {settings.outputs}"
+    yield f"  logs            {settings.logs}"

@@ -1,0 +1,34 @@
+"""Following flow runs until they end, for a person at a terminal or a log."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from core.progress import terminal_meters
+from flows.stack.api import Run, Server
+
+LOOK_EVERY_S = 0.5
+
+
+def watch(server: Server, runs: Sequence[Run], check: Callable[[], None]) -> list[Run]:
+    """Show how far the runs are and return them as they ended, in the same order.
+
+    Args:
+        server: Where they run.
+        runs: What to follow.
+        check: Called at every look; raises if the stack is in trouble.
+    """
+    latest = list(runs)
+    with terminal_meters([run.flow for run in runs]) as meters:
+        while True:
+            for index, meter in enumerate(meters):
+                if latest[index].ended:
+                    continue
+                latest[index] = run = server.read(latest[index])
+                percent, words = server.progress(run)
+                if run.state == "COMPLETED":
+                    percent, words = 100.0, ""
+                meter(round(percent), 100, ", ".join(filter(None, (run.state.lower(), words))))
+            if all(run.ended for run in latest):
+                return latest
+            check()
+            time.sleep(LOOK_EVERY_S)

@@ -1,0 +1,1 @@
+"""One job from request to record, as Prefect stages, in a shard or by a command."""

@@ -1,0 +1,61 @@
+"""Models as flows and commands handle them: named in records, published after training."""
+
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import BaseModel
+
+from core.models.cards import card
+from core.models.checkpoints import WEIGHTS, find_model, read_record, save_model
+from core.networks.unet import SpatioTemporalUNet
+from core.records import compute, versions
+from core.training.checkpoint import history
+
+
+def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result's record says of its model: name, kind, objective, digest of the weights."""
+    kept = {name: record[name] for name in ("name", "kind", "objective") if name in record}
+    return {**kept, "sha256": record.get("sha256", {}).get(WEIGHTS, "unknown")}
+
+
+def publish(
+    folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, kind: str, run: Path
+) -> Path:
+    """Save a trained network as a model folder with its record and card.
+
+    Args:
+        folder: The model folder; must not exist.
+        network: With averaged weights.
+        request: What training was asked for.
+        kind: ``"video"`` or ``"mri"``.
+        run: Folder of the training run, for what its checkpoints say of steps and time.
+    """
+    asked = request.model_dump()
+    jumps = bool(asked["jump_steps"])
+    facts = {
+        "name": folder.name,
+        "kind": kind,
+        "objective": "average velocity" if jumps else "flow matching",
+    }
+    on_gpu = network.device.type == "cuda"
+    hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
+    start = asked.get("start", "")
+    begun = {"begun_from": recorded(read_record(find_model(start, kind)))} if start else {}
+    record = {
+        **facts,
+        "guidance_trained_in": kind == "video" and jumps,
+        "parameters": sum(weights.numel() for weights in network.parameters()),
+        "training": {
+            "request": asked,
+            **begun,
+            "stages": history(run),
+            "hardware": hardware,
+            "compute": compute(),
+            "versions": versions(),
+        },
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return save_model(folder, network, record, card=card(record))

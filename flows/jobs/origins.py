@@ -1,0 +1,211 @@
+"""Where an output comes from: the record beside it or the tag inside it.
+
+Also whether all that it was made from is still here, and what has changed since.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from core.models.checkpoints import WEIGHTS, find_model, read_record
+from core.records import compute, sha256_file, versions
+from flows.machines.devices import choose_device
+from flows.settings.settings import read_settings
+from medical.request import SuperResolutionRequest
+from video.request import VideoRequest
+
+REQUESTS: dict[str, tuple[str, type[BaseModel]]] = {  # task: kind of model, request
+    "text_to_video": ("video", VideoRequest),
+    "super_resolve_mri": ("mri", SuperResolutionRequest),
+}
+ENDINGS = (".nii.gz", ".nii", ".mp4", ".json")
+MAPS = ("_std", "_consistency")
+REMADE = ("video", "result", "std", "consistency")
+MAIN = ("video", "result")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a file came about.
+
+    Attributes:
+        file: The file.
+        role: What it is among the outputs: ``video``, ``result``, ``std`` or ``consistency``.
+        task: The job's name.
+        request: What was asked for.
+        recorded: SHA-256 that the record says the file had; empty where only a tag is left.
+        threads: How many threads computed it; 0 where that is not known.
+        notes: What is not as it was when the file was made, in words.
+    """
+
+    file: Path
+    role: str
+    task: str
+    request: BaseModel
+    recorded: str = ""
+    threads: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def model(self) -> Path:
+        """Folder of the model that made it."""
+        return find_model(_model_name(self.request), REQUESTS[self.task][0])
+
+
+def find_origin(file: Path, inputs: Path | None = None) -> Origin:
+    """The origin of an output, with its inputs found and its model checked.
+
+    Args:
+        file: An mp4 or a NIfTI volume that a flow or a command wrote, or its record.
+        inputs: Folder to look for inputs in that are no longer where they were.
+
+    Raises:
+        ValueError: The file is no output, or the model or an input has gone or changed.
+    """
+    if not file.is_file():
+        raise ValueError(f"{file}: there is no such file; check the name.")
+    record = _record_of(file)
+    if record is None:
+        return _tagged(file)
+    task = str(record.get("task"))
+    if task not in REQUESTS:
+        raise ValueError(
+            f"{file.name} was made by {task}: only the outputs of {' and '.join(REQUESTS)} can be "
+            "made again; name one of these."
+        )
+    role, name = _role(file, record)
+    request = REQUESTS[task][1].model_validate(record["request"])
+    found = _with_inputs(request, record.get("inputs", {}), file.parent, inputs)
+    origin = Origin(
+        file.with_name(name) if file.suffix == ".json" else file,
+        role,
+        task,
+        found,
+        recorded=str(record["outputs"][role]["sha256"]),
+        threads=int(record.get("compute", {}).get("threads", 0)),
+        notes=_changes(record),
+    )
+    if not origin.file.is_file():
+        raise ValueError(f"{origin.file} has gone: it is compared with; name a copy of it.")
+    _check_model(origin, str(record.get("model", {}).get("sha256", "unknown")))
+    if sha256_file(origin.file) != origin.recorded:
+        origin.notes.append(f"{origin.file.name} was changed after it was recorded")
+    return origin
+
+
+def record_beside(file: Path) -> Path:
+    """Where the record of an output stands: ``OUT.json`` for ``OUT.mp4`` or ``OUT.nii.gz``."""
+    stem = next((file.name.removesuffix(e) for e in ENDINGS if file.name.endswith(e)), file.stem)
+    return file.with_name(f"{stem}.json")
+
+
+def _record_of(file: Path) -> Mapping[str, Any] | None:
+    """The record beside a file, or the file itself if it is one."""
+    path = record_beside(file)
+    maps = [path.stem.removesuffix(end) for end in MAPS if path.stem.endswith(end)]
+    for place in (path, *(path.with_stem(stem) for stem in maps)):
+        try:
+            record = json.loads(place.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue
+        if isinstance(record, dict) and {"task", "request", "outputs"} <= record.keys():
+            return record
+    return None
+
+
+def _role(file: Path, record: Mapping[str, Any]) -> tuple[str, str]:
+    """What the file is among the recorded outputs, by name or else by content; and its name."""
+    outputs = {role: facts for role, facts in record["outputs"].items() if role in REMADE}
+    if file.suffix == ".json":
+        return next((role, outputs[role]["file"]) for role in MAIN if role in outputs)
+    for role, facts in outputs.items():
+        if facts["file"] == file.name:
+            return role, file.name
+    digest = sha256_file(file)
+    for role, facts in outputs.items():
+        if facts["sha256"] == digest:
+            return role, file.name
+    names = ", ".join(str(facts["file"]) for facts in outputs.values())
+    raise ValueError(
+        f"{file.name} is not among what its record can make again; name one of {names}."
+    )
+
+
+def _tagged(file: Path) -> Origin:
+    """The origin of a clip that lost its record, from the tag inside it."""
+    from video.files.clip import read_metadata, read_mp4
+
+    tag = read_metadata(file) if file.suffix.lower() == ".mp4" else {}
+    if not tag:
+        raise ValueError(
+            f"{file.name} has no record beside it and no tag of Lamina inside: one of them must "
+            f"say how it was made; put {file.name.partition('.')[0]}.json beside it."
+        )
+    clip = read_mp4(file)
+    frames, height, width, _ = clip.frames.shape
+    shape = {"num_frames": frames, "height": height, "width": width, "fps": clip.fps}
+    request = VideoRequest.model_validate(tag | shape)
+    notes = ["there is no record beside it: weights, versions and threads are today's"]
+    origin = Origin(file, "video", "text_to_video", request, notes=notes)
+    find_model(request.model, "video")
+    return origin
+
+
+def _with_inputs(
+    request: BaseModel, recorded: Mapping[str, Any], beside: Path, inputs: Path | None
+) -> BaseModel:
+    """The request with each input where it stands today, after comparing digests."""
+    places: dict[str, str] = {}
+    for role, facts in recorded.items():
+        asked = Path(str(getattr(request, role)))
+        folders = [asked.parent, *([inputs] if inputs else []), beside]
+        there = [path for f in folders if (path := f / asked.name).is_file()]
+        same = [path for path in there if sha256_file(path) == facts["sha256"]]
+        if not same:
+            state = "holds other bytes than it did" if there else "is not where it was"
+            raise ValueError(
+                f"{role}={asked}: the file {state}: an output is made again from the same bytes; "
+                "name the folder of the original file with --inputs."
+            )
+        places[role] = str(same[0])
+    return request.model_copy(update=places)
+
+
+def _check_model(origin: Origin, recorded: str) -> None:
+    found = read_record(origin.model).get("sha256", {}).get(WEIGHTS, "unknown")
+    if "unknown" in (found, recorded):
+        origin.notes.append("the record does not say which weights were used")
+    elif found != recorded:
+        raise ValueError(
+            f"model={origin.model.name}: its weights are {found[:12]}, and {origin.file.name} was "
+            f"made by {recorded[:12]}: only the same weights make the same output; install that "
+            "release of the model."
+        )
+
+
+def _changes(record: Mapping[str, Any]) -> list[str]:
+    """Versions and processors that are others now, which may cost the last bits."""
+    then = {**record.get("versions", {}), **record.get("compute", {})}
+    now = {**versions(), "cpu": compute()["cpu"], "gpu": _gpu()}
+    return [
+        f"{name} {then.get(name, 'none')} then, {now[name]} now"
+        for name in now
+        if then.get(name, "none" if name == "gpu" else now[name]) != now[name]
+    ]
+
+
+def _gpu() -> str:
+    """The GPU that will compute."""
+    import torch
+
+    device = choose_device(read_settings().device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
+
+
+def _model_name(request: BaseModel) -> str:
+    assert isinstance(request, VideoRequest | SuperResolutionRequest)
+    return request.model

@@ -1,0 +1,73 @@
+"""How stages run: retried where another attempt may help, and never cached by Prefect.
+
+Prefect's default cache key hashes every argument; stages hand on references, so their files are
+the cache: a stage whose file already stands in the run's work folder (a run that was retried
+after a crash) takes it as it is.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.runtime import flow_run
+
+from flows.settings.settings import Settings, read_settings
+
+
+def worth_retrying(_task: object, _task_run: object, state: Any) -> bool:
+    """Whether a failure may pass by itself: not so for input that was refused."""
+    try:
+        state.result()
+    except ValueError:
+        return False
+    except Exception:
+        return True
+    return False
+
+
+stage: Callable[..., Any] = partial(task, cache_policy=NO_CACHE, persist_result=False)
+"""A stage that is tried once: its work is long, or another attempt would end the same way."""
+
+patient_stage: Callable[..., Any] = partial(
+    stage, retries=2, retry_delay_seconds=2, retry_condition_fn=worth_retrying
+)
+"""A stage that reads or writes files: a full disk or a slow share may pass."""
+
+
+def run_id() -> str:
+    """The identity of the flow run; results and unfinished work are filed under it."""
+    return str(flow_run.id)
+
+
+def work_folder(settings: Settings | None = None) -> Path:
+    """Where the stages of this run leave files for each other."""
+    folder = (settings or read_settings()).work / run_id()
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def clear_work() -> None:
+    """Remove what the stages of this run left for each other, once its result stands."""
+    shutil.rmtree(work_folder(), ignore_errors=True)
+
+
+@contextmanager
+def publishing(folder: Path) -> Iterator[None]:
+    """Publish into a folder: files, a check of them, and last the record that commits them.
+
+    If the block fails or is cancelled before that, what it published is withdrawn. Where the
+    process is killed nothing can be; files without a record are then no result to any reader.
+    Prefect's transactions do the same but roll back as soon as one stage fails once, and then the
+    stage is tried again without its files.
+    """
+    try:
+        yield
+    except BaseException:  # a cancellation, too
+        if not any(folder.glob("[!.]*.json")):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise

@@ -1,0 +1,1 @@
+"""Hosts and their devices: workers, pools, priority, hangs."""

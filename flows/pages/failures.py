@@ -1,0 +1,93 @@
+"""What a run that failed says in its page: what came, and what a person can do about it."""
+
+import errno
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any
+
+from prefect.states import Failed
+from pydantic import BaseModel
+
+from flows.pages.artifacts import show_facts
+from flows.requests.refusals import is_refusal
+from flows.requests.roots import check_paths
+from flows.settings.settings import read_settings
+from flows.stack.api import REFUSAL
+from flows.storage.store_faults import StoreAwayError, StoreRefusedError
+
+logger = logging.getLogger(__name__)
+
+REFUSED = "Change what is named here and start a new run; the same input would be refused again."
+FULL = "Free some space where results and state stand, then press Retry: what is done is kept."
+OVER_QUOTA = (
+    "Remove results that nobody needs, or have the operator raise the quota, then press Retry: "
+    "what is done is kept."
+)
+TOO_BIG = "Ask for fewer frames, samples or pixels, or retry when others have left the GPU."
+STORE = "See to the store as it says, then press Retry: what is done is kept."
+AWAY = "The server did not answer. See that it is up, then press Retry: what is done is kept."
+FAULT = (
+    "This is a fault and not the request's. Press Retry: what is done is kept. If it fails again, "
+    "give the operator this page and the end of the log."
+)
+LONGEST = 2000
+
+
+def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
+    """The flow's function, of which a failure says in the run's page what a person can do.
+
+    A request that names a file outside the operator's folders is refused before anything else.
+    Input that was refused ends the run in a failed state of its own name, ``Refused``, whose
+    message is the refusal itself; so a person, a program or an automation tells it from a fault.
+    Where it was raised stands in the run's log.
+    """
+
+    @wraps(flow)
+    def with_explanation(*arguments: Any, **options: Any) -> Any:
+        try:
+            with failure_shown():
+                for asked in (*arguments, *options.values()):
+                    if isinstance(asked, BaseModel):
+                        check_paths(asked, read_settings())
+                return flow(*arguments, **options)
+        except ValueError as error:
+            if not is_refusal(error):
+                raise
+            logger.info("refused: %s", error, exc_info=True)
+            return Failed(name=REFUSAL, message=str(error), data=error)
+
+    return with_explanation
+
+
+@contextmanager
+def failure_shown() -> Iterator[None]:
+    """Show in the run's page what a person can do if the block fails; the error goes on.
+
+    Suspension and cancellation are no failures and pass untouched.
+    """
+    try:
+        yield
+    except Exception as error:
+        words = " ".join(f"{type(error).__name__}: {error}".split())
+        try:
+            facts = {"what happened": words[:LONGEST], "what to do": advice(error)}
+            show_facts("This run failed", facts)
+        except Exception as unsaid:
+            logger.warning("the failure could not be shown: %s", unsaid)
+        raise
+
+
+def advice(error: BaseException) -> str:
+    """What a person can do about an error."""
+    if is_refusal(error):
+        return REFUSED
+    if (number := getattr(error, "errno", None)) in (errno.ENOSPC, errno.EDQUOT):
+        return FULL if number == errno.ENOSPC else OVER_QUOTA
+    if isinstance(error, StoreAwayError | StoreRefusedError):
+        return STORE
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    if "OutOfMemoryError" in kinds or isinstance(error, MemoryError):
+        return TOO_BIG
+    return AWAY if "TransportError" in kinds else FAULT

@@ -1,0 +1,1 @@
+"""What flows are asked: form fields, prompt tables, rules for paths."""

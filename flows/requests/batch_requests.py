@@ -1,0 +1,206 @@
+"""What a person may ask of a batch: many clips, many scans, and one shard of either."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.request import DiskPath, Request
+from flows.batches.quality import MOST_DRAWS
+from medical.request import SuperResolutionRequest
+from video.request import SamplerName, VideoRequest
+
+NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
+DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
+CLIP_FIELDS = ("num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "model")
+SCAN_FIELDS = (
+    "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
+    "noise_std", "model",
+)  # fmt: skip
+OWN_SEED = -1
+NIGHTLY = "nightly"
+FLOWS = {"video": "generate_clips", "mri": "restore_scans"}  # by kind of batch
+
+
+class BatchLimits(Request):
+    """When a batch ends before its items do, and how patient it is."""
+
+    deadline_minutes: float = Field(
+        default=0.0,
+        ge=0,
+        description="Stop this many minutes after the batch was begun, whoever starts it again; "
+        "0 for no deadline.",
+    )
+    gpu_minutes: float = Field(
+        default=0.0,
+        ge=0,
+        description="Stop after this many minutes of sampling in all, retries and redraws "
+        "included; 0 for no limit.",
+    )
+    items: int = Field(
+        default=0,
+        ge=0,
+        description="Stop when this many items are made in all; 0 for all of them.",
+    )
+    tries: int = Field(
+        default=3,
+        ge=1,
+        le=20,
+        description="How often a shard may be started while items are missing.",
+    )
+    retry_delay_s: float = Field(
+        default=30.0, ge=0, le=3600, description="Seconds to wait before a shard is started again."
+    )
+    shard_minutes: float = Field(
+        default=10.0, ge=0.001, le=20, description="Length of a shard; 5 to 20 minutes are usual."
+    )
+    shards_at_once: int = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Shards handed to the workers at once; 2 to 3 for each GPU.",
+    )
+    item_minutes: float = Field(
+        default=0.0,
+        ge=0,
+        description="End a shard that shows no sign of life for so long; 0 for 20 times what an "
+        "item should take.",
+    )
+    reserve_gb: float = Field(
+        default=1.0,
+        ge=0,
+        description="Disk space that is left free whatever happens, in gigabytes.",
+    )
+
+
+BatchName = Annotated[
+    str,
+    Field(
+        pattern=DATED_NAME,
+        max_length=60,
+        description="Name of the batch: lower case letters, digits, dashes; {date} stands for "
+        "the night. A later run with the same name makes only what is missing or has changed.",
+    ),
+]
+Limits = Annotated[BatchLimits, Field(description="Budgets and patience.")]
+
+
+class ClipBatchRequest(Request):
+    """Many clips, from a prompt file or from lines of text."""
+
+    name: BatchName = NIGHTLY
+    prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
+    prompt_file: DiskPath = Field(
+        "",
+        description="A .txt with one prompt per line, or .csv, .jsonl or .yaml with a column "
+        "`prompt`; further columns override the fields below, row by row. May hold {date}.",
+    )
+    num_frames: int = Field(16, ge=1, le=128, description="Frames of each clip, 1 to 128.")
+    fps: float = Field(8.0, ge=0.1, le=120, description="Frames per second, 0.1 to 120.")
+    height: int = Field(64, ge=16, le=256, description="Height in pixels, 16 to 256.")
+    width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
+    steps: int = Field(4, ge=1, le=128, description="Sampling steps of each clip, 1 to 128.")
+    sampler: SamplerName = Field(
+        "flow_map", description="flow_map is usual; as for a single clip."
+    )
+    guidance: float = Field(2.0, ge=1, le=8, description="How strictly prompts are followed.")
+    seed: int = Field(
+        OWN_SEED,
+        ge=OWN_SEED,
+        lt=2**63,
+        description="Seed of every clip; -1 derives each clip's own from what it shall show.",
+    )
+    model: str = Field("scenes-64", description="Name of an installed video model.")
+    accept_only: bool = Field(
+        False,
+        description="Keep only clips that show what was asked; others are drawn again with "
+        "another seed.",
+    )
+    draws: int = Field(
+        4, ge=1, le=64, description="How often a clip may be drawn until it is accepted."
+    )
+    plateau_draws: int = Field(
+        0,
+        ge=0,
+        le=MOST_DRAWS,
+        description="Stop when this many last draws hardly raised the quality; 0 for never. Needs "
+        "accept_only.",
+    )
+    plateau_gain: float = Field(
+        0.05,
+        gt=0,
+        le=1,
+        description="Quality that these draws must add each, on average: an accepted clip adds 1, "
+        "a rejected one 0.",
+    )
+    limits: Limits = BatchLimits()
+
+
+class ScanBatchRequest(Request):
+    """Many scans, from a folder or a BIDS dataset."""
+
+    name: BatchName = NIGHTLY
+    scans: DiskPath = Field(
+        min_length=1,
+        description="A BIDS dataset, whose *_T1w.nii.gz are taken, or a folder of NIfTI files. "
+        "May hold {date}.",
+    )
+    subjects: str = Field(
+        "", description="Only these subjects, separated by spaces: 01 02; empty for all."
+    )
+    spacing_mm: tuple[float, float, float] = Field(
+        (1.0, 1.0, 1.0), description="Largest voxel size wanted along the three axes."
+    )
+    samples: int = Field(4, ge=1, le=64, description="Restorations to draw of each, 1 to 64.")
+    steps: int = Field(2, ge=1, le=50, description="Sampling steps of each restoration, 1 to 50.")
+    slice_thickness_mm: float = Field(
+        0.0, ge=0, le=20, description="Width of the slice profile; 0 takes each file's own."
+    )
+    slice_gap_mm: float = Field(
+        0.0, ge=0, le=20, description="Distance between slices; 0 takes each file's own."
+    )
+    profile: Literal["gaussian", "box"] = Field(
+        "gaussian", description="Shape of a slice along its thickness."
+    )
+    noise_std: float = Field(0.0, ge=0, le=0.2, description="Noise of the scans, 0 to 0.2.")
+    seed: int = Field(
+        OWN_SEED,
+        ge=OWN_SEED,
+        le=2**31 - 1,
+        description="Seed of every scan; -1 derives each scan's own from its bytes.",
+    )
+    model: str = Field("heads-1mm", description="Name of a super-resolution model.")
+    limits: Limits = BatchLimits()
+
+
+class ShardRequest(Request):
+    """One shard of a planned batch; what it holds stands in the batch's folder."""
+
+    project: str = Field(default="default", pattern=NAME, description="Project of the batch.")
+    batch: str = Field(pattern=NAME, description="Name of the batch.")
+    shard: int = Field(ge=0, description="Number of the shard, from 0.")
+    attempt: int = Field(default=1, ge=1, description="How often it was started, with this time.")
+
+
+class ApprovalRequest(Request):
+    """A batch that a person shall look at."""
+
+    batch: str = Field(pattern=NAME, description="Name of a batch that has ended.")
+    hours: float = Field(
+        default=72.0, ge=0.02, le=720, description="How long the answer may take, up to 720 hours."
+    )
+
+
+class NightsRequest(Request):
+    """Which nights to look at, and what to do about those that have no batch."""
+
+    flow: Literal["generate_clips", "restore_scans"] = Field(
+        default="generate_clips", description="Whose nightly schedule."
+    )
+    nights: int = Field(default=7, ge=1, le=366, description="Days to look back, 1 to 366.")
+    action: Literal["list", "start"] = Field(
+        default="list", description="List what is missing, or start it as well."
+    )
+
+
+BatchRequest = ClipBatchRequest | ScanBatchRequest
+ItemRequest = VideoRequest | SuperResolutionRequest

@@ -1,0 +1,45 @@
+"""Which request each flow takes. The flow's form, the command line and the tests read this."""
+
+from pydantic import BaseModel, Field
+
+from core.request import Request
+from flows.requests.batch_requests import (
+    ApprovalRequest,
+    ClipBatchRequest,
+    NightsRequest,
+    ScanBatchRequest,
+    ShardRequest,
+)
+from medical.request import MRITrainingRequest, SuperResolutionRequest
+from video.request import VideoRequest, VideoTrainingRequest
+
+
+class TidyRequest(Request):
+    """How patient the janitor is."""
+
+    lost_s: float = Field(
+        300.0,
+        ge=90,
+        le=86_400,
+        description="Seconds of silence, 90 to 86400, after which a host or a run is lost.",
+    )
+    second_look_s: float = Field(
+        40.0,
+        ge=1,
+        le=600,
+        description="Seconds, 1 to 600, after which a run must still be dead to be closed.",
+    )
+
+
+MODELS: dict[str, type[BaseModel]] = {
+    "text_to_video": VideoRequest,
+    "super_resolve_mri": SuperResolutionRequest,
+    "train_video": VideoTrainingRequest,
+    "train_mri": MRITrainingRequest,
+    "generate_clips": ClipBatchRequest,
+    "restore_scans": ScanBatchRequest,
+    "make_shard": ShardRequest,
+    "approve_batch": ApprovalRequest,
+    "fill_missed_nights": NightsRequest,
+    "tidy_runs": TidyRequest,
+}

@@ -1,0 +1,1 @@
+"""Every LAMINA_ variable, read once."""

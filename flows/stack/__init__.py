@@ -1,0 +1,1 @@
+"""The embedded Prefect server, its workers and deployments."""

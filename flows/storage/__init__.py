@@ -1,0 +1,1 @@
+"""Results on disk and in an object store."""

@@ -1,0 +1,1 @@
+"""Training runs: launch, stages, page and needs."""

@@ -1,0 +1,25 @@
+"""One more process of a training run: ``python -m flows.training.peer KIND REQUEST``.
+
+It computes its part of every batch and neither reports nor publishes anything.
+"""
+
+import logging
+import sys
+
+from flows.machines.lifeline import end_with_parent
+from flows.settings.settings import adopt, read_settings
+
+
+def main(kind: str, text: str) -> None:
+    """Train beside the first process until it is done."""
+    end_with_parent()
+    logging.getLogger("core").setLevel(logging.ERROR)  # the first process says the rest
+    settings = read_settings()
+    adopt(settings)
+    from flows.training.training import descend, parse
+
+    descend(parse(kind, text), settings, lambda stage, progress: None)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""How a scanner makes slices of a head: profiles, noise, intensities."""

@@ -1,0 +1,55 @@
+"""How scans of training are made: random acquisitions within the limits of clinical ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from medical.acquisition.acquisition import Acquisition, Profile, SliceSampling
+
+
+@dataclass(frozen=True)
+class AcquisitionRange:
+    """What acquisitions training may draw.
+
+    Attributes:
+        common_mm: thicknesses drawn exactly, with equal chance.
+        common_share: how often one of them is taken.
+        thickness_mm: limits of the others.
+        gap_share: how often slices have a gap, up to 30 % of their thickness.
+        box_share: how often the slice profile is a box.
+        in_plane_share: how often the other two axes are coarse too, by a factor up to 2.
+        noise_share: how often the scan is noisy.
+        noise_std: largest noise, intensities in [0, 1].
+    """
+
+    common_mm: tuple[float, ...] = (2.0, 3.0, 4.0, 4.0, 4.0, 5.0)
+    common_share: float = 0.75
+    thickness_mm: tuple[float, float] = (1.5, 6.5)
+    gap_share: float = 0.15
+    box_share: float = 0.15
+    in_plane_share: float = 0.08
+    noise_share: float = 0.1
+    noise_std: float = 0.02
+
+    def draw(
+        self, generator: torch.Generator, spacing_mm: tuple[float, float, float]
+    ) -> Acquisition:
+        """Return a random acquisition in slices along D for a grid of this spacing."""
+        u = torch.rand(12, generator=generator, dtype=torch.float64).tolist()
+        low, high = self.thickness_mm
+        thickness = low + (high - low) * u[1]
+        if u[0] < self.common_share:
+            thickness = self.common_mm[int(u[1] * len(self.common_mm))]
+        thickness = max(thickness, spacing_mm[0])
+        gap = 0.3 * thickness * u[3] if u[2] < self.gap_share else 0.0
+        profile: Profile = "box" if u[4] < self.box_share else "gaussian"
+        phase = (u[5] - 0.5) * (thickness + gap)
+        along_d = SliceSampling(thickness, gap, profile, phase)
+        in_plane: SliceSampling | None = None
+        if u[6] < self.in_plane_share:
+            coarse = max(spacing_mm[1], spacing_mm[2]) * (1.0 + u[7])
+            in_plane = SliceSampling(coarse)
+        noise = self.noise_std * u[9] if u[8] < self.noise_share else 0.0
+        return Acquisition((along_d, in_plane, in_plane), noise)

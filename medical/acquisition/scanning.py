@@ -1,0 +1,134 @@
+"""Many patches scanned at once: what was acquired of each, and what the scan left out.
+
+Patches of one batch have margins and slices of their own, so they and their matrices are filled
+up with zeros to a common size; zeros add nothing to a sum.
+
+Axes: B batch, C channels, D depth (the thick axis), H, W.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from core.tensors import sent
+from medical.acquisition.acquisition import (
+    AcquiredGrid,
+    AxisGrid,
+    back_projection_matrix,
+    degradation_matrix,
+    evidence,
+)
+from medical.operations.residual import RESIDUAL_SCALE, condition
+
+Box = tuple[slice, slice, slice]
+
+
+@dataclass(frozen=True, eq=False)
+class ScannedPatch:
+    """A patch and how it is scanned.
+
+    Attributes:
+        truth: (D, H, W) float32 with margins along coarse axes.
+        grid: of the acquisition, laid over the truth.
+        inner: the part that is trained on, of one shape in all patches.
+        noise: of the scan, on its grid, on the CPU; None for none.
+    """
+
+    truth: Tensor
+    grid: AcquiredGrid
+    inner: Box
+    noise: Tensor | None = None
+
+
+def training_pairs(patches: Sequence[ScannedPatch]) -> dict[str, Tensor]:
+    """Return what the network sees and should answer, as ``HeadPatches.draw_batch`` says it."""
+    device = patches[0].truth.device
+    truth = torch.stack([patch.truth[patch.inner] for patch in patches])
+    back = torch.empty_like(truth)
+    for members in _alike(patches):
+        rows = sent(torch.tensor(members), device)
+        back[rows] = _back_projections([patches[i] for i in members])
+    spacing = [patch.grid.spacing_mm for patch in patches]
+    resolution = [patch.grid.resolution_mm() for patch in patches]
+    numbers = sent(torch.tensor([spacing, resolution]), device)
+    return {
+        "target": ((truth - back) / RESIDUAL_SCALE)[:, None],
+        "concat": condition(back, _evidence_maps(patches, device)),
+        "spacing": numbers[0],
+        "resolution": numbers[1],
+    }
+
+
+def _alike(patches: Sequence[ScannedPatch]) -> list[list[int]]:
+    """Return the places of patches that are coarse along the same axes, group by group."""
+    groups: dict[tuple[bool, ...], list[int]] = {}
+    for place, patch in enumerate(patches):
+        coarse = tuple(grid is not None for grid in patch.grid.axes)
+        groups.setdefault(coarse, []).append(place)
+    return list(groups.values())
+
+
+def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
+    """Return the back-projections of the scans of patches coarse along the same axes."""
+    x = _filled([patch.truth for patch in patches])
+    back: list[Tensor | None] = []
+    for axis in range(3):
+        grids = [grid for patch in patches if (grid := patch.grid.axes[axis]) is not None]
+        if not grids:
+            back.append(None)
+            continue
+        inner = [patch.inner[axis] for patch in patches]
+        degrade = _matrices([degradation_matrix(grid) for grid in grids], x.device)
+        x = _along(x, degrade, axis)
+        pairs = zip(grids, inner, strict=True)
+        back.append(_matrices([back_projection_matrix(g)[part] for g, part in pairs], x.device))
+    noise = [patch.noise for patch in patches]
+    for place, field in enumerate(noise):
+        if field is not None:
+            x[place][tuple(slice(n) for n in field.shape)] += sent(field, x.device)
+    for axis, matrices in enumerate(back):
+        x = x if matrices is None else _along(x, matrices, axis)
+    return x
+
+
+def _along(x: Tensor, matrices: Tensor, axis: int) -> Tensor:
+    """Return (B, D, H, W) with one axis of each multiplied by a matrix of its own, (B, m, n)."""
+    if axis == 0:
+        return torch.bmm(matrices, x.flatten(2)).unflatten(2, x.shape[2:])
+    if axis == 1:
+        return matrices[:, None] @ x
+    return x @ matrices.mT[:, None]
+
+
+def _matrices(matrices: Sequence[Tensor], device: torch.device) -> Tensor:
+    """Return matrices filled up with zeros to a common shape, (B, m, n) float32."""
+    return sent(_filled([matrix.float() for matrix in matrices]), device)
+
+
+def _filled(parts: Sequence[Tensor]) -> Tensor:
+    """Return tensors of several shapes in one, zero beyond the ends of each."""
+    shapes = {part.shape for part in parts}
+    if len(shapes) == 1:
+        return torch.stack(list(parts))
+    whole = parts[0].new_zeros(len(parts), *(max(sizes) for sizes in zip(*shapes, strict=True)))
+    for place, part in enumerate(parts):
+        whole[place][tuple(slice(n) for n in part.shape)] = part
+    return whole
+
+
+def _evidence_maps(patches: Sequence[ScannedPatch], device: torch.device) -> Tensor:
+    """Return how well each voxel was measured, (B, D, H, W): 1 at slice centers."""
+    maps = torch.ones((), device=device)
+    for axis in range(3):
+        lines = [_evidence(p.grid.axes[axis], p.inner[axis]) for p in patches]
+        shape = [-1 if a == axis else 1 for a in range(3)]
+        maps = maps * sent(torch.stack(lines), device).view(len(patches), *shape)
+    return maps
+
+
+def _evidence(grid: AxisGrid | None, part: slice) -> Tensor:
+    return torch.ones(part.stop - part.start) if grid is None else evidence(grid).float()[part]

@@ -1,0 +1,1 @@
+"""Heads as they are and as they might be: shapes, tissues, lesions."""

@@ -1,0 +1,1 @@
+"""How good a restored head is, and pictures to see it by."""

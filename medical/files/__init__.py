@@ -1,0 +1,1 @@
+"""Volumes as files. The only door to nibabel."""

@@ -1,0 +1,246 @@
+"""NIfTI files under a geometry contract: the only door to nibabel.
+
+What comes in goes out: affine, form codes, units, stored type and scaling are the input's own
+unless a new grid or a map of another kind is written. Both forms are written and agree, because
+ITK reads the qform and most others the sform; a sheared affine has no qform, so its code is 0.
+Header extensions are not carried over, they may hold a patient's name.
+"""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+from typing import cast
+
+import nibabel as nib
+import numpy as np
+import torch
+from nibabel.arrayproxy import ArrayProxy
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.records import atomic_path
+from medical.files.volume import FileHeader, Volume
+
+SUFFIXES = (".nii", ".nii.gz")
+DESCRIPTION_BYTES = 80
+SHEAR_TOLERANCE = 1e-4
+
+_BROKEN = (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, zlib.error)
+
+
+def read_volume(path: str | Path) -> Volume:
+    """Return the scan in a NIfTI file, intensities as stored times slope plus intercept.
+
+    Args:
+        path: a .nii or .nii.gz file with one 3-D image of real numbers.
+
+    Raises:
+        ValueError: the file is not such an image, or its grid has no place in space.
+    """
+    path = Path(path)
+    image = _open(path)
+    _check_image(path, image)
+    affine = _checked_affine(path, image)
+    try:
+        data = np.asanyarray(image.dataobj).astype(np.float32, order="C")
+    except _BROKEN as error:
+        raise ValueError(
+            f"{path} cannot be read to its end ({error}): the file must be whole; "
+            "copy or export it again."
+        ) from error
+    num_bad = int(data.size - np.isfinite(data).sum())
+    if num_bad:
+        raise ValueError(
+            f"{path} has {num_bad} voxels that are NaN or infinite: intensities must be finite; "
+            "replace them, for instance with numpy.nan_to_num."
+        )
+    return Volume(torch.from_numpy(data), affine, _describe(image))
+
+
+def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Return shape and spacing (mm) of the scan in a NIfTI file, without reading its voxels.
+
+    Raises:
+        ValueError: the file is not such an image, or its grid has no place in space.
+    """
+    path = Path(path)
+    image = _open(path)
+    _check_image(path, image)
+    norms = np.linalg.norm(_checked_affine(path, image)[:3, :3], axis=0)
+    return tuple(image.shape), tuple((norms * _describe(image).unit_mm).tolist())
+
+
+def write_volume(
+    volume: Volume, path: str | Path, *, description: str | None = None, overwrite: bool = False
+) -> Path:
+    """Write a volume as NIfTI, read it back, and only then give it its name.
+
+    Args:
+        volume: voxels, affine and the header they keep.
+        path: a new .nii or .nii.gz file.
+        description: text for the header's descrip, 80 bytes at most; None keeps the volume's.
+        overwrite: whether an existing file may be replaced.
+
+    Returns:
+        The path written.
+
+    Raises:
+        ValueError: the name, the description or the voxels cannot be stored.
+    """
+    path = Path(path)
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(
+            f"{path} is not a NIfTI name: results are written as .nii or .nii.gz; rename it."
+        )
+    if not torch.isfinite(volume.data).all():
+        raise ValueError(
+            f"{path} would hold NaN or infinite voxels: results must be finite; nothing was "
+            "written, check the input."
+        )
+    text = volume.header.description if description is None else description
+    image = _encode(volume, _checked_description(text))
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        nib.save(image, temporary)
+        written = read_volume(temporary)
+        assert written.shape == volume.shape, f"{path}: {written.shape} came back"
+        assert np.allclose(written.affine, volume.affine, rtol=1e-5, atol=1e-4), f"{path}: affine"
+    return path
+
+
+def _open(path: Path) -> nib.Nifti1Image:
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: a scan is one file; name the .nii.gz inside it.")
+    if not path.is_file():
+        raise ValueError(f"{path} does not exist: a scan is read from a file; check the path.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty: a scan has a header and voxels; export it again.")
+    try:
+        image = nib.load(path)
+    except _BROKEN as error:
+        raise ValueError(
+            f"{path} is not a NIfTI file or is damaged ({error}): scans are read as .nii or "
+            ".nii.gz; convert it, for instance with dcm2niix."
+        ) from error
+    if not isinstance(image, nib.Nifti1Image):  # Nifti2Image is one too
+        raise ValueError(
+            f"{path} is a {type(image).__name__}: scans are read as single-file NIfTI; "
+            "convert it to .nii.gz."
+        )
+    return image
+
+
+def _check_image(path: Path, image: nib.Nifti1Image) -> None:
+    shape, dtype = image.shape, np.dtype(image.get_data_dtype())
+    if dtype.fields is not None or dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path} stores {dtype}: a scan has one real number per voxel, not color or complex "
+            "values; export the magnitude image."
+        )
+    if len(shape) != 3:
+        raise ValueError(
+            f"{path} has shape {shape}: a scan has three axes; save one frame of it, for "
+            "instance img.slicer[..., 0]."
+        )
+    if min(shape) < 2:
+        raise ValueError(
+            f"{path} has shape {shape}: every axis needs at least two slices; "
+            "give the whole volume instead of one slice."
+        )
+
+
+def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
+    if int(image.header["sform_code"]) <= 0 and int(image.header["qform_code"]) <= 0:
+        raise ValueError(
+            f"{path} has neither sform nor qform (both codes are 0): without an affine the voxel "
+            "size and sides are guesses; set one with nibabel's set_sform."
+        )
+    affine = np.asarray(image.affine, dtype=np.float64)
+    columns = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
+    if columns.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / columns)) < 1e-3:
+        raise ValueError(
+            f"{path} has the affine {affine[:3].round(4).tolist()}: it must be finite and "
+            "invertible, or voxels have no size; repair the header."
+        )
+    return affine
+
+
+def _describe(image: nib.Nifti1Image) -> FileHeader:
+    header, stored = image.header, cast("ArrayProxy", image.dataobj)
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    text = header["descrip"].tobytes().split(b"\0")[0].decode("utf-8", errors="replace")
+    return FileHeader(
+        dtype=header.get_data_dtype().newbyteorder("=").name,
+        slope=float(stored.slope),
+        intercept=float(stored.inter),
+        sform_code=sform if sform > 0 else qform,
+        qform_code=qform if qform > 0 else sform,
+        units=int(header["xyzt_units"]),
+        description=text,
+        template=header.as_byteswapped("<").binaryblock,
+    )
+
+
+def _checked_description(text: str) -> bytes:
+    encoded = text.encode("utf-8", errors="replace")
+    if len(encoded) > DESCRIPTION_BYTES:
+        raise ValueError(
+            f"description {text!r} takes {len(encoded)} bytes: NIfTI keeps {DESCRIPTION_BYTES}; "
+            "shorten it."
+        )
+    return encoded
+
+
+def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
+    """Return the image to save: voxels in the stored type, and a header that says so."""
+    info = volume.header
+    kind = nib.Nifti2Image if len(info.template) == 540 else nib.Nifti1Image
+    header = kind.header_class(info.template or None, check=False)
+    if header.get_data_shape() != volume.shape:  # the order of slices that are no longer there
+        for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
+            header[name] = 0
+    for name in {"db_name", "aux_file"} & set(header.keys()):  # scanners write names there
+        header[name] = b""
+    header.set_data_dtype(np.dtype(info.dtype))
+    voxels = stored_voxels(volume.data, info)
+    image = kind(voxels, volume.affine, header)
+    image.header.set_slope_inter(info.slope, info.intercept)
+    image.set_sform(volume.affine, code=info.sform_code or 1)
+    if is_sheared(volume.affine):
+        image.header["qform_code"] = 0
+        image.header.set_zooms(np.linalg.norm(volume.affine[:3, :3], axis=0))
+    else:
+        image.set_qform(volume.affine, code=info.qform_code or info.sform_code or 1)
+    image.header["xyzt_units"] = info.units
+    image.header["descrip"] = description
+    if info.rescaled:
+        image.header["cal_min"] = image.header["cal_max"] = 0.0
+    return image
+
+
+def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
+    """Return intensities as the header stores them: unscaled, rounded and clipped to its type."""
+    dtype = np.dtype(header.dtype)
+    raw = (data.cpu().numpy().astype(np.float64) - header.intercept) / header.slope
+    if dtype.kind == "f":
+        return raw.astype(dtype)
+    limits = np.iinfo(dtype)
+    low, high = float(limits.min), float(limits.max)
+    if high > limits.max:  # a 64-bit limit has no exact double; step back inside
+        high = float(np.nextafter(high, 0.0))
+    return np.clip(np.rint(raw), low, high).astype(dtype)
+
+
+def as_stored(volume: Volume) -> Tensor:
+    """Return the intensities that a reader of the written file would find, in float32."""
+    info = volume.header
+    raw = stored_voxels(volume.data, info).astype(np.float64)
+    return torch.from_numpy((raw * info.slope + info.intercept).astype(np.float32))
+
+
+def is_sheared(affine: NDArray[np.float64]) -> bool:
+    """Return whether the axes of a grid are not at right angles, which no qform can say."""
+    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(columns.T @ columns - np.eye(3)).max() > SHEAR_TOLERANCE)

@@ -1,0 +1,105 @@
+"""What super-resolution hands back: a product, how sure it is, and how it fits the scan."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from medical.acquisition.acquisition import Acquisition
+from medical.acquisition.intensity import IntensityScale
+from medical.files.nifti import write_volume
+from medical.files.volume import Volume
+
+SUFFIXES = (".nii.gz", ".nii")
+
+
+@dataclass(frozen=True)
+class Restoration:
+    """A restored scan and what to know about it.
+
+    Attributes:
+        mean: the product, the mean of all samples, stored as the scan was.
+        std: standard deviation over the samples, on the scan's intensity scale; zero where the
+            mask protects.
+        consistency_map: degrade(mean) - scan, on the scan's grid and intensity scale.
+        consistency: mean absolute value of that map, intensities in [0, 1].
+        seam: energy of slice-to-slice changes at window borders over that elsewhere; 1 is
+            seamless.
+        acquisition: how the scan was taken to be made, along the file's axes.
+        scale: the intensity scale used inside.
+        samples: how many were drawn; one alone has no spread, and its ``std`` is zero.
+        num_protected: voxels where the product is the scan itself, interpolated by cubic
+            B-splines.
+    """
+
+    mean: Volume
+    std: Volume
+    consistency_map: Volume
+    consistency: float
+    seam: float
+    acquisition: Acquisition
+    scale: IntensityScale
+    samples: int
+    num_protected: int
+
+    def record(self) -> dict[str, object]:
+        """Return the numbers for the record beside the files."""
+        return {
+            "shape": list(self.mean.shape),
+            "spacing_mm": [round(s, 6) for s in self.mean.spacing_mm],
+            "acquisition": asdict(self.acquisition),
+            "intensity_scale": self.scale.record(),
+            "consistency_mean_absolute": self.consistency,
+            "seam_energy": self.seam,
+            "sampler": "flow_map",
+            "uncertainty": (
+                "standard deviation over the samples"
+                if self.samples > 1
+                else "unknown: one sample has no spread, and the map of it is zero"
+            ),
+            "protected_voxels": self.num_protected,
+        }
+
+    def write(self, path: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
+        """Write the product and its two maps; return their paths by name.
+
+        Args:
+            path: of the product; the maps go beside it as ``_std`` and ``_consistency``.
+            overwrite: whether existing files may be replaced.
+        """
+        paths = output_paths(path)
+        if not overwrite:
+            check_absent(paths)
+        for name, volume in (
+            ("std", self.std),
+            ("consistency", self.consistency_map),
+            ("result", self.mean),
+        ):
+            write_volume(volume, paths[name], overwrite=overwrite)
+        return paths
+
+
+def output_paths(path: str | Path) -> dict[str, Path]:
+    """Return where result, std and consistency map go for one output name."""
+    path = Path(path)
+    suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
+    if suffix is None or path.name == suffix:
+        raise ValueError(
+            f"{path} is not a NIfTI name: results are written as .nii or .nii.gz; rename it."
+        )
+    stem = path.name.removesuffix(suffix)
+    return {
+        "result": path,
+        "std": path.with_name(f"{stem}_std{suffix}"),
+        "consistency": path.with_name(f"{stem}_consistency{suffix}"),
+    }
+
+
+def check_absent(paths: dict[str, Path]) -> None:
+    """Raise if any of these files exists, so that a long job fails before it starts."""
+    for path in paths.values():
+        if path.exists():
+            raise ValueError(
+                f"{path} exists: results do not replace files unless told; choose another name "
+                "or allow overwriting."
+            )

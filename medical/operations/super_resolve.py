@@ -1,0 +1,255 @@
+"""Super-resolution of one scan: K consistent samples, their mean and their spread.
+
+The network adds what back-projection left out, window by window inside every sampling step, all
+windows cut from one noise field; each estimate is projected onto the volumes that explain the
+scan exactly. Samples are folded into a running mean and variance, so memory does not grow
+with K.
+
+Axes: inside, D is the thick axis; ``Problem.order`` says which axis of the file that is.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from core.networks.unet import SpatioTemporalUNet
+from core.operations.linear_operators import consistent, project
+from core.operations.tiling import Slices, Window, tiled, windows
+from core.sampling.path import denoiser
+from core.sampling.samplers import OnStep, flow_map
+from core.sampling.schedules import linear
+from core.seeds import noise
+from medical.acquisition.acquisition import AcquiredGrid
+from medical.evaluation.seams import seam_energy
+from medical.files.nifti import as_stored, read_volume
+from medical.files.volume import Volume
+from medical.operations.problem import Problem, prepare, protected_voxels
+from medical.operations.residual import RESIDUAL_SCALE
+from medical.operations.restoration import Restoration
+from medical.request import SuperResolutionRequest
+
+EMPTY_BELOW = 0.05
+EMPTY_SHARE = 1e-3
+MAX_PROJECTIONS = 12
+CLIPPED_BELOW = 1e-4
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """The network's windows along D, H, W, and how many it sees per call.
+
+    Attributes:
+        size: largest window; windows shrink, by whole cells, to cover the head evenly.
+        overlap: least number of voxels that neighbors share.
+        cell: voxels the network turns into one at its coarsest level.
+        batch_size: windows per call.
+    """
+
+    size: tuple[int, int, int] = (48, 64, 64)
+    overlap: tuple[int, int, int] = (8, 8, 8)
+    cell: int = 8
+    batch_size: int = 2
+
+    def fitted(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Return the smallest window that covers a box with as few windows as ``size`` does."""
+        sizes = []
+        for length, size, overlap in zip(shape, self.size, self.overlap, strict=True):
+            count = max(1, math.ceil((length - overlap) / (size - overlap)))
+            least = math.ceil((length + (count - 1) * overlap) / count)
+            sizes.append(min(size, self.cell * math.ceil(least / self.cell)))
+        return sizes[0], sizes[1], sizes[2]
+
+
+def super_resolve(
+    volume: Volume,
+    request: SuperResolutionRequest,
+    network: SpatioTemporalUNet,
+    *,
+    protect: Volume | None = None,
+    tiling: Tiling | None = None,
+    on_step: OnStep | None = None,
+) -> Restoration:
+    """Return the scan restored to the requested spacing, with its uncertainty and consistency.
+
+    Args:
+        volume: the scan.
+        request: what was asked.
+        network: residual network of a super-resolution model.
+        protect: mask on the scan's or the result's grid; None reads ``request.protect``.
+        tiling: windows the network sees; None takes the default.
+        on_step: called after each sampling step with (done, total, estimate).
+    """
+    problem = prepare(volume, request)
+    if protect is None and request.protect:
+        protect = read_volume(request.protect)
+    mask = None if protect is None else protected_voxels(protect, volume, problem)
+    tiling = tiling or Tiling()
+    with torch.inference_mode():
+        base = problem.back_projection()
+        sampler = _Sampler(problem, base, request, network=network, tiling=tiling)
+        mean, std = sampler.moments(on_step or _ignore)
+        result = _obedient(base + RESIDUAL_SCALE * mean, problem, request.noise_std)
+        borders, periods = [w.slices for w in sampler.windows], _periods(problem.acquired)
+        seam = seam_energy(result, borders, periods, reference=base)
+        return _restoration(
+            volume, request, problem, result, std=RESIDUAL_SCALE * std, mask=mask, seam=seam
+        )
+
+
+class _Sampler:
+    """Draws consistent residuals one after the other and keeps only their moments."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        base: Tensor,
+        request: SuperResolutionRequest,
+        *,
+        network: SpatioTemporalUNet,
+        tiling: Tiling,
+    ) -> None:
+        self.base, self.request, self.network = base, request, network
+        self.device = network.device
+        self.shape = problem.acquired.shape
+        self.channels = problem.channels(base).to(self.device)
+        self.told = problem.conditioning().to(self.device)
+        self.windows = self._cover(tiling)
+        operator = problem.acquired.operator()
+        missing = (problem.scan - operator.apply(base)) / RESIDUAL_SCALE
+        self.denoise = consistent(
+            tiled(self._windows_denoised, self.windows, batch_size=tiling.batch_size),
+            operator,
+            missing[None, None].to(self.device),
+            weight=obedience(request.noise_std),
+        )
+
+    def moments(self, on_step: OnStep) -> tuple[Tensor, Tensor]:
+        """Return mean and standard deviation (D, H, W) over the samples, by Welford's update."""
+        total = self.request.samples * self.request.steps
+        mean = torch.zeros(self.shape)
+        spread = torch.zeros(self.shape)
+        for k in range(self.request.samples):
+            z = noise((1, *self.shape), self.request.seed, sample=k, antithetic=True)
+            done = k * self.request.steps
+
+            def report(i: int, _: int, estimate: Tensor, done: int = done) -> None:
+                on_step(done + i, total, estimate)
+
+            levels = linear(self.request.steps)
+            x = flow_map(self.denoise, z.to(self.device), levels, on_step=report)[0, 0].cpu()
+            delta = x - mean
+            mean += delta / (k + 1)
+            spread += delta * (x - mean)
+        # Pairs of opposite noise leave no chance in the mean: nothing is lost to estimating it.
+        count = self.request.samples
+        return mean, (spread / (count if count % 2 == 0 else max(1, count - 1))).sqrt_()
+
+    def _cover(self, tiling: Tiling) -> list[Window]:
+        """Return windows over what is more than background; the rest needs no network."""
+        bright = self.base > EMPTY_BELOW
+        box = bounding_box(bright, margin=tiling.cell)
+        d, h, w = (side.stop - side.start for side in box)
+        extent = (d, h, w)
+        size = tiling.fitted(extent)
+        d, h, w = (min(o, s - 1) for o, s in zip(tiling.overlap, size, strict=True))
+        cover = windows(extent, size, (d, h, w))
+        moved = [_shifted(window, box) for window in cover]
+        return [w for w in moved if float(bright[w.slices].float().mean()) > EMPTY_SHARE]
+
+    def _windows_denoised(self, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]) -> Tensor:
+        crops = [self.channels[(..., *part.slices)] for part in parts]
+        told = replace(self.told.repeat(len(parts)), concat=torch.cat(crops))
+        return denoiser(self.network, told)(z, t, r)
+
+
+def bounding_box(bright: Tensor, *, margin: int) -> Slices:
+    """Return the box around all true voxels (D, H, W), widened by a margin inside the volume."""
+    sides = []
+    for axis, size in enumerate(bright.shape):
+        others = tuple(a for a in range(3) if a != axis)
+        found = bright.any(dim=others).nonzero().flatten().tolist() or [0, size - 1]
+        sides.append(slice(max(0, found[0] - margin), min(size, found[-1] + 1 + margin)))
+    return sides[0], sides[1], sides[2]
+
+
+def _shifted(window: Window, box: Slices) -> Window:
+    """Return a window of a box as a window of the volume."""
+    d, h, w = (
+        slice(outer.start + inner.start, outer.start + inner.stop)
+        for outer, inner in zip(box, window.slices, strict=True)
+    )
+    return Window((d, h, w), window.weights)
+
+
+def obedience(noise_std: float) -> float:
+    """Return the weight of the scan against the network: 1 without noise (Wiener)."""
+    return RESIDUAL_SCALE**2 / (RESIDUAL_SCALE**2 + noise_std**2)
+
+
+def _obedient(x: Tensor, problem: Problem, noise_std: float) -> Tensor:
+    """Return x without intensities below the scan's lowest, still explaining the scan.
+
+    Projections onto both sets in turn (von Neumann 1950), until what was cut off no longer
+    matters. A noisy scan is approached once, by its weight, and not explained exactly.
+    """
+    operator, floor = problem.acquired.operator(), float(problem.scan.min())
+    if noise_std > 0:
+        return project(x, operator, problem.scan, obedience(noise_std)).clamp(min=floor)
+    for _ in range(MAX_PROJECTIONS):
+        x = project(x, operator, problem.scan)
+        cut_off = float((floor - x).clamp(min=0.0).mean())
+        x = x.clamp(min=floor)
+        if cut_off < CLIPPED_BELOW:
+            break
+    return x
+
+
+def _restoration(
+    volume: Volume,
+    request: SuperResolutionRequest,
+    problem: Problem,
+    result: Tensor,
+    *,
+    std: Tensor,
+    mask: Tensor | None,
+    seam: float,
+) -> Restoration:
+    scale, affine = problem.scale, problem.grid.affine
+    data, spread = scale.invert(problem.to_file(result)), scale.stretch(problem.to_file(std))
+    if mask is not None:
+        interpolated = problem.acquired.cubic().apply(volume.data.permute(*problem.order))
+        data = torch.where(mask, problem.to_file(interpolated), data)
+        spread = torch.where(mask, torch.zeros_like(spread), spread)
+    text = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
+    mean = volume.with_data(data, affine, description=text)
+    final = scale.apply(as_stored(mean)).permute(*problem.order)  # rounded as in the file
+    difference = problem.acquired.operator().apply(final) - problem.scan
+    spread_text = f"{text}; std" if request.samples > 1 else f"{text}; std unknown"
+    return Restoration(
+        mean=mean,
+        std=volume.with_data(spread, affine, dtype="float32", description=spread_text),
+        consistency_map=volume.with_data(
+            scale.stretch(problem.to_file(difference)), dtype="float32", description=text
+        ),
+        consistency=float(difference.abs().mean()),
+        seam=seam,
+        acquisition=problem.acquisition,
+        scale=scale,
+        samples=request.samples,
+        num_protected=0 if mask is None else int(mask.sum()),
+    )
+
+
+def _periods(acquired: AcquiredGrid) -> tuple[float, float, float]:
+    d, h, w = (
+        1.0 if grid is None else grid.sampling.pitch_mm / grid.spacing_mm for grid in acquired.axes
+    )
+    return d, h, w
+
+
+def _ignore(done: int, total: int, estimate: Tensor) -> None:
+    """Nobody watches."""

@@ -1,0 +1,1 @@
+"""How the MRI model is trained and judged meanwhile."""

@@ -1,0 +1,136 @@
+"""Trains the MRI network on high-resolution heads and the physics of thick slices."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from core.conditioning import Conditioning
+from core.families.objectives import Objective
+from core.training.feed import Batch, MakeBatch, training_device
+from core.training.growth import begun_from, first_network
+from core.training.stages import OnStage, Stage, flow_then_jumps, train_stages
+from core.training.validation import OnValidation, Validate
+from medical.anatomy.anatomy import AnatomyRange
+from medical.request import MRITrainingRequest
+from medical.training.dataset import load_heads, load_labels, split_heads
+from medical.training.patches import HeadPatches, PatchRecipe
+from medical.training.presets import PRESETS
+from medical.training.validation import validation
+
+logger = logging.getLogger(__name__)
+
+PATCH = (32, 48, 48)
+
+
+def head_batches(
+    request: MRITrainingRequest, device: torch.device | str = "cpu"
+) -> tuple[MakeBatch, Validate | None]:
+    """Random degraded patches of the training subjects in a BIDS folder, and how to validate.
+
+    A folder of fewer than six subjects leaves none to validate on.
+
+    Args:
+        request: Names the folder, and says what is changed of its heads.
+        device: Where the heads lie and patches are made.
+    """
+    heads = load_heads(request.heads)
+    anatomies = AnatomyRange(
+        contrast_share=request.contrast_share,
+        lesion_share=request.lesion_share,
+        deformation_share=request.deformation_share,
+    )
+    patches = HeadPatches.from_heads(
+        split_heads(heads, "train"),
+        PatchRecipe(PATCH, anatomies=anatomies),
+        labels=load_labels(request.heads) if request.contrast_share else None,
+        device=device,
+    )
+    validate = validation(split_heads(heads, "validation"))
+    if validate is None:
+        logger.warning(
+            "%s holds %d heads: every sixth is kept for validation, so there is none; training "
+            "goes on without",
+            request.heads,
+            len(heads),
+        )
+    return patch_batches(patches), validate
+
+
+def patch_batches(patches: HeadPatches) -> MakeBatch:
+    """The patches as the training loop wants them."""
+
+    def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
+        drawn = patches.draw_batch(batch_size, generator)
+        cond = Conditioning(
+            concat=drawn["concat"], spacing=drawn["spacing"], resolution=drawn["resolution"]
+        )
+        return drawn["target"], cond
+
+    return make_batch
+
+
+def stages(request: MRITrainingRequest) -> list[Stage]:
+    """The run's stages, in order."""
+    levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
+    shares = request.contrast_share, request.lesion_share, request.deformation_share
+    return flow_then_jumps(
+        Objective(power=0.25, **levels),
+        Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
+        data=begun_from(
+            "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares),
+            "mri",
+            request.start,
+        ),
+        **request.model_dump(
+            include={
+                "steps",
+                "jump_steps",
+                "minutes",
+                "batch_size",
+                "accumulation",
+                "learning_rate",
+                "seed",
+                "compile",
+            }
+        ),
+    )
+
+
+def train(
+    request: MRITrainingRequest,
+    folder: Path,
+    *,
+    make_batch: MakeBatch | None = None,
+    on_progress: OnStage = lambda stage, progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    on_validation: OnValidation = lambda stage, step, found: None,
+) -> tuple[nn.Module, bool]:
+    """The trained network (averaged weights) and whether every stage was finished.
+
+    Args:
+        request: What to train, and for how long.
+        folder: Checkpoints lie in ``folder/<stage>``; what is there is resumed.
+        make_batch: Where data comes from; the heads of ``request.heads`` by default.
+        on_progress: Called after each step with the stage's name.
+        should_stop: Asked after each step; if true, training ends there, resumable.
+        on_validation: Called with what was found on unseen heads, every few minutes.
+    """
+    validate = None
+    network = first_network("mri", PRESETS[request.preset], request.seed, request.start)
+    if make_batch is None:
+        make_batch, validate = head_batches(request, training_device())
+    return train_stages(
+        network,
+        make_batch,
+        stages(request),
+        folder,
+        on_progress=on_progress,
+        should_stop=should_stop,
+        validate=validate,
+        on_validation=on_validation,
+    )

@@ -1,0 +1,75 @@
+"""Single runs publish a result that was checked, or nothing."""
+
+import numpy as np
+import pytest
+import torch
+from clips import SMALL
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.super_resolve_mri import super_resolve_mri
+from flows.text_to_video import text_to_video
+from medical.files.nifti import Volume, write_volume
+from medical.request import SuperResolutionRequest
+from video.request import VideoRequest
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def server():
+    with prefect_test_harness(server_startup_timeout=300):
+        yield
+
+
+def clip(places):
+    return (
+        text_to_video,
+        VideoRequest(prompt="a red circle", **SMALL),
+        "flows.jobs.video.check_clip",
+    )
+
+
+def scan(places):
+    data = torch.zeros(12, 10, 4)
+    data[3:9, 3:8, 1:3] = 1.0
+    write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), places / "head.nii.gz")
+    request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
+    return super_resolve_mri, request, "flows.jobs.mri.check_result"
+
+
+def published(places) -> list:
+    return [path for path in (places / "outputs").rglob("*") if path.is_file()]
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize("job", [clip, scan])
+def test_what_fails_its_check_is_not_published(places, monkeypatch, job):
+    flow, request, check = job(places)
+    seen = []
+
+    def no(*_):
+        seen.append(len(published(places)))
+        raise RuntimeError("another picture than was written")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(check, no)
+        with pytest.raises(RuntimeError, match="another picture"):
+            flow(request)
+    assert seen[0] >= 1  # it stood there when it was checked
+    assert published(places) == []
+    flow(request)
+    files = published(places)
+    assert [path for path in files if path.suffix == ".json"]
+
+
+@pytest.mark.usefixtures("server")
+def test_what_has_its_record_stays_whatever_happens_then(places, monkeypatch):
+    flow, request, _ = clip(places)
+
+    def no(*_, **__):
+        raise RuntimeError("no page today")
+
+    monkeypatch.setattr("flows.text_to_video.show_result", no)
+    with pytest.raises(RuntimeError, match="no page"):
+        flow(request)
+    assert {path.suffix for path in published(places)} >= {".mp4", ".json"}

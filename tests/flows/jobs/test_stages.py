@@ -1,0 +1,94 @@
+import logging
+
+import numpy as np
+import pytest
+import torch
+from prefect.cache_policies import NO_CACHE
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.states import Failed
+
+from flows import super_resolve_mri, text_to_video, train_video
+from flows.jobs.stages import worth_retrying
+from flows.jobs.tensors import read_tensors, write_tensors
+from flows.pages.run_log import LOGGERS, join_run_log
+from medical.files.nifti import write_volume
+from medical.files.volume import Volume
+from medical.request import SuperResolutionRequest
+from video.engines.own import embed
+from video.request import VideoRequest
+
+AWAY = "http://127.0.0.1:9/api"  # where nothing listens
+
+STAGES = [
+    *(getattr(text_to_video, name) for name in ("prepare", "sample", "decode", "encode")),
+    *(getattr(super_resolve_mri, name) for name in ("prepare", "sample", "publish", "verify")),
+    train_video.train,
+]
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (ValueError("num_frames=0"), False),
+        (OSError("no space left"), True),
+        (RuntimeError("decoded other frames"), True),
+    ],
+)
+def test_refused_input_is_not_tried_again_and_faults_are(error, again):
+    assert worth_retrying(None, None, Failed(data=error)) is again
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: f"{stage.fn.__module__}.{stage.name}")
+def test_no_stage_hashes_its_arguments_or_keeps_its_result(stage):
+    assert stage.cache_policy == NO_CACHE
+    assert stage.persist_result is False
+
+
+def test_the_domain_speaks_into_the_run_once():
+    before = {
+        name: (logging.getLogger(name).handlers[:], logging.getLogger(name).level)
+        for name in LOGGERS
+    }
+    try:
+        join_run_log()
+        join_run_log()
+        for name in LOGGERS:
+            logger = logging.getLogger(name)
+            assert [type(h) for h in logger.handlers].count(APILogHandler) == 1
+            assert logger.isEnabledFor(logging.INFO)
+    finally:
+        for name, (handlers, level) in before.items():
+            logging.getLogger(name).handlers[:] = handlers
+            logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture
+def no_server(caplog):
+    with temporary_settings({PREFECT_API_URL: AWAY}):
+        yield
+    said = [record.getMessage() for record in caplog.get_records("call")]
+    assert any(words.startswith("progress could not be shown: [Errno 111]") for words in said)
+
+
+@pytest.mark.filterwarnings("ignore:Artifact creation outside")
+def test_a_clip_is_sampled_while_the_server_is_away(places, encoder, no_server):
+    size = {"num_frames": 4, "height": 32, "width": 32, "steps": 2, "model": "tiny-video"}
+    request = VideoRequest(prompt="a red circle", **size)
+    parts = {
+        name: part for name, part in vars(embed(request, encoder)).items() if part is not None
+    }
+    prompt = write_tensors(places / "prompt.safetensors", parts)
+    sampled = text_to_video.sample.fn(request, prompt)
+    assert read_tensors(sampled)["clip"].shape[-3:] == (4, 32, 32)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Artifact creation outside")
+def test_a_scan_is_restored_while_the_server_is_away(places, no_server):
+    data = torch.zeros(12, 10, 4)
+    data[3:9, 3:8, 1:3] = 1.0
+    write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), places / "head.nii.gz")
+    request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
+    made = super_resolve_mri.sample.fn(request, super_resolve_mri.prepare.fn(request))
+    assert {"result", "std", "consistency", "picture", "numbers"} == made.keys()

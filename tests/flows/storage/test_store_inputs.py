@@ -1,0 +1,234 @@
+"""Scans, prompts and models that only one of several hosts has."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from stores import Elsewhere, open_s3, planned
+
+from flows.batches.coordinator import coordinate
+from flows.batches.inputs import at_hand, hand_over, items_here_or_planned, with_models
+from flows.batches.ledger import Batch
+from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ScanBatchRequest
+from flows.settings.settings import read_settings
+from flows.storage.delivery import obtain
+from flows.storage.store import Store, open_store
+from flows.storage.store_faults import StoreRefusedError
+
+NAME = "Jane-Doe-1961"  # what a scan's file is called must not travel further than its manifest
+
+
+@pytest.fixture
+def scans(places):
+    """A folder of two scans on one host, and how it is taken from this host."""
+    folder = places / "scans"
+    folder.mkdir()
+    for n in range(2):
+        data = np.random.default_rng(n).random((24, 24, 6), dtype=np.float32) * 100
+        nib.save(nib.Nifti1Image(data, np.diag([1, 1, 4, 1])), folder / f"{NAME}-{n}.nii.gz")
+    return folder
+
+
+def restoring(folder, **fields):
+    limits = BatchLimits(retry_delay_s=0.0)
+    asked = {"samples": 2, "steps": 1, "model": "tiny-mri", "limits": limits, "name": "night"}
+    return ScanBatchRequest(scans=str(folder), **{**asked, **fields})
+
+
+def hide(folder):
+    folder.rename(folder.with_name("far-away"))
+
+
+def nothing(*news):
+    return None
+
+
+def test_scans_and_the_model_reach_hosts_that_have_neither(team, scans, monkeypatch, caplog):
+    caplog.set_level(logging.DEBUG, logger="flows")
+    request = restoring(scans)
+    hand_over(team("clinic"), "default", request)
+    assert Batch.named(team("clinic"), "default", "night").state() == "planned"
+    originals = {path.name: path.read_bytes() for path in scans.iterdir()}
+    hide(scans)
+    monkeypatch.setenv("LAMINA_MODELS", str(scans.with_name("no-models")))
+    hands = Elsewhere(team, "one", "two")
+    ended = coordinate(team("chief"), "default", request, hands, nothing)
+    assert (ended["state"], ended["made"], ended["failed"]) == ("finished", 2, 0)
+
+    store = open_store(team("one"))
+    batch = Batch.named(team("one"), "default", "night")
+    for item, _ in batch.items():
+        record = json.loads(store.read(f"default/batches/night/results/{item.stem}.json"))
+        name = item.row.rpartition("/")[2]
+        assert record["inputs"]["scan"]["sha256"] == sha256(originals[name]).hexdigest()
+        assert record["request"]["scan"].endswith(name)
+    keys = [*store.names("default/.inputs"), *store.folders("default/.models")]
+    assert len(keys) == 3
+    assert not any(NAME in key for key in keys)
+    assert not any(key.startswith((".inputs", ".models")) for key in store.walk("default"))
+    assert NAME not in caplog.text
+
+    again = coordinate(team("chief"), "default", request, Elsewhere(team), nothing)
+    assert (again["state"], again["made"]) == ("finished", 2)
+
+
+def test_a_result_brings_the_scan_it_was_made_from(team, scans):
+    request = restoring(scans)
+    coordinate(team("one"), "default", request, Elsewhere(team, "one"), nothing)
+    hide(scans)
+    settings = team("two")
+    batch = Batch.named(settings, "default", "night")
+    item, _ = batch.items()[0]
+    folder = obtain(batch.results / f"{item.stem}.nii.gz")
+    assert folder is not None
+    assert folder.is_relative_to(settings.outputs / "default")
+    scan = folder / item.row.rpartition("/")[2]
+    assert sha256(scan.read_bytes()).hexdigest() == item.scan.sha256
+
+
+def test_another_scan_of_the_same_path_is_not_taken_for_the_planned_one(team, scans):
+    request = restoring(scans)
+    hand_over(team("one"), "default", request)
+    path = scans / f"{NAME}-0.nii.gz"
+    path.write_bytes((scans / f"{NAME}-1.nii.gz").read_bytes())
+    settings = team("two")
+    batch = Batch.named(settings, "default", "night")
+    first = at_hand(batch, batch.items()[0][0])
+    assert first.request.scan != str(path)
+    assert sha256(Path(first.request.scan).read_bytes()).hexdigest() == first.scan.sha256
+    assert at_hand(batch, batch.items()[0][0]) == first
+    second, _ = batch.items()[1]
+    assert at_hand(batch, second) == second
+
+
+def test_a_scan_that_changed_while_it_was_planned_or_in_the_store_is_refused(
+    team, scans, monkeypatch
+):
+    from flows.batches import inputs as batch_inputs_module
+
+    request, path = restoring(scans), scans / f"{NAME}-0.nii.gz"
+    content, deliver = path.read_bytes(), batch_inputs_module.deliver_inputs
+
+    def change_and_deliver(batch, items):
+        path.write_bytes(b"another")
+        deliver(batch, items)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_inputs_module, "deliver_inputs", change_and_deliver)
+        with pytest.raises(ValueError, match=r"must not change .* start the batch again"):
+            hand_over(team("one"), "default", request)
+    path.write_bytes(content)
+    with monkeypatch.context() as patch:
+        patch.setattr(batch_inputs_module, "deliver_inputs", lambda batch, items: None)
+        hand_over(team("one"), "default", request)
+    hide(scans)
+    with pytest.raises(ValueError, match=r"neither here nor in .*; start it there"):
+        hand_over(team("two"), "default", request)
+    scans.with_name("far-away").rename(scans)
+    hand_over(team("one"), "default", request)
+    store = open_store(team("two"))
+    store.write(f"default/.inputs/{sha256(content).hexdigest()}.nii.gz", b"poison")
+    hide(scans)
+    batch = Batch.named(team("two"), "default", "night")
+    with pytest.raises(StoreRefusedError, match=r"holds sha256 .* instead of") as refused:
+        at_hand(batch, batch.items()[0][0])
+    assert NAME not in str(refused.value)
+
+
+def test_batches_of_one_host_deliver_and_fetch_one_scan_at_once(team, scans, monkeypatch):
+    settings = team("one")
+    asked = [restoring(scans, name=f"night-{n}", steps=n) for n in (1, 2)]
+    with ThreadPoolExecutor(2) as batches:
+        list(batches.map(partial(hand_over, settings, "default"), asked))
+    hide(scans)
+    settings, fetch, overtaking = team("two"), Store.fetch, []
+    first, second = (Batch.named(settings, "default", request.name) for request in asked)
+    (item, _), *_ = first.items()
+    (same, _), *_ = second.items()
+
+    def fetch_and_be_overtaken(store, *rest):
+        monkeypatch.setattr(Store, "fetch", fetch)
+        came = fetch(store, *rest)
+        overtaking.append(at_hand(second, same))
+        return came
+
+    monkeypatch.setattr(Store, "fetch", fetch_and_be_overtaken)
+    found = at_hand(first, item).request.scan
+    assert [other.request.scan for other in overtaking] == [found]
+    assert sha256(Path(found).read_bytes()).hexdigest() == item.scan.sha256
+
+
+def test_prompts_of_one_host_are_read_from_the_plan_on_another(team, places):
+    prompts = places / "prompts.txt"
+    prompts.write_text("a red circle moves left\n")
+    request = ClipBatchRequest(name="night", prompt_file=str(prompts), model="tiny-video")
+    hand_over(team("one"), "default", request)
+    prompts.unlink()
+    (item,), repeated = items_here_or_planned(team("two"), "default", request)
+    assert (item.request.prompt, repeated) == ("a red circle moves left", [])
+    other = request.model_copy(update={"steps": 3})
+    with pytest.raises(ValueError, match=r"prompts\.txt"):
+        items_here_or_planned(team("two"), "default", other)
+
+
+def test_a_host_with_another_model_of_that_name_makes_the_batch_with_the_planned_one(
+    team, places, tiny_models, monkeypatch
+):
+    from core.models.checkpoints import find_model, save_model
+    from flows.batches.inputs import deliver_inputs
+    from video.training.presets import tiny
+
+    batch = planned(team("one"), 1)
+    deliver_inputs(batch, [item for item, _ in batch.items()])
+    ours = (tiny_models / "tiny-video" / "model.json").read_bytes()
+    record = {"name": "tiny-video", "kind": "video", "objective": "flow matching"}
+    save_model(places / "others" / "tiny-video", tiny(), record)
+    monkeypatch.setenv("LAMINA_MODELS", str(places / "others"))
+    settings = team("two")
+    found = with_models(settings, Batch.named(settings, "default", "night"))
+    assert found.models[1:] == settings.models
+    assert (find_model("tiny-video", "video") / "model.json").read_bytes() == ours
+    assert with_models(found, Batch.named(settings, "default", "night")) == found
+
+
+def test_without_a_store_nothing_is_delivered(places, scans):
+    hand_over(read_settings(), "default", restoring(scans))
+    assert not (places / "outputs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_lamina_batch_of_a_folder_of_scans_goes_on_on_another_host(
+    places, cable, scans, monkeypatch
+):
+    """The first host has the scans and plans; the second, another process, makes them."""
+    open_s3(monkeypatch, cable.port)
+    request = restoring(scans, limits=BatchLimits())
+    hand_over(read_settings(), "default", request)
+    hide(scans)
+    environment = {**os.environ, "LAMINA_OUTPUTS": str(places / "other"), "OMP_NUM_THREADS": "1"}
+    code = (
+        "import json, sys; from flows.requests.batch_requests import ScanBatchRequest as R;"
+        "from flows.batches.coordinator import coordinate; from flows.batches.shard_runs import "
+        "Here;"
+        "from flows.settings.settings import read_settings as s;"
+        "asked = R.model_validate_json(sys.argv[1]);"
+        "print(coordinate(s(), 'default', asked, Here(), lambda *news: None))"
+    )
+    words = [sys.executable, "-c", code, request.model_dump_json()]
+    done = subprocess.run(
+        words, env=environment, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "'made': 2" in done.stdout, done.stdout + done.stderr
+    assert NAME not in done.stderr
+    assert len(open_store(read_settings()).names("default/batches/night/results")) == 10

@@ -1,0 +1,1 @@
+"""What draws clips: our own model, and how it reads prompts."""

@@ -1,0 +1,165 @@
+"""Text to video on one page: read the prompt, lay it out, walk the noise down, make frames.
+
+The stages are plain functions, so that the command line calls them in a row and a flow can place
+each where it belongs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from math import prod
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from core.conditioning import Conditioning
+from core.models.checkpoints import find_model, load_model
+from core.networks.unet import SpatioTemporalUNet
+from core.sampling.guidance import guided
+from core.sampling.path import Denoise, denoiser
+from core.sampling.samplers import SAMPLERS, OnStep
+from core.sampling.schedules import shifted
+from core.seeds import noise
+from core.tensors import Volumes
+from video.engines.layouts import CHANNELS, TRIES, draw_layouts, fits, sketch
+from video.engines.text import TextEncoder
+from video.files.clip import Clip
+from video.request import VideoRequest
+from video.world.scene_table import SLOTS
+from video.world.scenes import NUM_FRAMES
+
+SHIFT = 8.0
+"""Steps dwell near noise: a clip is so redundant that motion is settled above t = 0.8."""
+
+PAINTING_GUIDANCE = 1.5
+"""Guidance by layout and prompt together while painting, at most: outlines come out sharper."""
+
+
+@dataclass(frozen=True)
+class VideoModel:
+    """A loaded video network with its text encoder.
+
+    Attributes:
+        network: Ready to sample.
+        record: What is known of it.
+        encoder: Reads prompts; frozen.
+    """
+
+    network: SpatioTemporalUNet
+    record: dict[str, Any]
+    encoder: TextEncoder = field(default_factory=TextEncoder)
+
+    @classmethod
+    def load(cls, name: str, *, device: str | torch.device = "cpu") -> VideoModel:
+        """An installed model by name."""
+        network, record = load_model(find_model(name, "video"), device=device)
+        return cls(network, record)
+
+
+def embed(request: VideoRequest, encoder: TextEncoder) -> Conditioning:
+    """What the network is told: text states, frame spacing in seconds, guidance."""
+    tokens, mask = encoder.encode([request.prompt])
+    return Conditioning(
+        tokens=tokens,
+        token_mask=mask,
+        spacing=torch.tensor([[1 / request.fps, 1.0, 1.0]]),
+        guidance=torch.tensor([request.guidance]),
+    )
+
+
+def laid_out(cond: Conditioning, network: SpatioTemporalUNet, start: Volumes) -> Conditioning:
+    """The same with sketches of the prompts' layouts, where the network can draw some.
+
+    Sketches that are given already are kept.
+
+    Args:
+        cond: What is asked.
+        network: Of clips, with its layout network.
+        start: (B, 3, D, H, W) the clips' noise.
+    """
+    if cond.sketch is not None or network.layouts is None or not fits(start.shape):
+        return cond
+    found = draw_layouts(network.layouts, cond, layout_noise(start))
+    return replace(cond, sketch=sketch(found))
+
+
+def layout_noise(start: Volumes) -> Float[Tensor, "B N K 16 3 1"]:
+    """The noise of the layouts: a small part of that of the clips, so that one seed decides."""
+    shape = TRIES, CHANNELS, NUM_FRAMES, SLOTS, 1
+    return start.flatten(1)[:, : prod(shape)].unflatten(1, shape)
+
+
+def painting(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, Any]) -> Denoise:
+    """The guided network: guidance inside where it was trained in, outside otherwise.
+
+    What a prompt asks for stands in the sketch of its layout, which was drawn with guidance.
+    Painting after one is guided less, and away from a clip of which nothing is known at all.
+    """
+    if record.get("guidance_trained_in", False):
+        return denoiser(network, cond)
+    assert cond.guidance is not None
+    scale = float(cond.guidance[0])
+    plain = replace(cond, guidance=None)
+    if cond.sketch is not None:
+        scale = min(scale, PAINTING_GUIDANCE)
+    nothing = replace(plain.null(), sketch=None)
+    return guided(denoiser(network, plain), denoiser(network, nothing), scale)
+
+
+@torch.inference_mode()
+def sample(
+    request: VideoRequest,
+    cond: Conditioning,
+    network: SpatioTemporalUNet,
+    record: dict[str, Any],
+    *,
+    on_step: OnStep = lambda done, total, estimate: None,
+) -> Volumes:
+    """One clip in [-1, 1], (1, 3, D, H, W); the seed alone decides the noise."""
+    shape = (3, request.num_frames, request.height, request.width)
+    start = noise(shape, request.seed)
+    return sample_from(start, request, cond, network, record=record, on_step=on_step)
+
+
+@torch.inference_mode()
+def sample_from(
+    start: Volumes,
+    request: VideoRequest,
+    cond: Conditioning,
+    network: SpatioTemporalUNet,
+    *,
+    record: dict[str, Any],
+    on_step: OnStep = lambda done, total, estimate: None,
+) -> Volumes:
+    """Clips in [-1, 1] from given noise (B, 3, D, H, W), one per row of ``cond``."""
+    device = next(network.parameters()).device
+    start, cond = start.to(device), cond.to(device)
+    denoise = painting(network, laid_out(cond, network, start), record)
+    walk = SAMPLERS[request.sampler].walk
+    return walk(denoise, start, shifted(request.steps, shift=SHIFT), on_step=on_step)
+
+
+def to_frames(x: Volumes) -> Tensor:
+    """(1, 3, D, H, W) in [-1, 1] -> (D, H, W, 3) uint8, rounded."""
+    levels = (x[0].float().clamp(-1, 1) + 1) * 127.5
+    return levels.round().to(torch.uint8).permute(1, 2, 3, 0).cpu()
+
+
+def generate(
+    request: VideoRequest,
+    model: VideoModel,
+    *,
+    on_step: OnStep = lambda done, total, estimate: None,
+) -> Clip:
+    """A clip of what the prompt says."""
+    cond = embed(request, model.encoder)
+    x = sample(request, cond, model.network, model.record, on_step=on_step)
+    return Clip(to_frames(x).numpy(), frame_rate(request))
+
+
+def frame_rate(request: VideoRequest) -> float:
+    """The rate the clip is given: that asked for, as the nearest fraction over at most 1001."""
+    return float(Fraction(request.fps).limit_denominator(1001))

@@ -1,0 +1,1 @@
+"""Clips as files. The only doors to decord and imageio."""

@@ -1,0 +1,1 @@
+"""How the video model is trained and judged meanwhile."""

@@ -1,0 +1,1 @@
+"""The procedural world: scenes, their motion, pictures and captions."""
