@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from core.tensors import sent
 
 
@@ -77,10 +78,10 @@ class Conditioning:
         """The part of ``concat`` inside a window along D, H, W; the rest is unchanged.
 
         Raises:
-            ValueError: There is a sketch, which shows whole samples alone.
+            Refusal: There is a sketch, which shows whole samples alone.
         """
         if self.sketch is not None:
-            raise ValueError(
+            raise Refusal(
                 f"a sketch of {tuple(self.sketch.shape)} beside a window: a sketch shows the "
                 "whole sample; leave the sketch out, or take the sample whole."
             )

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
+
 
 def psnr(
     estimate: Tensor, truth: Tensor, *, peak: float = 1.0, mask: Tensor | None = None
@@ -16,7 +18,7 @@ def psnr(
         mask: Where to look, bool; everywhere by default.
     """
     if estimate.shape != truth.shape:
-        raise ValueError(
+        raise Refusal(
             f"estimate is {tuple(estimate.shape)}, truth is {tuple(truth.shape)}: they are "
             "compared value by value; bring both to one grid."
         )

@@ -20,6 +20,8 @@ from typing import Any
 
 import torch
 
+from core.refusal import Refusal
+
 FORMAT_VERSION = 1
 RESEARCH_USE = "Research use only, not for diagnosis."
 DEEDS = {
@@ -48,7 +50,7 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
         overwrite: Replace a file that already stands there.
 
     Raises:
-        ValueError: The folder is missing, or the file exists and ``overwrite`` is false.
+        Refusal: The folder is missing, or the file exists and ``overwrite`` is false.
     """
     path = Path(path)
     _check_target(path, overwrite=overwrite)
@@ -93,7 +95,7 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
         overwrite: Replace a record that already stands there.
 
     Raises:
-        ValueError: A value cannot be written as JSON, or the record exists already.
+        Refusal: A value cannot be written as JSON, or the record exists already.
     """
     record = {
         "format_version": FORMAT_VERSION,
@@ -117,7 +119,7 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
     try:
         text = json.dumps(record, indent=2, allow_nan=False, default=_plain, ensure_ascii=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise Refusal(
             f"{Path(path).name}: {error}: a record holds only finite numbers, words, lists and "
             "tables; convert the value before recording it."
         ) from error
@@ -180,14 +182,14 @@ def _gpu_in_use() -> int:
 
 def _check_target(path: Path, *, overwrite: bool) -> None:
     if not path.parent.is_dir():
-        raise ValueError(
+        raise Refusal(
             f"{path}: the folder {path.parent} does not exist: files are written into folders "
             "that stand; create it first."
         )
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: the result is one file; add a file name.")
+        raise Refusal(f"{path} is a folder: the result is one file; add a file name.")
     if path.exists() and not overwrite:
-        raise ValueError(
+        raise Refusal(
             f"{path} exists: results are never overwritten unasked; choose another name, "
             "remove the file, or ask for overwrite."
         )

@@ -11,6 +11,7 @@ from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 
+from core.refusal import Refusal
 from flows.batches.ledger import Batch
 from flows.batches.nights import DATE, due, of_night
 from flows.pages.artifacts import show_table
@@ -36,7 +37,7 @@ def fill_missed_nights(request: Asked[NightsRequest]) -> list[Row]:
     join_run_log()
     rows = [row for schedule in _schedules(request.flow) for row in _nights(request, schedule)]
     if not rows:
-        raise ValueError(
+        raise Refusal(
             f"{request.flow} has no nightly schedule that was due in {request.nights} days: "
             "missed nights follow from a schedule by cron; add one to its deployment, or look "
             "back further."
@@ -65,7 +66,7 @@ def _nights(request: NightsRequest, schedule: dict[str, Any]) -> list[Row]:
     parameters = schedule["parameters"]
     asked: Any = MODELS[request.flow].model_validate(parameters.get("request", {}))
     if DATE not in asked.name:
-        raise ValueError(
+        raise Refusal(
             f"name={asked.name}: nights are told apart by {DATE} in the name of the schedule's "
             f"batch; set it to {asked.name}-{DATE}."
         )

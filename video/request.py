@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from core.refusal import Refusal
 from core.request import DiskPath, Request
 from core.training.plan import check_parts
 
@@ -113,7 +114,7 @@ class VideoTrainingRequest(Request):
     @model_validator(mode="after")
     def _shares_are_of_the_world(self) -> "VideoTrainingRequest":
         if self.clips and self.count_shares != COUNT_SHARES:
-            raise ValueError(
+            raise Refusal(
                 f"count_shares={self.count_shares} with clips={self.clips!r}: only scenes of the "
                 "procedural world are drawn by their number of objects; leave one of the two out."
             )
@@ -123,7 +124,7 @@ class VideoTrainingRequest(Request):
     def _layouts_are_of_the_world(self) -> "VideoTrainingRequest":
         none = self.clips or self.preset == "tiny"
         if none and self.layout_steps != LAYOUT_STEPS:
-            raise ValueError(
+            raise Refusal(
                 f"layout_steps={self.layout_steps} with clips={self.clips!r}, "
                 f"preset={self.preset!r}: layouts are learned of the procedural world and by the "
                 "preset base alone; leave layout_steps out."
@@ -134,7 +135,7 @@ class VideoTrainingRequest(Request):
     @classmethod
     def _some_are_shown(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
         if not any(shares):
-            raise ValueError(
+            raise Refusal(
                 f"count_shares={shares}: some scenes must be shown; let at least one of the three "
                 "be more than 0, try 0.8 0.13 0.07."
             )

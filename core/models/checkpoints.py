@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from core.networks.unet import SpatioTemporalUNet
+from core.refusal import Refusal
 from core.tensors import inference_dtype
 
 logger = logging.getLogger(__name__)
@@ -59,11 +60,11 @@ def save_model(
     """
     folder = Path(folder)
     if record.get("kind") not in KINDS:
-        raise ValueError(
+        raise Refusal(
             f"kind={record.get('kind')!r}: a model is one of {KINDS}; say which in its record."
         )
     if folder.exists():
-        raise ValueError(
+        raise Refusal(
             f"{folder} exists: a model never replaces another; choose a new name or move it away."
         )
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
@@ -91,24 +92,24 @@ def read_record(folder: Path) -> dict[str, Any]:
     """What ``model.json`` says, checked for its form."""
     path = Path(folder) / RECORD
     if not path.is_file():
-        raise ValueError(
+        raise Refusal(
             f"{folder} holds no {RECORD}: a model is a folder with {CONFIG}, {WEIGHTS} and "
             f"{RECORD}; point to one made by training."
         )
     try:
         record = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(
+        raise Refusal(
             f"{path} is not JSON ({error}): the record of a model is; copy the model again."
         ) from error
     version = record.get("format_version") if isinstance(record, dict) else None
     if version != FORMAT_VERSION:
-        raise ValueError(
+        raise Refusal(
             f"{path} has format_version {version!r}: this release reads {FORMAT_VERSION}; "
             "use the release the model was made with, or train it again."
         )
     if record.get("kind") not in KINDS or not isinstance(record.get("sha256"), dict):
-        raise ValueError(
+        raise Refusal(
             f"{path} names no kind or no digests: the record of a model holds both; copy the "
             "model again."
         )
@@ -134,14 +135,14 @@ def load_model(
         path, wanted = folder / name, record.get("sha256", {}).get(name)
         found = _sha256(path) if path.is_file() else "no file"
         if found != wanted:
-            raise ValueError(
+            raise Refusal(
                 f"{path}: sha256 is {found[:12]}, the record says {str(wanted)[:12]}: the file is "
                 "not the one that was saved; copy the model again."
             )
     try:
         tensors = load_file(folder / WEIGHTS)
     except SafetensorError as error:
-        raise ValueError(
+        raise Refusal(
             f"{folder / WEIGHTS} is not a safetensors file ({error}): weights are read from "
             "safetensors alone, never from pickles; convert or copy the model again."
         ) from error
@@ -149,7 +150,7 @@ def load_model(
     try:
         network.load_state_dict({k: v.float() for k, v in tensors.items()})
     except RuntimeError as error:
-        raise ValueError(
+        raise Refusal(
             f"{folder / WEIGHTS} holds the weights of another network than {CONFIG} describes: "
             "the two belong together; copy the model again."
         ) from error
@@ -165,7 +166,7 @@ def _build(folder: Path) -> SpatioTemporalUNet:
     try:
         network = SpatioTemporalUNet.from_config(json.loads((folder / CONFIG).read_text()))
     except (ValueError, TypeError) as error:
-        raise ValueError(
+        raise Refusal(
             f"{folder / CONFIG} describes no network of this release ({error}): a config is the "
             "JSON that was saved with the weights; copy the model again."
         ) from error
@@ -202,7 +203,7 @@ def find_model(name: str, kind: str) -> Path:
     models = {folder.name: (folder, record) for folder, record in list_models()}
     fitting = sorted(n for n, (_, record) in models.items() if record["kind"] == kind)
     if name not in fitting:
-        raise ValueError(
+        raise Refusal(
             f"model={name!r} is not an installed {kind} model: models are named as "
             f"`lamina models list` shows them; choose one of {fitting or 'none installed'}, or "
             "name more folders in LAMINA_MODELS."

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.networks.embeddings import Turns, rotate
+from core.refusal import Refusal
 
 SHORT_ROW = 128  # scores a query has, below which their softmax is faster in float32
 EXPLICIT_LIMIT = 2**22  # scores per head and sample above which the explicit path costs memory
@@ -86,7 +87,7 @@ class Attention(nn.Module, AttentionModuleMixin):
         super().__init__()
         self.heads, self.use_bias = max(1, channels // head_dim), False
         if channels % (2 * self.heads):
-            raise ValueError(
+            raise Refusal(
                 f"channels={channels}, head_dim={head_dim}: {self.heads} heads of even width must "
                 "share the channels evenly; choose a head_dim that divides them."
             )
@@ -143,14 +144,12 @@ def use_backend(network: nn.Module, backend: str) -> None:
     """Set a diffusers backend on every attention of one network; nothing process-wide changes."""
     known = [name.value for name in AttentionBackendName]
     if backend not in known:
-        raise ValueError(
+        raise Refusal(
             f"backend={backend!r}: attention runs on one of diffusers' backends; "
             f"choose one of {', '.join(known)}."
         )
     if backend == "xformers" and not torch.cuda.is_available():
-        raise ValueError(
-            "backend='xformers': xformers has no operators on a CPU; use 'native' here."
-        )
+        raise Refusal("backend='xformers': xformers has no operators on a CPU; use 'native' here.")
     for module in network.modules():
         if isinstance(module, Attention):
             module.processor._attention_backend = AttentionBackendName(backend)

@@ -11,6 +11,7 @@ from torch.nn.functional import pad
 from core.conditioning import Conditioning
 from core.families.objectives import Predict
 from core.networks.unet import SpatioTemporalUNet
+from core.refusal import Refusal
 
 TOKENS = 16
 
@@ -22,11 +23,11 @@ def compiled(network: SpatioTemporalUNet) -> Predict:
     fails on them). Prompts are therefore padded to a few lengths.
 
     Raises:
-        ValueError: There is no CUDA device; or, when it is called, a kernel that was
+        Refusal: There is no CUDA device; or, when it is called, a kernel that was
             compiled before cannot be loaded.
     """
     if not torch.cuda.is_available():
-        raise ValueError(
+        raise Refusal(
             "compile=True: kernels are compiled for CUDA devices, as on a CPU that takes longer "
             "than it saves; train without compile here."
         )
@@ -39,7 +40,7 @@ def compiled(network: SpatioTemporalUNet) -> Predict:
             broken = getattr(error, "inner_exception", None)  # what torch's compiler wraps
             if not isinstance(broken, ImportError):
                 raise
-            raise ValueError(
+            raise Refusal(
                 f"compile=True: {broken}: kernels are kept in files, of which a run that was "
                 "killed while it compiled may leave one half-written; remove that file and give "
                 "the same command again, or train without compile."

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from core.refusal import Refusal
 from core.tensors import Triple
 
 
@@ -22,7 +23,7 @@ def cells_of(patch: Triple, strides: Sequence[Triple]) -> list[Triple]:
 def check_grain(patch: Triple, grain: Triple) -> None:
     """Refuse sketches whose voxels do not fill the cells of the stem."""
     if any(step % size for step, size in zip(patch, grain, strict=True)):
-        raise ValueError(
+        raise Refusal(
             f"sketch_grain={grain}: a cell of {patch} voxels holds whole voxels of a sketch; give "
             "a grain that divides patch_size."
         )
@@ -33,17 +34,17 @@ def check_shape(
 ) -> None:
     """Refuse a shape no network can have."""
     if prediction not in ("velocity", "sample"):
-        raise ValueError(
+        raise Refusal(
             f"prediction={prediction!r}: the last layer answers with a velocity or a sample; "
             "choose 'velocity' or 'sample'."
         )
     if len(strides) != len(widths) - 1:
-        raise ValueError(
+        raise Refusal(
             f"down_strides={strides}: {len(widths)} levels need {len(widths) - 1} strides "
             "between them; give one triple less than block_out_channels."
         )
     if not all(size % 2 for size in kernel_size):
-        raise ValueError(
+        raise Refusal(
             f"kernel_size={kernel_size}: a kernel has a middle along D, H and W; give "
             "odd sizes such as (3, 3, 3)."
         )

@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from core.sampling.path import Denoise
 from core.tensors import sent
 
@@ -50,7 +51,7 @@ def along_axis(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
     """
     position = x.ndim - NUM_AXES + axis
     if x.shape[position] != matrix.shape[1]:
-        raise ValueError(
+        raise Refusal(
             f"axis {axis} holds {x.shape[position]} samples: the operator takes "
             f"{matrix.shape[1]}; build it for this grid."
         )
@@ -74,7 +75,7 @@ class AxisOperator:
     def __post_init__(self) -> None:
         for axis, matrix in enumerate(self.matrices):
             if matrix is not None and (matrix.ndim != 2 or not torch.isfinite(matrix).all()):
-                raise ValueError(
+                raise Refusal(
                     f"matrix of axis {axis} has shape {tuple(matrix.shape)}: an axis operator is "
                     "a finite (n_out, n_in) matrix; pass None to leave the axis alone."
                 )
@@ -155,7 +156,7 @@ def consistent(
         weight: 1 obeys the measurement exactly, less leaves room for its noise.
     """
     if not 0.0 <= weight <= 1.0:
-        raise ValueError(
+        raise Refusal(
             f"weight={weight}: the weight of the measurement lies in [0, 1]; "
             "1 obeys it exactly, 0 ignores it."
         )

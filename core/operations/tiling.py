@@ -14,6 +14,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from core.sampling.path import Denoise
 from core.tensors import Volumes, sent
 
@@ -41,7 +42,7 @@ class Window:
 def _axis(length: int, size: int, overlap: int) -> list[tuple[slice, Tensor]]:
     """Intervals that cover an axis evenly, with ramps that sum to 1."""
     if not 0 <= overlap < size:
-        raise ValueError(
+        raise Refusal(
             f"overlap={overlap}: windows of {size} voxels can share 0 to {size - 1} of them; "
             "a quarter of the window is usual."
         )

@@ -18,6 +18,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from core.refusal import Refusal
 from core.sampling.path import (
     Denoise,
     Level,
@@ -156,7 +157,7 @@ def sample_with(
     """
     name = type(scheduler).__name__
     if name not in LEVELS:
-        raise ValueError(
+        raise Refusal(
             f"scheduler={name}: its noise path is not known here; use one of {sorted(LEVELS)} "
             "or add its path to LEVELS."
         )

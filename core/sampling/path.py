@@ -28,6 +28,7 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.networks.unet import SpatioTemporalUNet
+from core.refusal import Refusal
 from core.tensors import Volumes, align
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -109,7 +110,7 @@ def epsilon_from_denoised(z: Volumes, denoised: Volumes, t: Tensor) -> Volumes:
 def denoised_from_epsilon(z: Volumes, epsilon: Volumes, t: Tensor) -> Volumes:
     """x_hat = (z - t e_hat) / (1 - t); blows up towards t = 1, which is refused."""
     if bool((t > 0.999).any()):
-        raise ValueError(
+        raise Refusal(
             f"t={float(t.max()):.4f}: a noise prediction says nothing about the data at t = 1; "
             "start an epsilon-trained network at t <= 0.999."
         )

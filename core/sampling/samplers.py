@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from core.sampling.path import Denoise, velocity_from_denoised
 from core.tensors import Levels, Volumes
 
@@ -27,7 +28,7 @@ def _steps(levels: Levels, z: Volumes) -> list[tuple[Tensor, Tensor]]:
     """Pairs of neighboring levels, as 0-d tensors in the dtype and on the device of ``z``."""
     falls = len(levels) > 1 and bool((levels.diff() < 0).all())
     if not falls or levels[0] > 1 or levels[-1] != 0:
-        raise ValueError(
+        raise Refusal(
             f"levels={[round(float(v), 4) for v in levels]}: a sampler walks down from at most 1 "
             "to exactly 0; give falling levels that end in 0, as core.sampling.schedules does."
         )

@@ -3,12 +3,13 @@
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from core.tensors import Levels
 
 
 def _check(steps: int) -> None:
     if steps < 1:
-        raise ValueError(f"steps={steps}: a walk needs at least 1 step; 4 is usual.")
+        raise Refusal(f"steps={steps}: a walk needs at least 1 step; 4 is usual.")
 
 
 def linear(steps: int) -> Levels:
@@ -42,7 +43,7 @@ def karras(steps: int, *, low: float = 0.002, high: float = 80.0, rho: float = 7
         rho: 1 spaces the sigmas evenly; larger crowds them towards ``low``.
     """
     if steps < 2:
-        raise ValueError(f"steps={steps}: this schedule needs at least 2 steps; 18 is usual.")
+        raise Refusal(f"steps={steps}: this schedule needs at least 2 steps; 18 is usual.")
     ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
     sigmas = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
     levels = torch.cat([sigmas / (1 + sigmas), sigmas.new_zeros(1)])

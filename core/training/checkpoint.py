@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from core.refusal import Refusal
 from core.training.ema import WeightAverage
 from core.training.pace import Spent
 from core.training.plan import Plan
@@ -111,14 +112,14 @@ def read(
     """Fill network, average and optimizer; the step and the clock.
 
     Raises:
-        ValueError: The checkpoint is of another format, seed, plan, network or beginning.
+        Refusal: The checkpoint is of another format, seed, plan, network or beginning.
     """
     state = json.loads((checkpoint / STATE).read_text())
     _check(checkpoint, state, plan, origin)
     try:
         network.load_state_dict(load_file(checkpoint / "network.safetensors"))
     except RuntimeError as error:
-        raise ValueError(
+        raise Refusal(
             f"{checkpoint} holds the weights of another network: a run is resumed with "
             "the preset it was started with; choose that preset or another folder."
         ) from error
@@ -157,17 +158,17 @@ def history(run: Path) -> dict[str, dict[str, Any]]:
 
 def _check(checkpoint: Path, state: dict[str, Any], plan: Plan, origin: int) -> None:
     if state["format_version"] != FORMAT_VERSION:
-        raise ValueError(
+        raise Refusal(
             f"{checkpoint} has format_version {state['format_version']!r}: this release "
             f"reads {FORMAT_VERSION}; resume with the release that wrote it."
         )
     if state["seed"] != plan.seed:
-        raise ValueError(
+        raise Refusal(
             f"seed={plan.seed}: the checkpoint in {checkpoint.parent} was made with "
             f"seed {state['seed']}; resume with that seed or choose another folder."
         )
     if (began := state.get("origin", origin)) != origin:
-        raise ValueError(
+        raise Refusal(
             f"{checkpoint.parent} began when the stage before was at step {began}, which has "
             f"since gone on to {origin}: a stage is trained on from where it began; ask for "
             f"steps={began} again, choose another name, or move that folder away."
@@ -175,7 +176,7 @@ def _check(checkpoint: Path, state: dict[str, Any], plan: Plan, origin: int) -> 
     before, now = state.get("plan", {}), _lasting(plan)
     changed = [f"{k}={now[k]} (was {v})" for k, v in before.items() if v != now[k]]
     if changed:
-        raise ValueError(
+        raise Refusal(
             f"{', '.join(changed)}: the run in {checkpoint.parent} is under way with "
             "other settings, which must not change half-way; give the old ones or choose "
             "another name."

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from core.refusal import Refusal
+
 
 class WeightAverage:
     """Exponential moving average with a warm-up, so that early weights are soon forgotten.
@@ -41,7 +43,7 @@ class WeightAverage:
         """Take the averages of a checkpoint back."""
         missing = set(self.shadow) ^ set(state)
         if missing:
-            raise ValueError(
+            raise Refusal(
                 f"{sorted(missing)[:3]}: the checkpoint's averages name other weights than the "
                 "network has; resume with the preset the checkpoint was made with."
             )

@@ -19,6 +19,7 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.families.distillation import Distillation
 from core.families.objectives import Objective
+from core.refusal import Refusal
 from core.seeds import generator
 from core.tensors import sent
 from core.training.gradients import Rows, is_out_of_memory
@@ -132,7 +133,7 @@ class Feeder:
 def part_size(plan: Plan, processes: int) -> int:
     """Samples that one process draws at a time."""
     if plan.batch_size % (plan.accumulation * processes):
-        raise ValueError(
+        raise Refusal(
             f"batch_size={plan.batch_size}, accumulation={plan.accumulation}: {processes} "
             "processes take equal parts of a batch; let the product of both divide it."
         )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from core.conditioning import Conditioning
 from core.families.objectives import Draw
+from core.refusal import Refusal
 from core.tensors import Volumes
 
 logger = logging.getLogger(__name__)
@@ -82,7 +83,7 @@ class Splitter:
             meanwhile: Done when a GPU has all its work, before the processes wait for theirs.
 
         Raises:
-            ValueError: Not even single samples fit the memory.
+            Refusal: Not even single samples fit the memory.
         """
         while True:
             found = self._tried(draw, work)
@@ -124,7 +125,7 @@ class Splitter:
         self.network.zero_grad(set_to_none=True)
         clear_device_cache(garbage_collection=True)
         if self.pieces >= self.rows:
-            raise ValueError(
+            raise Refusal(
                 f"one sample at a time runs out of memory on {self.accelerator.device}: a step "
                 "must hold the network, its gradients and at least one sample; choose a smaller "
                 "preset, or free memory and give the same command again."

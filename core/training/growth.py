@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.models.checkpoints import WEIGHTS, find_model, load_model, read_record
 from core.networks.unet import SpatioTemporalUNet
+from core.refusal import Refusal
 from core.seeds import initialized
 
 EDGES = re.compile(r"(stem|head|norm_out)\.")
@@ -37,7 +38,7 @@ def first_network(
         start: Name of an installed model of that kind to begin from; empty to begin anew.
 
     Raises:
-        ValueError: No such model is installed, or it does not fit.
+        Refusal: No such model is installed, or it does not fit.
     """
     network = initialized(build, seed)
     if not start:
@@ -46,7 +47,7 @@ def first_network(
         origin, _ = load_model(find_model(start, kind), dtype=torch.float32)
         return begin_from(network, origin)
     except ValueError as error:
-        raise ValueError(f"start={start!r}: {error}") from error
+        raise Refusal(f"start={start!r}: {error}") from error
 
 
 def begun_from(data: str, kind: str, start: str) -> str:
@@ -71,10 +72,10 @@ def begin_from(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> Spati
         origin: Another network.
 
     Raises:
-        ValueError: It has another shape.
+        Refusal: It has another shape.
     """
     if odd := _differences(network, origin):
-        raise ValueError(
+        raise Refusal(
             f"the model to begin from differs in {' and '.join(odd)}: training goes on from a "
             "network of the same shape, or of the same but for its finest level; choose another "
             "preset, or another model."

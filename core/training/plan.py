@@ -3,6 +3,8 @@
 import math
 from dataclasses import dataclass
 
+from core.refusal import Refusal
+
 PRECISIONS = ("bf16", "no")
 
 
@@ -51,22 +53,22 @@ class Plan:
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1 or self.accumulation < 1:
-            raise ValueError(
+            raise Refusal(
                 f"steps={self.steps}, batch_size={self.batch_size}, accumulation="
                 f"{self.accumulation}: each counts something done at least once; give 1 or more."
             )
         check_parts(self.batch_size, self.accumulation)
         if self.mixed_precision not in PRECISIONS:
-            raise ValueError(
+            raise Refusal(
                 f"mixed_precision={self.mixed_precision!r}: training runs in one of {PRECISIONS}; "
                 "'no' is float32."
             )
 
 
 def check_parts(batch_size: int, accumulation: int) -> None:
-    """Raise a ``ValueError`` unless a batch falls into so many equal parts."""
+    """Raise a ``Refusal`` unless a batch falls into so many equal parts."""
     if batch_size % accumulation:
-        raise ValueError(
+        raise Refusal(
             f"batch_size={batch_size}, accumulation={accumulation}: a batch is computed in equal "
             "parts; let accumulation divide batch_size."
         )

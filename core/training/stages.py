@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 from core.families.distillation import Distillation
 from core.families.objectives import Objective
 from core.networks.unet import SpatioTemporalUNet
+from core.refusal import Refusal
 from core.training.checkpoint import remember_stages
 from core.training.feed import MakeBatch
 from core.training.log import LOG
@@ -156,7 +157,7 @@ def _check_order(folder: Path, names: list[str]) -> None:
     begun = [(folder / name / "checkpoint").exists() for name in names]
     for (name, here), (later, there) in pairwise(zip(names, begun, strict=True)):
         if there and not here:
-            raise ValueError(
+            raise Refusal(
                 f"{folder} holds the stage {later} and not {name}: stages are trained in their "
                 f"order, {', '.join(names)}; ask for what was asked before, or move the folder "
                 "away to begin anew."

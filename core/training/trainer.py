@@ -24,6 +24,7 @@ from core.families.distillation import Distillation
 from core.families.objectives import Objective, Predict
 from core.networks.compilation import compiled
 from core.networks.unet import SpatioTemporalUNet
+from core.refusal import Refusal
 from core.training.checkpoint import STATE, Clock, finish_rename, read, write
 from core.training.ema import WeightAverage
 from core.training.faults import MOST_SKIPPED, never_finite, out_of_memory, went_back
@@ -69,7 +70,7 @@ class Trainer:
         watch: Watch | None = None,
     ) -> None:
         if plan.optimizer not in OPTIMIZERS:
-            raise ValueError(
+            raise Refusal(
                 f"optimizer={plan.optimizer!r}: training descends with one of "
                 f"{sorted(OPTIMIZERS)}; name one of these."
             )
@@ -119,7 +120,7 @@ class Trainer:
             should_stop: Asked after every step; if true, the run ends there, resumable.
 
         Raises:
-            ValueError: Gradients were not finite for too long a second time, or one sample
+            Refusal: Gradients were not finite for too long a second time, or one sample
                 does not fit the memory.
         """
         try:

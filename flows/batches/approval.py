@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from core.refusal import Refusal
 from flows.batches.journal import append_line, now
 from flows.batches.ledger import ENDED, Batch, Outcome
 
@@ -46,7 +47,7 @@ class Question:
         """The addresses that a person named: ``3, 5-7``, or an address's first digits.
 
         Raises:
-            ValueError: There is no such item.
+            Refusal: There is no such item.
         """
         found: list[str] = []
         for word in re.split(r"[\s,;]+", text.strip()):
@@ -62,7 +63,7 @@ class Question:
         else:
             meant = []
         if not meant:
-            raise ValueError(
+            raise Refusal(
                 f"rejected={word}: items are named by their numbers on the sheet, 1 to "
                 f"{len(self.items)}, such as 3, 5-7, or by the first {SHORTEST_ADDRESS} signs of "
                 "their address; correct it."
@@ -93,7 +94,7 @@ def ask(batch: Batch, run: str) -> Question:
     """The question of a run, written down the first time, with its sheet beside it.
 
     Raises:
-        ValueError: The batch is under way, or holds nothing to look at.
+        Refusal: The batch is under way, or holds nothing to look at.
     """
     from core.records import atomic_path
     from flows.batches.sheet import picture_of
@@ -103,14 +104,14 @@ def ask(batch: Batch, run: str) -> Question:
     if path.exists():
         return Question(**json.loads(path.read_text(encoding="utf-8")))
     if (state := batch.state()) not in ENDED:
-        raise ValueError(
+        raise Refusal(
             f"{batch.root.name} is {state}: a batch is judged when it has ended; wait, or cancel "
             "it first."
         )
     known = batch.outcomes()
     made = [item for item, _ in batch.items() if _made(known.get(item.address))]
     if not made:
-        raise ValueError(
+        raise Refusal(
             f"{batch.root.name} holds no result: there is nothing to judge; see `lamina batch "
             f"status {batch.root.name} --failed`."
         )

@@ -263,7 +263,7 @@ def coordinate(
     """Plan a batch or take up its plan, and see it through; how it ended.
 
     Raises:
-        ValueError: The request cannot be met, or another one of that name is under way.
+        Refusal: The request cannot be met, or another one of that name is under way.
     """
     items = items_here_or_planned(settings, project, request)
     check_items(items[0], hands.offers(settings))

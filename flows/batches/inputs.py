@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+from core.refusal import Refusal
 from flows.batches.items import Item, Kind, items_of
 from flows.batches.journal import held
 from flows.batches.ledger import Batch
@@ -32,7 +33,7 @@ def items_here_or_planned(settings: Settings, project: str, request: BatchReques
     """The items of a request, read from its plan where what it names stands on another host.
 
     Raises:
-        ValueError: Something was asked that cannot be made, or there is no such plan.
+        Refusal: Something was asked that cannot be made, or there is no such plan.
     """
     if not settings.store or _source(request).exists():
         return items_of(request)
@@ -48,7 +49,7 @@ def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:
     The batch is planned, and says afterwards which models it is made with.
 
     Raises:
-        ValueError: A scan or a model is neither here as planned nor in the store.
+        Refusal: A scan or a model is neither here as planned nor in the store.
     """
     if batch.mirror is None:
         return
@@ -69,7 +70,7 @@ def hand_over(settings: Settings, project: str, request: BatchRequest) -> None:
     Nothing is done where no store is named, or where the batch is under way.
 
     Raises:
-        ValueError: Something was asked that cannot be made.
+        Refusal: Something was asked that cannot be made.
     """
     if not settings.store:
         return
@@ -155,7 +156,7 @@ def _put_copy(store: Store, path: Path, target: Path, digest: str) -> None:
     from core.records import atomic_path, sha256_file
 
     if not path.is_file():
-        raise ValueError(
+        raise Refusal(
             f"{path} is neither here nor in {store.url}: a batch is started where its scans and "
             "models are, or where they were delivered before; start it there."
         )
@@ -166,7 +167,7 @@ def _put_copy(store: Store, path: Path, target: Path, digest: str) -> None:
             with atomic_path(target, overwrite=True) as temporary:
                 shutil.copyfile(path, temporary)
             if (found := sha256_file(target)) != digest:
-                raise ValueError(
+                raise Refusal(
                     f"{path}: sha256 is {found[:12]} instead of {digest[:12]}: a scan must not "
                     "change while its batch is made; start the batch again where the scan is."
                 )

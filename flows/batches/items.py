@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from core.refusal import Refusal
 from flows.requests.batch_requests import (
     CLIP_FIELDS,
     OWN_SEED,
@@ -96,7 +97,7 @@ def items_of(request: BatchRequest) -> tuple[list[Item], list[str]]:
     """Every item once, in the order asked for, and the rows that repeat an earlier one.
 
     Raises:
-        ValueError: Something was asked that cannot be made; each complaint says where.
+        Refusal: Something was asked that cannot be made; each complaint says where.
     """
     clips = isinstance(request, ClipBatchRequest)
     return _distinct(_clips(request) if clips else _scans(request))
@@ -128,12 +129,12 @@ def address_of(content: dict[str, Any], weights: str) -> str:
 
 def _clips(batch: ClipBatchRequest) -> list[Item]:
     if bool(batch.prompts.strip()) == bool(batch.prompt_file):
-        raise ValueError(
+        raise Refusal(
             "prompts and prompt_file: a batch has one of them; write lines into the one or name a "
             "file in the other."
         )
     if batch.plateau_draws and not batch.accept_only:
-        raise ValueError(
+        raise Refusal(
             f"plateau_draws={batch.plateau_draws}: quality is known only where clips are judged; "
             "turn accept_only on, or leave plateau_draws at 0."
         )
@@ -189,11 +190,11 @@ def find_scans(folder: Path, subjects: Sequence[str] = ()) -> list[Path]:
         subjects: BIDS labels, with or without ``sub-``; empty for all.
 
     Raises:
-        ValueError: There is no such folder, no scan in it, or none of a subject.
+        Refusal: There is no such folder, no scan in it, or none of a subject.
     """
     folder = folder.expanduser().resolve()
     if not folder.is_dir():
-        raise ValueError(
+        raise Refusal(
             f"scans={folder}: there is no such folder; name a BIDS dataset or a folder of NIfTI "
             "files by its full path."
         )
@@ -203,12 +204,12 @@ def find_scans(folder: Path, subjects: Sequence[str] = ()) -> list[Path]:
     if wanted:
         found = [path for path in found if wanted & _labels(path)]
         if missing := wanted - {label for path in found for label in _labels(path)}:
-            raise ValueError(
+            raise Refusal(
                 f"subjects: {', '.join(sorted(missing))} not found in {folder}: each named "
                 "subject needs a scan there; correct the names."
             )
     if not found:
-        raise ValueError(
+        raise Refusal(
             f"scans={folder}: it holds neither sub-*/*_T1w.nii.gz nor NIfTI files; point to a "
             "BIDS dataset or to the folder of the scans."
         )
@@ -237,7 +238,7 @@ def _weights(request: ItemRequest) -> str:
 
 
 def _check_length(prompt: str) -> None:
-    """Raise a ``ValueError`` unless the text encoder takes a prompt, however long it is."""
+    """Raise a ``Refusal`` unless the text encoder takes a prompt, however long it is."""
     # No token holds less than a character of the text as the tokenizer decomposes it.
     if len(unicodedata.normalize("NFD", prompt)) > SURELY_READ:
         from video.engines.text import check_length
@@ -246,12 +247,12 @@ def _check_length(prompt: str) -> None:
 
 
 def _check_readable(request: VideoRequest) -> None:
-    """Raise a ``ValueError`` unless a clip of this request could be judged."""
+    """Raise a ``Refusal`` unless a clip of this request could be judged."""
     from video.world.prompts import parse_caption
 
     parse_caption(request.prompt)
     if request.num_frames < 2:
-        raise ValueError(
+        raise Refusal(
             f"num_frames={request.num_frames}: a clip is judged by two frames or more; ask for "
             "more frames or leave accept_only off."
         )

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.refusal import Refusal
 from flows.batches.items import Item
 from flows.batches.journal import append_line, held, now, read_lines
 from flows.requests.batch_requests import NAME, BatchRequest, ClipBatchRequest, ScanBatchRequest
@@ -44,11 +45,11 @@ class Batch:
         """The batch of that name, which need not exist yet.
 
         Raises:
-            ValueError: A name could lead out of its folder.
+            Refusal: A name could lead out of its folder.
         """
         for role, word in {"project": project, "batch": name}.items():
             if not re.fullmatch(NAME, word):
-                raise ValueError(
+                raise Refusal(
                     f"{role}={word!r}: a name has lower case letters, digits and single dashes; "
                     "choose such a name."
                 )
@@ -87,7 +88,7 @@ class Batch:
         """What ``batch.json`` says.
 
         Raises:
-            ValueError: There is no such batch, or another release wrote it.
+            Refusal: There is no such batch, or another release wrote it.
         """
         self._refresh()
         return self._said()
@@ -96,12 +97,12 @@ class Batch:
         try:
             said = json.loads((self.root / "batch.json").read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise ValueError(
+            raise Refusal(
                 f"{self.root.name}: there is no such batch in {self.root.parent}; see "
                 "`lamina batch status`."
             ) from error
         if said.get("format_version") != FORMAT_VERSION:
-            raise ValueError(
+            raise Refusal(
                 f"{self.root} has format_version {said.get('format_version')!r}: this release "
                 f"reads {FORMAT_VERSION}; use the release that planned it or another name."
             )

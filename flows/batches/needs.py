@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from core.refusal import Refusal
 from flows.batches.items import Item
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import GPU
@@ -101,7 +102,7 @@ def check_items(items: Sequence[Item], offered: Sequence[Resources]) -> None:
     Time is not held against them, and free disk is the plan's.
 
     Raises:
-        ValueError: With the numbers and with where the first of them stands.
+        Refusal: With the numbers and with where the first of them stands.
     """
     known: set[str] = set()
     for item in items:
@@ -112,14 +113,14 @@ def check_items(items: Sequence[Item], offered: Sequence[Resources]) -> None:
         try:
             check_single(item.request, offered)
         except ValueError as error:
-            raise ValueError(f"{item.row}: {error}") from error
+            raise Refusal(f"{item.row}: {error}") from error
 
 
 def check_single(request: Single, offered: Sequence[Resources]) -> None:
     """Refuse a request that none of these machines could ever do, if there are any.
 
     Raises:
-        ValueError: With the numbers.
+        Refusal: With the numbers.
     """
     complaint: ValueError | None = None
     for offer in sorted(offered, key=lambda offer: -offer.gpus):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.progress import HOUR, MINUTE, counted, duration
+from core.refusal import Refusal
 from flows.batches.items import Item, Kind
 from flows.machines.watchdog import Patience
 from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
@@ -182,9 +183,9 @@ def expected_bytes(item: Item) -> int:
 
 
 def check_room(needed: int, free: int, reserve_gb: float) -> None:
-    """Raise a ``ValueError`` unless so many bytes fit and the reserve stays free."""
+    """Raise a ``Refusal`` unless so many bytes fit and the reserve stays free."""
     if free < needed + reserve_gb * GB:
-        raise ValueError(
+        raise Refusal(
             f"{needed / GB:.2f} GB are needed and {reserve_gb:g} GB kept in reserve, but "
             f"{free / GB:.2f} GB are free: nothing is started that cannot be kept; free some "
             "space, point LAMINA_OUTPUTS to a larger disk, or lower limits.reserve_gb."

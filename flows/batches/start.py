@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from core.refusal import Refusal
 from flows.batches.counts import sampled_s
 from flows.batches.items import Item
 from flows.batches.journal import held, now, read_lines
@@ -65,7 +66,7 @@ def start_batch(
         state: The batch's then.
 
     Raises:
-        ValueError: The disk is too small, or shards of another plan are still at work.
+        Refusal: The disk is too small, or shards of another plan are still at work.
     """
     check_room(plan.bytes_needed, free_bytes(batch.root), request.limits.reserve_gb)
     with planning(batch) as nobody_works:
@@ -75,7 +76,7 @@ def start_batch(
             described = _described(batch, request, plan) | {"state": state}
             batch.create(described, list(plan.items))
         else:
-            raise ValueError(
+            raise Refusal(
                 f"{batch.root.name}: shards of an earlier request are still at work: a batch "
                 f"changes only when none is; wait, or `lamina batch cancel {batch.root.name}`."
             )
@@ -176,7 +177,7 @@ def under_way(batch: Batch, request: BatchRequest) -> dict[str, Any]:
         time.sleep(0.1)
     said = batch.read()
     if said["request"] != request.model_dump(mode="json"):
-        raise ValueError(
+        raise Refusal(
             f"{batch.root.name} is under way with another request: a batch changes only when it "
             "is not; wait, cancel it, or choose another name."
         )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from core.progress import counted
+from core.refusal import Refusal
 from flows.batches.ledger import Batch
 from flows.batches.nights import of_night
 from flows.requests.batch_requests import FLOWS, BatchRequest, ClipBatchRequest, ScanBatchRequest
@@ -133,7 +134,7 @@ def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchReque
     for word in settings:
         key, found, value = word.partition("=")
         if not found:
-            raise ValueError(
+            raise Refusal(
                 f"--set {word}: a field is set as name=value; write such as --set steps=2."
             )
         group, _, inner = key.partition(".")

@@ -1,5 +1,6 @@
 """``lamina gallery``: the gallery on an origin of its own, for behind a proxy."""
 
+from core.refusal import Refusal
 from flows.settings.settings import read_settings
 
 PORT = 4210
@@ -21,7 +22,7 @@ def gallery(*, host: str = "127.0.0.1", port: int = PORT) -> None:
 
     settings = read_settings()
     if not is_loopback(host) and settings.gallery_tokens is None:
-        raise ValueError(
+        raise Refusal(
             f"--host {host}: a gallery that others can reach must know who may see what; name "
             "the file of users in LAMINA_GALLERY_TOKENS, or listen at 127.0.0.1."
         )

@@ -2,6 +2,8 @@
 
 import json
 
+from core.refusal import Refusal
+
 
 def list_models() -> None:
     """List installed models: name, kind, objective, folder."""
@@ -27,7 +29,7 @@ def show(name: str, /) -> None:
 
     found = {folder.name: (folder, record) for folder, record in checkpoints.list_models()}
     if name not in found:
-        raise ValueError(
+        raise Refusal(
             f"{name}: no such model is installed; choose one of "
             f"{', '.join(sorted(found)) or 'none'}, or name its folder's parent in LAMINA_MODELS."
         )

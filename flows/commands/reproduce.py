@@ -4,6 +4,7 @@ import tempfile
 from pathlib import Path
 
 from core.progress import terminal_meter
+from core.refusal import Refusal
 from flows.storage.delivery import obtain
 from flows.storage.files import check_apart, check_target
 
@@ -55,7 +56,7 @@ def _check(target: Path, ending: str, file: Path, *, overwrite: bool) -> None:
 
     clip = ending == ".mp4"
     if not target.name.endswith((".mp4",) if clip else (".nii.gz", ".nii")):
-        raise ValueError(f"{target.name}: {file.name} is made again as {ending}; name it so.")
+        raise Refusal(f"{target.name}: {file.name} is made again as {ending}; name it so.")
     paths = [target] if clip else list(output_paths(target).values())
     for path in (*paths, record_beside(target)):
         check_target(path, overwrite=overwrite)

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from pydantic import BaseModel
 
 from core.progress import Clock, duration
+from core.refusal import Refusal
 from flows.commands.demonstration import scan_parameters, video_parameters
 from flows.commands.watch import watch
 from flows.requests.flow_requests import MODELS
@@ -92,20 +93,18 @@ def read_request(flow: str, path: Path) -> BaseModel:
     """The flow's request in a JSON file.
 
     Raises:
-        ValueError: There is no such flow or file, it is not JSON, or a field is refused.
+        Refusal: There is no such flow or file, it is not JSON, or a field is refused.
     """
     if flow not in MODELS:
-        raise ValueError(
-            f"{flow}: there is no such flow; choose one of {', '.join(sorted(MODELS))}."
-        )
+        raise Refusal(f"{flow}: there is no such flow; choose one of {', '.join(sorted(MODELS))}.")
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise ValueError(
+        raise Refusal(
             f"{path} cannot be read ({error.strerror}): a request is a JSON file; check the path."
         ) from error
     except ValueError as error:
-        raise ValueError(
+        raise Refusal(
             f"{path} is not JSON ({error}): a request is one JSON object with the fields of "
             f"{MODELS[flow].__name__}; correct it there."
         ) from error

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from core.progress import terminal_meter
+from core.refusal import Refusal
 from flows.commands.options import options_of
 from flows.settings.settings import read_settings
 from flows.storage.files import check_target
@@ -23,7 +24,7 @@ def generate(
         overwrite: Replace files that already stand there.
     """
     if output.suffix.lower() != ".mp4":
-        raise ValueError(f"{output.name}: clips are written as mp4; give a name ending in .mp4.")
+        raise Refusal(f"{output.name}: clips are written as mp4; give a name ending in .mp4.")
     for path in (output, output.with_suffix(".json")):
         check_target(path, overwrite=overwrite)
     from core.models.checkpoints import find_model

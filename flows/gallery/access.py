@@ -73,7 +73,7 @@ class Access:
                 operator where there is no file. Empty for none.
 
         Raises:
-            ValueError: The file cannot be read or is not of the form it should have.
+            Refusal: The file cannot be read or is not of the form it should have.
         """
         self._path = tokens
         self._header = user_header
@@ -168,7 +168,7 @@ def read_tokens(path: Path) -> TokenFile:
     """The users in the file.
 
     Raises:
-        ValueError: The file cannot be read or is not of the form it should have.
+        Refusal: The file cannot be read or is not of the form it should have.
     """
     try:
         return TokenFile.model_validate(json.loads(path.read_text(encoding="utf-8")))

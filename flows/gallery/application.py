@@ -45,7 +45,7 @@ def create_gallery(settings: Settings) -> ASGIApp:
     """The gallery over the outputs root, to be mounted at ``PREFIX``.
 
     Raises:
-        ValueError: The file of users is not of the form it should have.
+        Refusal: The file of users is not of the form it should have.
     """
     access = Access(settings.gallery_tokens, settings.gallery_user_header, server_password())
     pages = Pages(settings.outputs, access, _stamp())

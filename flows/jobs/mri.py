@@ -20,7 +20,7 @@ def check_request(request: SuperResolutionRequest) -> Path:
     """The scan's path, after reading it and its mask as far as it takes to refuse them.
 
     Raises:
-        ValueError: The scan or the mask is no volume, the mask lies on another grid, or nothing
+        Refusal: The scan or the mask is no volume, the mask lies on another grid, or nothing
             would become finer.
     """
     scan = read_volume(request.scan)

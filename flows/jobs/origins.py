@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from core.models.checkpoints import WEIGHTS, find_model, read_record
 from core.records import compute, sha256_file, versions
+from core.refusal import Refusal
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
 from medical.request import SuperResolutionRequest
@@ -64,16 +65,16 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
         inputs: Folder to look for inputs in that are no longer where they were.
 
     Raises:
-        ValueError: The file is no output, or the model or an input has gone or changed.
+        Refusal: The file is no output, or the model or an input has gone or changed.
     """
     if not file.is_file():
-        raise ValueError(f"{file}: there is no such file; check the name.")
+        raise Refusal(f"{file}: there is no such file; check the name.")
     record = _record_of(file)
     if record is None:
         return _tagged(file)
     task = str(record.get("task"))
     if task not in REQUESTS:
-        raise ValueError(
+        raise Refusal(
             f"{file.name} was made by {task}: only the outputs of {' and '.join(REQUESTS)} can be "
             "made again; name one of these."
         )
@@ -90,7 +91,7 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
         notes=_changes(record),
     )
     if not origin.file.is_file():
-        raise ValueError(f"{origin.file} has gone: it is compared with; name a copy of it.")
+        raise Refusal(f"{origin.file} has gone: it is compared with; name a copy of it.")
     _check_model(origin, str(record.get("model", {}).get("sha256", "unknown")))
     if sha256_file(origin.file) != origin.recorded:
         origin.notes.append(f"{origin.file.name} was changed after it was recorded")
@@ -130,9 +131,7 @@ def _role(file: Path, record: Mapping[str, Any]) -> tuple[str, str]:
         if facts["sha256"] == digest:
             return role, file.name
     names = ", ".join(str(facts["file"]) for facts in outputs.values())
-    raise ValueError(
-        f"{file.name} is not among what its record can make again; name one of {names}."
-    )
+    raise Refusal(f"{file.name} is not among what its record can make again; name one of {names}.")
 
 
 def _tagged(file: Path) -> Origin:
@@ -141,7 +140,7 @@ def _tagged(file: Path) -> Origin:
 
     tag = read_metadata(file) if file.suffix.lower() == ".mp4" else {}
     if not tag:
-        raise ValueError(
+        raise Refusal(
             f"{file.name} has no record beside it and no tag of Lamina inside: one of them must "
             f"say how it was made; put {file.name.partition('.')[0]}.json beside it."
         )
@@ -167,7 +166,7 @@ def _with_inputs(
         same = [path for path in there if sha256_file(path) == facts["sha256"]]
         if not same:
             state = "holds other bytes than it did" if there else "is not where it was"
-            raise ValueError(
+            raise Refusal(
                 f"{role}={asked}: the file {state}: an output is made again from the same bytes; "
                 "name the folder of the original file with --inputs."
             )
@@ -180,7 +179,7 @@ def _check_model(origin: Origin, recorded: str) -> None:
     if "unknown" in (found, recorded):
         origin.notes.append("the record does not say which weights were used")
     elif found != recorded:
-        raise ValueError(
+        raise Refusal(
             f"model={origin.model.name}: its weights are {found[:12]}, and {origin.file.name} was "
             f"made by {recorded[:12]}: only the same weights make the same output; install that "
             "release of the model."

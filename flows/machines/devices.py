@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from core.refusal import Refusal
 from flows.machines.priority_lock import turn
 from flows.settings.settings import read_settings
 
@@ -23,13 +24,13 @@ def choose_device(wish: str) -> torch.device:
     """The device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        ValueError: A GPU was asked for that this machine does not have.
+        Refusal: A GPU was asked for that this machine does not have.
     """
     if wish == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     device = torch.device(wish)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_DEVICE={wish}: this machine offers {torch.cuda.device_count()} CUDA devices; "
             "set it to auto or cpu."
         )

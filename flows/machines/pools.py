@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from core.refusal import Refusal
 from flows.settings.settings import Settings
 
 CPU, GPU = "cpu", "gpu"
@@ -81,13 +82,13 @@ def places(pool: str, settings: Settings) -> list[Place]:
     """One place per worker of ``pool`` that this host should have; never none.
 
     Raises:
-        ValueError: A GPU was asked for that this host does not have.
+        Refusal: A GPU was asked for that this host does not have.
     """
     if pool == CPU:
         return [Place(CPU)]
     visible = _visible(settings.device)
     if settings.device.startswith("cuda") and not visible:
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_DEVICE={settings.device}: this host shows no such GPU; set it to auto or cpu."
         )
     if not settings.gpus:

@@ -29,6 +29,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from typing import Any
 
+from core.refusal import Refusal
 from flows.batches.items import Kind
 from flows.batches.makers import Job
 from flows.machines.ray_sampler import Sampler
@@ -63,7 +64,7 @@ class Workers:
         """Have a first worker ready; the others follow while it works.
 
         Raises:
-            ValueError: The model cannot be read.
+            Refusal: The model cannot be read.
             OSError: No worker came up.
         """
         self._model = model
@@ -177,7 +178,7 @@ def spread(settings: Settings, kind: Kind, items: int) -> Iterator[Workers | Non
         items: How many there are to make; more workers are not started.
 
     Raises:
-        ValueError: Ray is not installed, or there are too few GPUs.
+        Refusal: Ray is not installed, or there are too few GPUs.
     """
     if not settings.ray:
         yield None
@@ -207,7 +208,7 @@ def _hire(ray: Any, settings: Settings, kind: Kind, items: int, *, gpus: bool) -
 def _connected(settings: Settings, folder: str) -> tuple[Any, bool]:
     """Ray, connected, and whether its workers shall have GPUs."""
     if find_spec("ray") is None:
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_RAY={settings.ray}: Ray is not installed here; install lamina[ray], or leave "
             "it empty to sample in the shard's own process."
         )
@@ -226,7 +227,7 @@ def _connect(ray: Any, settings: Settings, folder: str) -> bool:
     count = int(settings.ray)
     gpus = _gpus_here(settings)
     if gpus and gpus < count:
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_RAY={count}: this shard sees {gpus} GPUs and each worker has one of its own; "
             f"give it {count}, or set LAMINA_RAY={gpus}."
         )

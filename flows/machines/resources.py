@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.refusal import Refusal
 from medical.request import SuperResolutionRequest
 from video.request import VideoRequest
 
@@ -99,7 +100,7 @@ def _voxels(
 ) -> float:
     """Voxels of the restored grid: an axis that is fine enough already stays."""
     if scan is None:
-        raise ValueError(
+        raise Refusal(
             f"scan={request.scan}: what a restoration needs depends on its size; give the scan's "
             "shape and spacing."
         )
@@ -145,14 +146,14 @@ def check_fits(wanted: Resources, offers: Iterable[Resources]) -> Resources:
     """The first offer that has room.
 
     Raises:
-        ValueError: None has; with the numbers.
+        Refusal: None has; with the numbers.
     """
     offers = list(offers)
     for offer in offers:
         if not _lacks(wanted, offer):
             return offer
     told = "; ".join(f"one offers {', '.join(_lacks(wanted, offer))}" for offer in offers)
-    raise ValueError(
+    raise Refusal(
         f"the request needs {wanted}: a job must fit on one machine ({told or 'none offered'}); "
         "ask for less (frames, size, voxels, batch), or add a larger machine."
     )
@@ -169,7 +170,7 @@ def check_here(wanted: Resources, folder: Path, *, gpus: Sequence[float] = ()) -
         gpus: Memory of each GPU that it may use, in 1e9 bytes.
 
     Raises:
-        ValueError: Memory, disk or the GPU would not do.
+        Refusal: Memory, disk or the GPU would not do.
     """
     logger.info("needs %s", wanted)
     check_fits(wanted, [this_host(folder, gpus=gpus)])

@@ -29,6 +29,7 @@ from prefect.workers.process import (
     ProcessWorkerResult,
 )
 
+from core.refusal import Refusal
 from flows.machines.hosts import MARK, mark
 from flows.machines.hosts_elsewhere import tell
 from flows.machines.lifeline import end_with_parent
@@ -54,13 +55,13 @@ class JobHere(ProcessJobConfiguration):
         """Fill in command and folder, then let Prefect fill in the rest.
 
         Raises:
-            ValueError: A run brings a command, a folder or variables of its own where requests
+            Refusal: A run brings a command, a folder or variables of its own where requests
                 are held to the operator's folders, which these would lead around.
         """
         brought = {"command": self.command, "working_dir": self.working_dir, "env": self.env}
         if any(brought.values()) and roots(read_settings()) is not None:
             names = " and ".join(name for name, value in brought.items() if value)
-            raise ValueError(
+            raise Refusal(
                 f"{names}: a run of this worker brings none of its own, as LAMINA_INPUTS says "
                 "what it may read; leave the job variables empty."
             )

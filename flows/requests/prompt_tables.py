@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from core.refusal import Refusal
 from flows.commands.options import complaint
 
 MOST_COMPLAINTS = 10
@@ -43,35 +44,35 @@ def read_rows(path: Path) -> list[Row]:
     """The rows of a prompt file.
 
     Raises:
-        ValueError: The file cannot be read as what its ending says, or holds no prompt.
+        Refusal: The file cannot be read as what its ending says, or holds no prompt.
     """
     ending = path.resolve().suffix.lower()
     if ending not in READERS or path.suffix.lower() not in READERS:
-        raise ValueError(
+        raise Refusal(
             f"prompt_file={path}: a prompt file ends with {', '.join(READERS)}, itself and not "
             "only in the name of a link to it; rename it, such as to prompts.txt."
         )
     if not path.is_file():
-        raise ValueError(
+        raise Refusal(
             f"prompt_file={path}: there is no such file; write one prompt per line and name it "
             "by its full path."
         )
     if path.stat().st_size > LARGEST_FILE:
-        raise ValueError(
+        raise Refusal(
             f"prompt_file={path} has {path.stat().st_size:,} bytes: a prompt file has at most "
             f"{LARGEST_FILE:,}; make several batches of it."
         )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(
+        raise Refusal(
             f"prompt_file={path} is not UTF-8 text ({error.reason} at byte {error.start}): prompt "
             "files are; save it again as UTF-8."
         ) from error
     rows = _not_empty(list(READERS[ending](text, path.name)), f"prompt_file={path}")
     for row in rows:
         if not _may_be_prompt(row.fields.get("prompt")):
-            raise ValueError(
+            raise Refusal(
                 f"{row.where}: column prompt: this is no sentence but a setting, a key or no text "
                 "at all (it is not repeated here); a prompt file holds one sentence per row: "
                 "name another file or correct it."
@@ -102,7 +103,7 @@ def requests_of(
         known: The columns that there may be.
 
     Raises:
-        ValueError: Rows were refused; up to ten of the complaints, one a line.
+        Refusal: Rows were refused; up to ten of the complaints, one a line.
     """
     good: list[tuple[str, Request]] = []
     bad: list[str] = []
@@ -123,7 +124,7 @@ def requests_of(
     if bad:
         more = len(bad) - MOST_COMPLAINTS
         rest = [f"... and {more} more like these."] if more > 0 else []
-        raise ValueError("\n".join(bad[:MOST_COMPLAINTS] + rest))
+        raise Refusal("\n".join(bad[:MOST_COMPLAINTS] + rest))
     return good
 
 
@@ -138,7 +139,7 @@ def _csv_rows(text: str, name: str) -> list[Row]:
 def _filled_rows(text: str, name: str) -> Iterator[Row]:
     reader = csv.DictReader(io.StringIO(text), skipinitialspace=True, strict=True)
     if "prompt" not in (reader.fieldnames or []):
-        raise ValueError(
+        raise Refusal(
             f"{name}:1: the columns are {reader.fieldnames}: one of them must be `prompt`; write "
             "the names of the columns into the first line."
         )
@@ -146,7 +147,7 @@ def _filled_rows(text: str, name: str) -> Iterator[Row]:
         for fields in reader:
             where = f"{name}:{reader.line_num}"
             if None in fields:
-                raise ValueError(
+                raise Refusal(
                     f"{where}: has {len(fields) - 1 + len(fields[None])} cells where the first "
                     f'line names {len(fields) - 1} columns; put text with commas in "quotes".'
                 )
@@ -154,7 +155,7 @@ def _filled_rows(text: str, name: str) -> Iterator[Row]:
             if filled:
                 yield Row(where, filled)
     except csv.Error as error:
-        raise ValueError(
+        raise Refusal(
             f"{name}:{reader.line_num}: {error}: a CSV has one row per line, cells between "
             "commas; correct that line."
         ) from error
@@ -167,7 +168,7 @@ def _jsonl_rows(text: str, name: str) -> Iterator[Row]:
         try:
             fields = json.loads(line)
         except ValueError as error:
-            raise ValueError(
+            raise Refusal(
                 f"{name}:{number}: is not JSON ({error}): each line is one JSON object; correct "
                 "that line."
             ) from error
@@ -180,12 +181,12 @@ def _yaml_rows(text: str, name: str) -> Iterator[Row]:
     try:
         entries = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ValueError(
+        raise Refusal(
             f"{name}: is not YAML ({_place_of(error)}): it is a list of prompts or of tables; "
             "correct it there."
         ) from error
     if not isinstance(entries, list):
-        raise ValueError(
+        raise Refusal(
             f"{name}: holds a {type(entries).__name__}: a YAML prompt file is a list of prompts "
             "or of tables; begin each entry with a dash."
         )
@@ -201,7 +202,7 @@ def _place_of(error: Exception) -> str:
 
 def _row(fields: object, where: str) -> Row:
     if not isinstance(fields, dict):
-        raise ValueError(
+        raise Refusal(
             f"{where}: is a {type(fields).__name__}: a row is a table of fields; write "
             '{"prompt": "..."}.'
         )
@@ -224,7 +225,7 @@ def _may_be_prompt(prompt: object) -> bool:
 
 def _not_empty(rows: list[Row], source: str) -> list[Row]:
     if not rows:
-        raise ValueError(
+        raise Refusal(
             f"{source}: it holds no prompt, only empty lines and comments; write one prompt per "
             "line."
         )

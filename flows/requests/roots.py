@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from core.refusal import Refusal
 from core.request import OnDisk
 from flows.settings.settings import Settings, is_shared
 
@@ -28,7 +29,7 @@ def roots(settings: Settings) -> tuple[Path, ...] | None:
 
 
 def check_paths(request: BaseModel, settings: Settings) -> None:
-    """Raise a ``ValueError`` if a request names a file that it may not.
+    """Raise a ``Refusal`` if a request names a file that it may not.
 
     Args:
         request: Of any flow; all its paths are of the type ``core.request.DiskPath``.
@@ -39,15 +40,15 @@ def check_paths(request: BaseModel, settings: Settings) -> None:
         return
     for field, text in named_paths(request):
         if not _lies_in(text, allowed):
-            raise ValueError(_refusal(field, text, settings))
+            raise Refusal(_refusal(field, text, settings))
 
 
 def check_files(files: Iterable[str], settings: Settings) -> None:
-    """Raise a ``ValueError`` if one of the files that were found lies elsewhere, by a link."""
+    """Raise a ``Refusal`` if one of the files that were found lies elsewhere, by a link."""
     allowed = roots(settings)
     for file in files if allowed is not None else ():
         if not _lies_in(file, allowed or ()):
-            raise ValueError(_refusal("scans", file, settings))
+            raise Refusal(_refusal("scans", file, settings))
 
 
 def named_paths(request: BaseModel, before: str = "") -> Iterator[tuple[str, str]]:

@@ -4,6 +4,8 @@ import os
 import re
 from pathlib import Path
 
+from core.refusal import Refusal
+
 PREFERRED_PORT = 4200
 LARGEST_PORT = 65535
 
@@ -17,7 +19,7 @@ def folders_of(text: str) -> tuple[Path, ...]:
 def device_of(text: str) -> str:
     """The name of a device."""
     if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_DEVICE={text}: a device is auto, cpu, cuda or cuda:N; set one of these."
         )
     return text
@@ -26,7 +28,7 @@ def device_of(text: str) -> str:
 def port_of(text: str) -> int:
     """The number of a port."""
     if not text.isdecimal() or not 0 < int(text) <= LARGEST_PORT:
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_PORT={text}: a port is a number from 1 to {LARGEST_PORT}; try "
             f"{PREFERRED_PORT}."
         )
@@ -36,7 +38,7 @@ def port_of(text: str) -> int:
 def gpus_of(text: str) -> str:
     """How many GPUs to serve, or nothing for all."""
     if not re.fullmatch(r"|[1-9]\d{0,2}", text):
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_GPUS={text}: it is the number of GPUs to serve, 1 to 999; set a number, or "
             "leave it empty to take all."
         )
@@ -46,7 +48,7 @@ def gpus_of(text: str) -> str:
 def ray_of(text: str) -> str:
     """How many Ray workers, or the address of a cluster."""
     if not re.fullmatch(r"|auto|[1-9]\d?|[\w.-]+:\d{1,5}", text):
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_RAY={text}: it is the number of Ray workers in a shard, 1 to 99, or the "
             "address of a Ray cluster; set one, such as 4 or head:6379, or leave it empty."
         )
@@ -59,12 +61,12 @@ def store_of(text: str) -> str:
         return ""
     kind, found, rest = text.partition("://")
     if not (found and kind.isalnum() and rest.strip("/")):
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_STORE={text}: a store is an fsspec URL with a bucket or folder; write such "
             "as s3://bucket/prefix or file:///srv/store."
         )
     if "@" in rest.partition("/")[0]:
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_STORE={kind}://...@...: a URL is written into logs, so it holds no name and "
             "no password; put them into the environment, for S3 AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY."
@@ -75,7 +77,7 @@ def store_of(text: str) -> str:
 def pages_of(text: str) -> str:
     """How much Prefect's pages show of medical runs, or nothing for what fits the gallery."""
     if text not in ("", "full", "private"):
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_MEDICAL_PAGES={text}: Prefect's pages of medical runs are full or private; "
             "set one, or leave it empty: private where the gallery has users."
         )
@@ -88,7 +90,7 @@ def quotas_of(text: str) -> dict[str, float]:
     for word in text.replace(",", " ").split():
         name, _, amount = word.rpartition("=")
         if not re.fullmatch(r"\d+(\.\d+)?", amount) or name in found:
-            raise ValueError(
+            raise Refusal(
                 f"LAMINA_QUOTA_GB={text}: it is the most gigabytes of each project's results, and "
                 "after it those of single projects; write such as 200 or 200,ward-3=500."
             )
@@ -99,7 +101,7 @@ def quotas_of(text: str) -> dict[str, float]:
 def price_of(text: str) -> float:
     """What an hour of a device costs; 0 for nothing."""
     if not re.fullmatch(r"|\d+(\.\d+)?", text):
-        raise ValueError(
+        raise Refusal(
             f"LAMINA_GPU_HOUR_PRICE={text}: it is what an hour of one device costs, a number; "
             "write such as 2.5, or leave it empty."
         )

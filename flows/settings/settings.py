@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core.refusal import Refusal
 from flows.settings.rules import (
     PREFERRED_PORT,
     device_of,
@@ -150,7 +151,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         environment: Variables to read; by default those of this process.
 
     Raises:
-        ValueError: A variable holds something that cannot be what it names.
+        Refusal: A variable holds something that cannot be what it names.
     """
     variables = os.environ if environment is None else environment
     home = Path(variables.get("LAMINA_HOME") or ".lamina").expanduser().resolve()
@@ -233,11 +234,11 @@ def backends() -> dict[str, str]:
     """What this process's environment says about the server's backends; only a server needs it.
 
     Raises:
-        ValueError: The server shall listen to other machines.
+        Refusal: The server shall listen to other machines.
     """
     host = os.environ.get("PREFECT_SERVER_API_HOST", "")
     if host and not is_loopback(host):
-        raise ValueError(
+        raise Refusal(
             f"PREFECT_SERVER_API_HOST={host}: lamina up serves this machine alone, as whoever "
             "reaches the server may run anything here; unset it, and put a proxy that asks for a "
             "password in front, such as infra/Caddyfile."
@@ -257,10 +258,10 @@ def joining_environment(settings: Settings) -> dict[str, str]:
     """This process's environment with its Prefect settings, for workers of that server.
 
     Raises:
-        ValueError: No server is named.
+        Refusal: No server is named.
     """
     if not os.environ.get("PREFECT_API_URL"):
-        raise ValueError(
+        raise Refusal(
             "PREFECT_API_URL is not set: a worker serves a server that runs elsewhere; set it, "
             "such as http://host:4200/api, or use lamina up."
         )

@@ -13,6 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+from core.refusal import Refusal
 from flows.settings.settings import CLIENT_PASSWORD, client_password
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -63,11 +64,11 @@ class Server:
         """Ask for a run of the deployment ``flow/flow``, as the Run button does.
 
         Raises:
-            ValueError: There is no such deployment, or it does not accept the parameters.
+            Refusal: There is no such deployment, or it does not accept the parameters.
         """
         status, deployment = self._call(f"/deployments/name/{flow}/{flow}")
         if status == NOT_FOUND:
-            raise ValueError(
+            raise Refusal(
                 f"{flow}: a flow is named by its deployment; choose one of "
                 f"{', '.join(sorted(self.flows()))}."
             )
@@ -75,7 +76,7 @@ class Server:
         body = {"parameters": parameters, "idempotency_key": str(uuid4())}
         status, created = self._call(path, body)
         if status in REFUSED:
-            raise ValueError(
+            raise Refusal(
                 f"{flow}: the request was refused: {created.get('detail')}; compare it with the "
                 "form of that deployment."
             )
@@ -129,7 +130,7 @@ class Server:
         while True:
             status, answer = self._call_once(path, body, PATIENCE_S)
             if status == STRANGER:
-                raise ValueError(
+                raise Refusal(
                     f"{self.address} asks for a name and a password: whoever started it set them; "
                     f"set {CLIENT_PASSWORD}=name:password to the same."
                 )

@@ -16,6 +16,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from core.refusal import Refusal
 from flows.machines.children import POLL_S, Family
 from flows.machines.pools import POOLS, Place, places
 from flows.settings.settings import Settings, backends, child_environment, sign_in
@@ -59,7 +60,7 @@ class Stack:
         """Start all children and return when the workers poll.
 
         Raises:
-            ValueError: Another stack already runs in this state folder, or it shall listen to
+            Refusal: Another stack already runs in this state folder, or it shall listen to
                 other machines.
             RuntimeError: A child ended at once or did not get ready in time.
         """
@@ -103,7 +104,7 @@ class Stack:
             self._lock.acquire(timeout=0)
         except Timeout as error:
             where = running_address(self.settings) or "another process"
-            raise ValueError(
+            raise Refusal(
                 f"{self.settings.home} is in use by a running stack ({where}): one stack at a "
                 "time may use a state folder; use that one, stop it, or set LAMINA_HOME."
             ) from error

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.refusal import Refusal
+
 LONGEST_NAME = 60
 DEFAULT_PROJECT = "default"
 
@@ -54,29 +56,29 @@ class FileRef(BaseModel):
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise a ``ValueError`` now if ``path`` cannot be written later, after long work.
+    """Raise a ``Refusal`` now if ``path`` cannot be written later, after long work.
 
     ``core.records.atomic_path`` holds the same rule when the file is written.
     """
     if not path.parent.is_dir():
-        raise ValueError(
+        raise Refusal(
             f"{path}: the folder {path.parent} does not exist: results are written into folders "
             "that stand; create it first."
         )
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: the result is one file; add a file name.")
+        raise Refusal(f"{path} is a folder: the result is one file; add a file name.")
     if path.exists() and not overwrite:
-        raise ValueError(
+        raise Refusal(
             f"{path} exists: nothing is overwritten unasked; choose another name or add "
             "--overwrite."
         )
 
 
 def check_apart(path: Path, *inputs: str) -> None:
-    """Raise a ``ValueError`` if writing ``path`` would destroy one of the inputs, named or not."""
+    """Raise a ``Refusal`` if writing ``path`` would destroy one of the inputs, named or not."""
     for name in filter(None, inputs):
         if path.exists() and Path(name).exists() and path.samefile(name):
-            raise ValueError(
+            raise Refusal(
                 f"{path} is an input of this job: a result never replaces what it was made from, "
                 "not even with --overwrite; choose another name."
             )
@@ -98,10 +100,10 @@ def checked_project(name: str) -> str:
     """The name of a project, which is also its folder's under the outputs root.
 
     Raises:
-        ValueError: It is not a plain name.
+        Refusal: It is not a plain name.
     """
     if name != plain_name(name, ""):
-        raise ValueError(
+        raise Refusal(
             f"project={name}: a project's name has lower case letters, digits and single dashes, "
             f"at most {LONGEST_NAME}; try {plain_name(name, DEFAULT_PROJECT)}."
         )

@@ -7,6 +7,7 @@ import os
 import time
 from pathlib import Path
 
+from core.refusal import Refusal
 from flows.settings.settings import Settings
 
 GB = 1e9
@@ -28,14 +29,14 @@ class Quota:
         """Grant so many bytes; each grant counts until what came of it is measured.
 
         Raises:
-            ValueError: They are more than the project has left.
+            Refusal: They are more than the project has left.
         """
         if not self._limit or not needed:
             return
         if time.monotonic() > self._until or not self._fits(needed):
             self._measure()
         if not self._fits(needed):
-            raise ValueError(
+            raise Refusal(
                 f"project={self._project}: its results take {self._used / GB:.3g} GB and "
                 f"{needed / GB:.2g} GB more are needed, where LAMINA_QUOTA_GB allows "
                 f"{self._limit / GB:.3g} GB: remove some of them, or have the operator raise it."

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
+from core.refusal import Refusal
 from flows.settings.settings import Settings
 from flows.storage.store_faults import StoreRefusedError, patiently
 from flows.storage.store_objects import Held, digest_of, held_of, same
@@ -75,13 +76,13 @@ class Store:
         """Where an object stands on this host.
 
         Raises:
-            ValueError: Its name, which anyone with rights may have chosen, leads elsewhere.
+            Refusal: Its name, which anyone with rights may have chosen, leads elsewhere.
         """
         parts = PurePosixPath(key).parts
         path = self.outputs.joinpath(*parts)
         bad = not parts or key.startswith("/") or {"..", "."} & set(key.split("/")) or "\\" in key
         if bad or not path.parent.resolve().is_relative_to(self.outputs.resolve()):
-            raise ValueError(
+            raise Refusal(
                 f"{key!r}: an object's name is a path below {self.outputs}; remove it from "
                 f"{self.url}."
             )

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from core.progress import Meter, counted, duration
+from core.refusal import Refusal
 from flows.jobs.models import publish
 from flows.settings.settings import Settings
 from medical.request import MRITrainingRequest
@@ -36,11 +37,11 @@ def model_folder(request: TrainingRequest, settings: Settings) -> Path:
     """Where the model will stand.
 
     Raises:
-        ValueError: A model of that name stands there already.
+        Refusal: A model of that name stands there already.
     """
     folder = settings.models[0] / request.name
     if folder.exists():
-        raise ValueError(
+        raise Refusal(
             f"name={request.name}: {folder} exists and a model never replaces another; choose a "
             "new name or move it away."
         )
@@ -90,7 +91,7 @@ def check_training(request: TrainingRequest, settings: Settings, processes: int)
     """Refuse a training that this host can never do, before anything is read.
 
     Raises:
-        ValueError: Memory or disk would not do.
+        Refusal: Memory or disk would not do.
     """
     from flows.machines.devices import choose_device, gpu_memory_gb
     from flows.machines.resources import check_here

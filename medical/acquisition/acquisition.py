@@ -20,6 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from core.operations.linear_operators import AxisOperator
+from core.refusal import Refusal
 from medical.files.volume import Volume
 
 Profile = Literal["gaussian", "box"]
@@ -45,12 +46,12 @@ class SliceSampling:
 
     def __post_init__(self) -> None:
         if not (self.thickness_mm > 0 and self.pitch_mm > 0):
-            raise ValueError(
+            raise Refusal(
                 f"thickness_mm={self.thickness_mm:g}, gap_mm={self.gap_mm:g}: thickness and "
                 "thickness + gap are positive; take both from the scan's protocol."
             )
         if self.profile not in ("gaussian", "box"):
-            raise ValueError(
+            raise Refusal(
                 f"profile={self.profile!r}: slice profiles are 'gaussian' and 'box'; pick one."
             )
 
@@ -102,7 +103,7 @@ def degradation_matrix(grid: AxisGrid) -> Tensor:
         weights = np.clip(upper - lower, 0.0, None)
     total = weights.sum(axis=1, keepdims=True)
     if (total <= 0).any():
-        raise ValueError(
+        raise Refusal(
             f"{int((total <= 0).sum())} of {grid.num_slices} slices lie outside the grid of "
             f"{grid.num_voxels} x {grid.spacing_mm:g} mm: slices must overlap the fine grid; "
             "enlarge the grid or drop the slices."

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
+
 PERCENTILE = 99.9
 
 
@@ -54,7 +56,7 @@ def measure_scale(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
     low = min(0.0, float(x.min()))
     above = x[x > low].flatten().double() - low
     if above.numel() == 0:
-        raise ValueError(
+        raise Refusal(
             f"every voxel is {float(x.min()):g}: a scan needs some contrast to set its intensity "
             "scale; check that the right file was given."
         )

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.refusal import Refusal
 from core.tensors import sent
 
 TISSUES = 3
@@ -154,18 +155,18 @@ def tissue_map(head: Tensor, labels: Tensor | None = None) -> TissueMap:
     if labels is None:
         return TissueMap(_k_means(head[head > BACKGROUND].float().cpu()))
     if labels.shape != head.shape:
-        raise ValueError(
+        raise Refusal(
             f"labels have shape {tuple(labels.shape)}, their head {tuple(head.shape)}: a label "
             "map lies on the grid of its head; resample it by nearest neighbors."
         )
     kinds, compact = torch.unique(labels, return_inverse=True)
     if len(kinds) > MOST_LABELS - 1:
-        raise ValueError(
+        raise Refusal(
             f"a label map has {len(kinds)} values: at most {MOST_LABELS - 1} tissues are told "
             "apart; give whole-numbered labels, not intensities."
         )
     if kinds[0] < 0:
-        raise ValueError(
+        raise Refusal(
             f"a label map holds {int(kinds[0])}: labels are whole numbers from 0 on, and 0 is the "
             "background; number the tissues from 1."
         )

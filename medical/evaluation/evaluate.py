@@ -17,6 +17,7 @@ from monai.metrics.regression import SSIMMetric
 from torch import Tensor
 
 from core.metrics import psnr
+from core.refusal import Refusal
 from medical.acquisition.acquisition import AcquiredGrid, Acquisition, acquire
 from medical.files.volume import Volume
 from medical.operations.baselines import back_projection, cubic, foreground
@@ -137,7 +138,7 @@ def _score(
     estimate: Tensor, scan: Volume, truth: Volume, acquired: AcquiredGrid, seconds: float
 ) -> Score:
     if estimate.shape != truth.data.shape:
-        raise ValueError(
+        raise Refusal(
             f"a method returned {tuple(estimate.shape)} for a head of {truth.shape}: results are "
             "compared voxel by voxel; return them on the truth's grid."
         )

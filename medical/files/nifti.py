@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.records import atomic_path
+from core.refusal import Refusal
 from medical.files.volume import FileHeader, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -38,7 +39,7 @@ def read_volume(path: str | Path) -> Volume:
         path: a .nii or .nii.gz file with one 3-D image of real numbers.
 
     Raises:
-        ValueError: the file is not such an image, or its grid has no place in space.
+        Refusal: the file is not such an image, or its grid has no place in space.
     """
     path = Path(path)
     image = _open(path)
@@ -47,13 +48,13 @@ def read_volume(path: str | Path) -> Volume:
     try:
         data = np.asanyarray(image.dataobj).astype(np.float32, order="C")
     except _BROKEN as error:
-        raise ValueError(
+        raise Refusal(
             f"{path} cannot be read to its end ({error}): the file must be whole; "
             "copy or export it again."
         ) from error
     num_bad = int(data.size - np.isfinite(data).sum())
     if num_bad:
-        raise ValueError(
+        raise Refusal(
             f"{path} has {num_bad} voxels that are NaN or infinite: intensities must be finite; "
             "replace them, for instance with numpy.nan_to_num."
         )
@@ -64,7 +65,7 @@ def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Return shape and spacing (mm) of the scan in a NIfTI file, without reading its voxels.
 
     Raises:
-        ValueError: the file is not such an image, or its grid has no place in space.
+        Refusal: the file is not such an image, or its grid has no place in space.
     """
     path = Path(path)
     image = _open(path)
@@ -88,15 +89,15 @@ def write_volume(
         The path written.
 
     Raises:
-        ValueError: the name, the description or the voxels cannot be stored.
+        Refusal: the name, the description or the voxels cannot be stored.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIXES):
-        raise ValueError(
+        raise Refusal(
             f"{path} is not a NIfTI name: results are written as .nii or .nii.gz; rename it."
         )
     if not torch.isfinite(volume.data).all():
-        raise ValueError(
+        raise Refusal(
             f"{path} would hold NaN or infinite voxels: results must be finite; nothing was "
             "written, check the input."
         )
@@ -112,20 +113,20 @@ def write_volume(
 
 def _open(path: Path) -> nib.Nifti1Image:
     if path.is_dir():
-        raise ValueError(f"{path} is a folder: a scan is one file; name the .nii.gz inside it.")
+        raise Refusal(f"{path} is a folder: a scan is one file; name the .nii.gz inside it.")
     if not path.is_file():
-        raise ValueError(f"{path} does not exist: a scan is read from a file; check the path.")
+        raise Refusal(f"{path} does not exist: a scan is read from a file; check the path.")
     if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty: a scan has a header and voxels; export it again.")
+        raise Refusal(f"{path} is empty: a scan has a header and voxels; export it again.")
     try:
         image = nib.load(path)
     except _BROKEN as error:
-        raise ValueError(
+        raise Refusal(
             f"{path} is not a NIfTI file or is damaged ({error}): scans are read as .nii or "
             ".nii.gz; convert it, for instance with dcm2niix."
         ) from error
     if not isinstance(image, nib.Nifti1Image):  # Nifti2Image is one too
-        raise ValueError(
+        raise Refusal(
             f"{path} is a {type(image).__name__}: scans are read as single-file NIfTI; "
             "convert it to .nii.gz."
         )
@@ -135,17 +136,17 @@ def _open(path: Path) -> nib.Nifti1Image:
 def _check_image(path: Path, image: nib.Nifti1Image) -> None:
     shape, dtype = image.shape, np.dtype(image.get_data_dtype())
     if dtype.fields is not None or dtype.kind not in "iuf":
-        raise ValueError(
+        raise Refusal(
             f"{path} stores {dtype}: a scan has one real number per voxel, not color or complex "
             "values; export the magnitude image."
         )
     if len(shape) != 3:
-        raise ValueError(
+        raise Refusal(
             f"{path} has shape {shape}: a scan has three axes; save one frame of it, for "
             "instance img.slicer[..., 0]."
         )
     if min(shape) < 2:
-        raise ValueError(
+        raise Refusal(
             f"{path} has shape {shape}: every axis needs at least two slices; "
             "give the whole volume instead of one slice."
         )
@@ -153,14 +154,14 @@ def _check_image(path: Path, image: nib.Nifti1Image) -> None:
 
 def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
     if int(image.header["sform_code"]) <= 0 and int(image.header["qform_code"]) <= 0:
-        raise ValueError(
+        raise Refusal(
             f"{path} has neither sform nor qform (both codes are 0): without an affine the voxel "
             "size and sides are guesses; set one with nibabel's set_sform."
         )
     affine = np.asarray(image.affine, dtype=np.float64)
     columns = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
     if columns.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / columns)) < 1e-3:
-        raise ValueError(
+        raise Refusal(
             f"{path} has the affine {affine[:3].round(4).tolist()}: it must be finite and "
             "invertible, or voxels have no size; repair the header."
         )
@@ -186,7 +187,7 @@ def _describe(image: nib.Nifti1Image) -> FileHeader:
 def _checked_description(text: str) -> bytes:
     encoded = text.encode("utf-8", errors="replace")
     if len(encoded) > DESCRIPTION_BYTES:
-        raise ValueError(
+        raise Refusal(
             f"description {text!r} takes {len(encoded)} bytes: NIfTI keeps {DESCRIPTION_BYTES}; "
             "shorten it."
         )

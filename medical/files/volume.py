@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.refusal import Refusal
+
 
 @dataclass(frozen=True)
 class FileHeader:
@@ -57,12 +59,12 @@ class Volume:
 
     def __post_init__(self) -> None:
         if self.data.ndim != 3:
-            raise ValueError(
+            raise Refusal(
                 f"data has shape {tuple(self.data.shape)}: a volume has three axes; "
                 "pick one frame or channel of it."
             )
         if self.affine.shape != (4, 4):
-            raise ValueError(
+            raise Refusal(
                 f"affine has shape {self.affine.shape}: it is a (4, 4) matrix; pass img.affine."
             )
 
@@ -132,7 +134,7 @@ def finer_grid(
     shape, spacing = list(volume.shape), list(volume.spacing_mm)
     for axis, (old, new) in enumerate(zip(volume.spacing_mm, spacing_mm, strict=True)):
         if not (math.isfinite(new) and new > 0.0):
-            raise ValueError(
+            raise Refusal(
                 f"spacing_mm={new:g} along axis {axis}: a voxel has a positive size; "
                 "ask for 1 mm, for instance."
             )

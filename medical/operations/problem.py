@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from core.conditioning import Conditioning
+from core.refusal import Refusal
 from medical.acquisition.acquisition import AcquiredGrid, Acquisition, SliceSampling
 from medical.acquisition.intensity import IntensityScale, measure_scale
 from medical.files.volume import Grid, Volume, finer_grid
@@ -66,13 +67,13 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
     """Return the scan, its acquisition and the grid asked for.
 
     Raises:
-        ValueError: there is nothing to restore, or thickness and gap contradict the file.
+        Refusal: there is nothing to restore, or thickness and gap contradict the file.
     """
     grid = finer_grid(volume, request.spacing_mm)
     factors = [old / new for old, new in zip(volume.spacing_mm, grid.spacing_mm, strict=True)]
     thick = max(range(3), key=lambda axis: factors[axis])
     if grid.shape == volume.shape:
-        raise ValueError(
+        raise Refusal(
             f"spacing_mm={request.spacing_mm} where the scan has "
             f"{tuple(round(s, 3) for s in volume.spacing_mm)}: no axis would become finer; ask "
             "for a smaller spacing along the thick axis."
@@ -104,7 +105,7 @@ def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
     if mask.shape == grid.shape and np.allclose(mask.affine, grid.affine, atol=1e-2):
         return mask.data > 0
     if mask.shape != scan.shape or not np.allclose(mask.affine, scan.affine, atol=1e-2):
-        raise ValueError(
+        raise Refusal(
             f"the protected mask has shape {mask.shape}: it must lie on the grid of the scan "
             f"{scan.shape} or of the result {grid.shape}, affine included; resample it."
         )
@@ -120,13 +121,13 @@ def _thick_sampling(pitch: float, request: SuperResolutionRequest) -> SliceSampl
     """Return thickness and gap of the thick axis; what is not said follows from the spacing."""
     thickness, gap = request.slice_thickness_mm, request.slice_gap_mm
     if thickness and gap and abs(thickness + gap - pitch) > 0.01 * pitch:
-        raise ValueError(
+        raise Refusal(
             f"slice_thickness_mm={thickness:g} and slice_gap_mm={gap:g} make "
             f"{thickness + gap:g} mm: the file's slices are {pitch:g} mm apart; "
             "correct one, or give only one of them."
         )
     if gap >= pitch:
-        raise ValueError(
+        raise Refusal(
             f"slice_gap_mm={gap:g}: the file's slices are {pitch:g} mm apart, gap included; "
             "give a smaller gap."
         )

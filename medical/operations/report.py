@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from core.refusal import Refusal
 from medical.files.volume import Volume
 from medical.operations.restoration import Restoration
 
@@ -32,7 +33,7 @@ def picture(scan: Volume, restoration: Restoration, *, max_bytes: int = MAX_BYTE
         png = _draw(scan, restoration, dpi)
         if len(png) <= max_bytes:
             return png
-    raise ValueError(
+    raise Refusal(
         f"the picture takes {len(png)} bytes at its smallest: max_bytes={max_bytes} must hold "
         "it; allow more."
     )

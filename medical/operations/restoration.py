@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from core.refusal import Refusal
 from medical.acquisition.acquisition import Acquisition
 from medical.acquisition.intensity import IntensityScale
 from medical.files.nifti import write_volume
@@ -84,7 +85,7 @@ def output_paths(path: str | Path) -> dict[str, Path]:
     path = Path(path)
     suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
     if suffix is None or path.name == suffix:
-        raise ValueError(
+        raise Refusal(
             f"{path} is not a NIfTI name: results are written as .nii or .nii.gz; rename it."
         )
     stem = path.name.removesuffix(suffix)
@@ -99,7 +100,7 @@ def check_absent(paths: dict[str, Path]) -> None:
     """Raise if any of these files exists, so that a long job fails before it starts."""
     for path in paths.values():
         if path.exists():
-            raise ValueError(
+            raise Refusal(
                 f"{path} exists: results do not replace files unless told; choose another name "
                 "or allow overwriting."
             )

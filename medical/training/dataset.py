@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from medical.acquisition.intensity import measure_scale
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
@@ -28,7 +29,7 @@ def load_heads(folder: str | Path) -> list[tuple[str, Volume]]:
     """
     paths = _paths(folder)
     if not paths:
-        raise ValueError(
+        raise Refusal(
             f"{folder} holds no sub-*/anat/sub-*_T1w.nii.gz: heads are read from a BIDS folder; "
             "point to its root."
         )
@@ -67,7 +68,7 @@ def load_labels(folder: str | Path) -> dict[str, Tensor]:
             if labels.shape != head.shape or not np.allclose(
                 labels.affine, head.affine, atol=1e-2
             ):
-                raise ValueError(
+                raise Refusal(
                     f"{beside} lies on another grid than {path.name}: labels and head share "
                     "shape and affine; resample the labels by nearest neighbors."
                 )

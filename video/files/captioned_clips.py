@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.refusal import Refusal
 from video.files.clip import read_mp4
 
 
@@ -33,11 +34,11 @@ def load_clips(folder: Path | str, *, size: int = 64, num_frames: int = 16) -> l
     """Every captioned clip of a folder, cut to a centered square and scaled to ``size``.
 
     Raises:
-        ValueError: There is no clip, a caption is missing, or a clip is too short.
+        Refusal: There is no clip, a caption is missing, or a clip is too short.
     """
     paths = sorted(Path(folder).glob("*.mp4"))
     if not paths:
-        raise ValueError(
+        raise Refusal(
             f"{folder} holds no .mp4 file: training reads NAME.mp4 with NAME.txt beside it, the "
             "caption; point to a folder of such pairs."
         )
@@ -48,13 +49,13 @@ def _load(path: Path, size: int, num_frames: int) -> CaptionedClip:
     text = path.with_suffix(".txt")
     caption = text.read_text(encoding="utf-8").strip() if text.is_file() else ""
     if not caption:
-        raise ValueError(
+        raise Refusal(
             f"{text.name}: the caption of {path.name} is missing or empty; write one sentence "
             "that says what the clip shows."
         )
     clip = read_mp4(path)
     if len(clip.frames) < num_frames:
-        raise ValueError(
+        raise Refusal(
             f"{path.name} has {len(clip.frames)} frames: training cuts pieces of {num_frames}; "
             "leave it out or take a longer one."
         )

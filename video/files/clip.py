@@ -22,6 +22,7 @@ from imageio.plugins.pyav import PyAVPlugin
 from numpy.typing import NDArray
 
 from core.records import atomic_path
+from core.refusal import Refusal
 
 SMALLEST_SIDE = 8  # below, chroma planes are so narrow that codecs disagree about them
 MOST_FPS = 240
@@ -45,12 +46,12 @@ class Clip:
     def __post_init__(self) -> None:
         shape, kind = self.frames.shape, self.frames.dtype
         if len(shape) != 4 or shape[3] != 3 or 0 in shape or kind != np.uint8:
-            raise ValueError(
+            raise Refusal(
                 f"frames {shape} of {kind}: a clip is (T, H, W, 3) uint8 with at least one frame; "
                 "scale to 0..255, round, and move the channels last."
             )
         if not (math.isfinite(self.fps) and 0.1 <= self.fps <= MOST_FPS):
-            raise ValueError(
+            raise Refusal(
                 f"fps={self.fps}: a clip runs at 0.1 to {MOST_FPS} frames per second; "
                 "choose a rate in that range, such as 8."
             )
@@ -86,15 +87,15 @@ def write_mp4(
         overwrite: Replace a file that already stands there.
 
     Raises:
-        ValueError: The name, the size or the metadata cannot be written as asked.
+        Refusal: The name, the size or the metadata cannot be written as asked.
         RuntimeError: What was decoded back is not what was written.
     """
     path = Path(path)
     _, height, width, _ = clip.frames.shape
     if path.suffix.lower() != ".mp4":
-        raise ValueError(f"{path.name}: clips are written as mp4; give a name ending in .mp4.")
+        raise Refusal(f"{path.name}: clips are written as mp4; give a name ending in .mp4.")
     if min(height, width) < SMALLEST_SIDE:
-        raise ValueError(
+        raise Refusal(
             f"frames of {height} x {width}: H.264 needs sides of at least {SMALLEST_SIDE} pixels; "
             "make the clip larger."
         )
@@ -110,7 +111,7 @@ def read_mp4(path: Path | str) -> Clip:
     """Read every frame of a video file, cropped back to its true size, and its exact rate."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; check the name.")
+        raise Refusal(f"{path}: there is no such file; check the name.")
     tag = _read_tag(path)
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
@@ -128,7 +129,7 @@ def read_metadata(path: Path | str) -> dict[str, Any]:
     """The metadata ``write_mp4`` was given, or an empty dict for a video from elsewhere."""
     path = Path(path)
     if not path.is_file():
-        raise ValueError(f"{path}: there is no such file; check the name.")
+        raise Refusal(f"{path}: there is no such file; check the name.")
     return _read_tag(path).get("metadata", {})
 
 
@@ -148,7 +149,7 @@ def webp_preview(clip: Clip, *, max_kb: int = 150) -> bytes:
             if len(preview) <= max_kb * 1000:
                 return preview
         if min(frames.shape[1:3]) < 16:
-            raise ValueError(
+            raise Refusal(
                 f"max_kb={max_kb}: {len(frames)} frames do not fit even at {frames.shape[1:3]} "
                 "pixels; allow more kilobytes or show fewer frames."
             )
@@ -186,7 +187,7 @@ def _tag(metadata: Mapping[str, Any], height: int, width: int) -> str:
     try:
         return json.dumps(tag, allow_nan=False)
     except (TypeError, ValueError) as error:
-        raise ValueError(
+        raise Refusal(
             f"metadata {sorted(metadata)}: {error}: the tag holds only finite numbers, words, "
             "lists and tables; convert the value first."
         ) from error

@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from core.refusal import Refusal
 from video.world.motions import read_motion
 from video.world.prompts import Claims, ThingClaim, claims_of
 from video.world.scenes import FRAME_SIZE, SIZES, Scene
@@ -78,7 +79,7 @@ def read_clip(frames: np.ndarray) -> Reading:
         frames: uint8 (T, H, W, 3), at least two frames.
 
     Raises:
-        ValueError: for another type or shape.
+        Refusal: for another type or shape.
     """
     _check(frames)
     unit = min(frames.shape[1:3]) / FRAME_SIZE
@@ -120,7 +121,7 @@ def score(reading: Reading, asked: Claims | Scene) -> dict[str, bool]:
 
 def _check(frames: np.ndarray) -> None:
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or len(frames) < 2:
-        raise ValueError(
+        raise Refusal(
             f"frames of {frames.dtype} {frames.shape}: the oracle reads uint8 (T, H, W, 3) with "
             "two frames or more; round to 0..255 and put the channels last."
         )

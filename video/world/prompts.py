@@ -67,7 +67,7 @@ def parse_caption(text: str) -> Claims:
     """What a sentence of the grammar states.
 
     Raises:
-        ValueError: where the sentence has a word or an order the grammar does not know.
+        Refusal: where the sentence has a word or an order the grammar does not know.
     """
     reader = _Reader(text)
     for kind, value in _tokens(text):

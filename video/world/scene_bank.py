@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from core.refusal import Refusal
 from core.tensors import sent
 from video.engines.text import PackedStates, TextEncoder
 from video.world.captions import caption
@@ -51,7 +52,7 @@ class SceneBank:
         motion_weights: Mapping[str, float] = EVENLY,
     ) -> None:
         if size < BLOCK or size % BLOCK:
-            raise ValueError(
+            raise Refusal(
                 f"size={size}: a bank holds blocks of {BLOCK} scenes; give a multiple of {BLOCK}."
             )
         self.seed, self.device = seed, encoder.device

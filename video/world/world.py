@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.refusal import Refusal
 from video.world import splits
 from video.world.captions import caption
 from video.world.rendering import render
@@ -78,7 +79,7 @@ def draw_batch(
         motion_weights: how often a single thing has each motion; 1 for those not named.
 
     Raises:
-        ValueError: for an unknown split, or shares that are not three weights.
+        Refusal: for an unknown split, or shares that are not three weights.
     """
     seeds = torch.randint(2**62, (batch_size,), generator=generator).tolist()
     captions, scenes = [], []
@@ -102,14 +103,14 @@ def draw_scene(
     """One scene of a split.
 
     Raises:
-        ValueError: for an unknown split, or shares that are not three weights.
+        Refusal: for an unknown split, or shares that are not three weights.
     """
     if split not in splits.SPLITS:
-        raise ValueError(
+        raise Refusal(
             f"split={split!r}: a scene is drawn from 'train' or 'held_out'; pass one of them."
         )
     if len(count_shares) != 3 or min(count_shares) < 0 or sum(count_shares) <= 0:
-        raise ValueError(
+        raise Refusal(
             f"count_shares={tuple(count_shares)}: three weights, none negative, are needed for "
             "scenes of one, two and three things; try (0.7, 0.2, 0.1)."
         )

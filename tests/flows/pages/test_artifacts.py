@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from prefect.exceptions import Pause
 
+from core.refusal import Refusal
 from flows.machines.resources import Resources
 from flows.pages import artifacts as artifacts_module
 from flows.pages import failures as failures_module
@@ -167,7 +168,7 @@ def odd_shape():
 
 
 def odd_words():
-    raise ValueError(str(int("x")))
+    raise Refusal(str(int("x")))
 
 
 def odd_file():
@@ -179,14 +180,14 @@ def odd_request():
 
 
 def refused():
-    raise ValueError("a=1: it must be 2; set 2.")
+    raise Refusal("a=1: it must be 2; set 2.")
 
 
 def refused_for_another():
     try:
         int("x")
     except ValueError as error:
-        raise ValueError("a=x: it must be a number; set one.") from error
+        raise Refusal("a=x: it must be a number; set one.") from error
 
 
 ODD = [odd_number, odd_pair, odd_largest, odd_shape, odd_words, odd_file]
