@@ -1,9 +1,11 @@
 """What the requests of all floors have in common: they are fixed, and their forms are plain."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from core.refusal import Refusal
 
 WORDS = {
     "bids": "BIDS",
@@ -49,3 +51,16 @@ class Request(BaseModel):
         extra="forbid",
         field_title_generator=lambda name, _: title(name),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _truth_is_no_number(cls, asked: Any) -> Any:
+        """Pydantic would take true for 1."""
+        for name, field in cls.model_fields.items() if isinstance(asked, dict) else ():
+            value = asked.get(name)
+            inner = value if isinstance(value, list | tuple) else [value]
+            if field.annotation is not bool and any(isinstance(part, bool) for part in inner):
+                raise Refusal(
+                    f"{name}={str(value).lower()}: {name} is not true or false; write its value."
+                )
+        return asked

@@ -92,7 +92,8 @@ class ClipBatchRequest(Request):
     prompt_file: DiskPath = Field(
         "",
         description="A .txt with one prompt per line, or .csv, .jsonl or .yaml with a column "
-        "`prompt`; further columns override the fields below, row by row. May hold {date}.",
+        "`prompt`; further columns override the fields below, row by row. Lines of a .txt or .csv "
+        "that begin with # are comments. May hold {date}.",
     )
     num_frames: int = Field(16, ge=1, le=128, description="Frames of each clip, 1 to 128.")
     fps: float = Field(8.0, ge=0.1, le=120, description="Frames per second, 0.1 to 120.")

@@ -16,7 +16,7 @@ def written(folder, name, content):
 
 
 FILES = {
-    "p.txt": f"# tonight\n{PROMPTS[0]}   # the easy one\n\n{PROMPTS[1]}\n",
+    "p.txt": f"# tonight\n{PROMPTS[0]}\n\n  # then\n{PROMPTS[1]}\n",
     "p.csv": f'\ufeffprompt, steps\n{PROMPTS[0]},2\n"{PROMPTS[1]}",\n',
     "p.jsonl": "\n".join(json.dumps({"prompt": p}) for p in PROMPTS) + "\n\n",
     "p.yaml": f"- {PROMPTS[0]}\n- prompt: {PROMPTS[1]}\n  steps: 2\n",

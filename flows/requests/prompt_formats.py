@@ -1,0 +1,193 @@
+"""Prompt files taken apart: plain text, CSV, JSONL or YAML, each into rows of plain values.
+
+A row's values are words, numbers, true, false or nothing: what holds more is refused by file and
+row before it is built. Nothing is guessed: a name that stands twice in a row, a number that two
+versions of YAML read differently, or half a character is refused as well.
+"""
+
+import csv
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from core.refusal import Refusal
+
+COMMENT = (
+    "#"  # begins a line that is skipped in .txt and .csv; anywhere else it is part of a prompt
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a prompt file.
+
+    Attributes:
+        where: File and row as a person counts them, ``prompts.csv:3``.
+        fields: Column to value; values of a CSV are text.
+        empty: In the first row of a CSV, its columns without a single value.
+    """
+
+    where: str
+    fields: dict[str, Any]
+    empty: tuple[str, ...] = ()
+
+
+def text_rows(text: str, name: str) -> Iterator[Row]:
+    """One prompt per line; empty lines and lines that begin with ``#`` are skipped."""
+    for number, line in enumerate(text.splitlines(), 1):
+        prompt = line.strip()
+        if prompt and not prompt.startswith(COMMENT):
+            yield Row(f"{name}:{number}", {"prompt": prompt})
+
+
+def csv_rows(text: str, name: str) -> list[Row]:
+    """One row per line under a first line of column names; lines with ``#`` first are skipped."""
+    records = _records(text, name)
+    number, header = next(records, (1, []))
+    columns = [column.strip() for column in header]
+    if "prompt" not in columns:
+        raise Refusal(
+            f"{name}:{number}: the columns are {header}: one of them must be `prompt`; write "
+            "the names of the columns into the first line."
+        )
+    if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
+        raise Refusal(
+            f"{name}:{number}: column {twice[0]} stands there twice: each column has a name of "
+            "its own; remove one or correct its name."
+        )
+    rows = [Row(f"{name}:{n}", fields) for n, fields in _filled(records, columns, name) if fields]
+    used = {column for row in rows for column in row.fields}
+    empty = tuple(column for column in columns if column and column not in used)
+    return [replace(rows[0], empty=empty), *rows[1:]] if rows else []
+
+
+def _filled(
+    records: Iterable[tuple[int, list[str]]], columns: list[str], name: str
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, cells in records:
+        if len(cells) > len(columns):
+            raise Refusal(
+                f"{name}:{number}: has {len(cells)} cells where the first line names "
+                f'{len(columns)} columns; put text with commas in "quotes".'
+            )
+        pairs = zip(columns, cells, strict=False)
+        yield number, {column: cell.strip() for column, cell in pairs if cell.strip()}
+
+
+def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+    """The number of each record's last line, and its cells."""
+    number, between = 0, True
+
+    def lines() -> Iterator[str]:
+        nonlocal number, between
+        for line in text.split("\n"):
+            number += 1
+            if not (between and line.lstrip().startswith(COMMENT)):
+                between = False
+                yield f"{line}\n"
+
+    reader = csv.reader(lines(), skipinitialspace=True, strict=True)
+    try:
+        for index, cells in enumerate(reader):
+            between = True
+            if cells or index == 0:
+                yield number, cells
+    except csv.Error as error:
+        raise Refusal(
+            f"{name}:{number}: {error}: a CSV has one row per line, cells between commas; "
+            "correct that line."
+        ) from error
+
+
+def jsonl_rows(text: str, name: str) -> Iterator[Row]:
+    """One JSON object per line; a line ends where JSON's whitespace says so, not at U+2028."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.strip():
+            where = f"{name}:{number}"
+            yield row_of(_json(line, where), where)
+
+
+def _json(line: str, where: str) -> object:
+    def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            names = [key for key, _ in pairs]
+            twice = next(key for key in names if names.count(key) > 1)
+            raise _twice(twice, where)
+        return made
+
+    try:
+        return json.loads(line, object_pairs_hook=table)
+    except Refusal:
+        raise
+    except json.JSONDecodeError as error:
+        reason = f"{error.msg} at character {error.pos + 1}"
+    except RecursionError:
+        reason = "too many brackets within one another"
+    except ValueError:
+        reason = "a number of thousands of digits"
+    raise Refusal(
+        f"{where}: is not JSON ({reason}): each line is one JSON object; correct that line."
+    )
+
+
+def yaml_rows(text: str, name: str) -> Iterator[Row]:
+    """A list of prompts or of tables."""
+    from flows.requests.prompt_yaml import entries_of
+
+    for number, entry in enumerate(entries_of(text, name), 1):
+        fields = {"prompt": entry} if isinstance(entry, str) else entry
+        yield row_of(fields, f"{name}:{number}")
+
+
+def row_of(fields: object, where: str) -> Row:
+    """A row of plain values.
+
+    Raises:
+        Refusal: It is no table, a value is more than a word or a number, or no text.
+    """
+    if not isinstance(fields, dict):
+        raise Refusal(
+            f"{where}: is a {type(fields).__name__}: a row is a table of fields; write "
+            '{"prompt": "..."}.'
+        )
+    row = {str(name): value for name, value in fields.items()}
+    for name, value in row.items():
+        if _halved(name) or _halved(value):
+            raise Refusal(
+                f"{where}: holds half a character (a lone surrogate): a row is text; write the "
+                "whole character or leave it out."
+            )
+        if isinstance(value, list | dict):
+            raise Refusal(
+                f"{where}: column {shortened(name)}: is a {type(value).__name__}: a value is "
+                "words or a number; write a single one."
+            )
+    return Row(where, row)
+
+
+def shortened(name: str) -> str:
+    """The name, or its beginning where it is long."""
+    return name if len(name) <= 60 else f"{name[:60]}..."
+
+
+def _twice(name: str, where: str) -> Refusal:
+    shown = "(no text)" if _halved(name) else shortened(name)
+    return Refusal(
+        f"{where}: column {shown} stands there twice: each has one value; remove one or correct "
+        "its name."
+    )
+
+
+def _halved(value: object) -> bool:
+    return isinstance(value, str) and any("\ud800" <= sign <= "\udfff" for sign in value)
+
+
+READERS: dict[str, Callable[[str, str], Iterable[Row]]] = {
+    ".txt": text_rows,
+    ".csv": csv_rows,
+    ".jsonl": jsonl_rows,
+    ".yaml": yaml_rows,
+    ".yml": yaml_rows,
+}
