@@ -7,7 +7,6 @@ Nothing in it is code, and nothing is unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -20,24 +19,23 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from core.models.files import (
+    CONFIG,
+    FORMAT_VERSION,
+    KINDS,
+    RECORD,
+    WEIGHTS,
+    check_digests,
+    read_record,
+)
 from core.networks.unet import SpatioTemporalUNet
+from core.records import sha256_file
 from core.refusal import Refusal
 from core.tensors import inference_dtype
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 1
-WEIGHTS, CONFIG, RECORD = "weights.safetensors", "config.json", "model.json"
-KINDS = ("video", "mri")
 SHELVES = ("video", "medical")
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def save_model(
@@ -77,7 +75,7 @@ def save_model(
         (fresh / CONFIG).write_text(network.to_json_string())
         # safetensors lets the owner alone read what it writes
         (fresh / WEIGHTS).chmod((fresh / CONFIG).stat().st_mode)
-        digests = {name: _sha256(fresh / name) for name in (WEIGHTS, CONFIG)}
+        digests = {name: sha256_file(fresh / name) for name in (WEIGHTS, CONFIG)}
         whole = {"format_version": FORMAT_VERSION, **record, "sha256": digests}
         (fresh / RECORD).write_text(json.dumps(whole, indent=2) + "\n")
         if card:
@@ -86,34 +84,6 @@ def save_model(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """What ``model.json`` says, checked for its form."""
-    path = Path(folder) / RECORD
-    if not path.is_file():
-        raise Refusal(
-            f"{folder} holds no {RECORD}: a model is a folder with {CONFIG}, {WEIGHTS} and "
-            f"{RECORD}; point to one made by training."
-        )
-    try:
-        record = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refusal(
-            f"{path} is not JSON ({error}): the record of a model is; copy the model again."
-        ) from error
-    version = record.get("format_version") if isinstance(record, dict) else None
-    if version != FORMAT_VERSION:
-        raise Refusal(
-            f"{path} has format_version {version!r}: this release reads {FORMAT_VERSION}; "
-            "use the release the model was made with, or train it again."
-        )
-    if record.get("kind") not in KINDS or not isinstance(record.get("sha256"), dict):
-        raise Refusal(
-            f"{path} names no kind or no digests: the record of a model holds both; copy the "
-            "model again."
-        )
-    return record
 
 
 def load_model(
@@ -131,14 +101,7 @@ def load_model(
     """
     folder = Path(folder)
     record = read_record(folder)
-    for name in (WEIGHTS, CONFIG):
-        path, wanted = folder / name, record.get("sha256", {}).get(name)
-        found = _sha256(path) if path.is_file() else "no file"
-        if found != wanted:
-            raise Refusal(
-                f"{path}: sha256 is {found[:12]}, the record says {str(wanted)[:12]}: the file is "
-                "not the one that was saved; copy the model again."
-            )
+    check_digests(folder, record)
     try:
         tensors = load_file(folder / WEIGHTS)
     except SafetensorError as error:

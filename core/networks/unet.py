@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,6 +29,7 @@ from core.networks.blocks import (
     to_tokens,
 )
 from core.networks.embeddings import NumberEmbedding, Places, SpacingEmbedding, places_of
+from core.networks.pretrained import PretrainedNetwork
 from core.networks.shapes import cells_of, check_shape, triple
 from core.networks.text_memory import TextMemory, with_null
 from core.tensors import Features, Triple, Volumes, align
@@ -38,7 +38,7 @@ LEAST_LEVEL = 0.05
 """Below it a predicted sample is no longer divided by the level, which would amplify rounding."""
 
 
-class SpatioTemporalUNet(ModelMixin, ConfigMixin):
+class SpatioTemporalUNet(PretrainedNetwork):
     """Average velocity u(z, t, r) of clips and volumes; Geng et al. 2025 (MeanFlow), Eq. 3.
 
     Args:

@@ -80,7 +80,7 @@ def test_a_model_says_its_kind(network, tmp_path, record):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("failing", ["save_file", "_sha256"])
+@pytest.mark.parametrize("failing", ["save_file", "sha256_file"])
 def test_a_failed_save_leaves_nothing(network, tmp_path, monkeypatch, failing):
     def fail(*_):
         raise OSError("disk full")

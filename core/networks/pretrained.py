@@ -1,0 +1,97 @@
+"""How networks are loaded and saved as diffusers does it, from our own model folders, too.
+
+diffusers looks for ``diffusion_pytorch_model.safetensors``; a model folder of ours holds
+``weights.safetensors`` and a record of its digests. Weights are read from folders on disk and
+from safetensors alone: nothing is fetched, and nothing is unpickled.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+from diffusers import ConfigMixin, ModelMixin
+from diffusers.utils.constants import SAFETENSORS_WEIGHTS_NAME
+
+from core.models.files import CONFIG, RECORD, WEIGHTS, check_digests, read_record
+from core.refusal import Refusal
+
+LOCAL = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+Network = TypeVar("Network", bound="PretrainedNetwork")
+
+
+class PretrainedNetwork(ModelMixin, ConfigMixin):
+    """A network of diffusers that also reads the model folders that training writes."""
+
+    @classmethod
+    def from_pretrained(
+        cls: type[Network], pretrained_model_name_or_path: str | os.PathLike | None, **kwargs: Any
+    ) -> Network:
+        """The network in a folder, in evaluation mode.
+
+        Args:
+            pretrained_model_name_or_path: A folder that ``save_pretrained`` wrote, or a model
+                folder of ours, whose digests are verified first.
+            **kwargs: Those of diffusers, such as ``torch_dtype``, ``device_map`` and
+                ``subfolder``; float32 without a ``torch_dtype``.
+
+        Raises:
+            Refusal: There is no such folder, it holds other bytes than its record says, or the
+                weights of another network.
+        """
+        named = pretrained_model_name_or_path
+        folder = Path(named or "", kwargs.get("subfolder") or "")
+        if named is None or not folder.is_dir():
+            raise Refusal(
+                f"{named}: networks are loaded from folders on this machine, and this is none; "
+                "name one that training or save_pretrained wrote."
+            )
+        _refuse_pickles(kwargs.get("use_safetensors"), "use_safetensors")
+        kwargs |= LOCAL
+        if (folder / SAFETENSORS_WEIGHTS_NAME).exists() or not (folder / WEIGHTS).is_file():
+            found: Any = super().from_pretrained(named, **kwargs)
+            return _whole(named, *found)
+        if (folder / RECORD).is_file():
+            check_digests(folder, read_record(folder))
+        kwargs.pop("subfolder", None)
+        with TemporaryDirectory() as linked:  # the same files under the names of diffusers
+            Path(linked, CONFIG).symlink_to((folder / CONFIG).resolve())
+            Path(linked, SAFETENSORS_WEIGHTS_NAME).symlink_to((folder / WEIGHTS).resolve())
+            found = super().from_pretrained(linked, **kwargs)
+        return _whole(named, *found)
+
+    def to_json_string(self) -> str:
+        """The config as ``config.json`` holds it, without the folder it was once read from."""
+        config = json.loads(super().to_json_string())
+        config.pop("_name_or_path", None)
+        return json.dumps(config, indent=2, sort_keys=True) + "\n"
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike, *args: Any, **kwargs: Any
+    ) -> None:
+        """Write ``config.json`` and the weights as diffusers does, as safetensors alone."""
+        _refuse_pickles(kwargs.get("safe_serialization"), "safe_serialization")
+        super().save_pretrained(save_directory, *args, **kwargs)
+
+
+def _whole(
+    named: str | os.PathLike, network: Network, loaded: Mapping[str, Sequence[str]]
+) -> Network:
+    """The network, if the weights were its own; diffusers only warns, and makes up what lacks."""
+    amiss = {kind: list(names)[:3] for kind, names in loaded.items() if names}
+    if amiss:
+        raise Refusal(
+            f"{named}: the weights are not those of the network that {CONFIG} describes "
+            f"({amiss}): the two belong together; copy the folder again."
+        )
+    network.register_to_config(_name_or_path=str(named))
+    return network
+
+
+def _refuse_pickles(wish: bool | None, name: str) -> None:
+    if wish is False:
+        raise Refusal(
+            f"{name}=False: weights are safetensors here, never pickles; leave {name} out."
+        )
