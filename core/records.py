@@ -23,6 +23,7 @@ import torch
 from core.refusal import Refusal
 
 FORMAT_VERSION = 1
+LONGEST_SUFFIX = 16  # longer ones name no format, and a hidden name must fit, too
 RESEARCH_USE = "Research use only, not for diagnosis."
 DEEDS = {
     "text_to_video": "The clip was generated from text",
@@ -54,7 +55,8 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
     """
     path = Path(path)
     _check_target(path, overwrite=overwrite)
-    temporary = path.with_name(f".part-{secrets.token_hex(6)}" + "".join(path.suffixes[-2:]))
+    suffixes = [suffix for suffix in path.suffixes[-2:] if len(suffix) <= LONGEST_SUFFIX]
+    temporary = path.with_name(f".part-{secrets.token_hex(6)}" + "".join(suffixes))
     try:
         yield temporary
         if not temporary.is_file():

@@ -5,7 +5,9 @@ reads what the stage before wrote. Results go into one folder per run under the 
 the run's identity is part of the folder's name, so no run can write over another.
 """
 
+import os
 import re
+import tempfile
 import unicodedata
 from pathlib import Path
 
@@ -58,12 +60,30 @@ class FileRef(BaseModel):
 def check_target(path: Path, *, overwrite: bool) -> None:
     """Raise a ``Refusal`` now if ``path`` cannot be written later, after long work.
 
-    ``core.records.atomic_path`` holds the same rule when the file is written.
+    ``core.records.atomic_path`` holds the same rules when the file is written.
     """
+    try:
+        _check_place(path, overwrite=overwrite)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise Refusal(
+            f"{path} cannot be written ({error.strerror}): a result's name fits its disk and its "
+            "folder takes files; choose another name or folder."
+        ) from error
+
+
+def _check_place(path: Path, *, overwrite: bool) -> None:
     if not path.parent.is_dir():
         raise Refusal(
             f"{path}: the folder {path.parent} does not exist: results are written into folders "
             "that stand; create it first."
+        )
+    length, most = len(os.fsencode(path.name)), os.pathconf(path.parent, "PC_NAME_MAX")
+    if length > most:
+        raise Refusal(
+            f"{path.name}: this name has {length} bytes: a file's name has {most} at most there, "
+            "those of maps and record beside the result included; choose a shorter one."
         )
     if path.is_dir():
         raise Refusal(f"{path} is a folder: the result is one file; add a file name.")

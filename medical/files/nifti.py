@@ -8,7 +8,7 @@ Header extensions are not carried over, they may hold a patient's name.
 
 from __future__ import annotations
 
-import zlib
+import math
 from pathlib import Path
 from typing import cast
 
@@ -16,20 +16,17 @@ import nibabel as nib
 import numpy as np
 import torch
 from nibabel.arrayproxy import ArrayProxy
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 from torch import Tensor
 
 from core.records import atomic_path
 from core.refusal import Refusal
+from medical.files.container import check_gzip, check_size, is_gzip
 from medical.files.volume import FileHeader, Volume
 
 SUFFIXES = (".nii", ".nii.gz")
 DESCRIPTION_BYTES = 80
 SHEAR_TOLERANCE = 1e-4
-
-_BROKEN = (ImageFileError, HeaderDataError, EOFError, OSError, ValueError, zlib.error)
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -43,22 +40,10 @@ def read_volume(path: str | Path) -> Volume:
     """
     path = Path(path)
     image = _open(path)
-    _check_image(path, image)
     affine = _checked_affine(path, image)
-    try:
-        data = np.asanyarray(image.dataobj).astype(np.float32, order="C")
-    except _BROKEN as error:
-        raise Refusal(
-            f"{path} cannot be read to its end ({error}): the file must be whole; "
-            "copy or export it again."
-        ) from error
-    num_bad = int(data.size - np.isfinite(data).sum())
-    if num_bad:
-        raise Refusal(
-            f"{path} has {num_bad} voxels that are NaN or infinite: intensities must be finite; "
-            "replace them, for instance with numpy.nan_to_num."
-        )
-    return Volume(torch.from_numpy(data), affine, _describe(image))
+    if is_gzip(path):
+        check_gzip(path, _last_byte(image))
+    return Volume(torch.from_numpy(_intensities(path, image)), affine, _describe(image))
 
 
 def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -69,9 +54,8 @@ def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """
     path = Path(path)
     image = _open(path)
-    _check_image(path, image)
     norms = np.linalg.norm(_checked_affine(path, image)[:3, :3], axis=0)
-    return tuple(image.shape), tuple((norms * _describe(image).unit_mm).tolist())
+    return _shape(image.shape), tuple((norms * _describe(image).unit_mm).tolist())
 
 
 def write_volume(
@@ -119,22 +103,25 @@ def _open(path: Path) -> nib.Nifti1Image:
     if path.stat().st_size == 0:
         raise Refusal(f"{path} is empty: a scan has a header and voxels; export it again.")
     try:
-        image = nib.load(path)
-    except _BROKEN as error:
+        with np.errstate(all="ignore"):
+            image = nib.load(path)
+    except Exception as error:  # whatever a header of any bytes makes nibabel raise
         raise Refusal(
-            f"{path} is not a NIfTI file or is damaged ({error}): scans are read as .nii or "
-            ".nii.gz; convert it, for instance with dcm2niix."
+            f"{path} is not a NIfTI file or is damaged ({_words(error)}): scans are read as .nii "
+            "or .nii.gz; convert it, for instance with dcm2niix."
         ) from error
     if not isinstance(image, nib.Nifti1Image):  # Nifti2Image is one too
         raise Refusal(
             f"{path} is a {type(image).__name__}: scans are read as single-file NIfTI; "
             "convert it to .nii.gz."
         )
+    _check_image(path, image)
+    check_size(path, _last_byte(image))
     return image
 
 
 def _check_image(path: Path, image: nib.Nifti1Image) -> None:
-    shape, dtype = image.shape, np.dtype(image.get_data_dtype())
+    shape, dtype = _shape(image.shape), np.dtype(image.get_data_dtype())
     if dtype.fields is not None or dtype.kind not in "iuf":
         raise Refusal(
             f"{path} stores {dtype}: a scan has one real number per voxel, not color or complex "
@@ -150,6 +137,57 @@ def _check_image(path: Path, image: nib.Nifti1Image) -> None:
             f"{path} has shape {shape}: every axis needs at least two slices; "
             "give the whole volume instead of one slice."
         )
+    begin, least = _proxy(image).offset, image.header.single_vox_offset
+    if begin < least:
+        raise Refusal(
+            f"{path} says that its voxels begin at byte {begin} (vox_offset), inside the header: "
+            f"they begin at {least} or later; export it again."
+        )
+
+
+def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return a shape without the axes beyond the third that hold one volume."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return tuple(map(int, shape))
+
+
+def _last_byte(image: nib.Nifti1Image) -> int:
+    """Return how many bytes there are up to the last voxel, as the header says."""
+    voxels = math.prod(map(int, image.shape))
+    return int(_proxy(image).offset) + voxels * np.dtype(image.get_data_dtype()).itemsize
+
+
+def _proxy(image: nib.Nifti1Image) -> ArrayProxy:
+    return cast("ArrayProxy", image.dataobj)
+
+
+def _intensities(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
+    try:
+        with np.errstate(all="ignore"):
+            stored = np.asanyarray(image.dataobj).reshape(_shape(image.shape))
+            data = stored.astype(np.float32, order="C")
+    except Exception as error:
+        raise Refusal(
+            f"{path} cannot be read to its end ({_words(error)}): the file must be whole; "
+            "copy or export it again."
+        ) from error
+    num_bad = int(data.size - np.isfinite(stored).sum())
+    if num_bad:
+        raise Refusal(
+            f"{path} has {num_bad} voxels that are NaN or infinite: intensities must be finite; "
+            "replace them, for instance with numpy.nan_to_num."
+        )
+    if not np.isfinite(data).all():
+        raise Refusal(
+            f"{path} has intensities up to {np.abs(stored).max():.3g}: they are computed as "
+            f"float32, at most {np.finfo(np.float32).max:.3g}; divide them by a constant."
+        )
+    return data
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
@@ -157,6 +195,11 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
         raise Refusal(
             f"{path} has neither sform nor qform (both codes are 0): without an affine the voxel "
             "size and sides are guesses; set one with nibabel's set_sform."
+        )
+    if int(image.header["sform_code"]) <= 0 and 0 in (sizes := _stored_sizes(image)):
+        raise Refusal(
+            f"{path} gives its voxels the size {sizes} (pixdim), and has no sform: a voxel of "
+            "size 0 has no place in space; write the true size into the header."
         )
     affine = np.asarray(image.affine, dtype=np.float64)
     columns = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
@@ -168,8 +211,16 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
     return affine
 
 
+def _stored_sizes(image: nib.Nifti1Image) -> tuple[float, ...]:
+    """Return the voxel sizes in the file: what nibabel loaded has 1 where they are 0."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        kind = type(image).header_class
+        header = kind(file.read(kind.sizeof_hdr), check=False)
+    return tuple(header["pixdim"][1:4].tolist())
+
+
 def _describe(image: nib.Nifti1Image) -> FileHeader:
-    header, stored = image.header, cast("ArrayProxy", image.dataobj)
+    header, stored = image.header, _proxy(image)
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
     text = header["descrip"].tobytes().split(b"\0")[0].decode("utf-8", errors="replace")
     return FileHeader(
@@ -199,7 +250,9 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
     info = volume.header
     kind = nib.Nifti2Image if len(info.template) == 540 else nib.Nifti1Image
     header = kind.header_class(info.template or None, check=False)
-    if header.get_data_shape() != volume.shape:  # the order of slices that are no longer there
+    if (
+        _shape(header.get_data_shape()) != volume.shape
+    ):  # the order of slices that are no longer there
         for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
             header[name] = 0
     for name in {"db_name", "aux_file"} & set(header.keys()):  # scanners write names there

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from core.refusal import Refusal
 
+SAME_PLACE = 0.05  # of a voxel: float32 headers round to less, and no other grid is that close
+
 
 @dataclass(frozen=True)
 class FileHeader:
@@ -81,6 +83,11 @@ class Volume:
         d, h, w = norms.tolist()
         return d, h, w
 
+    @property
+    def affine_mm(self) -> NDArray[np.float64]:
+        """The affine in millimeters, whatever the file's unit of length."""
+        return _in_mm(self.affine, self.header)
+
     def with_data(
         self,
         data: Tensor,
@@ -113,6 +120,32 @@ class Grid:
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     affine: NDArray[np.float64] = field(compare=False)
+
+
+def same_place(volume: Volume, reference: Volume, grid: Grid | None = None) -> bool:
+    """Return whether a volume's voxels are those of another, or of a grid in its units.
+
+    Held against each other in millimeters at all corners: a spacing that differs by a thousandth
+    differs by a quarter of a voxel after 256 of them.
+
+    Args:
+        volume: the one in question, for instance a mask.
+        reference: the scan.
+        grid: another grid for the scan; None for its own.
+    """
+    shape, affine = reference.shape, reference.affine_mm
+    if grid is not None:
+        shape, affine = grid.shape, _in_mm(grid.affine, reference.header)
+    if volume.shape != shape:
+        return False
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
+    corners[:, :3] = corners[:, :3] * shape - 0.5
+    moved = np.linalg.norm((corners @ (volume.affine_mm - affine).T)[:, :3], axis=1)
+    return bool(moved.max() <= SAME_PLACE * np.linalg.norm(affine[:3, :3], axis=0).min())
+
+
+def _in_mm(affine: NDArray[np.float64], header: FileHeader) -> NDArray[np.float64]:
+    return affine * np.array([[header.unit_mm]] * 3 + [[1.0]])
 
 
 def finer_grid(

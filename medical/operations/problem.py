@@ -16,7 +16,7 @@ from core.conditioning import Conditioning
 from core.refusal import Refusal
 from medical.acquisition.acquisition import AcquiredGrid, Acquisition, SliceSampling
 from medical.acquisition.intensity import IntensityScale, measure_scale
-from medical.files.volume import Grid, Volume, finer_grid
+from medical.files.volume import Grid, Volume, finer_grid, same_place
 from medical.operations.residual import condition
 from medical.request import SuperResolutionRequest
 
@@ -102,12 +102,14 @@ def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
     A mask on the scan's grid protects every fine voxel whose nearest scan voxel it holds.
     """
     grid = problem.grid
-    if mask.shape == grid.shape and np.allclose(mask.affine, grid.affine, atol=1e-2):
+    if same_place(mask, scan, grid):
         return mask.data > 0
-    if mask.shape != scan.shape or not np.allclose(mask.affine, scan.affine, atol=1e-2):
+    if not same_place(mask, scan):
         raise Refusal(
-            f"the protected mask has shape {mask.shape}: it must lie on the grid of the scan "
-            f"{scan.shape} or of the result {grid.shape}, affine included; resample it."
+            f"the protected mask has shape {mask.shape} and, in mm, the affine "
+            f"{mask.affine_mm[:3].round(3).tolist()}: it must lie on the grid of the scan "
+            f"{scan.shape}, {scan.affine_mm[:3].round(3).tolist()}, or of the result "
+            f"{grid.shape}; resample it."
         )
     inside = mask.data.permute(*problem.order) > 0
     for position, axis in enumerate(problem.acquired.axes):

@@ -223,6 +223,7 @@ def bad_files(folder):
     singular = nib.Nifti1Image(good, np.eye(4))
     singular.header["srow_z"] = 0.0
     singular.header["sform_code"] = 1
+    singular.header["vox_offset"] = 352
     (folder / "singular.nii").write_bytes(singular.header.binaryblock + b"\0" * 4 + good.tobytes())
     whole = rng.integers(0, 30000, (40, 40, 40)).astype(np.int16)
     blob = save(folder / "whole.nii.gz", whole, np.eye(4)).read_bytes()

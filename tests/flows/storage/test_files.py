@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.records import atomic_path
+from core.refusal import Refusal
 from flows.storage.files import LONGEST_NAME, FileRef, check_target, plain_name, result_folder
 
 
@@ -66,6 +68,19 @@ def test_targets_that_cannot_be_written_are_refused_at_once(tmp_path):
         (there, "exists: .* --overwrite"),
         (tmp_path, "is a folder"),
         (tmp_path / "missing" / "a.mp4", "does not exist: .* create it first"),
+        (tmp_path / ("x" * 252 + ".mp4"), "this name has 256 bytes: .* choose a shorter one"),
+        (tmp_path / ("\u5934" * 84 + ".mp4"), "this name has 256 bytes: "),
+        (tmp_path / ("y" * 300) / "a.mp4", "cannot be written \\(File name too long\\)"),
+        (Path("/proc/a.mp4"), "/proc/a.mp4 cannot be written .* choose another name or folder"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(Refusal, match=words):
             check_target(path, overwrite=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["there.mp4"]
+
+
+def test_a_name_of_any_allowed_length_is_written(tmp_path):
+    for name in ("x" * 251 + ".mp4", "x." + "y" * 249 + ".mp4"):
+        check_target(tmp_path / name, overwrite=False)
+        with atomic_path(tmp_path / name) as temporary:
+            temporary.write_bytes(b"x")
+        assert (tmp_path / name).read_bytes() == b"x"

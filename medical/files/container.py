@@ -1,0 +1,92 @@
+"""The bytes around a scan: whether a file can hold what its header says, and is undamaged.
+
+A reader that stops at the last voxel never sees a gzip member's checksum, and one that believes
+the header asks for memory that no file of this size could fill. Both are looked at here first.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from pathlib import Path
+
+from core.refusal import Refusal
+
+HIGHEST_RATIO = 1032  # deflate cannot pack a byte tighter than this
+BLOCK = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
+GZIP_WINDOW = 31  # zlib's word for a gzip member with the largest window
+
+
+def is_gzip(path: Path) -> bool:
+    """Return whether readers take the file for gzip, which they tell by its name."""
+    return path.name.lower().endswith(".gz")
+
+
+def check_size(path: Path, needed: int) -> None:
+    """Refuse a file that cannot hold so many bytes, or a scan that no memory here can.
+
+    Args:
+        path: the file.
+        needed: bytes from its start to its last voxel, unpacked.
+
+    Raises:
+        Refusal: the header promises more than there is, or than can be held.
+    """
+    size = path.stat().st_size
+    most = size * HIGHEST_RATIO if is_gzip(path) else size
+    if needed > most:
+        raise Refusal(
+            f"{path} has {size} bytes where its header asks for {needed}: the file must be whole "
+            "and its dimensions true; copy or export it again."
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > memory:
+        raise Refusal(
+            f"{path} unpacks to {needed / 1e9:.1f} GB: a scan is held in memory, and this machine "
+            f"has {memory / 1e9:.1f} GB; crop it or use a larger machine."
+        )
+
+
+def check_gzip(path: Path, needed: int) -> None:
+    """Refuse a gzip file that is damaged anywhere, or ends before its last voxel.
+
+    What follows the last member is ignored, as gzip does. A file that lacks nothing but its last
+    checksum passes: all voxels are there and nothing contradicts them.
+
+    Args:
+        path: the file.
+        needed: bytes up to the last voxel, unpacked.
+
+    Raises:
+        Refusal: a checksum or a block is wrong, or the file was cut.
+    """
+    try:
+        unpacked = _unpacked_size(path)
+    except (zlib.error, OSError) as error:
+        raise Refusal(
+            f"{path} is damaged ({error}): the file must be whole and agree with its checksum; "
+            "copy or export it again."
+        ) from error
+    if unpacked < needed:
+        raise Refusal(
+            f"{path} unpacks to {unpacked} bytes where its header asks for {needed}: the file "
+            "must be whole and its dimensions true; copy or export it again."
+        )
+
+
+def _unpacked_size(path: Path) -> int:
+    """Return how many bytes all gzip members hold, after checking each against its checksum."""
+    total, member, rest = 0, zlib.decompressobj(GZIP_WINDOW), b""
+    with path.open("rb") as file:
+        while True:
+            if member.eof:
+                rest = (member.unused_data + file.read(BLOCK)).lstrip(b"\0")
+                if not rest.startswith(GZIP_MAGIC):
+                    return total
+                member = zlib.decompressobj(GZIP_WINDOW)
+            else:
+                rest = member.unconsumed_tail or file.read(BLOCK)
+            if not rest:
+                return total + len(member.flush())
+            total += len(member.decompress(rest, BLOCK))
