@@ -14,6 +14,7 @@ DOORS = {
     "nibabel": {"medical/files/nifti.py"},
     "decord": {"video/files/clip.py"},
     "imageio": {"video/files/clip.py"},
+    "av": {"video/files/footage.py"},
     "transformers": {"video/engines/text.py"},
     "nilearn": {"medical/anatomy/phantom.py"},
 }

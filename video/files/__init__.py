@@ -1,1 +1,1 @@
-"""Clips as files. The only doors to decord and imageio."""
+"""Clips as files. The only doors to decord, imageio and PyAV."""

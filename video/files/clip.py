@@ -1,4 +1,4 @@
-"""Clips and their files: the only door to imageio (writing) and decord (reading).
+"""Clips and their files: the only door to imageio (writing) and decord (reading back).
 
 ``diffusers.export_to_video`` resizes frames to multiples of 16, truncates instead of rounding
 and carries no metadata, so clips are written here: exact size, exact rate, a tag inside the
@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 
 from core.records import atomic_path
 from core.refusal import Refusal
+from video.files.footage import MOST_FPS, look, read_tag, refuse_if_large
 
 SMALLEST_SIDE = 8  # below, chroma planes are so narrow that codecs disagree about them
-MOST_FPS = 240
 BLOCK = 8  # pixels on a side of the blocks whose mean colors are compared after writing
 CLOSE = 20.0  # how far a block's color may be off, in 8-bit steps; 0/255 noise measures 12
 TO_YCC = np.array(
@@ -108,29 +108,28 @@ def write_mp4(
 
 
 def read_mp4(path: Path | str) -> Clip:
-    """Read every frame of a video file, cropped back to its true size, and its exact rate."""
-    path = Path(path)
-    if not path.is_file():
-        raise Refusal(f"{path}: there is no such file; check the name.")
-    tag = _read_tag(path)
-    try:
-        reader = decord.VideoReader(str(path), num_threads=1)
-        fps = float(reader.get_avg_fps())
-        frames = np.stack(
-            [_unpadded_row_bytes(reader.next().asnumpy()) for _ in range(len(reader))]
-        )
-    except (RuntimeError, AssertionError, StopIteration, decord.DECORDError) as error:
-        raise _unreadable(path) from error
-    height, width = tag.get("size", frames.shape[1:3])
-    return Clip(np.ascontiguousarray(frames[:, :height, :width]), fps)
+    """Read what a video file shows, at its true size, and its exact rate.
+
+    Pixels come out square, pictures upright, edits made, and uneven times at an even rate.
+
+    Raises:
+        Refusal: It is no video, it is damaged, or its frames are more than memory should hold.
+    """
+    footage = look(path)
+    kept: NDArray[np.uint8] | None = None
+    for index, frame in enumerate(footage.frames()):
+        if kept is None:
+            refuse_if_large(footage, *frame.shape[:2])
+            kept = np.empty((footage.count, *frame.shape), dtype=np.uint8)
+        kept[index] = frame
+    assert kept is not None  # frames() gives all of at least one
+    return Clip(kept, footage.fps)
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
     """The metadata ``write_mp4`` was given, or an empty dict for a video from elsewhere."""
-    path = Path(path)
-    if not path.is_file():
-        raise Refusal(f"{path}: there is no such file; check the name.")
-    return _read_tag(path).get("metadata", {})
+    metadata = read_tag(path).get("metadata", {})
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def webp_preview(clip: Clip, *, max_kb: int = 150) -> bytes:
@@ -213,19 +212,31 @@ def _encode(frames: NDArray[np.uint8], rate: Fraction, tag: str, path: Path) -> 
 
 def _verify(clip: Clip, path: Path) -> None:
     """Decode ``path`` and raise unless count, size, rate and pixels are the clip's."""
-    found = read_mp4(path)
-    if found.frames.shape != clip.frames.shape or found.rate != clip.rate:
-        raise RuntimeError(
-            f"decoded {found.frames.shape} at {found.rate} fps: wrote {clip.frames.shape} at "
-            f"{clip.rate}; the encoder on this machine cannot be trusted, so no file is left."
+    count, height, width, _ = clip.frames.shape
+    padded = (count, height + height % 2, width + width % 2)
+    try:
+        reader = decord.VideoReader(str(path), num_threads=1)
+        decoded = _unpadded_row_bytes(reader.next().asnumpy())
+        found, rate = (
+            (len(reader), *decoded.shape[:2]),
+            Clip(decoded[None], reader.get_avg_fps()).rate,
         )
-    for index, (decoded, wrote) in enumerate(zip(found.frames, clip.frames, strict=True)):
-        error = float(np.abs(_block_colors(decoded) - _block_colors(_shown(wrote))).max())
-        if error > CLOSE:
-            raise RuntimeError(
-                f"decoded frame {index} has a block {error:.0f} steps off: up to {CLOSE:.0f} is "
-                "encoding loss; the encoder on this machine cannot be trusted, so no file is left."
-            )
+        if found != padded or rate != clip.rate:
+            raise RuntimeError(f"decoded {found} at {rate} fps: wrote {padded} at {clip.rate}")
+        for index, wrote in enumerate(clip.frames):
+            seen = decoded[:height, :width]
+            error = float(np.abs(_block_colors(seen) - _block_colors(_shown(wrote))).max())
+            if error > CLOSE:
+                raise RuntimeError(
+                    f"decoded frame {index} has a block {error:.0f} steps off: up to {CLOSE:.0f} "
+                    "is encoding loss"
+                )
+            if index + 1 < count:
+                decoded = _unpadded_row_bytes(reader.next().asnumpy())
+    except (RuntimeError, AssertionError, StopIteration, decord.DECORDError, Refusal) as error:
+        raise RuntimeError(
+            f"{error}; the encoder on this machine cannot be trusted, so no file is left."
+        ) from error
 
 
 def _shown(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -252,28 +263,6 @@ def _unpadded_row_bytes(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     height, width, _ = frame.shape
     return frame.reshape(height, -1)[:, : 3 * width].reshape(height, width, 3).copy()
-
-
-@_set_aside()
-def _read_tag(path: Path) -> dict[str, Any]:
-    try:
-        with iio.imopen(path, "r", plugin=PyAVPlugin) as file:
-            comment = file.metadata().get("comment", "")
-    except (OSError, IndexError, ValueError) as error:
-        raise _unreadable(path) from error
-    try:
-        tag = json.loads(comment)
-    except ValueError:
-        return {}
-    ours = isinstance(tag, dict) and tag.get("software") == "lamina"
-    return tag if ours else {}
-
-
-def _unreadable(path: Path) -> ValueError:
-    return ValueError(
-        f"{path.name} cannot be decoded: it is not a video, or it is cut short; "
-        "write it again or choose another file."
-    )
 
 
 def _fitted(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:

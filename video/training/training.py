@@ -23,7 +23,7 @@ from core.training.stages import OnStage, Stage, flow_then_jumps, train_stages
 from core.training.validation import OnValidation, Validate
 from video.engines.layouts import layouts, sketch
 from video.engines.own import SHIFT
-from video.engines.text import TextEncoder, padded, read_once
+from video.engines.text import TextEncoder, check_length, padded, read_once
 from video.files.captioned_clips import CaptionedClip, draw_pieces, load_clips
 from video.request import COUNT_SHARES, VideoTrainingRequest
 from video.training.presets import PRESETS
@@ -155,7 +155,7 @@ def data(request: VideoTrainingRequest, *, sketched: bool = False) -> Material:
             layout_batches(bank),
             layout_validation(encoder, held_out_prompts(EVENLY)),
         )
-    clips = load_clips(request.clips)
+    clips = load_clips(request.clips, check=check_length)
     prompts = list(dict.fromkeys(clip.caption for clip in clips))[:PROMPTS]
     judge = validation(encoder, prompts, fps=clips[0].fps, judged=False)
     return Material(clip_batches(clips, encoder), judge)
