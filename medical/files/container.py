@@ -51,8 +51,8 @@ def check_size(path: Path, needed: int) -> None:
 def check_gzip(path: Path, needed: int) -> None:
     """Refuse a gzip file that is damaged anywhere, or ends before its last voxel.
 
-    What follows the last member is ignored, as gzip does. A file that lacks nothing but its last
-    checksum passes: all voxels are there and nothing contradicts them.
+    What follows the last member is ignored, as gzip does. A file that lacks only its checksum is
+    refused, too: after a damaged block such a file looks the same.
 
     Args:
         path: the file.
@@ -63,7 +63,7 @@ def check_gzip(path: Path, needed: int) -> None:
     """
     try:
         unpacked = _unpacked_size(path)
-    except (zlib.error, OSError) as error:
+    except (zlib.error, EOFError, OSError) as error:
         raise Refusal(
             f"{path} is damaged ({error}): the file must be whole and agree with its checksum; "
             "copy or export it again."
@@ -88,5 +88,5 @@ def _unpacked_size(path: Path) -> int:
             else:
                 rest = member.unconsumed_tail or file.read(BLOCK)
             if not rest:
-                return total + len(member.flush())
+                raise EOFError("it ends before its checksum")
             total += len(member.decompress(rest, BLOCK))

@@ -103,9 +103,10 @@ def test_a_gzip_file_is_held_against_its_checksum_to_its_end(tmp_path):
     (tmp_path / "after.nii.gz").write_bytes(after)
     with pytest.raises(Refusal, match="is damaged"):
         read_volume(tmp_path / "after.nii.gz")
-    (tmp_path / "cut.nii.gz").write_bytes(gzip.compress(plain)[:1200])
-    with pytest.raises(Refusal, match=r"unpacks to .* bytes where its header asks for 1792"):
-        read_volume(tmp_path / "cut.nii.gz")
+    for length in (1200, -8, -1):
+        (tmp_path / "cut.nii.gz").write_bytes(gzip.compress(plain)[:length])
+        with pytest.raises(Refusal, match="it ends before its checksum"):
+            read_volume(tmp_path / "cut.nii.gz")
 
 
 def test_gzip_that_is_odd_and_whole_is_read(tmp_path):
@@ -116,7 +117,6 @@ def test_gzip_that_is_odd_and_whole_is_read(tmp_path):
         "zeros": packed + bytes(512),
         "garbage": packed + b"garbage after the end" * 10,
         "longer": gzip.compress(plain + bytes(9999)),
-        "unsigned": packed[:-8],
     }.items():
         (tmp_path / f"{name}.nii.gz").write_bytes(content)
         read = read_volume(tmp_path / f"{name}.nii.gz")
@@ -200,11 +200,9 @@ def test_any_damage_to_a_header_gives_a_volume_or_a_refusal(bytes_changed, name,
 @given(st.data())
 def test_any_damage_to_a_gzip_file_gives_the_same_voxels_or_a_refusal(data):
     packed = bytearray(gzip.compress(bytes(blob()), mtime=0))
-    if data.draw(st.booleans()):
-        packed = packed[: data.draw(st.integers(1, len(packed)))]
-    else:
-        for _ in range(data.draw(st.integers(1, 3))):
-            packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
+    for _ in range(data.draw(st.integers(1, 3))):
+        packed[data.draw(st.integers(0, len(packed) - 1))] ^= data.draw(st.integers(1, 255))
+    packed = packed[: data.draw(st.integers(1, len(packed)))]
     with TemporaryDirectory() as folder:
         path = Path(folder) / "scan.nii.gz"
         path.write_bytes(packed)
