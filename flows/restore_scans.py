@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.batches.flow import abandon, coordinate_batch
+from flows.batches.flow import abandon, check_scans, coordinate_batch
 from flows.pages.failures import explained
 from flows.requests.batch_requests import ScanBatchRequest
 from flows.requests.parameters import Asked, Project
@@ -27,4 +27,4 @@ def restore_scans(
         request: Which scans, and how.
         project: Project under which results are filed: lower case letters, digits, dashes.
     """
-    return coordinate_batch(request, project)
+    return coordinate_batch(request, project, check_scans)

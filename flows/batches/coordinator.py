@@ -22,7 +22,6 @@ from flows.batches.needs import check_items
 from flows.batches.plan import ends_early
 from flows.batches.start import (
     clear_leftovers,
-    draws_of,
     free_bytes,
     open_batch,
     plan_batch,
@@ -271,7 +270,7 @@ def coordinate(
     with coordinated(batch) as ours:
         if not ours:
             return under_way(batch, request)
-        tally = Tally(batch, draws_of(request))
+        tally = Tally(batch, request.most_draws)
         tally.skip()
         plan = plan_batch(batch, request, items)
         Quota(settings, project).check(plan.bytes_needed)

@@ -7,7 +7,7 @@ from typing import Any
 from flows.batches.journal import Follower, read_lines
 from flows.batches.ledger import Batch, unfinished
 from flows.batches.quality import Quality
-from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
+from flows.requests.batch_requests import BatchRequest
 
 
 @dataclass
@@ -89,9 +89,7 @@ class Tally:
         for reason, (now, most) in used.items():
             if most and now >= most:
                 return reason
-        if isinstance(request, ClipBatchRequest):
-            return self.quality.plateau(request.plateau_draws, request.plateau_gain)
-        return ""
+        return self.quality.plateau(*request.plateau) if request.plateau[0] else ""
 
     def _take(self, outcome: dict[str, Any]) -> None:
         self.sampled_s += _sample_s(outcome)

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +16,33 @@ from flows.batches.needs import shard_needs
 from flows.batches.nights import DATE, night_of, of_night
 from flows.batches.shard_runs import Deployed, cancel
 from flows.batches.sheet import contact_sheet
-from flows.batches.start import draws_of
 from flows.pages.artifacts import batch_page, progress_bar, show_result
 from flows.pages.private_pages import is_private
 from flows.pages.run_log import join_run_log
-from flows.requests.batch_requests import FLOWS, NIGHTLY, BatchRequest, ScanBatchRequest
+from flows.requests.batch_requests import BATCHES, NIGHTLY, BatchRequest, ScanBatchRequest
 from flows.requests.roots import check_files, check_paths, roots
 from flows.settings.settings import Settings, read_settings
 
 
-def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
-    """Coordinate a batch within a flow run, and show its counts and some of its results."""
+def coordinate_batch(
+    request: BatchRequest, project: str, check: Callable[[Any, Settings], None] | None = None
+) -> dict[str, Any]:
+    """Coordinate a batch within a flow run, and show its counts and some of its results.
+
+    Args:
+        request: What is asked, with {date} where it stands for the night.
+        project: Project to file it under.
+        check: Refuses what of the request, as it is for the night, may not be made.
+    """
     join_run_log()
     settings = read_settings()
     if DATE in request.model_dump_json():
         request = of_night(request, night_of(get_run_context().flow_run))  # pyright: ignore[reportAttributeAccessIssue]
         check_paths(request, settings)
-    if isinstance(request, ScanBatchRequest):
-        _check_scans(request, settings)
+    if check:
+        check(request, settings)
     batch = Batch.named(settings, project, request.name)
-    draws = draws_of(request)
+    draws = request.most_draws
     hands = Deployed(
         lambda asked, gpus: shard_needs((x for x, _ in batch.items(asked.shard)), gpus, draws)
     )
@@ -47,7 +55,7 @@ def coordinate_batch(request: BatchRequest, project: str) -> dict[str, Any]:
     return ended
 
 
-def _check_scans(request: ScanBatchRequest, settings: Settings) -> None:
+def check_scans(request: ScanBatchRequest, settings: Settings) -> None:
     """Refuse scans that links lead to outside the operator's folders.
 
     A folder that another host has holds nothing that this one could read.
@@ -80,7 +88,7 @@ def start_again(batch: Batch, key: str) -> str:
     from flows.stack.server_clock import server_now
 
     said = batch.read()
-    flow = FLOWS[said["kind"]]
+    flow = BATCHES[said["kind"]].flow
     parameters = {"request": said["request"], "project": said["project"]}
     run: Any = run_deployment(
         f"{flow}/{flow}",

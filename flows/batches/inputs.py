@@ -13,15 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.refusal import Refusal
-from flows.batches.items import Item, Kind, items_of
+from flows.batches.items import Item, items_of
 from flows.batches.journal import held
 from flows.batches.ledger import Batch
 from flows.batches.locks import coordinated
 from flows.batches.start import open_batch, plan_batch, start_batch
-from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
+from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings, adopt
 from flows.storage.store import Store
-from medical.request import SuperResolutionRequest
 
 INPUTS, MODELS = ".inputs", ".models"
 COPIES_LOCK = ".inputs.lock"
@@ -35,7 +34,7 @@ def items_here_or_planned(settings: Settings, project: str, request: BatchReques
     Raises:
         Refusal: Something was asked that cannot be made, or there is no such plan.
     """
-    if not settings.store or _source(request).exists():
+    if not settings.store or request.source.exists():
         return items_of(request)
     batch = Batch.named(settings, project, request.name)
     if not batch.exists() or batch.read()["request"] != request.model_dump(mode="json"):
@@ -59,7 +58,7 @@ def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:
     found = dict[str, dict[str, str]]()
     for item in wanted:
         if (name := item.request.model) not in known | found:
-            found[name] = _deliver_model(batch, name, item.kind)
+            found[name] = _deliver_model(batch, name, item.operation.kind)
     if found:
         batch.change(models={**known, **found})
 
@@ -111,7 +110,6 @@ def at_hand(batch: Batch, item: Item) -> Item:
 
     if batch.mirror is None or item.scan is None:
         return item
-    assert isinstance(item.request, SuperResolutionRequest)
     path = Path(item.request.scan)
     if path.is_file() and sha256_file(path) == item.scan.sha256:
         return item
@@ -144,7 +142,6 @@ def _deliver_scans(store: Store, folder: Path, items: list[Item]) -> None:
     for item in items:
         if item.scan is None:
             continue
-        assert isinstance(item.request, SuperResolutionRequest)
         path = Path(item.request.scan)
         target = _object(folder, item.scan.sha256, path.name)
         if target.name not in there:
@@ -176,7 +173,7 @@ def _put_copy(store: Store, path: Path, target: Path, digest: str) -> None:
             target.unlink(missing_ok=True)
 
 
-def _deliver_model(batch: Batch, name: str, kind: Kind) -> dict[str, str]:
+def _deliver_model(batch: Batch, name: str, kind: str) -> dict[str, str]:
     """Put a model into the store; its kind and the digests of its files."""
     from core.models.checkpoints import find_model
     from core.records import sha256_file
@@ -226,9 +223,3 @@ def _project(batch: Batch) -> Path:
 
 def _object(folder: Path, digest: str, name: str) -> Path:
     return folder / f"{digest}{'.nii.gz' if name.endswith('.gz') else '.nii'}"
-
-
-def _source(request: BatchRequest) -> Path:
-    """What a request names: a file of prompts or a folder of scans; this folder for none."""
-    clips = isinstance(request, ClipBatchRequest)
-    return Path((request.prompt_file or ".") if clips else request.scans).expanduser()

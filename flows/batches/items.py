@@ -8,19 +8,19 @@ was started. Seeds follow from the same content, never from a position.
 import hashlib
 import json
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from core.refusal import Refusal
+from flows.jobs.pipeline import AnyOperation, operation_named, operation_of
 from flows.requests.batch_requests import (
     CLIP_FIELDS,
     OWN_SEED,
     SCAN_FIELDS,
     BatchRequest,
     ClipBatchRequest,
-    ItemRequest,
     ScanBatchRequest,
 )
 from flows.requests.prompt_tables import prompt_rows, read_rows, requests_of
@@ -28,7 +28,6 @@ from flows.storage.files import plain_name
 from medical.request import SuperResolutionRequest
 from video.request import VideoRequest
 
-Kind = Literal["video", "mri"]
 ADDRESS_DIGITS = 16
 SURELY_READ = 62  # characters of a prompt that the encoder takes whatever they are
 SEEDS = 2**31  # a seed that a person can copy and every form can hold
@@ -60,27 +59,26 @@ class Item:
 
     address: str
     row: str
-    request: ItemRequest
+    request: Any
     scan: Scan | None = None
 
     @property
-    def kind(self) -> Kind:
-        """``video`` or ``mri``."""
-        return "video" if isinstance(self.request, VideoRequest) else "mri"
+    def operation(self) -> AnyOperation:
+        """What makes it."""
+        return operation_of(self.request)
 
     @property
     def stem(self) -> str:
         """Its files' name without an ending."""
-        if isinstance(self.request, VideoRequest):
-            return f"{self.address}-{plain_name(self.request.prompt, 'clip')}"
-        name = Path(self.request.scan).name.partition(".nii")[0]
-        return f"{self.address}-{plain_name(name, 'scan')}"
+        name = plain_name(self.operation.title(self.request), self.operation.noun)
+        return f"{self.address}-{name}"
 
     def line(self) -> dict[str, Any]:
         """The item as ``items.jsonl`` holds it."""
         return {
             "item": self.address,
             "row": self.row,
+            "operation": self.operation.name,
             "request": self.request.model_dump(mode="json"),
             **({"scan": asdict(self.scan)} if self.scan else {}),
         }
@@ -88,9 +86,11 @@ class Item:
     @classmethod
     def of_line(cls, line: dict[str, Any]) -> "Item":
         """The item that ``line`` gave."""
-        model = SuperResolutionRequest if "scan" in line["request"] else VideoRequest
+        before = "super_resolve_mri" if "scan" in line["request"] else "text_to_video"
+        operation = operation_named(line.get("operation", before))  # old plans do not say it
         scan = Scan(**line["scan"]) if "scan" in line else None
-        return cls(line["item"], line["row"], model.model_validate(line["request"]), scan)
+        request = operation.request.model_validate(line["request"])
+        return cls(line["item"], line["row"], request, scan)
 
 
 def items_of(request: BatchRequest) -> tuple[list[Item], list[str]]:
@@ -99,8 +99,7 @@ def items_of(request: BatchRequest) -> tuple[list[Item], list[str]]:
     Raises:
         Refusal: Something was asked that cannot be made; each complaint says where.
     """
-    clips = isinstance(request, ClipBatchRequest)
-    return _distinct(_clips(request) if clips else _scans(request))
+    return _distinct(ITEMS[request.operation](request))
 
 
 def canonical(value: object) -> bytes:
@@ -114,7 +113,7 @@ def derived_seed(*content: object) -> int:
     return int.from_bytes(hashlib.sha256(canonical(content)).digest()[:8]) % SEEDS
 
 
-def drawn_again(request: VideoRequest, draw: int) -> VideoRequest:
+def drawn_again(request: Any, draw: int) -> Any:
     """The request of the ``draw``-th attempt, counted from 1; the first is the request itself."""
     if draw == 1:
         return request
@@ -229,11 +228,11 @@ def _distinct(items: Iterable[Item]) -> tuple[list[Item], list[str]]:
     return list(first.values()), repeated
 
 
-def _weights(request: ItemRequest) -> str:
+def _weights(request: Any) -> str:
     """The digest of the weights that will answer."""
     from core.models.checkpoints import WEIGHTS, find_model, read_record
 
-    kind: Kind = "video" if isinstance(request, VideoRequest) else "mri"
+    kind = operation_of(request).kind
     return str(read_record(find_model(request.model, kind))["sha256"].get(WEIGHTS))
 
 
@@ -256,3 +255,10 @@ def _check_readable(request: VideoRequest) -> None:
             f"num_frames={request.num_frames}: a clip is judged by two frames or more; ask for "
             "more frames or leave accept_only off."
         )
+
+
+ITEMS: dict[str, Callable[[Any], list[Item]]] = {
+    "text_to_video": _clips,
+    "super_resolve_mri": _scans,
+}
+"""How a batch request of each operation becomes items."""

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from core.refusal import Refusal
 from flows.batches.items import Item
 from flows.batches.journal import append_line, held, now, read_lines
-from flows.requests.batch_requests import NAME, BatchRequest, ClipBatchRequest, ScanBatchRequest
+from flows.requests.batch_requests import BATCHES, NAME, BatchRequest
 from flows.settings.settings import Settings
 
 if TYPE_CHECKING:
@@ -111,8 +111,7 @@ class Batch:
     def request(self) -> BatchRequest:
         """What was asked."""
         said = self.read()
-        model = ClipBatchRequest if said["kind"] == "video" else ScanBatchRequest
-        return model.model_validate(said["request"])
+        return BATCHES[said["kind"]].model_validate(said["request"])
 
     def state(self) -> str:
         """One of ``STATES``."""

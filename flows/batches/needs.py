@@ -6,37 +6,34 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from core.refusal import Refusal
+from core.request import Request
 from flows.batches.items import Item
+from flows.jobs.pipeline import is_operation
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import GPU
 from flows.machines.resources import START_MINUTES, Resources, check_fits, needed
 from flows.settings.settings import Settings
 from flows.training.needs import TrainingRequest, count_voxels, training_needs
-from medical.request import SuperResolutionRequest
-from video.request import VideoRequest
 
 logger = logging.getLogger(__name__)
 
-Single = VideoRequest | SuperResolutionRequest | TrainingRequest
 SHARD_GB = 4.0  # several items at once, and what a GPU's context takes
 UNCHECKED = {"disk_gb": math.inf, "minutes": math.inf}
 
 
-def single_needs(request: Single, gpus: int = 0) -> Resources | None:
-    """What one request needs; None for files that cannot be read, which its run will say.
+def single_needs(request: Request, gpus: int = 0) -> Resources | None:
+    """What one request needs; None where nobody can tell.
+
+    So it is with files that cannot be read, which the run will say, and with whole batches.
 
     Args:
         request: A clip, a restoration or a training.
         gpus: 1 to compute on a GPU.
     """
-    from medical.files.nifti import read_size
-
     try:
         if isinstance(request, TrainingRequest):
             return training_needs(request, gpus=gpus, voxels=count_voxels(request))
-        scanned = isinstance(request, SuperResolutionRequest)
-        size = read_size(request.scan) if scanned else None
-        return needed(request, scan=size, gpus=gpus)
+        return needed(request, gpus=gpus) if is_operation(request) else None
     except ValueError:
         return None
 
@@ -116,7 +113,7 @@ def check_items(items: Sequence[Item], offered: Sequence[Resources]) -> None:
             raise Refusal(f"{item.row}: {error}") from error
 
 
-def check_single(request: Single, offered: Sequence[Resources]) -> None:
+def check_single(request: Request, offered: Sequence[Resources]) -> None:
     """Refuse a request that none of these machines could ever do, if there are any.
 
     Raises:

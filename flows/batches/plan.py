@@ -7,17 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.operations.operation import Cost
 from core.progress import HOUR, MINUTE, counted, duration
 from core.refusal import Refusal
-from flows.batches.items import Item, Kind
+from flows.batches.items import Item
 from flows.machines.watchdog import Patience
-from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
-from medical.request import SuperResolutionRequest
+from flows.requests.batch_requests import BatchRequest
 
-CLIP_S_PER_VALUE = 0.6e-6  # one core: 64 frames of 64 x 64 in 4 steps take 0.69 s
-HEAD_S_PER_STEP = 3.8  # two cores: a head to 1 mm with 4 samples of 2 steps takes 30 s
 GPU_SPEEDUP = 15.0
-LEAST_S = 0.3  # drawing the layout of a clip, writing, checking and recording it
+UNREADABLE_S = 1.0  # of a file that is only looked at and refused
+SMALLEST_BYTES = 150_000  # record, pictures and what files hold beside values
 GPU_FILE = Path("/dev/nvidia0")
 GB = 1e9
 
@@ -38,7 +37,7 @@ class Plan:
         bytes_needed: Room that the missing results will take.
     """
 
-    kind: Kind
+    kind: str
     items: tuple[tuple[Item, int], ...]
     standing: int
     settled: int
@@ -125,7 +124,7 @@ def make_plan(
         passed += cost
     numbers = {old: new for new, old in enumerate(sorted(set(placed.values())))}
     return Plan(
-        kind=items[0].kind,
+        kind=items[0].operation.kind,
         items=tuple((item, numbers.get(placed.get(item.address, -1), -1)) for item in items),
         standing=sum(item.address in stand for item in items),
         settled=sum(item.address in given_up - stand for item in items),
@@ -138,12 +137,9 @@ def make_plan(
 
 
 def expected_seconds(item: Item) -> float:
-    """A rule of thumb for one item on this machine."""
-    request, speed = item.request, GPU_SPEEDUP if GPU_FILE.exists() else 1.0
-    if isinstance(request, SuperResolutionRequest):
-        return max(1.0, HEAD_S_PER_STEP * request.samples * request.steps / speed)
-    values = request.num_frames * request.height * request.width * request.steps
-    return LEAST_S + CLIP_S_PER_VALUE * values / speed
+    """What one item takes on this machine, by its operation's cost."""
+    cost, speed = _cost(item), GPU_SPEEDUP if GPU_FILE.exists() else 1.0
+    return cost.seconds / speed if cost else UNREADABLE_S
 
 
 def ends_early(request: BatchRequest) -> list[str]:
@@ -154,10 +150,8 @@ def ends_early(request: BatchRequest) -> list[str]:
         f"after {limits.gpu_minutes:g} min of sampling": limits.gpu_minutes,
         f"at {counted(limits.items, 'item')} made": limits.items,
     }
-    if isinstance(request, ClipBatchRequest):
-        last = counted(request.plateau_draws, "draw")
-        words = f"when the last {last} added less than {request.plateau_gain:g} each"
-        ends[words] = request.plateau_draws
+    draws, gain = request.plateau
+    ends[f"when the last {counted(draws, 'draw')} added less than {gain:g} each"] = draws
     said = [words for words, limit in ends.items() if limit]
     return [f"stops early {'; '.join(said)}"] if said else []
 
@@ -174,12 +168,16 @@ def patience_s(item: Item, minutes: float) -> float:
 
 def expected_bytes(item: Item) -> int:
     """An upper bound for the files of one item."""
-    request = item.request
-    if isinstance(request, SuperResolutionRequest):
-        finer = 4.0 / min(request.spacing_mm)  # from slices of usual thickness
-        size = item.scan.size if item.scan else Path(request.scan).stat().st_size
-        return int(3 * finer * size) + 2_500_000
-    return 2 * request.num_frames * request.height * request.width + 150_000
+    cost = _cost(item)
+    return SMALLEST_BYTES + (int(cost.results_gb * GB) if cost else 0)
+
+
+def _cost(item: Item) -> Cost | None:
+    """None for a file that cannot be read, which its shard will say."""
+    try:
+        return item.operation.cost(item.request)
+    except Refusal:
+        return None
 
 
 def check_room(needed: int, free: int, reserve_gb: float) -> None:

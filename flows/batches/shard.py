@@ -18,19 +18,19 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+from core.operations.operation import NotAsAskedError
 from core.progress import Meter, Throttle, timed
 from flows.batches.inputs import at_hand, with_models
 from flows.batches.items import Item
 from flows.batches.journal import held
 from flows.batches.ledger import GOING_ON, Batch, files_of
 from flows.batches.locks import alone, delivering
-from flows.batches.makers import ClipMaker, Job, Maker, NotAsAskedError, ScanMaker
+from flows.batches.makers import Job, Maker
 from flows.batches.plan import check_room, expected_bytes, patience_s
 from flows.batches.shard_report import Ledger, Report
-from flows.batches.start import draws_of
 from flows.machines.ray_workers import Workers, spread
 from flows.machines.watchdog import Watchdog, watched
-from flows.requests.batch_requests import BatchRequest, ClipBatchRequest, ShardRequest
+from flows.requests.batch_requests import BatchRequest, ShardRequest
 from flows.settings.settings import Settings, read_settings
 from flows.storage.quota import Quota
 
@@ -87,7 +87,7 @@ class _Shard:
 
         self.batch, self.asked = batch, asked
         self.request: BatchRequest = batch.request()
-        self.draws = draws_of(self.request)
+        self.draws = self.request.most_draws
         self.ledger = Ledger(batch, asked, meter, deliver, self.draws)
         self.device = choose_device(settings.device)
         self.watchdog: Watchdog
@@ -100,20 +100,19 @@ class _Shard:
         jobs, report = self.ledger.missing(), self.ledger.report
         if not jobs:
             return report
-        hired = spread(self.settings, jobs[0].item.kind, len(jobs))
+        hired = spread(self.settings, len(jobs))
         with watched(self.batch.shard_file(self.asked.shard)) as self.watchdog:
             self.watchdog.says(LOADING_S)
             maker = self._maker()
             with hired as self.workers:
-                (self.workers or maker).load(jobs[0].item.request.model)
+                (self.workers or maker).load(jobs[0].item)
                 self._work(jobs, maker)
         report.left = len(self.ledger.left)
         return report
 
     def _maker(self) -> Maker:
-        if isinstance(self.request, ClipBatchRequest):
-            return ClipMaker(self.device, judge=self.request.accept_only)
-        return ScanMaker(self.device, partial(at_hand, self.batch))
+        here = partial(at_hand, self.batch)
+        return Maker(self.device, judge=self.request.judged, at_hand=here)
 
     def _work(self, waiting: deque[Job], maker: Maker) -> None:
         behind: dict[Future[str], Job] = {}

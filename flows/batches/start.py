@@ -13,17 +13,11 @@ from flows.batches.journal import held, now, read_lines
 from flows.batches.ledger import ENDED, Batch, Outcome, intact, unfinished
 from flows.batches.locks import planning
 from flows.batches.plan import Plan, check_room, make_plan
-from flows.requests.batch_requests import BatchRequest, ClipBatchRequest
+from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings
 
 ELSEWHERE_S = 60.0
 UNFINISHED = ".part-"  # how core.records.atomic_path begins the name of a file under way
-
-
-def draws_of(request: BatchRequest) -> int:
-    """How often an item may be drawn."""
-    clips = isinstance(request, ClipBatchRequest)
-    return request.draws if clips and request.accept_only else 1
 
 
 def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], list[str]]) -> Plan:
@@ -36,7 +30,7 @@ def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], lis
     """
     items, repeated = asked
     known = batch.outcomes() if batch.exists() else {}
-    draws = draws_of(request)
+    draws = request.most_draws
     there = batch.exists()
     standing = [x.address for x in items if there and intact(batch, x, known.get(x.address))]
     settled = [

@@ -28,7 +28,7 @@ from flows.batches.flow import cancel_batch
 from flows.batches.ledger import GOING_ON, Batch
 from flows.batches.locks import being_coordinated
 from flows.batches.nights import DATE, night_of, of_night
-from flows.requests.batch_requests import FLOWS, BatchRequest
+from flows.requests.batch_requests import BATCHES, BatchRequest
 from flows.requests.flow_requests import MODELS
 from flows.settings.settings import read_settings
 from flows.stack.api import REFUSAL
@@ -66,7 +66,7 @@ def lost_batches(client: SyncPrefectClient, now: float) -> dict[str, Lost]:
         now: The time by the server's clock.
     """
     found = {}
-    for flow in FLOWS.values():
+    for flow in (asked.flow for asked in BATCHES.values()):
         latest: dict[Batch, Lost] = {}
         for run in _runs(client, flow, datetime.fromtimestamp(now, UTC) - LOOK_BACK):
             if (lost := _read(flow, run)) and _last_of(latest.get(lost.batch), run):

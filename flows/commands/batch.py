@@ -12,7 +12,7 @@ from core.progress import counted
 from core.refusal import Refusal
 from flows.batches.ledger import Batch
 from flows.batches.nights import of_night
-from flows.requests.batch_requests import FLOWS, BatchRequest, ClipBatchRequest, ScanBatchRequest
+from flows.requests.batch_requests import BatchRequest, ClipBatchRequest, ScanBatchRequest
 from flows.settings.settings import read_settings
 
 Project = Annotated[str, Parameter(help="Project under which results are filed.")]
@@ -173,10 +173,9 @@ def _run_deployed(project: str, request: BatchRequest) -> None:
     from flows.commands.watch import watch
     from flows.stack.stack import borrowed, ended_by_signals
 
-    kind = "video" if isinstance(request, ClipBatchRequest) else "mri"
     parameters = {"request": request.model_dump(mode="json"), "project": project}
     with ended_by_signals(), borrowed(read_settings()) as (server, check):
-        started = server.start(FLOWS[kind], parameters)
+        started = server.start(request.flow, parameters)
         (ended,) = watch(server, [started], check)
         if ended.state != "COMPLETED":
             sys.stderr.write(f"{ended.flow} {ended.state.lower()}: {ended.message}\n")
@@ -188,19 +187,19 @@ def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     from flows.batches.needs import check_items, shard_needs
     from flows.batches.plan import check_room, ends_early
     from flows.batches.shard_runs import Deployed, Here
-    from flows.batches.start import draws_of, free_bytes, plan_batch
+    from flows.batches.start import free_bytes, plan_batch
     from flows.storage.quota import Quota
 
     asked, settings = items_of(request), read_settings()
     planned, free = plan_batch(batch, request, asked), free_bytes(batch.root)
     told = [] if here else Deployed().offers(settings)
     slots = max(1, min(len(told), request.limits.shards_at_once))
-    costs = {"draws": draws_of(request), "price": settings.gpu_hour_price}
+    costs = {"draws": request.most_draws, "price": settings.gpu_hour_price}
     for line in [*planned.says(free, slots, **costs), *ends_early(request)]:
         print(line)
     if planned.shards:
         first = (item for item, shard in planned.items if shard == 0)
-        print(f"a shard needs {shard_needs(first, draws=draws_of(request))}")
+        print(f"a shard needs {shard_needs(first, draws=request.most_draws)}")
     sys.stdout.flush()
     check_items(asked[0], told or Here().offers(settings))
     check_room(planned.bytes_needed, free, request.limits.reserve_gb)

@@ -2,11 +2,14 @@
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.progress import terminal_meter
-from core.refusal import Refusal
 from flows.storage.delivery import obtain
-from flows.storage.files import check_apart, check_target
+from flows.storage.files import check_apart
+
+if TYPE_CHECKING:
+    from flows.jobs.origins import Origin
 
 DIFFERENT = 1
 
@@ -37,27 +40,22 @@ def reproduce(
     for note in origin.notes:
         print(f"  note: {note}")
     with tempfile.TemporaryDirectory(prefix="lamina-") as folder:
-        ending = ".mp4" if origin.role == "video" else ".nii.gz"
-        target = output or Path(folder) / f"again{ending}"
-        _check(target, ending, origin.file, overwrite=overwrite)
+        target = output or Path(folder) / f"again{origin.operation.ending}"
+        _check(target, origin, overwrite=overwrite)
         with terminal_meter("sampling") as meter:
             made = remake(origin, target, meter)
-        verdict = compare(origin.file, made)
+        verdict = compare(origin.file, made, origin.operation)
     print(verdict.words)
     if output:
         print(output)
     return 0 if verdict.same else DIFFERENT
 
 
-def _check(target: Path, ending: str, file: Path, *, overwrite: bool) -> None:
+def _check(target: Path, origin: "Origin", *, overwrite: bool) -> None:
     """Refuse a target that cannot be written, before anything is made."""
     from flows.jobs.origins import record_beside
-    from medical.operations.restoration import output_paths
+    from flows.jobs.pipeline import check_targets
 
-    clip = ending == ".mp4"
-    if not target.name.endswith((".mp4",) if clip else (".nii.gz", ".nii")):
-        raise Refusal(f"{target.name}: {file.name} is made again as {ending}; name it so.")
-    paths = [target] if clip else list(output_paths(target).values())
-    for path in (*paths, record_beside(target)):
-        check_target(path, overwrite=overwrite)
-        check_apart(path, str(file), str(record_beside(file)))
+    check_targets(origin.operation, origin.request, target, overwrite=overwrite)
+    for path in (*origin.operation.outputs(target).values(), record_beside(target)):
+        check_apart(path, str(origin.file), str(record_beside(origin.file)))

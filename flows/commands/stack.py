@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
-from pydantic import BaseModel
 
 from core.progress import Clock, duration
 from core.refusal import Refusal
+from core.request import Request
 from flows.commands.demonstration import scan_parameters, video_parameters
 from flows.commands.watch import watch
 from flows.requests.flow_requests import MODELS
@@ -81,15 +81,14 @@ def run(flow: Flow, /, *, request: Path) -> int:
     return _code(ended)
 
 
-def _check_offers(asked: BaseModel, settings: Settings) -> None:
+def _check_offers(asked: Request, settings: Settings) -> None:
     """Refuse now what no worker that is up could ever do; a form learns it from its run."""
-    from flows.batches.needs import Single, check_single, offers
+    from flows.batches.needs import check_single, offers
 
-    if isinstance(asked, Single):
-        check_single(asked, offers(settings))
+    check_single(asked, offers(settings))
 
 
-def read_request(flow: str, path: Path) -> BaseModel:
+def read_request(flow: str, path: Path) -> Request:
     """The flow's request in a JSON file.
 
     Raises:

@@ -14,19 +14,12 @@ from pydantic import BaseModel
 from core.models.checkpoints import WEIGHTS, find_model, read_record
 from core.records import compute, sha256_file, versions
 from core.refusal import Refusal
+from flows.jobs.pipeline import OPERATIONS, AnyOperation
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
-from medical.request import SuperResolutionRequest
-from video.request import VideoRequest
 
-REQUESTS: dict[str, tuple[str, type[BaseModel]]] = {  # task: kind of model, request
-    "text_to_video": ("video", VideoRequest),
-    "super_resolve_mri": ("mri", SuperResolutionRequest),
-}
 ENDINGS = (".nii.gz", ".nii", ".mp4", ".json")
 MAPS = ("_std", "_consistency")
-REMADE = ("video", "result", "std", "consistency")
-MAIN = ("video", "result")
 
 
 @dataclass(frozen=True)
@@ -46,15 +39,20 @@ class Origin:
     file: Path
     role: str
     task: str
-    request: BaseModel
+    request: Any
     recorded: str = ""
     threads: int = 0
     notes: list[str] = field(default_factory=list)
 
     @property
+    def operation(self) -> AnyOperation:
+        """What made it."""
+        return OPERATIONS[self.task]
+
+    @property
     def model(self) -> Path:
         """Folder of the model that made it."""
-        return find_model(_model_name(self.request), REQUESTS[self.task][0])
+        return find_model(self.request.model, self.operation.kind)
 
 
 def find_origin(file: Path, inputs: Path | None = None) -> Origin:
@@ -73,13 +71,13 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     if record is None:
         return _tagged(file)
     task = str(record.get("task"))
-    if task not in REQUESTS:
+    if task not in OPERATIONS:
         raise Refusal(
-            f"{file.name} was made by {task}: only the outputs of {' and '.join(REQUESTS)} can be "
-            "made again; name one of these."
+            f"{file.name} was made by {task}: only the outputs of {' and '.join(OPERATIONS)} "
+            "can be made again; name one of these."
         )
     role, name = _role(file, record)
-    request = REQUESTS[task][1].model_validate(record["request"])
+    request = OPERATIONS[task].request.model_validate(record["request"])
     found = _with_inputs(request, record.get("inputs", {}), file.parent, inputs)
     origin = Origin(
         file.with_name(name) if file.suffix == ".json" else file,
@@ -120,9 +118,10 @@ def _record_of(file: Path) -> Mapping[str, Any] | None:
 
 def _role(file: Path, record: Mapping[str, Any]) -> tuple[str, str]:
     """What the file is among the recorded outputs, by name or else by content; and its name."""
-    outputs = {role: facts for role, facts in record["outputs"].items() if role in REMADE}
+    made, outputs = _roles(record), record["outputs"]
+    outputs = {role: outputs[role] for role in made if role in outputs}
     if file.suffix == ".json":
-        return next((role, outputs[role]["file"]) for role in MAIN if role in outputs)
+        return next((role, str(facts["file"])) for role, facts in outputs.items())
     for role, facts in outputs.items():
         if facts["file"] == file.name:
             return role, file.name
@@ -134,24 +133,25 @@ def _role(file: Path, record: Mapping[str, Any]) -> tuple[str, str]:
     raise Refusal(f"{file.name} is not among what its record can make again; name one of {names}.")
 
 
-def _tagged(file: Path) -> Origin:
-    """The origin of a clip that lost its record, from the tag inside it."""
-    from video.files.clip import read_metadata, read_mp4
+def _roles(record: Mapping[str, Any]) -> list[str]:
+    """What can be made again, the main output first."""
+    operation = OPERATIONS[str(record["task"])]
+    return list(operation.outputs(Path(f"result{operation.ending}")))
 
-    tag = read_metadata(file) if file.suffix.lower() == ".mp4" else {}
-    if not tag:
-        raise Refusal(
-            f"{file.name} has no record beside it and no tag of Lamina inside: one of them must "
-            f"say how it was made; put {file.name.partition('.')[0]}.json beside it."
-        )
-    clip = read_mp4(file)
-    frames, height, width, _ = clip.frames.shape
-    shape = {"num_frames": frames, "height": height, "width": width, "fps": clip.fps}
-    request = VideoRequest.model_validate(tag | shape)
-    notes = ["there is no record beside it: weights, versions and threads are today's"]
-    origin = Origin(file, "video", "text_to_video", request, notes=notes)
-    find_model(request.model, "video")
-    return origin
+
+def _tagged(file: Path) -> Origin:
+    """The origin of a result that lost its record, from what the file itself says."""
+    for operation in OPERATIONS.values():
+        request = operation.recalled(file)
+        if request is not None:
+            find_model(request.model, operation.kind)
+            notes = ["there is no record beside it: weights, versions and threads are today's"]
+            role = next(iter(operation.outputs(file)))
+            return Origin(file, role, operation.name, request, notes=notes)
+    raise Refusal(
+        f"{file.name} has no record beside it and no tag of Lamina inside: one of them must "
+        f"say how it was made; put {file.name.partition('.')[0]}.json beside it."
+    )
 
 
 def _with_inputs(
@@ -203,8 +203,3 @@ def _gpu() -> str:
 
     device = choose_device(read_settings().device)
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "none"
-
-
-def _model_name(request: BaseModel) -> str:
-    assert isinstance(request, VideoRequest | SuperResolutionRequest)
-    return request.model

@@ -5,20 +5,19 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
-from flows.batches.items import Kind
-from flows.batches.makers import ClipMaker, Job, Maker, ScanMaker
+from flows.batches.items import Item
+from flows.batches.makers import Job, Maker
 from flows.settings.settings import adopt, read_settings
 
 
 class Sampler:
     """One warm worker, in a process that Ray started."""
 
-    def __init__(self, places: dict[str, str], kind: Kind, threads: int) -> None:
+    def __init__(self, places: dict[str, str], threads: int) -> None:
         """Load nothing yet.
 
         Args:
             places: Variables of the shard that name where models and locks stand.
-            kind: Of the items.
             threads: Of the shard: on a CPU, bits depend on how many there are.
         """
         import torch
@@ -26,15 +25,12 @@ class Sampler:
         adopt(read_settings(os.environ | places))
         torch.set_num_threads(threads)
         self._device = torch.device("cuda" if _given_gpu() else "cpu")
-        clips = kind == "video"
-        self._maker: Maker = (
-            ClipMaker(self._device, judge=False) if clips else ScanMaker(self._device)
-        )
+        self._maker = Maker(self._device)
         self._turn = ExitStack()
 
-    def load(self, model: str) -> int:
-        """Read the network; the process."""
-        self._maker.networks.named(model)
+    def load(self, item: Item) -> int:
+        """Read the network of an item; the process."""
+        self._maker.load(item)
         return os.getpid()
 
     def wait_turn(self) -> None:

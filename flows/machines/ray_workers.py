@@ -30,7 +30,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from core.refusal import Refusal
-from flows.batches.items import Kind
+from flows.batches.items import Item
 from flows.batches.makers import Job
 from flows.machines.ray_sampler import Sampler
 from flows.settings.settings import Settings
@@ -58,16 +58,17 @@ class Workers:
         self._ray, self._start, self.width = ray, start, width
         self._free: queue.Queue[Any] = queue.Queue()
         self._starting = ThreadPoolExecutor(width, thread_name_prefix="ray-worker")
-        self._model, self._stopped = "", False
+        self._first: Item | None = None
+        self._stopped = False
 
-    def load(self, model: str) -> None:
+    def load(self, item: Item) -> None:
         """Have a first worker ready; the others follow while it works.
 
         Raises:
             Refusal: The model cannot be read.
             OSError: No worker came up.
         """
-        self._model = model
+        self._first = item
         starting = [self._starting.submit(self._bring_up) for _ in range(self.width)]
         wait(starting, return_when=FIRST_COMPLETED)
         for future in starting:
@@ -151,7 +152,7 @@ class Workers:
     def _bring_up(self) -> None:
         """Start one worker and let it be used when it is ready."""
         worker, deadline = self._start(), time.monotonic() + LOADING_S
-        loading = worker.load.remote(self._model)
+        loading = worker.load.remote(self._first)
         while not self._ray.wait([loading], timeout=LOOK_EVERY_S)[0]:
             if self._stopped or time.monotonic() > deadline:
                 self._ray.kill(worker)
@@ -169,12 +170,11 @@ class _LostError(Exception):
 
 
 @contextmanager
-def spread(settings: Settings, kind: Kind, items: int) -> Iterator[Workers | None]:
+def spread(settings: Settings, items: int) -> Iterator[Workers | None]:
     """Warm workers for the block, or None where the shard samples for itself.
 
     Args:
         settings: Places; ``ray`` says where the workers are.
-        kind: Of the items.
         items: How many there are to make; more workers are not started.
 
     Raises:
@@ -185,14 +185,14 @@ def spread(settings: Settings, kind: Kind, items: int) -> Iterator[Workers | Non
         return
     with tempfile.TemporaryDirectory(prefix="lamina-ray-", ignore_cleanup_errors=True) as folder:
         ray, gpus = _connected(settings, folder)
-        workers = _hire(ray, settings, kind, items, gpus=gpus)
+        workers = _hire(ray, settings, items, gpus=gpus)
         try:
             yield workers
         finally:
             workers.close()
 
 
-def _hire(ray: Any, settings: Settings, kind: Kind, items: int, *, gpus: bool) -> Workers:
+def _hire(ray: Any, settings: Settings, items: int, *, gpus: bool) -> Workers:
     import torch
 
     resources = ray.available_resources() if gpus else ray.cluster_resources()
@@ -200,7 +200,7 @@ def _hire(ray: Any, settings: Settings, kind: Kind, items: int, *, gpus: bool) -
     width = min(items, int(settings.ray) if settings.ray.isdecimal() else max(1, min(MOST, free)))
     share = {"num_gpus": 1, "num_cpus": 0} if gpus else {"num_cpus": 1}
     hired = ray.remote(**share)(Sampler)
-    arguments = (_shared(settings), kind, torch.get_num_threads())
+    arguments = (_shared(settings), torch.get_num_threads())
     logger.info("%d Ray workers, each with a %s", width, "GPU" if gpus else "core")
     return Workers(ray, lambda: hired.remote(*arguments), width)
 

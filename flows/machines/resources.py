@@ -1,10 +1,7 @@
-"""What a request needs, computed from its sizes, and whether any machine offers it.
+"""What a request needs, by its operation's cost, and whether any machine offers it.
 
-The figures are measured with the shipped models (``scenes-64`` and ``heads-1mm``) in float32 on
-one core of a server CPU: clips of 16 to 128 frames and 64 to 128 pixels a side, within a
-quarter of the formula; a head of 197 x 233 x 188 voxels with 1 and 2 samples and steps, within a
-tenth. Memory is the peak beyond 0.62 GB for the libraries with the video model and 0.73 GB with
-the other. Offers are rounded against the asker: a quarter is added to all.
+Costs stand with the operations and are measured there. Offers are rounded against the asker: a
+quarter is added to all.
 """
 
 import logging
@@ -18,26 +15,17 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.refusal import Refusal
-from medical.request import SuperResolutionRequest
-from video.request import VideoRequest
+from core.request import Request
+from flows.jobs.pipeline import operation_of
 
 logger = logging.getLogger(__name__)
 
 MARGIN = 1.25
 GB = 1e9
-MILLION = 1e6
 
-# seconds = FIXED + steps * (LINEAR * n + SQUARE * n**2), n in millions of pixels (attention is
-# square in it); one core
-CLIP_FIXED_S, CLIP_LINEAR_S, CLIP_SQUARE_S = 0.3, 0.3, 0.6  # with the layout
-CLIP_BASE_GB, CLIP_GB_PER_MILLION = 0.62, 0.14
-# seconds = FIXED + samples * steps * LINEAR * n, n in millions of voxels (tiles: linear); one core
-HEAD_FIXED_S, HEAD_LINEAR_S = 1.9, 0.43
-HEAD_BASE_GB, HEAD_GB_PER_MILLION = 0.73, 0.04
 START_S = 20.0  # a Python start, the libraries and the weights
 START_MINUTES = MARGIN * START_S / 60
 GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
-BYTES_ON_DISK = 16.0  # of a voxel's results and unfinished work
 
 
 class Resources(BaseModel):
@@ -64,48 +52,25 @@ class Resources(BaseModel):
         )
 
 
-def needed(
-    request: VideoRequest | SuperResolutionRequest,
-    *,
-    scan: tuple[Sequence[int], Sequence[float]] | None = None,
-    gpus: int = 0,
-) -> Resources:
-    """What one request needs.
+def needed(request: Request, *, gpus: int = 0) -> Resources:
+    """What one request needs, by its operation's cost, a start and a margin included.
 
     Args:
-        request: A clip or a restoration.
-        scan: Of a restoration: shape and spacing (mm) of the scan.
+        request: What is asked of an operation.
         gpus: 1 to sample on a GPU: memory is then wanted there, too.
+
+    Raises:
+        Refusal: A file whose size decides cannot be read.
     """
-    if isinstance(request, VideoRequest):
-        n = request.num_frames * request.height * request.width / MILLION
-        seconds = request.steps * (CLIP_LINEAR_S * n + CLIP_SQUARE_S * n * n) + CLIP_FIXED_S
-        base, more = CLIP_BASE_GB, CLIP_GB_PER_MILLION * n
-    else:
-        n = _voxels(request, scan) / MILLION
-        seconds = request.samples * request.steps * HEAD_LINEAR_S * n + HEAD_FIXED_S
-        base, more = HEAD_BASE_GB, HEAD_GB_PER_MILLION * n
+    cost = operation_of(request).cost(request)
     return Resources(
         gpus=gpus,
-        gpu_memory_gb=MARGIN * (base + more) if gpus else 0.0,
+        gpu_memory_gb=MARGIN * cost.memory_gb if gpus else 0.0,
         cpus=1.0,
-        memory_gb=MARGIN * (base + more),
-        disk_gb=MARGIN * n * MILLION * BYTES_ON_DISK / GB,
-        minutes=MARGIN * (seconds + START_S) / 60,
+        memory_gb=MARGIN * cost.memory_gb,
+        disk_gb=MARGIN * cost.disk_gb,
+        minutes=MARGIN * (cost.seconds + START_S) / 60,
     )
-
-
-def _voxels(
-    request: SuperResolutionRequest, scan: tuple[Sequence[int], Sequence[float]] | None
-) -> float:
-    """Voxels of the restored grid: an axis that is fine enough already stays."""
-    if scan is None:
-        raise Refusal(
-            f"scan={request.scan}: what a restoration needs depends on its size; give the scan's "
-            "shape and spacing."
-        )
-    finer = [max(1.0, s / w) for s, w in zip(scan[1], request.spacing_mm, strict=True)]
-    return math.prod(scan[0]) * math.prod(finer)
 
 
 def this_host(folder: Path, *, gpus: Sequence[float] = ()) -> Resources:

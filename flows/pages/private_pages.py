@@ -11,42 +11,52 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.batches.ledger import Batch
-from flows.pages.artifacts import announce, gallery_page, show_result, webp_uri
-from flows.settings.settings import Settings, read_settings
+from flows.jobs.pipeline import DERIVED, AnyOperation
+from flows.pages.artifacts import announce, data_uri, gallery_page, show_result, webp_uri
+from flows.settings.settings import read_settings
 from flows.storage.files import FileRef
 
 NAMES = {"scan", "file"}  # facts that say what a file is called
 
 
-def show_scan(
+def show_outputs(
+    operation: AnyOperation,
     title: str,
-    picture: Path,
     facts: Mapping[str, Any],
     record: Path,
     results: Mapping[str, FileRef],
-    settings: Settings,
 ) -> None:
-    """Show a restored scan in the page of its run, and announce its files.
+    """Show a result in the page of its run, and announce its files.
 
     Args:
-        title: Headline.
-        picture: Of scan, result and uncertainty.
+        operation: What was done.
+        title: Headline; a private result has none of its own.
         facts: Name to value.
         record: The result's record, ``outputs/project/flow/name-run/name.json``.
-        results: The other files by role.
-        settings: Places, and whether pages are private.
+        results: The other files by role, pictures among them.
     """
-    if not settings.private:
+    settings = read_settings()
+    told = {role: ref for role, ref in results.items() if role not in DERIVED}
+    if not (operation.private and settings.private):
         page = gallery_page(record, settings.outputs)
-        files = {**results, "record": FileRef.of(record)}
-        show_result(title, webp_uri(picture.read_bytes()), facts, page, files)
-        announce(results, settings.outputs, page)
+        files = {**told, "record": FileRef.of(record)}
+        show_result(title, _picture(results), facts, page, files)
+        announce(told, settings.outputs, page)
         return
     project, flow, folder = record.relative_to(settings.outputs).parts[:3]
     run, page = folder.rpartition("-")[2], f"/gallery/p/{quote(project)}/"
-    told = {name: value for name, value in facts.items() if name not in NAMES}
-    show_result(title, "", {**told, "folder": f"its name ends with {run}"}, page)
-    announce(results, settings.outputs, page, folder=f"{project}/{flow}/{run}")
+    known = {name: value for name, value in facts.items() if name not in NAMES}
+    headline = f"A {operation.noun} is done"
+    show_result(headline, "", {**known, "folder": f"its name ends with {run}"}, page)
+    announce(told, settings.outputs, page, folder=f"{project}/{flow}/{run}")
+
+
+def _picture(results: Mapping[str, FileRef]) -> str:
+    """The preview as it is, so that it plays, or else the still picture made to fit."""
+    if preview := results.get("preview"):
+        return data_uri(preview.open().read_bytes(), "webp")
+    still = results.get("picture")
+    return webp_uri(still.open().read_bytes()) if still else ""
 
 
 def is_private(batch: Batch) -> bool:

@@ -1,13 +1,13 @@
 """What a person may ask of a batch: many clips, many scans, and one shard of either."""
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from core.request import DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
-from medical.request import SuperResolutionRequest
-from video.request import SamplerName, VideoRequest
+from video.request import SamplerName
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
@@ -18,7 +18,6 @@ SCAN_FIELDS = (
 )  # fmt: skip
 OWN_SEED = -1
 NIGHTLY = "nightly"
-FLOWS = {"video": "generate_clips", "mri": "restore_scans"}  # by kind of batch
 
 
 class BatchLimits(Request):
@@ -84,8 +83,49 @@ BatchName = Annotated[
 Limits = Annotated[BatchLimits, Field(description="Budgets and patience.")]
 
 
-class ClipBatchRequest(Request):
+class BatchRequest(Request):
+    """Many items of one operation; what each batch has in common whatever it makes.
+
+    Attributes:
+        operation: What is done for each item.
+        flow: Which flow coordinates such a batch.
+    """
+
+    if TYPE_CHECKING:
+        name: str
+        limits: BatchLimits
+        seed: int
+        model: str
+
+    operation: ClassVar[str]
+    flow: ClassVar[str]
+
+    @property
+    def judged(self) -> bool:
+        """Whether results that do not show what was asked are rejected."""
+        return False
+
+    @property
+    def most_draws(self) -> int:
+        """How often an item may be drawn."""
+        return 1
+
+    @property
+    def plateau(self) -> tuple[int, float]:
+        """Last draws to look at, 0 for none, and the gain that each must bring."""
+        return 0, 0.0
+
+    @property
+    def source(self) -> Path:
+        """The file or folder it names; this folder for none."""
+        return Path()
+
+
+class ClipBatchRequest(BatchRequest):
     """Many clips, from a prompt file or from lines of text."""
+
+    operation = "text_to_video"
+    flow = "generate_clips"
 
     name: BatchName = NIGHTLY
     prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
@@ -135,9 +175,32 @@ class ClipBatchRequest(Request):
     )
     limits: Limits = BatchLimits()
 
+    @property
+    def judged(self) -> bool:
+        """As asked."""
+        return self.accept_only
 
-class ScanBatchRequest(Request):
+    @property
+    def most_draws(self) -> int:
+        """As asked, where clips are judged."""
+        return self.draws if self.accept_only else 1
+
+    @property
+    def plateau(self) -> tuple[int, float]:
+        """As asked."""
+        return self.plateau_draws, self.plateau_gain
+
+    @property
+    def source(self) -> Path:
+        """The prompt file."""
+        return Path(self.prompt_file or ".").expanduser()
+
+
+class ScanBatchRequest(BatchRequest):
     """Many scans, from a folder or a BIDS dataset."""
+
+    operation = "super_resolve_mri"
+    flow = "restore_scans"
 
     name: BatchName = NIGHTLY
     scans: DiskPath = Field(
@@ -172,6 +235,11 @@ class ScanBatchRequest(Request):
     model: str = Field("heads-1mm", description="Name of a super-resolution model.")
     limits: Limits = BatchLimits()
 
+    @property
+    def source(self) -> Path:
+        """The folder of scans."""
+        return Path(self.scans).expanduser()
+
 
 class ShardRequest(Request):
     """One shard of a planned batch; what it holds stands in the batch's folder."""
@@ -203,5 +271,5 @@ class NightsRequest(Request):
     )
 
 
-BatchRequest = ClipBatchRequest | ScanBatchRequest
-ItemRequest = VideoRequest | SuperResolutionRequest
+BATCHES: dict[str, type[BatchRequest]] = {"video": ClipBatchRequest, "mri": ScanBatchRequest}
+"""Kind of batch, as ``batch.json`` says it, to its request."""

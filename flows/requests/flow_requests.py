@@ -1,6 +1,6 @@
 """Which request each flow takes. The flow's form, the command line and the tests read this."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from core.request import Request
 from flows.requests.batch_requests import (
@@ -31,7 +31,7 @@ class TidyRequest(Request):
     )
 
 
-MODELS: dict[str, type[BaseModel]] = {
+MODELS: dict[str, type[Request]] = {
     "text_to_video": VideoRequest,
     "super_resolve_mri": SuperResolutionRequest,
     "train_video": VideoTrainingRequest,

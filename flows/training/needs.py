@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.machines.resources import MARGIN, MILLION, Resources
+from flows.machines.resources import MARGIN, Resources
 from medical.request import MRITrainingRequest
 from video.request import VideoTrainingRequest
 
@@ -45,7 +45,7 @@ def training_needs(
         reading = kept = 0.0
     else:
         kind, base = "mri", MRI_GB
-        millions = voxels / MILLION
+        millions = voxels / 1e6
         kept = millions * (KEPT_GB + (LABELS_GB if request.contrast_share else 0.0))
         reading = millions * READING_GB
     row = ROW_GB[kind, request.preset]

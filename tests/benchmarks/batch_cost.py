@@ -26,13 +26,14 @@ import sys, time
 from pathlib import Path
 from flows.requests.batch_requests import ClipBatchRequest
 from flows.batches.items import items_of
-from flows.jobs.video import make_clip
-from video.engines.own import VideoModel
+from flows.jobs.pipeline import make
+from core.models.checkpoints import find_model
 items, _ = items_of(ClipBatchRequest.model_validate_json(sys.argv[1]))
-model = VideoModel.load(items[0].request.model)
+work = items[0].operation
+model = work.load(find_model(items[0].request.model, work.kind), "cpu")
 start = time.monotonic()
 for item in items:
-    make_clip(item.request, Path(sys.argv[2]) / f"{item.stem}.mp4", model)
+    make(work, item.request, Path(sys.argv[2]) / f"{item.stem}.mp4", model)
 print(time.monotonic() - start)
 """
 BATCH = """
@@ -46,7 +47,7 @@ print(json.dumps(coordinate(read_settings(), "default", request, Here(), lambda 
 """
 PROTOCOL = (
     f"{CLIPS} clips of 4 frames of 32 x 32 with the untrained `tiny` preset, {THREADS} threads, "
-    "once by a loop over `make_clip` in one process and once as a batch with its coordinator and "
+    "once by a loop over `make` in one process and once as a batch with its coordinator and "
     "shard as processes. Counted per item is the time between a shard's first and last outcome "
     "against the loop's time without loading; in all, from start to end of the processes. The "
     "batch also makes a preview and a contact sheet of each clip, and flushes each outcome to "

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from core.operations.operation import NotAsAskedError
 from flows.batches.approval import Answer, Question, ask, decide, sheet_path
 from flows.batches.items import items_of
 from flows.batches.journal import append_line, now, read_lines
 from flows.batches.ledger import Batch, files_of, intact, unfinished
-from flows.batches.makers import NotAsAskedError
 from flows.batches.start import plan_batch, start_batch
 from flows.requests.batch_requests import ClipBatchRequest
 from flows.settings.settings import read_settings
@@ -136,7 +136,7 @@ def test_rejected_clips_are_drawn_again_from_another_seed_if_asked_for(batch, mo
     drawn = []
 
     class Seen:
-        def __init__(self, device, *, judge):
+        def __init__(self, device, *, judge, at_hand):
             pass
 
         def load(self, model):
@@ -148,7 +148,7 @@ def test_rejected_clips_are_drawn_again_from_another_seed_if_asked_for(batch, mo
 
         sample = finish = prepare
 
-    monkeypatch.setattr(shard_module, "ClipMaker", Seen)
+    monkeypatch.setattr(shard_module, "Maker", Seen)
     shard_request = ShardRequest(project="p", batch="b", shard=0)
     shard_module.run_shard(read_settings(), shard_request, lambda *_: None)
     assert (question.items[0], 2) in drawn

@@ -102,7 +102,7 @@ def test_a_sample_that_fails_is_paid_for_too(places, monkeypatch):
         time.sleep(0.05)
         raise ValueError("too dark")
 
-    monkeypatch.setattr("flows.batches.makers.ClipMaker.sample", fails)
+    monkeypatch.setattr("flows.batches.makers.Maker.sample", fails)
     asked = request(count=1)
     batch = open_batch(read_settings(), "default", asked)
     start_batch(batch, asked, plan_batch(batch, asked, items_of(asked)))

@@ -32,7 +32,7 @@ DEADLINE_S = 500.0
 class QuickMaker:
     """Makes items that are only a file and its record: what coordinators see of any item."""
 
-    def __init__(self, device, *, judge):
+    def __init__(self, device, *, judge, at_hand):
         pass
 
     def load(self, model):
@@ -56,7 +56,7 @@ class QuickMaker:
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr(shard_module, "ClipMaker", QuickMaker)
+    monkeypatch.setattr(shard_module, "Maker", QuickMaker)
 
 
 class Inside:
@@ -168,7 +168,7 @@ class Fails(QuickMaker):
 
 
 def test_what_failed_is_tried_again_within_the_budget(places, monkeypatch):
-    monkeypatch.setattr(shard_module, "ClipMaker", Fails)
+    monkeypatch.setattr(shard_module, "Maker", Fails)
     Fails.times = 2
     ended, _, _ = seen_through(request(4, tries=3), hands := Inside())
     assert (ended["state"], ended["made"]) == ("finished", 4)
@@ -187,10 +187,10 @@ def test_what_was_refused_is_tried_again_only_when_reopened(places, monkeypatch)
         def prepare(self, job):
             raise ValueError("no such thing")
 
-    monkeypatch.setattr(shard_module, "ClipMaker", Refuses)
+    monkeypatch.setattr(shard_module, "Maker", Refuses)
     ended, batch, _ = seen_through(request(2))
     assert (ended["state"], ended["failed"], ended["missing"]) == ("finished", 2, 0)
-    monkeypatch.setattr(shard_module, "ClipMaker", QuickMaker)
+    monkeypatch.setattr(shard_module, "Maker", QuickMaker)
     ended, _, _ = seen_through(request(2), idle := Inside())
     assert (idle.asked, ended["failed"]) == ([], 2)
     assert reopen(batch) == 2
@@ -474,7 +474,7 @@ def test_a_shard_whose_end_cannot_be_noted_is_not_handed_out_before_its_time(pla
 
     monkeypatch.setattr(manifest_module, "append_line", full_at_first)
     monkeypatch.setattr(coordinator_module, "STORE_LOOK_S", 0.01)
-    monkeypatch.setattr(shard_module, "ClipMaker", Fails)
+    monkeypatch.setattr(shard_module, "Maker", Fails)
     Fails.times = 1
     hands = Inside(lambda asked: starts.append(time.monotonic()))
     ended, batch, _ = seen_through(request(4, retry_delay_s=0.5), hands)

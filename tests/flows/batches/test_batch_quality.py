@@ -3,12 +3,12 @@
 import pytest
 from clips import SMALL
 
+from core.operations.operation import NotAsAskedError
 from flows.batches.coordinator import coordinate
 from flows.batches.counts import Tally
 from flows.batches.items import items_of
 from flows.batches.journal import append_line, now, read_lines
 from flows.batches.ledger import Batch, intact
-from flows.batches.makers import NotAsAskedError
 from flows.batches.plan import ends_early
 from flows.batches.quality import Quality
 from flows.batches.shard import run_shard
@@ -153,12 +153,12 @@ def test_a_model_that_learned_nothing_is_stopped_with_the_reason_and_goes_on_whe
 
 @pytest.mark.usefixtures("encoder_read_once")
 def test_a_batch_draws_until_so_many_clips_are_accepted(places, monkeypatch):
-    def judged(frames, prompt):
-        if "green" in prompt or "yellow" in prompt:
+    def judge(self, request, drawn):
+        if "green" in request.prompt or "yellow" in request.prompt:
             raise NotAsAskedError("not as asked: color", 0.5)
-        return {"color": True}
+        return {"shows": {"color": True}}
 
-    monkeypatch.setattr("flows.batches.makers.judged", judged)
+    monkeypatch.setattr("video.operations.text_to_video.TextToVideo.judge", judge)
     asked = request(8, accept_only=True, draws=2)
     enough = asked.limits.model_copy(update={"items": 4})
     asked = asked.model_copy(update={"limits": enough})

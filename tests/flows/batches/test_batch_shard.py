@@ -11,12 +11,14 @@ import pytest
 from clips import SMALL
 from waiting import until
 
-from flows.batches import makers as shard_makers_module
+from core.models import checkpoints
+from core.models.checkpoints import find_model
+from core.operations.operation import NotAsAskedError
 from flows.batches import shard as shard_module
 from flows.batches.items import items_of
 from flows.batches.journal import append_line, held, now, read_lines
 from flows.batches.ledger import Batch, intact, unfinished
-from flows.batches.makers import ClipMaker
+from flows.batches.makers import Maker
 from flows.batches.plan import make_plan
 from flows.batches.start import plan_batch, start_batch
 from flows.pages.failures import FULL, advice
@@ -66,14 +68,15 @@ def lines_of(batch):
 
 
 def test_a_shard_makes_its_items_once_and_each_as_a_single_run_would(places):
-    from flows.jobs.video import make_clip
-    from video.engines.own import VideoModel
+    from flows.jobs.pipeline import make
 
     batch = started(prompts(3))
     assert run(batch).plain() == {"made": 3, "left": 0, "ended": ""}
     assert run(batch).plain() == {"stood": 3, "left": 0, "ended": ""}
     item, _ = batch.items()[1]
-    alone = make_clip(item.request, places / "alone.mp4", VideoModel.load("tiny-video"))
+    work = item.operation
+    model = work.load(find_model("tiny-video", work.kind), "cpu")
+    alone = make(work, item.request, places / "alone.mp4", model)["video"]
     clip = batch.results / f"{item.stem}.mp4"
     assert clip.read_bytes() == alone.read_bytes()
     assert read_metadata(clip)["prompt"] == item.request.prompt
@@ -86,13 +89,13 @@ def test_a_shard_makes_its_items_once_and_each_as_a_single_run_would(places):
 
 
 def test_a_shard_loads_its_network_once_whatever_the_number_of_items(places, monkeypatch):
-    loaded, load_model = [], shard_makers_module.load_model
+    loaded, load_model = [], checkpoints.load_model
 
     def counted(folder, **options):
         loaded.append(folder.name)
         return load_model(folder, **options)
 
-    monkeypatch.setattr(shard_makers_module, "load_model", counted)
+    monkeypatch.setattr(checkpoints, "load_model", counted)
     assert run(started(prompts(5))).plain() == {"made": 5, "left": 0, "ended": ""}
     assert loaded == ["tiny-video"]
 
@@ -130,7 +133,7 @@ def test_what_stands_without_an_outcome_gets_one(places):
     assert {x["state"] for x in batch.outcomes().values()} == {"made"}
 
 
-class Troubled(ClipMaker):
+class Troubled(Maker):
     """Fails one item in each of the steps."""
 
     def prepare(self, job):
@@ -145,7 +148,7 @@ class Troubled(ClipMaker):
 
 
 def test_a_failed_item_is_recorded_and_does_not_end_the_shard(places, monkeypatch):
-    monkeypatch.setattr(shard_module, "ClipMaker", Troubled)
+    monkeypatch.setattr(shard_module, "Maker", Troubled)
     batch = started(prompts(4))
     assert run(batch).plain() == {"made": 2, "failed": 2, "left": 1, "ended": ""}
     failed = {x["error"]: unfinished(x) for x in batch.outcomes().values() if x["error"]}
@@ -156,7 +159,7 @@ def test_a_failed_item_is_recorded_and_does_not_end_the_shard(places, monkeypatc
     monkeypatch.undo()
 
 
-class Overlapping(ClipMaker):
+class Overlapping(Maker):
     """Goes on only while the next item is being prepared and the last one finished."""
 
     seen, now, most = {}, [], []
@@ -196,12 +199,12 @@ def number_of(job):
 def test_while_one_item_is_sampled_the_next_is_prepared_and_the_last_is_finished(
     places, monkeypatch
 ):
-    monkeypatch.setattr(shard_module, "ClipMaker", Overlapping)
+    monkeypatch.setattr(shard_module, "Maker", Overlapping)
     assert run(started(prompts(5))).plain() == {"made": 5, "left": 0, "ended": ""}
     assert Overlapping.most == [1] * 5  # the device is never shared
 
 
-class FullDisk(ClipMaker):
+class FullDisk(Maker):
     def finish(self, job, batch):
         if "green" in job.item.request.prompt:
             raise OSError(28, "No space left on device")
@@ -209,24 +212,24 @@ class FullDisk(ClipMaker):
 
 
 def test_a_full_disk_ends_the_shard_and_blames_no_item(places, monkeypatch):
-    monkeypatch.setattr(shard_module, "ClipMaker", FullDisk)
+    monkeypatch.setattr(shard_module, "Maker", FullDisk)
     batch = started(prompts(8))
     with pytest.raises(OSError, match=r"No space left.*; the shard ends here") as caught:
         run(batch)
     assert advice(caught.value) == FULL
     assert {x["state"] for x in batch.outcomes().values()} == {"made"}
-    monkeypatch.setattr(shard_module, "ClipMaker", ClipMaker)
+    monkeypatch.setattr(shard_module, "Maker", Maker)
     run(batch)
     assert len(digests(batch)) == 8
 
 
-class BrokenDevice(ClipMaker):
+class BrokenDevice(Maker):
     def sample(self, job):
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
 
 def test_a_broken_device_ends_the_shard_and_is_no_full_disk(places, monkeypatch):
-    monkeypatch.setattr(shard_module, "ClipMaker", BrokenDevice)
+    monkeypatch.setattr(shard_module, "Maker", BrokenDevice)
     batch = started(prompts(2))
     with pytest.raises(RuntimeError, match=r"CUDA error.*; the shard ends here") as caught:
         run(batch)
@@ -245,22 +248,25 @@ def test_no_room_is_seen_before_each_item(places):
     assert batch.outcomes() == {}
 
 
-class Judge(ClipMaker):
+class Judge(Maker):
     """Accepts red at once, blue at the third draw, and nothing else."""
 
     def finish(self, job, batch):
         prompt = job.item.request.prompt
         if "red" not in prompt and not ("blue" in prompt and job.draw == 3):
-            raise shard_module.NotAsAskedError("not as asked: motion")
+            raise NotAsAskedError("not as asked: motion")
         return super().finish(job, batch)
 
 
 def test_rejected_clips_are_drawn_again_with_other_seeds(places, monkeypatch):
-    monkeypatch.setattr(shard_module, "ClipMaker", Judge)
+    monkeypatch.setattr(shard_module, "Maker", Judge)
     batch = started([f"a {color} circle moves left" for color in COLORS[:3]])
     request = batch.request().model_copy(update={"accept_only": True, "draws": 3})
     batch.change(request=request.model_dump(mode="json"))
-    monkeypatch.setattr("flows.batches.makers.judged", lambda frames, prompt: {"motion": True})
+    monkeypatch.setattr(
+        "video.operations.text_to_video.TextToVideo.judge",
+        lambda self, request, drawn: {"shows": {"motion": True}},
+    )
     assert run(batch).plain() == {"made": 2, "rejected": 5, "left": 0, "ended": ""}
     last = {batch.outcomes()[item.address]["state"]: item for item, _ in batch.items()}
     tries = [x for x in lines_of(batch) if x["state"] == "rejected"]
@@ -282,13 +288,13 @@ def test_the_oracle_rejects_what_a_model_that_learned_nothing_draws(places):
 
 
 def test_a_shard_stops_between_items_when_its_batch_does(places, monkeypatch):
-    class Canceller(ClipMaker):
+    class Canceller(Maker):
         def sample(self, job):
             batch.change(state="cancelled")
             time.sleep(shard_module.LOOK_EVERY_S)
             return super().sample(job)
 
-    monkeypatch.setattr(shard_module, "ClipMaker", Canceller)
+    monkeypatch.setattr(shard_module, "Maker", Canceller)
     batch = started(prompts(6))
     report = run(batch)
     assert report.ended == "the batch is cancelled"
@@ -353,12 +359,12 @@ def test_a_shard_killed_anywhere_goes_on_and_ends_as_if_nothing_had_been(places,
 
 HANGS = """
 from flows.batches import shard as shard_module
-class Hangs(shard_module.ClipMaker):
+class Hangs(shard_module.Maker):
     def sample(self, job):
         if "blue" in job.item.request.prompt:
             import time; time.sleep(600)
         return super().sample(job)
-shard_module.ClipMaker = Hangs
+shard_module.Maker = Hangs
 main = shard_module.main
 """
 

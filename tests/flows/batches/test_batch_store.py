@@ -14,7 +14,7 @@ from flows.batches.coordinator import Coordinator, coordinate
 from flows.batches.items import items_of
 from flows.batches.journal import read_lines
 from flows.batches.ledger import Batch, intact
-from flows.batches.makers import ClipMaker
+from flows.batches.makers import Maker
 from flows.batches.start import plan_batch, start_batch
 from flows.pages.failures import FULL, advice
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
@@ -97,7 +97,7 @@ class Away:
 
 def test_a_shard_whose_folder_goes_away_says_so_and_goes_on_when_it_is_back(places, monkeypatch):
     batch, away = planned(4), Away(places / "outputs")
-    sample, sampled, deadline = ClipMaker.sample, [], time.monotonic() + DEADLINE_S
+    sample, sampled, deadline = Maker.sample, [], time.monotonic() + DEADLINE_S
 
     def sample_and_go(self, job):
         while sampled and away.outputs.exists():
@@ -108,10 +108,10 @@ def test_a_shard_whose_folder_goes_away_says_so_and_goes_on_when_it_is_back(plac
         sampled.append(job)
         return sample(self, job)
 
-    monkeypatch.setattr(ClipMaker, "sample", sample_and_go)
+    monkeypatch.setattr(Maker, "sample", sample_and_go)
     with pytest.raises(RuntimeError, match=r"night is gone: .* when the folder is back"):
         run(batch)
-    monkeypatch.setattr(ClipMaker, "sample", sample)
+    monkeypatch.setattr(Maker, "sample", sample)
     assert not away.outputs.exists()
     away.come()
     assert run(batch).left == 0

@@ -15,7 +15,7 @@ import torch
 
 from flows.commands import command_line
 from flows.commands.command_line import main
-from flows.jobs.mri import check_request
+from flows.jobs.pipeline import OPERATIONS
 from flows.machines.resources import Resources
 from flows.requests.flow_requests import MODELS
 from medical.files.nifti import read_volume, write_volume
@@ -51,7 +51,7 @@ def test_a_sentence_becomes_a_verified_clip_with_its_record(places, capsys):
     assert record["request"]["seed"] == 7
     assert record["model"]["name"] == "tiny-video"
     assert len(record["model"]["sha256"]) == 64
-    assert set(record["timings_s"]) == {"sample", "encode", "verify"}
+    assert set(record["timings_s"]) == {"prepare", "sample", "encode", "verify"}
 
 
 def test_nothing_is_overwritten_unasked(places, capsys):
@@ -179,7 +179,7 @@ def test_a_mask_on_another_grid_is_refused_before_the_model_is_read(places, scan
     write_volume(volume.with_data((volume.data > 0).float(), shifted, dtype="uint8"), mask)
     request = SuperResolutionRequest(scan=str(scan), protect=str(mask))
     with pytest.raises(ValueError, match="must lie on the grid of the scan"):
-        check_request(request)
+        OPERATIONS["super_resolve_mri"].check(request)
 
 
 def test_a_request_file_is_held_against_its_model(places, capsys):

@@ -25,7 +25,7 @@ def clip(places):
     return (
         text_to_video,
         VideoRequest(prompt="a red circle", **SMALL),
-        "flows.jobs.video.check_clip",
+        "video.operations.text_to_video.TextToVideo.verify",
     )
 
 
@@ -34,7 +34,11 @@ def scan(places):
     data[3:9, 3:8, 1:3] = 1.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), places / "head.nii.gz")
     request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
-    return super_resolve_mri, request, "flows.jobs.mri.check_result"
+    return (
+        super_resolve_mri,
+        request,
+        "medical.operations.super_resolve_mri.SuperResolveMRI.verify",
+    )
 
 
 def published(places) -> list:
@@ -69,7 +73,7 @@ def test_what_has_its_record_stays_whatever_happens_then(places, monkeypatch):
     def no(*_, **__):
         raise RuntimeError("no page today")
 
-    monkeypatch.setattr("flows.text_to_video.show_result", no)
+    monkeypatch.setattr("flows.pages.private_pages.show_result", no)
     with pytest.raises(RuntimeError, match="no page"):
         flow(request)
     assert {path.suffix for path in published(places)} >= {".mp4", ".json"}

@@ -10,6 +10,7 @@ import torch
 from core.models.checkpoints import save_model
 from flows.commands.command_line import main
 from flows.jobs.origins import find_origin
+from flows.jobs.pipeline import OPERATIONS
 from flows.jobs.reproduce import compare, threads
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import Volume
@@ -98,17 +99,20 @@ def test_other_pixels_are_different(clip, places):
     frames = read_mp4(clip).frames.copy()
     frames[2] = 255 - frames[2]
     other = write_mp4(Clip(frames, 8.0), places / "other.mp4", metadata=read_metadata(clip))
-    verdict = compare(clip, other)
+    verdict = compare(clip, other, OPERATIONS["text_to_video"])
     assert not verdict.same
     assert re.match(r"different: [\d.]+ % of the pixels, by up to \d+ ", verdict.words)
     shorter = write_mp4(Clip(frames[:3], 8.0), places / "short.mp4", metadata={})
-    assert compare(clip, shorter).words == "different: (5, 64, 64, 3) then, (3, 64, 64, 3) now"
+    assert (
+        compare(clip, shorter, OPERATIONS["text_to_video"]).words
+        == "different: (5, 64, 64, 3) then, (3, 64, 64, 3) now"
+    )
 
 
 def test_the_same_pixels_in_other_bytes_are_identical(clip, places):
     other = places / "other.mp4"
     other.write_bytes(clip.read_bytes() + b"\0\0\0\x08free")
-    verdict = compare(clip, other)
+    verdict = compare(clip, other, OPERATIONS["text_to_video"])
     assert verdict.same
     assert verdict.words.startswith("identical: every pixel, though the files' bytes differ")
 
@@ -117,9 +121,11 @@ def test_other_voxels_and_another_grid_are_different(volume, places):
     fine = read_volume(volume)
     brighter, moved = places / "brighter.nii.gz", places / "moved.nii.gz"
     write_volume(fine.with_data(fine.data + 1, fine.affine), brighter)
-    assert compare(volume, brighter).words.startswith("different: 100 % of the voxels")
+    assert compare(volume, brighter, OPERATIONS["super_resolve_mri"]).words.startswith(
+        "different: 100 % of the voxels"
+    )
     write_volume(fine.with_data(fine.data, np.diag([1.0, 1, 2, 1]) @ fine.affine), moved)
-    assert "entry of the affine" in compare(volume, moved).words
+    assert "entry of the affine" in compare(volume, moved, OPERATIONS["super_resolve_mri"]).words
 
 
 def test_what_has_changed_since_is_noted(clip):

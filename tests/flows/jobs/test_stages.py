@@ -8,21 +8,20 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 
-from flows import super_resolve_mri, text_to_video, train_video
+from flows import train_video
+from flows.jobs import job_stages
 from flows.jobs.stages import worth_retrying
-from flows.jobs.tensors import read_tensors, write_tensors
 from flows.pages.run_log import LOGGERS, join_run_log
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
-from video.engines.own import embed
+from video.files.clip import read_mp4
 from video.request import VideoRequest
 
 AWAY = "http://127.0.0.1:9/api"  # where nothing listens
 
 STAGES = [
-    *(getattr(text_to_video, name) for name in ("prepare", "sample", "decode", "encode")),
-    *(getattr(super_resolve_mri, name) for name in ("prepare", "sample", "publish", "verify")),
+    *(getattr(job_stages, name) for name in ("check", "draw", "publish", "verify", "report")),
     train_video.train,
 ]
 
@@ -72,15 +71,12 @@ def no_server(caplog):
 
 
 @pytest.mark.filterwarnings("ignore:Artifact creation outside")
-def test_a_clip_is_sampled_while_the_server_is_away(places, encoder, no_server):
+def test_a_clip_is_sampled_while_the_server_is_away(places, encoder_read_once, no_server):
     size = {"num_frames": 4, "height": 32, "width": 32, "steps": 2, "model": "tiny-video"}
     request = VideoRequest(prompt="a red circle", **size)
-    parts = {
-        name: part for name, part in vars(embed(request, encoder)).items() if part is not None
-    }
-    prompt = write_tensors(places / "prompt.safetensors", parts)
-    sampled = text_to_video.sample.fn(request, prompt)
-    assert read_tensors(sampled)["clip"].shape[-3:] == (4, 32, 32)
+    made = job_stages.draw.fn("text_to_video", request, {})
+    assert {"video", "preview", "sheet", "numbers"} == made.keys()
+    assert read_mp4(made["video"].open()).frames.shape == (4, 32, 32, 3)
 
 
 @pytest.mark.slow
@@ -90,5 +86,7 @@ def test_a_scan_is_restored_while_the_server_is_away(places, no_server):
     data[3:9, 3:8, 1:3] = 1.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), places / "head.nii.gz")
     request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
-    made = super_resolve_mri.sample.fn(request, super_resolve_mri.prepare.fn(request))
+    scan = job_stages.check.fn("super_resolve_mri", request)
+    assert scan.keys() == {"scan"}
+    made = job_stages.draw.fn("super_resolve_mri", request, scan)
     assert {"result", "std", "consistency", "picture", "numbers"} == made.keys()

@@ -63,7 +63,13 @@ def test_a_shard_on_a_slow_clock_follows_what_a_fast_host_wrote(batch, monkeypat
     append_line(batch.shard_file(0), outcome("failed", fast, error="RuntimeError: cable"))
     item = Item("0" * 16, "p:1", VideoRequest(prompt="a red circle"))
     monkeypatch.setattr(Batch, "items", lambda self, shard=None: [(item, 3)])
-    monkeypatch.setattr(Batch, "request", lambda self: SimpleNamespace())
+    monkeypatch.setattr(
+        Batch,
+        "request",
+        lambda self: SimpleNamespace(
+            most_draws=1,
+        ),
+    )
     asked = shard_module.ShardRequest(batch="night", shard=3)
     settings = SimpleNamespace(device="cpu", quotas={}, outputs=batch.root)
     shard = shard_module._Shard(settings, batch, asked, lambda done, total, note="": None)

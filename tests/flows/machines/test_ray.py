@@ -289,7 +289,7 @@ def test_without_ray_the_setting_is_refused_with_the_way_out(places, monkeypatch
     monkeypatch.setenv("LAMINA_RAY", "2")
     monkeypatch.setattr(ray_workers_module, "find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"LAMINA_RAY=2: .*install lamina\[ray\]"):
-        spread(read_settings(), "video", 3).__enter__()
+        spread(read_settings(), 3).__enter__()
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "here", "100", "a b:1"])

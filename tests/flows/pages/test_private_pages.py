@@ -12,8 +12,9 @@ from flows import approve_batch
 from flows.batches import flow as batch_flow_module
 from flows.batches.approval import Question, sheet_path
 from flows.batches.ledger import Batch
+from flows.jobs.pipeline import OPERATIONS
 from flows.pages import artifacts as artifacts_module
-from flows.pages.private_pages import is_private, show_scan
+from flows.pages.private_pages import is_private, show_outputs
 from flows.requests.batch_requests import ScanBatchRequest
 from flows.settings.settings import read_settings
 from flows.storage.files import FileRef
@@ -43,9 +44,10 @@ def scan(places):
 
     def show():
         facts = {"scan": f"/in/{SECRET}.nii", "file": folder, "samples": 4}
-        results = {"result": FileRef.of(folder / f"{SECRET}.nii.gz")}
-        record, picture = folder / f"{SECRET}.json", folder / f"{SECRET}.png"
-        show_scan("Super-resolved scan", picture, facts, record, results, read_settings())
+        files = {"result": f"{SECRET}.nii.gz", "picture": f"{SECRET}.png"}
+        results = {role: FileRef.of(folder / name) for role, name in files.items()}
+        operation = OPERATIONS["super_resolve_mri"]
+        show_outputs(operation, SECRET, facts, folder / f"{SECRET}.json", results)
 
     return show
 
@@ -53,8 +55,8 @@ def scan(places):
 def test_a_private_page_leads_to_the_gallery_and_shows_nothing(scan, told, monkeypatch):
     monkeypatch.setenv("LAMINA_MEDICAL_PAGES", "private")
     scan()
-    page, event = told
-    assert SECRET not in page + event
+    page, event, other = told
+    assert SECRET not in page + event + other
     assert "data:image" not in page
     assert "(/gallery/p/ward-3/)" in page
     assert "| folder | its name ends with 1a2b3c4d |" in page
@@ -64,7 +66,7 @@ def test_a_private_page_leads_to_the_gallery_and_shows_nothing(scan, told, monke
 
 def test_a_full_page_has_picture_outputs_and_links(scan, told):
     scan()
-    page, event = told
+    page, event, _ = told
     assert "data:image/webp" in page
     assert f"{SECRET}.nii.gz?download=1" in page
     assert SECRET in event

@@ -8,7 +8,7 @@ import pytest
 from flows.batches import shard as shard_module
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, gives_out
-from flows.batches.makers import ClipMaker
+from flows.batches.makers import Maker
 from flows.batches.start import plan_batch, start_batch
 from flows.pages.failures import FULL, OVER_QUOTA, advice
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
@@ -94,7 +94,7 @@ def test_a_quota_of_either_kind_is_a_full_disk_to_a_batch():
     assert "quota" in OVER_QUOTA
 
 
-class OverQuota(ClipMaker):
+class OverQuota(Maker):
     """Stands for a file system that says so when the third file is written."""
 
     def finish(self, job, batch):
@@ -123,12 +123,12 @@ def test_a_file_systems_quota_ends_the_shard_and_blames_no_item(
     places, monkeypatch, encoder_read_once
 ):
     batch = started("a red circle\na blue circle\na green circle")
-    monkeypatch.setattr(shard_module, "ClipMaker", OverQuota)
+    monkeypatch.setattr(shard_module, "Maker", OverQuota)
     with pytest.raises(OSError, match=r"quota exceeded.*; the shard ends here") as caught:
         run()
     assert (caught.value.errno, advice(caught.value)) == (errno.EDQUOT, OVER_QUOTA)
     assert {x["state"] for x in batch.outcomes().values()} == {"made"}
-    monkeypatch.setattr(shard_module, "ClipMaker", ClipMaker)
+    monkeypatch.setattr(shard_module, "Maker", Maker)
     assert run().left == 0
 
 

@@ -205,7 +205,7 @@ def no_sampling(monkeypatch):
     def refuse(self, job):
         raise AssertionError(f"{job.item.row} is made again")
 
-    monkeypatch.setattr("flows.batches.makers.ClipMaker.sample", refuse)
+    monkeypatch.setattr("flows.batches.makers.Maker.sample", refuse)
 
 
 @pytest.mark.usefixtures("encoder_read_once")
@@ -243,7 +243,7 @@ def test_hosts_without_a_shared_disk_make_a_batch_together(team, places, monkeyp
 def test_what_one_host_delivered_another_does_not_make_again(team, places, monkeypatch):
     """The first host dies after an item: its files are there, its journal says nothing of it."""
     planned(team("one"), 3)
-    sample, sampled = makers.ClipMaker.sample, []
+    sample, sampled = makers.Maker.sample, []
 
     def two_and_die(self, job):
         if len(sampled) == 2:
@@ -251,13 +251,13 @@ def test_what_one_host_delivered_another_does_not_make_again(team, places, monke
         sampled.append(job.item.address)
         return sample(self, job)
 
-    monkeypatch.setattr("flows.batches.makers.ClipMaker.sample", two_and_die)
+    monkeypatch.setattr("flows.batches.makers.Maker.sample", two_and_die)
     with pytest.raises(RuntimeError, match="without disk or device"):
         make(team("one"))
     first = Batch.named(team("one"), "default", "night")
     store = open_store(team("one"))
     store.remove(store.key(first.shard_file(0)))
-    monkeypatch.setattr("flows.batches.makers.ClipMaker.sample", sample)
+    monkeypatch.setattr("flows.batches.makers.Maker.sample", sample)
     settings = team("two")
     assert make(settings).plain() == {"made": 3, "stood": 2, "left": 0, "ended": ""}
     assert len(held_once_and_whole(settings, 3)) == 3
@@ -334,7 +334,7 @@ def test_a_host_that_lost_its_shard_while_the_store_was_away_overwrites_nothing(
         store_leases_module, "LEASE_S", -1.0
     )  # every lease is old, every silence long
     monkeypatch.setattr("flows.storage.upload.AGAIN_S", 0.01)
-    sample, sampled = makers.ClipMaker.sample, []
+    sample, sampled = makers.Maker.sample, []
     away = threading.Event()
 
     def unless_away(act):
@@ -356,7 +356,7 @@ def test_a_host_that_lost_its_shard_while_the_store_was_away_overwrites_nothing(
 
     for name in ("put", "swap"):
         monkeypatch.setattr(Store, name, unless_away(getattr(Store, name)))
-    monkeypatch.setattr("flows.batches.makers.ClipMaker.sample", taken_over_at_second)
+    monkeypatch.setattr("flows.batches.makers.Maker.sample", taken_over_at_second)
     with pytest.raises(RuntimeError, match=r"another host took over .*shards/0000"):
         make(settings)
     no_sampling(monkeypatch)
@@ -376,7 +376,7 @@ def test_a_shard_goes_on_while_the_store_is_away_and_delivers_at_its_end(
     open_s3(monkeypatch, cable.port)
     settings = read_settings()
     batch = planned(settings, 4)
-    sample, sampled = makers.ClipMaker.sample, []
+    sample, sampled = makers.Maker.sample, []
 
     def said():
         return any("wait on this disk" in line.message for line in caplog.records)
@@ -393,7 +393,7 @@ def test_a_shard_goes_on_while_the_store_is_away_and_delivers_at_its_end(
             threading.Thread(target=mend_when_missed).start()
         return sample(self, job)
 
-    monkeypatch.setattr("flows.batches.makers.ClipMaker.sample", cut_at_second)
+    monkeypatch.setattr("flows.batches.makers.Maker.sample", cut_at_second)
     assert make(settings).plain() == {"made": 4, "left": 0, "ended": ""}
     assert len(sampled) == 4
     held_once_and_whole(settings, 4)
@@ -409,14 +409,14 @@ def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, c
     settings = read_settings()
     planned(settings, 2)
     with monkeypatch.context() as patch:
-        sample = shard_makers().ClipMaker.sample
+        sample = makers.Maker.sample
 
         def cut(self, job):
             if cable.ends:
                 cable.cut()
             return sample(self, job)
 
-        patch.setattr("flows.batches.makers.ClipMaker.sample", cut)
+        patch.setattr("flows.batches.makers.Maker.sample", cut)
         with pytest.raises(RuntimeError, match=r"not be brought to s3.* delivers it without"):
             make(settings)
     cable.mend()
@@ -526,13 +526,13 @@ def test_a_person_may_reject_what_another_host_made(team, monkeypatch):
     assert (len(said["accepted"]), len(said["rejected"])) == (1, 1)
     results = open_store(team("chief")).names("default/batches/night/results")
     assert sorted({name[:16] for name in results}) == list(said["accepted"])
-    sample, sampled = makers.ClipMaker.sample, []
+    sample, sampled = makers.Maker.sample, []
 
     def count(self, job):
         sampled.append((job.item.address, job.draw))
         return sample(self, job)
 
-    monkeypatch.setattr("flows.batches.makers.ClipMaker.sample", count)
+    monkeypatch.setattr("flows.batches.makers.Maker.sample", count)
     again = coordinate(team("chief"), "default", asked, hands, lambda *news: None)
     assert (again["state"], again["made"]) == ("finished", 2)
     assert sampled == [(question.items[0], 2)]  # though the first draw stood on its host's disk
@@ -565,10 +565,10 @@ SLOWLY = """
 import sys, time
 from flows.batches import shard as shard_module
 from flows.storage import store_leases as store_leases_module
-from flows.batches.makers import ClipMaker
+from flows.batches.makers import Maker
 store_leases_module.LEASE_S, store_leases_module.RENEW_S = 4.0, 1.0
-sample = ClipMaker.sample
-ClipMaker.sample = lambda self, job: time.sleep(0.3) or sample(self, job)
+sample = Maker.sample
+Maker.sample = lambda self, job: time.sleep(0.3) or sample(self, job)
 sys.exit(shard_module.main(["default", "night", "0", sys.argv[1]]))
 """
 

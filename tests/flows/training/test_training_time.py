@@ -9,8 +9,7 @@ import pytest
 from stacks import slowed
 
 from core.models.checkpoints import find_model, read_record
-from flows.jobs.video import check_clip, make_clip
-from video.engines.own import VideoModel
+from flows.jobs.pipeline import OPERATIONS, make
 from video.request import VideoRequest
 
 pytestmark = pytest.mark.slow
@@ -40,5 +39,7 @@ def test_a_training_is_over_within_its_minutes_and_its_model_generates(places, m
     request = VideoRequest(
         prompt="a red circle moves left", num_frames=4, height=32, width=32, model="timed"
     )
-    clip = make_clip(request, places / "clip.mp4", VideoModel.load("timed"))
-    assert check_clip(clip, request)
+    work = OPERATIONS["text_to_video"]
+    model = work.load(find_model("timed", work.kind), "cpu")
+    paths = make(work, request, places / "clip.mp4", model)
+    assert work.verify(request, paths)

@@ -1,0 +1,170 @@
+"""What a person may ask for, written once: everything that makes a result runs an ``Operation``.
+
+A flow with its stages, a shard of a batch, a command and ``reproduce`` take the same steps: check,
+prepare, draw, write, verify, show. An operation says what they are for one kind of request, in
+the domain it belongs to; who runs them, where and when stands in ``flows``.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.request import Request
+
+Asked = TypeVar("Asked", bound=Request)
+Prepared = TypeVar("Prepared")
+Drawn = TypeVar("Drawn")
+OnStep = Callable[[int, int, Any], None]
+Facts = dict[str, Any]
+Paths = dict[str, Path]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a request takes on one core, start of the process and safety margin left out.
+
+    Attributes:
+        seconds: Of drawing and writing.
+        memory_gb: Peak of main memory, libraries and weights included, in 1e9 bytes.
+        disk_gb: Results and unfinished work, in 1e9 bytes.
+        results_gb: Results alone.
+    """
+
+    seconds: float
+    memory_gb: float
+    disk_gb: float
+    results_gb: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """A loaded model.
+
+    Attributes:
+        network: On the device that shall draw.
+        record: What is known of it.
+    """
+
+    network: Any
+    record: dict[str, Any]
+
+
+class NotAsAskedError(Exception):
+    """A result does not show what was asked; the message names what is not as asked.
+
+    Attributes:
+        score: Which share of it the result shows, 0 to 1.
+    """
+
+    def __init__(self, message: str, score: float = 0.0) -> None:
+        """Take what to say."""
+        super().__init__(message)
+        self.score = score
+
+
+class Operation(Protocol[Asked, Prepared, Drawn]):
+    """One kind of work, from a request to verified files.
+
+    Attributes:
+        name: Of the flow, its deployment, the task in records; ``verb_object`` in plain words.
+        kind: Of model: ``video`` or ``mri``.
+        request: What a person may ask; form, command line, docs and tests read it.
+        ending: Of the main output's name, such as ``.mp4``.
+        noun: What a result is called that has no name of its own, such as ``clip``.
+        private: Whether results show people, so that pages may have to hide them.
+    """
+
+    name: str
+    kind: str
+    request: type[Asked]
+    ending: str
+    noun: str
+    private: bool
+
+    def title(self, request: Asked) -> str:
+        """The words that a result is named after."""
+        ...
+
+    def inputs(self, request: Asked) -> Paths:
+        """The files it reads, by the request's field that names them."""
+        ...
+
+    def outputs(self, target: Path) -> Paths:
+        """Where everything goes that can be made again, by role, the main output first.
+
+        Raises:
+            Refusal: The name is not one that such a file may have.
+        """
+        ...
+
+    def check(self, request: Asked) -> None:
+        """Refuse what cannot be done, before any work.
+
+        Raises:
+            Refusal: What came, the rule, the way out.
+        """
+        ...
+
+    def cost(self, request: Asked) -> Cost:
+        """What it takes, from sizes alone.
+
+        Raises:
+            Refusal: A file whose size decides cannot be read.
+        """
+        ...
+
+    def load(self, folder: Path, device: Any) -> Model:
+        """The model in a folder, on a device."""
+        ...
+
+    def prepare(self, request: Asked) -> Prepared:
+        """What drawing needs beyond the request, read once, on the CPU."""
+        ...
+
+    def draw(self, request: Asked, prepared: Prepared, model: Model, on_step: OnStep) -> Drawn:
+        """The result in memory, off the device."""
+        ...
+
+    def judge(self, request: Asked, drawn: Drawn) -> Facts:
+        """What of the request the result shows; empty where nobody can tell.
+
+        Raises:
+            NotAsAskedError: Not all of it.
+        """
+        ...
+
+    def write(self, request: Asked, drawn: Drawn, target: Path, *, overwrite: bool) -> Paths:
+        """Write the files of ``outputs``, each whole or not at all; their paths by role."""
+        ...
+
+    def numbers(self, drawn: Drawn) -> Facts:
+        """What the record says of the result that its files do not."""
+        ...
+
+    def verify(self, request: Asked, paths: Mapping[str, Path]) -> Facts:
+        """What the files hold, read back and held against the request.
+
+        Raises:
+            RuntimeError: They hold something else than was asked for.
+        """
+        ...
+
+    def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
+        """What a file holds, by what one value of it is called; two files are compared by it."""
+        ...
+
+    def recalled(self, file: Path) -> Asked | None:
+        """The request as far as a file without its record says it; None where it says nothing."""
+        ...
+
+    def pictures(self, prepared: Prepared, drawn: Drawn) -> dict[str, bytes]:
+        """What a person looks at: images by role, as WebP (``preview``) or PNG (others)."""
+        ...
+
+    def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:
+        """What the run's page says of it, in words for people."""
+        ...

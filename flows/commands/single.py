@@ -1,0 +1,45 @@
+"""One job in this process, for a person at a terminal; every command that makes a result."""
+
+from pathlib import Path
+
+from core.progress import steps_of, terminal_meter, timed
+from core.request import Request
+from flows.settings.settings import read_settings
+
+
+def run_here(request: Request, output: Path, *, overwrite: bool) -> None:
+    """Take a request to verified files and print their names.
+
+    Args:
+        request: What is asked of an operation.
+        output: The main output; the others and the record go beside it.
+        overwrite: Replace files that already stand there.
+    """
+    from flows.jobs.pipeline import check_targets, operation_of
+
+    operation = operation_of(request)
+    check_targets(operation, request, output, overwrite=overwrite)
+    operation.check(request)
+
+    from core.models.checkpoints import find_model
+    from flows.jobs.pipeline import make
+    from flows.machines.devices import choose_device, gpu_memory_gb
+    from flows.machines.resources import check_here, needed
+    from flows.machines.watchdog import Patience, holding
+
+    device = choose_device(read_settings().device)
+    gpus = gpu_memory_gb(device)
+    wanted = needed(request, gpus=len(gpus))
+    check_here(wanted, output.parent, gpus=gpus)
+    timings: dict[str, float] = {}
+    with timed(timings, "prepare"):
+        folder = find_model(request.model_dump(include={"model"})["model"], operation.kind)
+        model, prepared = operation.load(folder, device), operation.prepare(request)
+    patience = Patience.with_job(wanted.minutes)
+    with terminal_meter("sampling") as bar, holding(device, bar, patience) as meter:
+        paths = make(
+            operation, request, output, model, on_step=steps_of(meter), overwrite=overwrite,
+            prepared=prepared, timings=timings,
+        )  # fmt: skip
+    for path in paths.values():
+        print(path)

@@ -1,0 +1,159 @@
+"""One job as stages of a flow run: check, draw, publish, verify, report.
+
+Stages exchange references to files. Everything heavy is imported by the stage that needs it, so
+that forms can be made, and deployments registered, without loading torch.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from core.progress import steps_of, timed
+from core.request import Request
+from flows.jobs.pipeline import (
+    OPERATIONS,
+    AnyOperation,
+    main_output,
+    record,
+    record_path,
+    save_pictures,
+)
+from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
+from flows.pages.artifacts import progress_bar
+from flows.pages.private_pages import show_outputs
+from flows.pages.run_log import join_run_log
+from flows.settings.settings import read_settings
+from flows.storage.delivery import deliver
+from flows.storage.files import FileRef, checked_project, plain_name, result_folder
+from flows.storage.quota import Quota
+
+Refs = dict[str, FileRef]
+
+
+@patient_stage
+def check(operation: str, request: Request) -> Refs:
+    """Refuse, on the CPU, what cannot be done at all or not on this host; the inputs by role."""
+    from flows.machines.devices import choose_device, gpu_memory_gb
+    from flows.machines.resources import check_here, needed
+
+    OPERATIONS[operation].check(request)
+    settings = read_settings()
+    gpus = gpu_memory_gb(choose_device(settings.device))
+    check_here(needed(request, gpus=len(gpus)), settings.outputs, gpus=gpus)
+    inputs = OPERATIONS[operation].inputs(request)
+    return {role: FileRef.of(path) for role, path in inputs.items()}
+
+
+@stage
+def draw(operation: str, request: Request, inputs: Refs) -> Refs:
+    """Draw the result, holding the GPU if there is one, and write it into the work folder.
+
+    Its files are what a run that is tried again after a crash goes on from.
+    """
+    from core.models.checkpoints import find_model
+    from core.records import atomic_path
+    from flows.machines.devices import choose_device
+    from flows.machines.resources import needed
+    from flows.machines.watchdog import Patience, holding
+
+    work = OPERATIONS[operation]
+    target = work_folder() / f"result{work.ending}"
+    done = work_folder() / "files.json"
+    if not done.exists():
+        for ref in inputs.values():
+            ref.open()
+        device = choose_device(read_settings().device)
+        bar = progress_bar(f"{operation.replace('_', '-')}-sampling")
+        patience = Patience.with_job(needed(request).minutes)
+        prepared = work.prepare(request)
+        with bar as shown, holding(device, shown, patience) as meter:
+            model = work.load(find_model(_model(request), work.kind), device)
+            drawn = work.draw(request, prepared, model, steps_of(meter))
+        paths = work.write(request, drawn, target, overwrite=True)
+        paths |= save_pictures(work, prepared, drawn, target)
+        said = {
+            "files": {role: str(path) for role, path in paths.items()},
+            "numbers": work.numbers(drawn),
+        }
+        with atomic_path(done) as temporary:
+            temporary.write_text(json.dumps(said))
+    files = json.loads(done.read_text())["files"]
+    return {role: FileRef.of(path) for role, path in files.items()} | {"numbers": FileRef.of(done)}
+
+
+@patient_stage
+def publish(operation: str, drawn: Refs, folder: Path, name: str) -> Refs:
+    """Copy the files to their final place, each whole or not at all."""
+    from core.records import atomic_path
+
+    target = folder / f"{name}{OPERATIONS[operation].ending}"
+    published = OPERATIONS[operation].outputs(target)
+    for role in drawn.keys() - published.keys() - {"numbers"}:
+        published[role] = record_path(target).with_suffix(Path(drawn[role].path).suffix)
+    for role, path in published.items():
+        with atomic_path(path, overwrite=True) as temporary:
+            shutil.copyfile(drawn[role].open(), temporary)
+    return {role: FileRef.of(path) for role, path in published.items()}
+
+
+@patient_stage
+def verify(operation: str, request: Request, results: Refs) -> dict[str, Any]:
+    """Read the files back and hold them against the request; what was found."""
+    paths = {role: ref.open() for role, ref in results.items()}
+    return OPERATIONS[operation].verify(request, paths)
+
+
+@patient_stage
+def report(
+    operation: str,
+    request: Request,
+    results: Refs,
+    facts: dict[str, Any],
+    timings: dict[str, float],
+) -> FileRef:
+    """Write the record, and show the result in the page of the run."""
+    from core.models.checkpoints import find_model, read_record
+
+    work = OPERATIONS[operation]
+    paths = {role: ref.open() for role, ref in results.items()}
+    model = read_record(find_model(_model(request), work.kind))
+    written = record(work, request, paths, model, facts=facts, timings=timings, overwrite=True)
+    shown = work.shown(request, facts) | {"file": main_output(paths)}
+    show_outputs(work, work.title(request), shown, written, results)
+    return FileRef.of(written)
+
+
+def run_stages(work: AnyOperation, request: Request, output_name: str, project: str) -> Refs:
+    """Take a request through all stages, within a flow run; the published files by role.
+
+    Args:
+        work: What to do.
+        request: What was asked.
+        output_name: Name of the result's folder; empty to name it after the request.
+        project: Project to file the result under.
+    """
+    join_run_log()
+    timings: dict[str, float] = {}
+    name = plain_name(output_name or work.title(request), work.noun)
+    settings = read_settings()
+    Quota(settings, checked_project(project)).check()
+    folder = result_folder(settings.outputs, project, work.name, name, run_id())
+    with timed(timings, "prepare"):
+        inputs = check(work.name, request)
+    with timed(timings, "sample"):
+        drawn = draw(work.name, request, inputs)
+    with publishing(folder):
+        with timed(timings, "encode"):
+            results = publish(work.name, drawn, folder, name)
+        with timed(timings, "verify"):
+            facts = verify(work.name, request, results)
+        facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts
+        written = report(work.name, request, results, facts, timings)
+    deliver(folder)
+    clear_work()
+    return {**results, "record": written}
+
+
+def _model(request: Request) -> str:
+    return request.model_dump(include={"model"})["model"]

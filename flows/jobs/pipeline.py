@@ -1,0 +1,165 @@
+"""One job from its request to verified, recorded files, whatever the operation.
+
+A command, a shard and ``reproduce`` take the steps in one process; ``stages.py`` has a flow take
+the same ones with files between them.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from core.operations.operation import Facts, Model, OnStep, Operation, Paths
+from core.progress import timed
+from core.records import atomic_path, write_record
+from core.refusal import Refusal
+from core.request import Request
+from flows.storage.files import check_apart, check_target
+from medical.operations.table import OPERATIONS as MEDICAL
+from video.operations.table import OPERATIONS as VIDEO
+
+AnyOperation = Operation[Any, Any, Any]
+OPERATIONS: dict[str, AnyOperation] = {**VIDEO, **MEDICAL}
+SUFFIXES = {"preview": ".webp", "sheet": ".png", "picture": ".png"}  # of pictures, by role
+DERIVED = ("preview", "sheet")  # pictures that show nothing the result does not
+
+
+def operation_named(name: str) -> AnyOperation:
+    """The operation of that name.
+
+    Raises:
+        Refusal: There is none.
+    """
+    if name not in OPERATIONS:
+        raise Refusal(
+            f"{name}: there is no such operation; choose one of {', '.join(OPERATIONS)}."
+        )
+    return OPERATIONS[name]
+
+
+def operation_of(request: Request) -> AnyOperation:
+    """The operation that a request asks for."""
+    return next(each for each in OPERATIONS.values() if each.request is type(request))
+
+
+def is_operation(request: Request) -> bool:
+    """Whether a request asks for a single operation, and not for a batch or a training."""
+    return any(each.request is type(request) for each in OPERATIONS.values())
+
+
+def record_path(output: Path) -> Path:
+    """Where the record of a main output stands: ``OUT.json`` for ``OUT.mp4``, ``OUT.nii.gz``."""
+    return output.with_name(output.name.removesuffix(".gz")).with_suffix(".json")
+
+
+def main_output(paths: Mapping[str, Path]) -> Path:
+    """The first of an operation's outputs."""
+    return next(iter(paths.values()))
+
+
+def check_targets(
+    operation: AnyOperation, request: Request, target: Path, *, overwrite: bool
+) -> None:
+    """Refuse names that cannot be written, or that an input has, before anything is made.
+
+    Raises:
+        Refusal: With the name.
+    """
+    inputs = [str(path) for path in operation.inputs(request).values()]
+    for path in (*operation.outputs(target).values(), record_path(target)):
+        check_target(path, overwrite=overwrite)
+        check_apart(path, *inputs)
+
+
+def make(
+    operation: AnyOperation,
+    request: Request,
+    target: Path,
+    model: Model,
+    *,
+    on_step: OnStep | None = None,
+    overwrite: bool = False,
+    prepared: Any = None,
+    timings: dict[str, float] | None = None,
+) -> Paths:
+    """Everything in one process: draw, write, verify, record; the outputs by role.
+
+    Args:
+        operation: What to do.
+        request: What was asked.
+        target: The main output; the others and the record go beside it.
+        model: Loaded, on the device that shall draw.
+        on_step: Called after each step with steps done, steps in all, the estimate so far.
+        overwrite: Replace files that already stand there.
+        prepared: What ``prepare`` returned; by default that is done here.
+        timings: Step to seconds so far; what is done here is added.
+    """
+    timings = {} if timings is None else timings
+    if prepared is None:
+        with timed(timings, "prepare"):
+            prepared = operation.prepare(request)
+    with timed(timings, "sample"):
+        drawn = operation.draw(request, prepared, model, on_step or _no_op)
+    with timed(timings, "encode"):
+        paths = operation.write(request, drawn, target, overwrite=overwrite)
+    with timed(timings, "verify"):
+        facts = operation.numbers(drawn) | operation.verify(request, paths)
+    record(
+        operation, request, paths, model.record, facts=facts, timings=timings, overwrite=overwrite
+    )
+    return paths
+
+
+def save_pictures(operation: AnyOperation, prepared: Any, drawn: Any, output: Path) -> Paths:
+    """Write what a person looks at beside the main output; the files by role."""
+    paths = {}
+    for role, image in operation.pictures(prepared, drawn).items():
+        paths[role] = record_path(output).with_suffix(SUFFIXES[role])
+        with atomic_path(paths[role], overwrite=True) as temporary:
+            temporary.write_bytes(image)
+    return paths
+
+
+def record(
+    operation: AnyOperation,
+    request: Request,
+    paths: Mapping[str, Path],
+    model: Mapping[str, Any],
+    *,
+    facts: Facts,
+    timings: Mapping[str, float],
+    overwrite: bool,
+) -> Path:
+    """Write the record beside the outputs; its path.
+
+    Args:
+        operation: What was done.
+        request: What was asked.
+        paths: The files by role, the main output first.
+        model: What is known of the model.
+        facts: What was found.
+        timings: Step to seconds.
+        overwrite: Replace a record that stands there.
+    """
+    from flows.jobs.models import recorded
+
+    asked = request.model_dump()
+    return write_record(
+        record_path(main_output(paths)),
+        task=operation.name,
+        request=asked,
+        inputs=operation.inputs(request),
+        outputs=_without(paths, DERIVED),
+        model=recorded(model),
+        seeds=asked["seed"],
+        timings=timings,
+        extra=facts,
+        overwrite=overwrite,
+    )
+
+
+def _without(paths: Mapping[str, Path], roles: Iterable[str]) -> Paths:
+    return {role: path for role, path in paths.items() if role not in roles}
+
+
+def _no_op(done: int, total: int, estimate: object) -> None:
+    """Tell nobody."""
