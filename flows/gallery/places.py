@@ -24,6 +24,7 @@ KINDS = {  # every kind of file that a flow writes for a person, by its ending
     ".nii.gz": "application/gzip",
     ".nii": "application/octet-stream",
     ".json": "application/json",
+    ".txt": "text/plain; charset=utf-8",
 }
 NUMBER_OF_RECORDS = 20_000
 LARGEST_MANIFESTS = 64_000_000  # bytes of text that are kept read; 10,000 items have about 8 MB

@@ -10,7 +10,6 @@ from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table
 
 PICTURES = {"preview": ".webp", "frames": ".png"}
 NEEDED = {"task", "created", "request", "outputs"}
-MAIN_ROLES = ("video", "result")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,9 @@ class Result:
     @property
     def medical(self) -> bool:
         """Whether it shows a person's body."""
-        return "mri" in str(self.record["task"]).split("_")
+        model = self.record.get("model")
+        of_heads = isinstance(model, dict) and model.get("kind") == "mri"
+        return of_heads or "mri" in str(self.record["task"]).split("_")
 
     @property
     def title(self) -> str:
@@ -52,7 +53,10 @@ class Result:
     @property
     def main(self) -> Path | None:
         """The file that was asked for."""
-        return next((self.files[role] for role in MAIN_ROLES if role in self.files), None)
+        outputs = self.record["outputs"]
+        last = {"std", "consistency"}  # old records name the maps of a volume first
+        named = sorted(outputs, key=lambda role: role in last) if outputs else []
+        return next((self.files[role] for role in named if role in self.files), None)
 
     @property
     def picture(self) -> Path | None:

@@ -1,0 +1,179 @@
+"""An operation that nobody foresaw, in one class and one table line: everything runs it."""
+
+import numpy as np
+import pytest
+from prefect import flow
+from prefect.testing.utilities import prefect_test_harness
+from pydantic import Field
+from starlette.testclient import TestClient
+
+from core.operations.operation import Cost, Model
+from core.records import atomic_path
+from core.refusal import Refusal
+from core.request import Request
+from flows.batches.items import Item
+from flows.batches.plan import make_plan
+from flows.batches.shard import run_shard
+from flows.batches.start import open_batch, start_batch
+from flows.commands.command_line import main
+from flows.commands.single import run_here
+from flows.gallery.application import PREFIX, alone
+from flows.jobs import job_stages, pipeline
+from flows.machines.resources import needed
+from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
+from flows.settings.settings import read_settings
+
+
+class EchoRequest(Request):
+    """A word to be written down."""
+
+    word: str = Field(min_length=1, description="The word.")
+    times: int = Field(3, ge=1, description="How often.")
+    seed: int = Field(0, ge=0, description="Not used.")
+    model: str = Field("tiny-video", description="Whose name is recorded.")
+
+
+class Echo:
+    """Writes a word several times."""
+
+    name, kind, request = "echo_word", "video", EchoRequest
+    ending, noun, private = ".txt", "word", False
+
+    def title(self, request):
+        return request.word
+
+    def inputs(self, request):
+        return {}
+
+    def outputs(self, target):
+        return {"text": target}
+
+    def check(self, request):
+        if request.word == "no":
+            raise Refusal("word=no: it is not written down; choose another.")
+
+    def cost(self, request):
+        return Cost(0.1 * request.times, 0.5, 1e-6, 1e-6)
+
+    def load(self, folder, device):
+        return Model(None, {"name": folder.name, "kind": self.kind})
+
+    def prepare(self, request):
+        return request.word.upper()
+
+    def draw(self, request, prepared, model, on_step):
+        for i in range(request.times):
+            on_step(i + 1, request.times, prepared)
+        return " ".join([prepared] * request.times)
+
+    def judge(self, request, drawn):
+        return {}
+
+    def write(self, request, drawn, target, *, overwrite):
+        with atomic_path(target, overwrite=overwrite) as temporary:
+            temporary.write_text(drawn)
+        return {"text": target}
+
+    def numbers(self, drawn):
+        return {"letters": len(drawn)}
+
+    def verify(self, request, paths):
+        if paths["text"].read_text().count(request.word.upper()) != request.times:
+            raise RuntimeError("the word is missing; write it again.")
+        return {"words": request.times}
+
+    def decoded(self, path):
+        return {"letter": np.frombuffer(path.read_bytes(), np.uint8)}
+
+    def recalled(self, file):
+        return None
+
+    def pictures(self, prepared, drawn):
+        return {}
+
+    def shown(self, request, facts):
+        return {"word": request.word, **facts}
+
+
+@pytest.fixture
+def operation(places, monkeypatch):
+    monkeypatch.setitem(pipeline.OPERATIONS, "echo_word", Echo())
+    return pipeline.OPERATIONS["echo_word"]
+
+
+def test_a_command_makes_it_and_reproduce_makes_it_again(operation, places, capsys):
+    target = places / "out.txt"
+    run_here(EchoRequest(word="ring"), target, overwrite=False)
+    assert target.read_text() == "RING RING RING"
+    assert capsys.readouterr().out.splitlines() == [str(target)]
+    with pytest.raises(Refusal, match="nothing is overwritten unasked"):
+        run_here(EchoRequest(word="ring"), target, overwrite=False)
+    with pytest.raises(Refusal, match="word=no"):
+        run_here(EchoRequest(word="no"), places / "no.txt", overwrite=False)
+    assert main(["reproduce", str(target)]) == 0
+    assert "identical: every bit of the file" in capsys.readouterr().out
+    target.write_text("RING RING RINK")
+    assert main(["reproduce", str(target)]) == 1
+    assert "7.14 % of the letters, by up to 4" in capsys.readouterr().out
+
+
+def test_a_batch_makes_its_items_beside_others_once(operation):
+    settings = read_settings()
+    words = [EchoRequest(word=word) for word in ("red", "blue")]
+    items = [Item(f"{n:016x}", f"row {n}", word) for n, word in enumerate(words)]
+    plan, request = make_plan(items, []), ClipBatchRequest(name="words", prompts="x")
+    assert plan.seconds_per_item == pytest.approx(0.3)
+    batch = open_batch(settings, "default", request)
+    start_batch(batch, request, plan)
+    assert [item.request for item, _ in batch.items()] == words
+    asked = ShardRequest(batch="words", shard=0)
+    report = run_shard(settings, asked, lambda *_, **__: None)
+    assert report.plain() == {"made": 2, "left": 0, "ended": ""}
+    made = sorted(path.name for path in batch.results.iterdir())
+    assert made == [f"{n:016x}-{word.word}{end}" for n, word in enumerate(words)
+                    for end in (".json", ".txt")]  # fmt: skip
+    assert run_shard(settings, asked, lambda *_, **__: None).plain()["stood"] == 2
+
+
+def test_the_gallery_shows_it(operation, places):
+    folder = places / "outputs" / "default" / "echo_word" / "ring-1a2b3c4d"
+    folder.mkdir(parents=True)
+    run_here(EchoRequest(word="ring"), folder / "ring.txt", overwrite=False)
+    client = TestClient(alone(read_settings()), base_url=f"http://127.0.0.1{PREFIX}")
+    page = client.get("/p/default/r/echo_word/ring-1a2b3c4d/ring")
+    assert page.status_code == 200
+    assert "echo" in page.text
+    assert "ring.txt" in page.text
+
+
+def test_its_needs_are_known(operation):
+    assert needed(EchoRequest(word="x", times=100)).minutes == pytest.approx(1.25 * 30 / 60)
+
+
+def test_its_stages_hand_files_to_each_other(operation, monkeypatch):
+    monkeypatch.setattr(job_stages, "run_id", lambda: "1a2b3c4d")
+    monkeypatch.setattr(job_stages, "progress_bar", lambda key: _quiet())
+    request = EchoRequest(word="ring")
+    inputs = job_stages.check.fn("echo_word", request)
+    drawn = job_stages.draw.fn("echo_word", request, inputs)
+    assert drawn.keys() == {"text", "numbers"}
+    assert job_stages.draw.fn("echo_word", request, inputs) == drawn  # tried again: from its files
+
+
+@pytest.mark.slow
+@pytest.mark.integration
+def test_it_runs_as_a_flow(operation, places):
+    @flow(name="echo_word")
+    def echo_word(request: EchoRequest):
+        return job_stages.run_stages(operation, request, "", "default")
+
+    with prefect_test_harness(server_startup_timeout=300):
+        made = echo_word(EchoRequest(word="ring"))
+    assert made["text"].open().read_text() == "RING RING RING"
+    assert made["record"].open().name == "ring.json"
+
+
+def _quiet():
+    from contextlib import nullcontext
+
+    return nullcontext(lambda *_, **__: None)
