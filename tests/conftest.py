@@ -37,6 +37,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(REAL_S))
 
 
+@pytest.fixture(autouse=True)
+def variables_kept() -> Iterator[None]:
+    """What a command says to its own process ends with the test."""
+    before = dict(os.environ)
+    yield
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
+
+
 class Cluster:
     """PostgreSQL and Redis on free ports, with all they write in one temporary folder."""
 

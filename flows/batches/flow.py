@@ -102,15 +102,27 @@ def start_again(batch: Batch, key: str) -> str:
     return str(run.id)
 
 
-def cancel_batch(batch: Batch, reason: str) -> bool:
+def cancel_batch(batch: Batch, reason: str, *, tell: bool = True) -> bool:
     """End a batch; what is made is kept. Whether there was something to end.
 
     Shards look for this between items; their runs are cancelled, too, where a server knows them.
+
+    Args:
+        batch: Which one.
+        reason: Why.
+        tell: Whether there is a server to ask.
     """
     if not batch.change(
         only_from=("planned", "running", "paused"), state="cancelled", reason=reason
     ):
         return False
+    if tell:
+        _cancel_runs(batch)
+    return True
+
+
+def _cancel_runs(batch: Batch) -> None:
+    """Ask the server to cancel the batch's last shards."""
     last: dict[int, dict[str, Any]] = {}
     for line in batch.submissions():
         last[line["shard"]] = line
@@ -120,4 +132,3 @@ def cancel_batch(batch: Batch, reason: str) -> bool:
                 cancel(line["run"])
             except Exception as error:
                 logging.getLogger(__name__).warning("run %s: %s", line["run"], error)
-    return True

@@ -93,11 +93,14 @@ def cancel(name: str, /, *, project: Project = "default") -> None:
     Args:
         name: Name of the batch.
     """
-    from flows.batches.flow import cancel_batch
+    from flows.stack.choice import one_server
 
     batch = _batch(project, name)
-    if not cancel_batch(batch, "cancelled on the command line"):
-        raise _unfit(batch, "cancelled", WAITING_FOR)
+    with one_server(read_settings()) as server:
+        from flows.batches.flow import cancel_batch  # reads at once what Prefect is told
+
+        if not cancel_batch(batch, "cancelled on the command line", tell=bool(server)):
+            raise _unfit(batch, "cancelled", WAITING_FOR)
     print(_state(batch))
 
 
@@ -227,8 +230,8 @@ def _change(project: str, name: str, state: str, only_from: tuple[str, ...]) -> 
     print(_state(batch))
 
 
-def _unfit(batch: Batch, state: str, only_from: tuple[str, ...]) -> ValueError:
-    return ValueError(
+def _unfit(batch: Batch, state: str, only_from: tuple[str, ...]) -> Refusal:
+    return Refusal(
         f"{batch.root.name} is {batch.state()}: only a batch that is {' or '.join(only_from)} "
         f"can become {state}; see `lamina batch status {batch.root.name}`."
     )

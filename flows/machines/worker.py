@@ -65,7 +65,8 @@ class JobHere(ProcessJobConfiguration):
                 f"{names}: a run of this worker brings none of its own, as LAMINA_INPUTS says "
                 "what it may read; leave the job variables empty."
             )
-        self.command = self.command or f"{sys.executable} -m prefect.engine"
+        own = "flows.settings.own_prefect"
+        self.command = self.command or f"{sys.executable} -m {own} prefect.engine"
         self.working_dir = self.working_dir or Path.cwd()
         self.env = {MARK: mark(), **self.env}
         super().prepare_for_flow_run(*arguments, **options)

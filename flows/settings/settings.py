@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from core.refusal import Refusal
+from flows.settings.own_prefect import ALONE, past_proxies
 from flows.settings.rules import (
     PREFERRED_PORT,
     device_of,
@@ -219,15 +220,18 @@ def is_loopback(host: str) -> bool:
 def adopt(settings: Settings) -> None:
     """Make these places this process's own, for ``core`` to find the operator's models.
 
-    Comes before torch is imported, which reads how its threads should wait only once.
+    Prefect, too, then keeps to the state folder, starts no server and tells nobody. Comes before
+    torch is imported, which reads how its threads should wait only once.
     """
-    os.environ.update({**WAITING, **os.environ, **settings.environment()})
+    home = {"PREFECT_HOME": str(settings.home / "prefect")}
+    ours = {**ALONE, **past_proxies(), **settings.environment()}
+    os.environ.update({**WAITING, **home, **os.environ, **ours})
 
 
 def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:
     """This process's environment without foreign Prefect settings, with ours and ``extra``."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    return {**WAITING, **inherited, **settings.environment(), **extra}
+    return {**WAITING, **inherited, **past_proxies(), **settings.environment(), **extra}
 
 
 def backends() -> dict[str, str]:
@@ -265,4 +269,4 @@ def joining_environment(settings: Settings) -> dict[str, str]:
             "PREFECT_API_URL is not set: a worker serves a server that runs elsewhere; set it, "
             "such as http://host:4200/api, or use lamina up."
         )
-    return {**WAITING, **JOINING, **os.environ, **settings.environment()}
+    return {**WAITING, **JOINING, **os.environ, **past_proxies(), **settings.environment()}

@@ -10,11 +10,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 from uuid import uuid4
 
 from core.refusal import Refusal
-from flows.settings.settings import CLIENT_PASSWORD, client_password
+from flows.settings.settings import CLIENT_PASSWORD, client_password, is_loopback
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 OK, NOT_FOUND, REFUSED = 200, 404, (409, 422)
@@ -148,7 +149,7 @@ class Server:
             headers={"Content-Type": "application/json"} | _signed(),
         )
         try:
-            with urlopen(request, timeout=patience_s) as answer:
+            with _opener(self.address).open(request, timeout=patience_s) as answer:
                 status, text = answer.status, answer.read()
         except HTTPError as error:
             with error:
@@ -162,6 +163,12 @@ def _content(text: bytes) -> Any:
         return json.loads(text) if text else None
     except ValueError:
         return text.decode(errors="replace")
+
+
+def _opener(address: str) -> OpenerDirector:
+    """What asks: this machine directly, whatever proxy the environment names for others."""
+    here = is_loopback(urlsplit(address).hostname or "")
+    return build_opener(ProxyHandler({})) if here else build_opener()
 
 
 def _signed() -> dict[str, str]:

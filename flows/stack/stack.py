@@ -19,14 +19,16 @@ from filelock import FileLock, Timeout
 from core.refusal import Refusal
 from flows.machines.children import POLL_S, Family
 from flows.machines.pools import POOLS, Place, places
+from flows.settings.own_prefect import ALONE
 from flows.settings.settings import Settings, backends, child_environment, sign_in
 from flows.stack.api import Server
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 300.0
+OWN = "flows.settings.own_prefect"  # runs a module that no file of the working folder redirects
 
 QUICK = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    **ALONE,
     "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
     "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": (
         "prefect.server.concurrency.lease_storage.filesystem"
@@ -36,7 +38,6 @@ QUICK = {
     "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "PREFECT_CLI_COLORS": "false",
-    "DO_NOT_TRACK": "1",
 }
 
 
@@ -120,11 +121,12 @@ class Stack:
         }
         environment, ear = child_environment(self.settings, server | sign_in()), self._ear.fileno()
         with_backends = environment | backends()
-        self.family.start("server", ["flows.stack.server", str(ear)], with_backends, keep=[ear])
+        module = [OWN, "flows.stack.server", str(ear)]
+        self.family.start("server", module, with_backends, keep=[ear])
         everywhere = [place.write() for place in self.places]
         for place in self.places:
             to_prepare = everywhere if place is self.places[0] else []
-            module = ["flows.machines.worker", place.write(), *to_prepare]
+            module = [OWN, "flows.machines.worker", place.write(), *to_prepare]
             self.family.start(place.name, module, environment | place.environment())
 
     def _origins(self) -> list[str]:
