@@ -10,10 +10,10 @@ from prefect.context import get_run_context
 
 from flows.batches.coordinator import coordinate
 from flows.batches.events import announcing
-from flows.batches.items import find_scans
 from flows.batches.ledger import Batch
 from flows.batches.needs import shard_needs
 from flows.batches.nights import DATE, night_of, of_night
+from flows.batches.scans import find_scans
 from flows.batches.shard_runs import Deployed, cancel
 from flows.batches.sheet import contact_sheet
 from flows.pages.artifacts import batch_page, progress_bar, show_result

@@ -222,4 +222,4 @@ def _project(batch: Batch) -> Path:
 
 
 def _object(folder: Path, digest: str, name: str) -> Path:
-    return folder / f"{digest}{'.nii.gz' if name.endswith('.gz') else '.nii'}"
+    return folder / f"{digest}{'.nii.gz' if name.lower().endswith('.gz') else '.nii'}"

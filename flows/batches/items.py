@@ -8,12 +8,13 @@ was started. Seeds follow from the same content, never from a position.
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from core.refusal import Refusal
+from flows.batches.scans import find_scans
 from flows.jobs.pipeline import AnyOperation, operation_named, operation_of
 from flows.requests.batch_requests import (
     CLIP_FIELDS,
@@ -170,7 +171,13 @@ def _scans(batch: ScanBatchRequest) -> list[Item]:
     weights = ""
     items = []
     for path in find_scans(Path(batch.scans), batch.subjects.split()):
-        digest, size = sha256_file(path), path.stat().st_size
+        try:
+            digest, size = sha256_file(path), path.stat().st_size
+        except OSError as error:
+            raise Refusal(
+                f"{path} cannot be read to its end ({error.strerror}): a scan stands still while "
+                "its batch is planned; look after the file and plan again."
+            ) from error
         made = SuperResolutionRequest.model_validate({**shared, "scan": str(path)})
         content = made.model_dump(mode="json", exclude={"scan", "seed"}) | {"scan": digest}
         seed = derived_seed(content) if batch.seed == OWN_SEED else batch.seed
@@ -179,44 +186,6 @@ def _scans(batch: ScanBatchRequest) -> list[Item]:
         address, scan = address_of({**content, "seed": seed}, weights), Scan(digest, size)
         items.append(Item(address, str(path), made, scan))
     return items
-
-
-def find_scans(folder: Path, subjects: Sequence[str] = ()) -> list[Path]:
-    """The scans of a folder, sorted by path.
-
-    Args:
-        folder: A BIDS dataset (``sub-*/**/*_T1w.nii.gz``) or a plain folder of NIfTI files.
-        subjects: BIDS labels, with or without ``sub-``; empty for all.
-
-    Raises:
-        Refusal: There is no such folder, no scan in it, or none of a subject.
-    """
-    folder = folder.expanduser().resolve()
-    if not folder.is_dir():
-        raise Refusal(
-            f"scans={folder}: there is no such folder; name a BIDS dataset or a folder of NIfTI "
-            "files by its full path."
-        )
-    found = sorted(folder.glob("sub-*/**/*_T1w.nii.gz"))
-    found = found or sorted([*folder.glob("*.nii.gz"), *folder.glob("*.nii")])
-    wanted = {f"sub-{name.removeprefix('sub-')}" for name in subjects}
-    if wanted:
-        found = [path for path in found if wanted & _labels(path)]
-        if missing := wanted - {label for path in found for label in _labels(path)}:
-            raise Refusal(
-                f"subjects: {', '.join(sorted(missing))} not found in {folder}: each named "
-                "subject needs a scan there; correct the names."
-            )
-    if not found:
-        raise Refusal(
-            f"scans={folder}: it holds neither sub-*/*_T1w.nii.gz nor NIfTI files; point to a "
-            "BIDS dataset or to the folder of the scans."
-        )
-    return found
-
-
-def _labels(path: Path) -> set[str]:
-    return {part for name in path.parts for part in [name.partition("_")[0]] if "sub-" in part}
 
 
 def _distinct(items: Iterable[Item]) -> tuple[list[Item], list[str]]:

@@ -14,6 +14,8 @@ import torch
 from core.models.checkpoints import find_model, read_record
 from core.operations.operation import Model
 from core.progress import timed
+from core.records import sha256_file
+from core.refusal import Refusal
 from flows.batches.items import Item, drawn_again
 from flows.batches.ledger import Batch
 from flows.jobs.pipeline import AnyOperation, record, save_pictures
@@ -98,9 +100,15 @@ class Maker:
         self.networks.named(item.operation, item.request.model)
 
     def prepare(self, job: Job) -> Any:
-        """Whatever ``sample`` needs beyond the request."""
+        """Whatever ``sample`` needs beyond the request.
+
+        Raises:
+            Refusal: The input cannot be taken, or is no longer the one that was planned.
+        """
         job.item = self._at_hand(job.item)
-        return job.item.operation.prepare(job.request)
+        prepared = job.item.operation.prepare(job.request)
+        check_unchanged(job.item)
+        return prepared
 
     def sample(self, job: Job) -> Any:
         """The result in memory, off the device."""
@@ -113,7 +121,9 @@ class Maker:
 
         Raises:
             NotAsAskedError: The result does not show what was asked; nothing is written.
+            Refusal: The input is no longer the one that was planned; nothing is written.
         """
+        check_unchanged(job.item)  # the record will name its bytes
         operation, request, drawn = job.item.operation, job.request, job.sampled
         facts: dict[str, Any] = {"item": job.item.address, "batch": batch.root.name}
         if self._judge:
@@ -131,6 +141,20 @@ class Maker:
             operation, request, paths, model, facts=facts, timings=job.timings, overwrite=True
         )
         return {**paths, "record": recorded}
+
+
+def check_unchanged(item: Item) -> None:
+    """Raise a ``Refusal`` unless a scan still holds the bytes that its item's address tells."""
+    if item.scan is None:
+        return
+    path = Path(item.request.scan)
+    found = sha256_file(path) if path.is_file() else "nothing"
+    if found != item.scan.sha256:
+        raise Refusal(
+            f"{path} holds sha256 {found[:12]} instead of {item.scan.sha256[:12]}: a scan stays "
+            "as it was planned until it is restored; put the planned file back, or run the batch "
+            "again to plan it anew."
+        )
 
 
 def _no_op(done: int, total: int, estimate: object) -> None:

@@ -19,6 +19,7 @@ UNREADABLE_S = 1.0  # of a file that is only looked at and refused
 SMALLEST_BYTES = 150_000  # record, pictures and what files hold beside values
 GPU_FILE = Path("/dev/nvidia0")
 GB = 1e9
+MOST_NAMED = 100  # scans that a plan names one by one
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Plan:
         standing: How many stand already.
         settled: How many were refused, or drawn in vain as often as allowed.
         repeated: Rows that repeat an earlier one.
+        left_out: Files that look like scans and are not taken, and why, one line a reason.
         shards: Number of shards.
         seconds_per_item: Of the items to make, on average.
         measured: Whether that was measured in this batch, or is a rule of thumb.
@@ -46,6 +48,7 @@ class Plan:
     seconds_per_item: float
     measured: bool
     bytes_needed: int
+    left_out: tuple[str, ...] = ()
 
     @property
     def missing(self) -> int:
@@ -77,7 +80,21 @@ class Plan:
         if self.repeated:
             shown = "; ".join(self.repeated[:3]) + ("; ..." if len(self.repeated) > 3 else "")
             lines.append(f"{counted(len(self.repeated), 'repeated row')}, made once: {shown}")
+        if self.left_out:
+            reasons = counted(len(self.left_out), "reason")
+            lines.append(f"files are left out for {reasons}; the plan and batch.json name them")
         return lines
+
+    def names(self) -> list[str]:
+        """Scans by path: which are taken, and which files are not and why; none for clips.
+
+        For the person who asks; a log that others read may not name patients.
+        """
+        if self.kind != "mri":
+            return []
+        more = len(self.items) - MOST_NAMED
+        named = [f"takes {item.row}" for item, _ in self.items[:MOST_NAMED]]
+        return [*named, *([f"takes {more} more"] if more > 0 else []), *self.left_out]
 
     def _costs(self, draws: int, price: float) -> list[str]:
         """Time of all devices together, and money; at most, where items are drawn again."""
@@ -101,6 +118,7 @@ def make_plan(
     repeated: Sequence[str] = (),
     shard_minutes: float = 10.0,
     measured_s: float = 0.0,
+    left_out: Sequence[str] = (),
 ) -> Plan:
     """The plan for the items that do not stand yet; they keep their order.
 
@@ -109,6 +127,7 @@ def make_plan(
         standing: Addresses of those that are made and whole.
         settled: Addresses of those that will never be.
         repeated: Rows that were left out.
+        left_out: Files that were, and why.
         shard_minutes: Length of a shard.
         measured_s: What an item took so far in this batch; 0 for a rule of thumb.
     """
@@ -133,6 +152,7 @@ def make_plan(
         seconds_per_item=total / len(missing) if missing else measured_s,
         measured=measured_s > 0,
         bytes_needed=sum(map(expected_bytes, missing)),
+        left_out=tuple(left_out),
     )
 
 

@@ -13,6 +13,7 @@ from flows.batches.journal import held, now, read_lines
 from flows.batches.ledger import ENDED, Batch, Outcome, intact, unfinished
 from flows.batches.locks import planning
 from flows.batches.plan import Plan, check_room, make_plan
+from flows.batches.scans import left_out_of
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings
 
@@ -45,6 +46,7 @@ def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], lis
         repeated=repeated,
         shard_minutes=request.limits.shard_minutes,
         measured_s=_measured(known),
+        left_out=left_out_of(request),
     )
 
 
@@ -146,6 +148,7 @@ def _described(batch: Batch, request: BatchRequest, plan: Plan) -> dict[str, Any
         "items": len(plan.items),
         "shards": plan.shards,
         "repeated": len(plan.repeated),
+        "left_out": list(plan.left_out),
         "seconds_per_item": round(plan.seconds_per_item, 4),
         "reason": "",
     }

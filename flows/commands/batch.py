@@ -23,6 +23,7 @@ Settable = Annotated[
     ),
 ]
 WAITING_FOR = ("planned", "running", "paused")
+MOST_NAMED = 20  # failed items that a run names; its status names all
 
 
 def plan(source: Path, /, *, name: str = "nightly", project: Project = "default",
@@ -39,6 +40,8 @@ def plan(source: Path, /, *, name: str = "nightly", project: Project = "default"
 def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
         set_: Settable = None, here: bool = False, dry_run: bool = False) -> int:  # fmt: skip
     """Make what is missing of a batch; the same command again makes nothing twice.
+
+    The exit code is 1 if an item failed or is still missing.
 
     Args:
         source: A prompt file (text, .csv, .jsonl, .yaml), or a folder or BIDS dataset of scans.
@@ -66,9 +69,8 @@ def status(name: str = "", /, *, project: Project = "default", failed: bool = Fa
         for batch in Batch.all(read_settings(), project):
             print(_state(batch))
     if name and failed:
-        for outcome in _batch(project, name).outcomes().values():
-            if outcome["state"] != "made":
-                print(f"  {outcome['item']}  {outcome['state']}: {outcome['error']}")
+        for line in _unmade(_batch(project, name), ("failed", "rejected")):
+            print(f"  {line}")
 
 
 def retry(name: str, /, *, project: Project = "default", here: bool = False) -> int:
@@ -168,8 +170,22 @@ def _run(project: str, request: BatchRequest, here: bool) -> int:
         hand_over(read_settings(), project, request)
         _run_deployed(project, request)
     print(_state(batch))
-    said = batch.read()
-    return 0 if said["state"] == "finished" and not said["reason"] else 1
+    said, failed = batch.read(), _unmade(batch, ("failed",))
+    for line in failed[:MOST_NAMED]:
+        sys.stderr.write(f"  {line}\n")
+    if len(failed) > MOST_NAMED:
+        sys.stderr.write(f"  and more; see `lamina batch status {request.name} --failed`\n")
+    return 0 if said["state"] == "finished" and not said["reason"] and not failed else 1
+
+
+def _unmade(batch: Batch, states: Sequence[str]) -> list[str]:
+    """Each item that came to one of these states, with where it was asked for and the reason."""
+    rows = {item.address: item.row for item, _ in batch.items()}
+    return [
+        f"{address}  {rows[address]}  {outcome['state']}: {outcome['error']}"
+        for address, outcome in batch.outcomes().items()
+        if outcome["state"] in states and address in rows
+    ]
 
 
 def _run_deployed(project: str, request: BatchRequest) -> None:
@@ -198,7 +214,8 @@ def _show_plan(batch: Batch, request: BatchRequest, here: bool) -> None:
     told = [] if here else Deployed().offers(settings)
     slots = max(1, min(len(told), request.limits.shards_at_once))
     costs = {"draws": request.most_draws, "price": settings.gpu_hour_price}
-    for line in [*planned.says(free, slots, **costs), *ends_early(request)]:
+    said = planned.says(free, slots, **costs)
+    for line in [*said, *planned.names(), *ends_early(request)]:
         print(line)
     if planned.shards:
         first = (item for item, shard in planned.items if shard == 0)

@@ -205,8 +205,8 @@ class ScanBatchRequest(BatchRequest):
     name: BatchName = NIGHTLY
     scans: DiskPath = Field(
         min_length=1,
-        description="A BIDS dataset, whose *_T1w.nii.gz are taken, or a folder of NIfTI files. "
-        "May hold {date}.",
+        description="A BIDS dataset, whose *_T1w.nii.gz and *_T1w.nii are taken, or a folder of "
+        "NIfTI files. May hold {date}.",
     )
     subjects: str = Field(
         "", description="Only these subjects, separated by spaces: 01 02; empty for all."

@@ -7,6 +7,7 @@ the header asks for memory that no file of this size could fill. Both are looked
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from pathlib import Path
 
@@ -16,6 +17,11 @@ HIGHEST_RATIO = 1032  # deflate cannot pack a byte tighter than this
 BLOCK = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 31  # zlib's word for a gzip member with the largest window
+
+
+def scan_name(name: str) -> str:
+    """Return a scan's file name without its suffix, in whatever case that is written."""
+    return re.split(r"\.nii", name, maxsplit=1, flags=re.IGNORECASE)[0]
 
 
 def is_gzip(path: Path) -> bool:

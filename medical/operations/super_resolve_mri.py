@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.operations.operation import Cost, Facts, Model, OnStep, Paths
+from medical.files.container import scan_name
 from medical.request import SuperResolutionRequest
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class SuperResolveMRI:
 
     def title(self, request: SuperResolutionRequest) -> str:
         """The scan's name."""
-        return Path(request.scan).name.partition(".nii")[0]
+        return scan_name(Path(request.scan).name)
 
     def inputs(self, request: SuperResolutionRequest) -> Paths:
         """The scan, and the mask where there is one."""

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.batches.items import Item, derived_seed, drawn_again, find_scans, items_of
+from flows.batches.items import Item, derived_seed, drawn_again, items_of
 from flows.batches.plan import check_room, expected_seconds, make_plan
+from flows.batches.scans import find_scans
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest
 from video.request import VideoRequest
 

@@ -1,0 +1,233 @@
+"""Which files of a folder are scans to restore, and why each other one is left out.
+
+Nothing is left out in silence: whatever looks like a scan is either taken or has a reason.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.progress import counted
+from core.refusal import Refusal
+from flows.batches.bidsignore import read_ignored
+from flows.requests.batch_requests import BatchRequest, ScanBatchRequest
+from medical.files.container import scan_name
+
+SUFFIXES = (".nii", ".nii.gz")
+OTHER_FORMATS = (".img", ".mgh", ".mgz", ".dcm", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
+OWN_MAPS = ("_std", "_consistency")
+NOT_RAW = ("derivatives", "sourcedata", "code")
+SUFFIX = "_T1w"
+ANNEXED = b"/annex/objects/"
+SHOWN = 20  # paths of one reason that a plan names
+
+ABSENT = "its link leads nowhere, so fetch it (datalad get, git annex get) or remove it"
+POINTER = "its content is not here but in git-annex, so fetch it (datalad get, git annex get)"
+APPLE = "a ._ file of macOS, which holds no scan"
+HIDDEN = "a hidden file"
+OWN = "an uncertainty or consistency map of a result"
+FORMAT = "not NIfTI, so convert it to .nii.gz"
+FOLDER = "a folder, not a file"
+PACKED = "the same scan is taken as .nii.gz"
+IGNORED = "named by .bidsignore"
+OTHER = f"another suffix than {SUFFIX}"
+OUTSIDE = "not below a sub-* folder of the dataset"
+TREE = f"no part of the raw dataset ({', '.join(NOT_RAW)})"
+SUBFOLDER = "in a subfolder, and of a folder that is no BIDS dataset only its own files are taken"
+UNASKED = "of a subject that was not asked for"
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a folder holds.
+
+    Attributes:
+        folder: Where.
+        taken: The scans, sorted by path.
+        left_out: Every other file that looks like one, with the reason.
+    """
+
+    folder: Path
+    taken: list[Path]
+    left_out: dict[Path, str]
+
+    def says(self) -> list[str]:
+        """What is left out and why, one line a reason."""
+        by_reason = defaultdict[str, list[str]](list)
+        for path, reason in sorted(self.left_out.items()):
+            by_reason[reason].append(str(path.relative_to(self.folder)))
+        return [f"{_listed(names)}: {reason}" for reason, names in by_reason.items()]
+
+
+def find_scans(folder: Path, subjects: Sequence[str] = ()) -> list[Path]:
+    """The scans of a folder, sorted by path; see ``survey``."""
+    return survey(folder, subjects).taken
+
+
+def survey(folder: Path, subjects: Sequence[str] = ()) -> Survey:
+    """What a folder holds: a BIDS dataset, or NIfTI files side by side.
+
+    Of a BIDS dataset ``sub-*/**/*_T1w.nii[.gz]`` are taken, linked folders and all sessions
+    included, and what ``.bidsignore`` names is not.
+
+    Args:
+        folder: The dataset or the folder.
+        subjects: BIDS labels, with or without ``sub-``; empty for all.
+
+    Raises:
+        Refusal: There is no such folder, no scan in it, or none of a subject.
+    """
+    folder = folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise Refusal(
+            f"scans={folder}: there is no such folder; name a BIDS dataset or a folder of NIfTI "
+            "files by its full path."
+        )
+    subject_folders = any(path.is_dir() for path in folder.glob("sub-*"))
+    found = _dataset(folder) if subject_folders else _plain(folder)
+    if not found.taken and subject_folders:  # of which none holds a scan to take
+        beside = _plain(folder)
+        found = beside if beside.taken else found
+    found = _of_subjects(found, {f"sub-{name.removeprefix('sub-')}" for name in subjects})
+    if not found.taken:
+        reasons = f" ({'; '.join(found.says())})" if found.left_out else ""
+        raise Refusal(
+            f"scans={folder}: it holds neither sub-*/*{SUFFIX}.nii.gz nor NIfTI files that can "
+            f"be taken{reasons}; point to a BIDS dataset or to the folder of the scans."
+        )
+    return found
+
+
+def left_out_of(request: BatchRequest) -> list[str]:
+    """What a request leaves out and why; nothing where its folder stands on another host."""
+    if not isinstance(request, ScanBatchRequest) or not request.source.is_dir():
+        return []
+    return survey(Path(request.scans), request.subjects.split()).says()
+
+
+def _dataset(folder: Path) -> Survey:
+    ignored = read_ignored(folder / ".bidsignore")
+    taken, left_out = list[Path](), dict[Path, str]()
+    for path in _walk(folder, folder, frozenset()):
+        inside = path.relative_to(folder)
+        if path.name in NOT_RAW and path.parent == folder:
+            reason = TREE
+        elif not inside.parts[0].startswith("sub-") or len(inside.parts) == 1:
+            reason = OUTSIDE
+        elif ignored(inside.as_posix()):
+            reason = IGNORED
+        else:
+            reason = _unfit(path) or ("" if scan_name(path.name).endswith(SUFFIX) else OTHER)
+        if reason:
+            left_out[path] = reason
+        else:
+            taken.append(path)
+    packed = {path.with_name(scan_name(path.name)) for path in taken if _packed(path)}
+    for path in taken:
+        if not _packed(path) and path.with_name(scan_name(path.name)) in packed:
+            left_out[path] = PACKED
+    return Survey(folder, sorted(set(taken) - left_out.keys()), left_out)
+
+
+def _plain(folder: Path) -> Survey:
+    taken, left_out = list[Path](), dict[Path, str]()
+    for path in _entries(folder):
+        if _looks_like_scan(path):
+            if reason := _unfit(path):
+                left_out[path] = reason
+            else:
+                taken.append(path)
+        elif path.is_dir() and not path.name.startswith("."):
+            left_out |= {inner: SUBFOLDER for inner in _entries(path) if _looks_like_scan(inner)}
+    return Survey(folder, sorted(taken), left_out)
+
+
+def _of_subjects(found: Survey, wanted: set[str]) -> Survey:
+    if not wanted:
+        return found
+    labels = {path: _labels(path.relative_to(found.folder)) for path in found.taken}
+    if missing := wanted - {label for each in labels.values() for label in each}:
+        raise Refusal(
+            f"subjects: {', '.join(sorted(missing))} not found in {found.folder}: each named "
+            "subject needs a scan there; correct the names."
+        )
+    others = {path: UNASKED for path, each in labels.items() if not wanted & each}
+    kept = [path for path in found.taken if path not in others]
+    return Survey(found.folder, kept, found.left_out | others)
+
+
+def _labels(inside: Path) -> set[str]:
+    """The subjects that a path below the dataset names."""
+    firsts = (part.partition("_")[0] for part in inside.parts)
+    return {first for first in firsts if first.startswith("sub-")}
+
+
+def _unfit(path: Path) -> str:
+    """Why a file that is named like a scan cannot be one; empty if it can."""
+    name = path.name
+    if name.startswith("."):
+        return APPLE if name.startswith("._") else HIDDEN
+    if not name.lower().endswith(SUFFIXES):
+        return FORMAT
+    return OWN if _own_map(path) else _unreadable(path)
+
+
+def _unreadable(path: Path) -> str:
+    if not path.is_file():
+        return FOLDER if path.exists() else ABSENT
+    try:
+        with path.open("rb") as file:
+            return POINTER if file.read(len(ANNEXED)) == ANNEXED else ""
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
+def _own_map(path: Path) -> bool:
+    """Whether a file is a map that stands beside a result, or beside the other map."""
+    stem = scan_name(path.name)
+    for ending in OWN_MAPS:
+        if base := stem.removesuffix(ending) if stem.endswith(ending) else "":
+            beside = {base, *(base + other for other in OWN_MAPS if other != ending)}
+            return any(
+                scan_name(other.name) in beside
+                for other in _entries(path.parent)
+                if _looks_like_scan(other)
+            )
+    return False
+
+
+def _walk(root: Path, folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """Files that look like scans below a folder, through links but never in a circle.
+
+    Hidden folders are not entered, nor those that are no part of a raw dataset.
+    """
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    for path in _entries(folder):
+        if _looks_like_scan(path) or (folder == root and path.name in NOT_RAW):
+            yield path
+        elif not path.name.startswith(".") and path.is_dir():
+            yield from _walk(root, path, above | {real})
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _looks_like_scan(path: Path) -> bool:
+    return path.name.lower().endswith((*SUFFIXES, *OTHER_FORMATS))
+
+
+def _packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{counted(len(names), 'file')} left out, {'; '.join(names[:SHOWN])}{more}"
