@@ -156,18 +156,36 @@ def list_models() -> list[tuple[Path, dict[str, Any]]]:
     return list(found.values())
 
 
-def find_model(name: str, kind: str) -> Path:
+def find_folder(named: str | os.PathLike[str], kind: str = "") -> Path:
+    """The folder of a model: one that stands on this machine, or that of an installed model.
+
+    Args:
+        named: A model folder, as a path, or the name of an installed model.
+        kind: "video" or "mri"; empty for either.
+    """
+    folder = Path(named)
+    if isinstance(named, str) and os.sep not in named and not (folder / RECORD).is_file():
+        return find_model(named, kind)
+    found = read_record(folder)["kind"]
+    if kind and found != kind:
+        raise Refusal(
+            f"{folder} holds a model of kind {found}: one of {kind} is needed; name one."
+        )
+    return folder
+
+
+def find_model(name: str, kind: str = "") -> Path:
     """The folder of an installed model.
 
     Args:
         name: Its folder's name; never a path.
-        kind: "video" or "mri".
+        kind: "video" or "mri"; empty for either.
     """
     models = {folder.name: (folder, record) for folder, record in list_models()}
-    fitting = sorted(n for n, (_, record) in models.items() if record["kind"] == kind)
+    fitting = sorted(n for n, (_, record) in models.items() if kind in ("", record["kind"]))
     if name not in fitting:
         raise Refusal(
-            f"model={name!r} is not an installed {kind} model: models are named as "
+            f"model={name!r} is not an installed {kind and kind + ' '}model: models are named as "
             f"`lamina models list` shows them; choose one of {fitting or 'none installed'}, or "
             "name more folders in LAMINA_MODELS."
         )

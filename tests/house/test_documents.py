@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ("core", "video", "medical", "flows")
+FLOORS = ("core", "video", "medical", "lamina", "flows")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
 CHEAP = {("models", "list")}
 CITATION = re.compile(
@@ -91,7 +91,7 @@ def test_cheap_commands_run(words, capsys):
 def test_every_file_that_is_named_stands(document):
     links = re.findall(r"\]\(([^):]+)\)", read(document))
     named = re.findall(
-        r"`((?:core|video|medical|flows|infra|tests)/[a-z_/]+\.[a-z]+)`", read(document)
+        r"`((?:core|video|medical|lamina|flows|infra|tests)/[a-z_/]+\.[a-z]+)`", read(document)
     )
     assert [name for name in links + named if not (ROOT / name).exists()] == []
 

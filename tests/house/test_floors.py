@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ("core", "video", "medical", "flows")
+FLOORS = ("core", "video", "medical", "lamina", "flows")
 DOORS = {
     "nibabel": {"medical/files/nifti.py"},
     "decord": {"video/files/clip.py"},

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ("core", "video", "medical", "flows")
+FLOORS = ("core", "video", "medical", "lamina", "flows")
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in SOURCES]
 LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION = 300, 60, 40

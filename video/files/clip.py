@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import decord
@@ -72,7 +73,11 @@ class Clip:
 
 
 def write_mp4(
-    clip: Clip, path: Path | str, *, metadata: Mapping[str, Any], overwrite: bool = False
+    clip: Clip,
+    path: Path | str,
+    *,
+    metadata: Mapping[str, Any] = MappingProxyType({}),
+    overwrite: bool = False,
 ) -> Path:
     """Write H.264 in mp4 (yuv420p, exact rate, index first) and return the verified path.
 

@@ -1,0 +1,81 @@
+"""The front door of the library: clips from sentences, finer volumes from scans, in this process.
+
+>>> import lamina
+>>> clip = lamina.generate("a red circle moves left", seed=7, num_frames=4, steps=1)
+>>> clip.frames.shape
+(4, 64, 64, 3)
+
+The same request gives the same pixels and voxels as the command line. Everything is loaded when
+first asked for, and Prefect never.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from core.models.checkpoints import list_models, load_model, save_model
+    from core.networks.unet import SpatioTemporalUNet
+    from core.refusal import Refusal
+    from lamina.calls import generate, load, super_resolve
+    from lamina.operations import OPERATIONS
+    from medical.files.nifti import read_volume, write_volume
+    from medical.files.volume import Volume
+    from medical.operations.restoration import Restoration
+    from medical.request import SuperResolutionRequest
+    from video.files.clip import Clip, read_mp4, write_mp4
+    from video.request import VideoRequest
+
+HOMES = {
+    "Clip": "video.files.clip",
+    "OPERATIONS": "lamina.operations",
+    "Refusal": "core.refusal",
+    "Restoration": "medical.operations.restoration",
+    "SpatioTemporalUNet": "core.networks.unet",
+    "SuperResolutionRequest": "medical.request",
+    "VideoRequest": "video.request",
+    "Volume": "medical.files.volume",
+    "generate": "lamina.calls",
+    "list_models": "core.models.checkpoints",
+    "load": "lamina.calls",
+    "load_model": "core.models.checkpoints",
+    "read_mp4": "video.files.clip",
+    "read_volume": "medical.files.nifti",
+    "save_model": "core.models.checkpoints",
+    "super_resolve": "lamina.calls",
+    "write_mp4": "video.files.clip",
+    "write_volume": "medical.files.nifti",
+}
+"""Name to the module it lives in."""
+
+__all__ = [
+    "OPERATIONS",
+    "Clip",
+    "Refusal",
+    "Restoration",
+    "SpatioTemporalUNet",
+    "SuperResolutionRequest",
+    "VideoRequest",
+    "Volume",
+    "generate",
+    "list_models",
+    "load",
+    "load_model",
+    "read_mp4",
+    "read_volume",
+    "save_model",
+    "super_resolve",
+    "write_mp4",
+    "write_volume",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the module a name lives in: importing the front door must not import torch."""
+    if name not in HOMES:
+        raise AttributeError(f"module 'lamina' has no attribute {name!r}")
+    return getattr(import_module(HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    """What can be asked for, loaded or not."""
+    return sorted(__all__)

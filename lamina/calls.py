@@ -1,0 +1,122 @@
+"""One result from one call: the model is found, loaded and asked, and nothing is written."""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from core.models.checkpoints import find_folder
+from core.models.files import read_record
+from core.operations.operation import Model, OnStep, Operation
+from core.refusal import Refusal
+from lamina.operations import OPERATIONS
+from medical.files.volume import Volume
+from medical.request import SuperResolutionRequest
+from video.request import VideoRequest
+
+if TYPE_CHECKING:
+    from medical.operations.restoration import Restoration
+    from video.files.clip import Clip
+
+IN_MEMORY = "(in memory)"
+Named = str | os.PathLike[str]
+
+
+def load(model: Named, *, device: torch.device | str | None = None) -> Model:
+    """A model, its bytes held against its record, ready to be asked many times.
+
+    >>> import lamina
+    >>> model = lamina.load("scenes-64")
+    >>> clip = lamina.generate("a green square stands still", model=model, steps=1, num_frames=2)
+
+    Args:
+        model: Name of an installed model, or a model folder.
+        device: That draws; by default a GPU where there is one.
+
+    Raises:
+        Refusal: There is no such model, or it holds other bytes than its record says.
+    """
+    folder = find_folder(model)
+    kind = read_record(folder)["kind"]
+    operation = next(each for each in OPERATIONS.values() if each.kind == kind)
+    return operation.load(folder, _device(device))
+
+
+def generate(
+    prompt: str,
+    *,
+    model: Named | Model = "scenes-64",
+    device: torch.device | str | None = None,
+    on_step: OnStep | None = None,
+    **fields: Any,
+) -> "Clip":
+    """A clip of what the prompt says.
+
+    Args:
+        prompt: What the clip should show, in one sentence.
+        model: A loaded video model, the name of an installed one, or a model folder.
+        device: That draws; by default a GPU where there is one. A loaded model stays where it is.
+        on_step: Called after each step with steps done, steps in all, the estimate so far.
+        **fields: Of ``VideoRequest``, such as ``seed``, ``steps`` and ``num_frames``.
+
+    Raises:
+        ValueError: A field is not one that may be asked for.
+        Refusal: There is no such model, or it cannot do what was asked.
+    """
+    operation = OPERATIONS["text_to_video"]
+    loaded = _loaded(operation, model, device)
+    request = VideoRequest(prompt=prompt, model=loaded.record["name"], **fields)
+    return operation.draw(request, operation.prepare(request), loaded, on_step or _ignore)
+
+
+def super_resolve(
+    scan: "Named | Volume",
+    *,
+    model: Named | Model = "heads-1mm",
+    device: torch.device | str | None = None,
+    on_step: OnStep | None = None,
+    **fields: Any,
+) -> "Restoration":
+    """A finer volume from a thick-slice scan, with maps of how sure it is.
+
+    Args:
+        scan: A NIfTI file, or its voxels and grid.
+        model: A loaded MRI model, the name of an installed one, or a model folder.
+        device: That draws; by default a GPU where there is one. A loaded model stays where it is.
+        on_step: Called after each step with steps done, steps in all, the estimate so far.
+        **fields: Of ``SuperResolutionRequest``, such as ``spacing_mm``, ``samples`` and ``seed``.
+
+    Raises:
+        ValueError: A field is not one that may be asked for.
+        Refusal: There is no such model, or the scan cannot be restored as asked.
+    """
+    operation = OPERATIONS["super_resolve_mri"]
+    loaded = _loaded(operation, model, device)
+    named = IN_MEMORY if isinstance(scan, Volume) else os.fspath(scan)
+    request = SuperResolutionRequest(scan=named, model=loaded.record["name"], **fields)
+    prepared = scan if isinstance(scan, Volume) else operation.prepare(request)
+    return operation.draw(request, prepared, loaded, on_step or _ignore)
+
+
+def _loaded(
+    operation: Operation[Any, Any, Any],
+    model: Named | Model,
+    device: torch.device | str | None,
+) -> Model:
+    if not isinstance(model, Model):
+        return operation.load(find_folder(model, operation.kind), _device(device))
+    kind = model.record["kind"]
+    if kind != operation.kind:
+        raise Refusal(
+            f"model={model.record['name']!r} is of kind {kind}: {operation.name} needs one of "
+            f"{operation.kind}; load another."
+        )
+    return model
+
+
+def _device(wish: torch.device | str | None) -> torch.device:
+    return torch.device(wish or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _ignore(done: int, total: int, estimate: object) -> None:
+    """Nobody watches."""
