@@ -21,14 +21,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from core.conditioning import Conditioning
-    from core.families.objectives import Objective
+    from core.families.flow import FlowMatching
+    from core.families.table import FAMILIES, denoiser
     from core.models.checkpoints import find_model, list_models, load_model, save_model
     from core.networks.unet import SpatioTemporalUNet
     from core.operations.linear_operators import AxisOperator, consistent
     from core.operations.tiling import tiled, windows
     from core.sampling.diffusers_bridge import sample_with
     from core.sampling.guidance import guided, inpainting
-    from core.sampling.path import Denoise, denoiser, diffuse
+    from core.sampling.path import Denoise, diffuse
     from core.sampling.samplers import SAMPLERS, dpmpp_2m, euler, flow_map, heun
     from core.sampling.schedules import karras, linear, shifted
     from core.seeds import noise
@@ -39,14 +40,15 @@ HOMES = {
     "AxisOperator": "operations.linear_operators",
     "Conditioning": "conditioning",
     "Denoise": "sampling.path",
-    "Objective": "families.objectives",
+    "FAMILIES": "families.table",
+    "FlowMatching": "families.flow",
     "Plan": "training.plan",
     "Progress": "training.plan",
     "SAMPLERS": "sampling.samplers",
     "SpatioTemporalUNet": "networks.unet",
     "Trainer": "training.trainer",
     "consistent": "operations.linear_operators",
-    "denoiser": "sampling.path",
+    "denoiser": "families.table",
     "diffuse": "sampling.path",
     "dpmpp_2m": "sampling.samplers",
     "euler": "sampling.samplers",
@@ -69,11 +71,12 @@ HOMES = {
 """Name to the module it lives in."""
 
 __all__ = [
+    "FAMILIES",
     "SAMPLERS",
     "AxisOperator",
     "Conditioning",
     "Denoise",
-    "Objective",
+    "FlowMatching",
     "Plan",
     "Progress",
     "SpatioTemporalUNet",

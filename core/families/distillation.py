@@ -12,15 +12,17 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.families.objectives import Draw, Predict
+from core.families.family import Draw, Predict
+from core.families.flow import denoiser
 from core.networks.unet import SpatioTemporalUNet
 from core.sampling.guidance import guided
-from core.sampling.path import denoiser, diffuse
+from core.sampling.path import diffuse
 from core.sampling.schedules import shifted_level, shifted_place
 from core.seeds import normal
 from core.tensors import Volumes, align, inference_dtype, sent
@@ -40,6 +42,8 @@ class Distillation:
         teacher: The frozen network; given when the stage begins.
     """
 
+    name: ClassVar[str] = "average_velocity"
+
     steps: tuple[int, ...] = (2, 4, 8, 16)
     substeps: int = 3
     shift: float = 1.0
@@ -56,11 +60,6 @@ class Distillation:
     def rate(self) -> float:
         """Its learning rate, as a share of the run's: the network is nearly there already."""
         return 0.25
-
-    @property
-    def jumps(self) -> bool:
-        """Whether average velocities are learned."""
-        return True
 
     def taught_by(self, network: SpatioTemporalUNet) -> Distillation:
         """The same lesson with a frozen copy of ``network``, in its fast precision, as teacher."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from core.conditioning import Conditioning
-from core.families.objectives import Predict
+from core.families.family import Predict
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 

@@ -4,8 +4,7 @@ import torch
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.networks.unet import SpatioTemporalUNet
-from core.sampling.path import Denoise, denoiser
+from core.sampling.path import Denoise
 from core.tensors import Volumes, align
 
 
@@ -42,21 +41,22 @@ def guided(
     return denoise
 
 
-def guided_at_once(
-    network: SpatioTemporalUNet, cond: Conditioning, scale: float | Tensor
-) -> Denoise:
+def with_and_without(cond: Conditioning) -> Conditioning:
+    """Every row twice, first told its prompt and then not: what ``guided_at_once`` asks with."""
+    assert cond.tokens is not None
+    everyone = torch.ones(len(cond.tokens), dtype=torch.bool, device=cond.tokens.device)
+    return cond.told(everyone).stack(cond.told(~everyone))
+
+
+def guided_at_once(asked: Denoise, scale: float | Tensor) -> Denoise:
     """`guided` by a prompt, with and without it asked as one batch: fewer calls, more memory.
 
     For small samples, whose time goes to the calls and not to the arithmetic.
 
     Args:
-        network: Asked at every step.
-        cond: One row per sample, with tokens.
+        asked: Answers twice as many rows, conditioned on ``with_and_without``.
         scale: As that of `guided`.
     """
-    assert cond.tokens is not None
-    everyone = torch.ones(len(cond.tokens), dtype=torch.bool, device=cond.tokens.device)
-    asked = denoiser(network, cond.told(everyone).stack(cond.told(~everyone)))
 
     def both(z: Volumes, t: torch.Tensor, r: torch.Tensor) -> Volumes:
         with_prompt, without = asked(torch.cat([z, z]), t, r).chunk(2)

@@ -20,16 +20,20 @@ Sources: Lipman et al. 2023 (flow matching), Liu et al. 2023 (rectified flow), H
 Geng et al. 2025 (average velocity).
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.tensors import Volumes, align
+
+if TYPE_CHECKING:
+    from core.networks.unet import SpatioTemporalUNet
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(z, t, r) -> x_hat: where the straight line along u(z, t, r) meets t = 0.
@@ -45,23 +49,23 @@ def diffuse(x: Volumes, noise: Volumes, t: Tensor) -> Volumes:
     return (1 - t) * x + t * noise
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning | None = None) -> Denoise:
-    """The network as a ``Denoise``; the prompt is read once and kept over all steps.
+Answer = Callable[[Volumes, Tensor, Tensor], Volumes]
+"""(z, t, r) -> what the network says of it; what that means is its family's."""
 
-    A network that was trained on instantaneous velocities alone is never told where a step lands.
+
+def answers(network: SpatioTemporalUNet, cond: Conditioning) -> Answer:
+    """The network with one prompt, which is read once and kept over all steps.
+
     The walk stays in the dtype of ``z`` (float32 or wider) while the network runs in its own.
     """
-    cond = cond or Conditioning()
-    jumps = network.config["trained_objective"] == "average_velocity"
     memories: dict[int, object] = {}
 
-    def denoise(z: Volumes, t: Tensor, r: Tensor) -> Volumes:
+    def answer(z: Volumes, t: Tensor, r: Tensor) -> Volumes:
         if len(z) not in memories:
             memories[len(z)] = network.read(cond, len(z))
-        u = network(z, t, r if jumps else t, cond, memory=memories[len(z)])
-        return z - align(t, z) * u
+        return network(z, t, r, cond, memory=memories[len(z)])
 
-    return denoise
+    return answer
 
 
 class Level(NamedTuple):

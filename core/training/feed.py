@@ -17,8 +17,7 @@ from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.families.distillation import Distillation
-from core.families.objectives import Objective
+from core.families.family import Family
 from core.refusal import Refusal
 from core.seeds import generator
 from core.tensors import sent
@@ -69,7 +68,7 @@ class Feeder:
     def __init__(
         self,
         make_batch: MakeBatch,
-        objective: Objective | Distillation,
+        objective: Family,
         plan: Plan,
         accelerator: Accelerator,
         *,

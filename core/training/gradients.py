@@ -17,7 +17,7 @@ from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 from torch import Tensor, nn
 
 from core.conditioning import Conditioning
-from core.families.objectives import Draw
+from core.families.family import Draw
 from core.refusal import Refusal
 from core.tensors import Volumes
 

@@ -8,8 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-from core.families.distillation import Distillation
-from core.families.objectives import Objective
+from core.families.family import Family
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.training.checkpoint import remember_stages
@@ -35,7 +34,7 @@ class Stage(NamedTuple):
     """
 
     name: str
-    objective: Objective | Distillation
+    objective: Family
     plan: Plan
     part: str = ""
     make_batch: MakeBatch | None = None
@@ -53,8 +52,8 @@ RESERVE_MINUTES = 0.5
 
 
 def flow_then_jumps(
-    flow: Objective,
-    jumps: Objective | Distillation,
+    flow: Family,
+    jumps: Family,
     *,
     steps: int,
     jump_steps: int,
@@ -64,8 +63,8 @@ def flow_then_jumps(
     """Flow matching, then average velocities if any steps are asked of them.
 
     Args:
-        flow: Objective of the first stage.
-        jumps: Objective of the second.
+        flow: Taught in the first stage.
+        jumps: Taught in the second.
         steps: Steps of the first stage.
         jump_steps: Steps of the second; with 0, the learning rate falls in the first.
         minutes: Time budget of both together; 0 for none.
@@ -141,8 +140,7 @@ def train_stages(
         before += origin
         if not reached:
             return network, False
-        if objective.jumps:
-            trained.register_to_config(trained_objective="average_velocity")
+        trained.register_to_config(trained_objective=objective.name)
         network.train()
     return network.eval(), True
 

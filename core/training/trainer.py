@@ -20,8 +20,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from core.families.distillation import Distillation
-from core.families.objectives import Objective, Predict
+from core.families.family import Family, Predict
 from core.networks.compilation import compiled
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
@@ -62,7 +61,7 @@ class Trainer:
         self,
         network: SpatioTemporalUNet,
         make_batch: MakeBatch,
-        objective: Objective | Distillation,
+        objective: Family,
         plan: Plan,
         folder: Path,
         *,
@@ -165,7 +164,7 @@ class Trainer:
     def _judged(self) -> dict:
         """What a validation looks at."""
         parts = {"network": self.network, "average": self.average}
-        return {**parts, "jumps": self.objective.jumps}
+        return {**parts, "family": self.objective.name}
 
     def _progress(self, found: _Step, seconds_per_step: float) -> Progress:
         plan, spent_s = self.plan, self.clock.spent_s

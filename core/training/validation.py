@@ -64,18 +64,18 @@ class Validator:
         return seconds > max(self.pause_s, rest)
 
     def look(
-        self, network: SpatioTemporalUNet, average: WeightAverage, *, jumps: bool
+        self, network: SpatioTemporalUNet, average: WeightAverage, *, family: str
     ) -> Validation | None:
         """How the averaged weights do; None where that could not be found out.
 
         Args:
             network: As it is trained; left as it is.
             average: Of its weights.
-            jumps: Whether average velocities are learned.
+            family: By which it is taught.
         """
         began = time.perf_counter()
         try:
-            return self.validate(self._averaged(network, average, jumps=jumps))
+            return self.validate(self._averaged(network, average, family=family))
         except Exception as error:  # a look that fails must not end a run of hours
             logger.warning("validation failed, training goes on: %s", error, exc_info=True)
             return None
@@ -90,14 +90,13 @@ class Validator:
             logger.warning("validation could not be shown, training goes on: %s", error)
 
     def _averaged(
-        self, network: SpatioTemporalUNet, average: WeightAverage, *, jumps: bool
+        self, network: SpatioTemporalUNet, average: WeightAverage, *, family: str
     ) -> SpatioTemporalUNet:
         """The copy, with the average in it."""
         if self._copy is None:
             self._copy = deepcopy(network).eval().requires_grad_(False)
             for parameter in self._copy.parameters():  # not .to(dtype): diffusers' warns
                 parameter.data = parameter.data.to(dtype=inference_dtype(parameter.device))
-            if jumps:
-                self._copy.register_to_config(trained_objective="average_velocity")
+            self._copy.register_to_config(trained_objective=family)
         average.copy_to(self._copy)
         return self._copy

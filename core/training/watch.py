@@ -117,20 +117,20 @@ class Observer:
         self.clock.peak = processes * peak_flops(self.pace.device, dtype)
 
     def look_if_due(
-        self, step: int, network: SpatioTemporalUNet, average: WeightAverage, *, jumps: bool
+        self, step: int, network: SpatioTemporalUNet, average: WeightAverage, *, family: str
     ) -> None:
         """Validate every few minutes."""
         if self.validator and self.validator.due(time.monotonic() - self._looked):
-            self.look(step, network, average, jumps=jumps)
+            self.look(step, network, average, family=family)
 
     def look(
-        self, step: int, network: SpatioTemporalUNet, average: WeightAverage, *, jumps: bool
+        self, step: int, network: SpatioTemporalUNet, average: WeightAverage, *, family: str
     ) -> None:
         """Validate, and tell everyone; arguments as in ``Validator.look``."""
         if self.validator is None:
             return
         self.settle()
-        found = self.validator.look(network, average, jumps=jumps)
+        found = self.validator.look(network, average, family=family)
         if found is not None:
             if self.log is not None:
                 self.log.validated(step, found, self.validator.cost_s)

@@ -16,10 +16,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from core.families.table import denoiser
 from core.networks.unet import SpatioTemporalUNet
 from core.operations.linear_operators import consistent, project
 from core.operations.tiling import Slices, Window, tiled, windows
-from core.sampling.path import denoiser
 from core.sampling.samplers import OnStep, flow_map
 from core.sampling.schedules import linear
 from core.seeds import noise

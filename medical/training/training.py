@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from core.conditioning import Conditioning
-from core.families.objectives import Objective
+from core.families.average_velocity import AverageVelocity
+from core.families.flow import FlowMatching
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, first_network
 from core.training.stages import OnStage, Stage, flow_then_jumps, train_stages
@@ -79,8 +80,8 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
     levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
     shares = request.contrast_share, request.lesion_share, request.deformation_share
     return flow_then_jumps(
-        Objective(power=0.25, **levels),
-        Objective(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
+        FlowMatching(power=0.25, **levels),
+        AverageVelocity(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
         data=begun_from(
             "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares),
             "mri",

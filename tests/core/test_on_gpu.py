@@ -11,13 +11,13 @@ from torch.nn import functional as F
 
 from core.conditioning import Conditioning
 from core.families.distillation import Distillation
-from core.families.objectives import Objective
+from core.families.flow import FlowMatching
+from core.families.table import denoiser
 from core.models.checkpoints import load_model, save_model
 from core.operations.linear_operators import AxisOperator, MaskOperator, consistent
 from core.operations.tiling import tiled, windows
 from core.sampling.diffusers_bridge import sample_with
 from core.sampling.guidance import guided, inpainting
-from core.sampling.path import denoiser
 from core.sampling.samplers import SAMPLERS
 from core.sampling.schedules import shifted
 from core.seeds import generator, normal
@@ -31,7 +31,7 @@ pytestmark = [
 ]
 SIZE = (4, 8, 8)
 DISTILLATION = Distillation(guidance_max=4.0, shift=8.0)
-OBJECTIVES = {"flow": Objective(), "jumps": tiny_run.OBJECTIVE, "distillation": DISTILLATION}
+OBJECTIVES = {"flow": FlowMatching(), "jumps": tiny_run.OBJECTIVE, "distillation": DISTILLATION}
 
 
 @pytest.fixture

@@ -16,8 +16,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from core.conditioning import Conditioning
+from core.families.table import denoiser
 from core.networks.unet import SpatioTemporalUNet
-from core.sampling.guidance import guided_at_once
+from core.sampling.guidance import guided_at_once, with_and_without
 from core.sampling.samplers import dpmpp_2m
 from core.sampling.schedules import shifted
 from core.tensors import align
@@ -187,7 +188,7 @@ def draw_layouts(
     """
     told = Conditioning(tokens=cond.tokens, token_mask=cond.token_mask)
     scale = 1.0 if cond.guidance is None else cond.guidance.expand(len(starts))
-    denoise = guided_at_once(network, told, scale)
+    denoise = guided_at_once(denoiser(network, with_and_without(told)), scale)
     first, *more = starts.unbind(1)
     found = dpmpp_2m(denoise, first, shifted(STEPS, shift=1.0))
     for start in more:

@@ -16,10 +16,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from core.conditioning import Conditioning
+from core.families.table import denoiser
 from core.models.checkpoints import find_model, load_model
 from core.networks.unet import SpatioTemporalUNet
 from core.sampling.guidance import guided
-from core.sampling.path import Denoise, denoiser
+from core.sampling.path import Denoise
 from core.sampling.samplers import SAMPLERS, OnStep
 from core.sampling.schedules import shifted
 from core.seeds import noise

@@ -13,7 +13,7 @@ from torch import nn
 
 from core.conditioning import Conditioning
 from core.families.distillation import Distillation
-from core.families.objectives import Objective
+from core.families.flow import FlowMatching
 from core.networks.unet import SpatioTemporalUNet
 from core.tensors import align, sent
 from core.training.feed import Batch, MakeBatch, training_device
@@ -184,7 +184,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
     }
     painting = partial(
         flow_then_jumps,
-        Objective(power=0.5, pure_noise_share=0.1, level_mean=1.5, level_std=1.3, focus=FOCUS),
+        FlowMatching(power=0.5, pure_noise_share=0.1, level_mean=1.5, level_std=1.3, focus=FOCUS),
         Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
         **shared,
         **request.model_dump(include={"steps", "jump_steps", "batch_size", "accumulation"}),
@@ -193,7 +193,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
         return painting(minutes=request.minutes)
     layout = Stage(
         "layout",
-        Objective(power=0.0, pure_noise_share=0.05, level_mean=-0.3, level_std=1.2),
+        FlowMatching(power=0.0, pure_noise_share=0.05, level_mean=-0.3, level_std=1.2),
         Plan(
             steps=request.layout_steps,
             batch_size=LAYOUTS_PER_CLIP * request.batch_size,

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from core.conditioning import Conditioning
-from core.families.objectives import Draw, Objective, Predict
+from core.families.family import Draw, Predict
+from core.families.flow import FlowMatching
 from core.networks.text_memory import TextMemory
 from core.networks.unet import LEAST_LEVEL, SpatioTemporalUNet
 from core.seeds import initialized
@@ -136,7 +137,7 @@ class TwoDomains(SpatioTemporalUNet):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Regression(Objective):
+class Regression(FlowMatching):
     """What a ``Regressor`` is trained for: no noise, always at t = 1."""
 
     def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
@@ -147,14 +148,14 @@ class Regression(Objective):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Both(Objective):
+class Both(FlowMatching):
     """Each batch by the objective of its domain.
 
     Attributes:
-        by_channels: Objective by the channels of the domain's samples.
+        by_channels: FlowMatching by the channels of the domain's samples.
     """
 
-    by_channels: Mapping[int, Objective]
+    by_channels: Mapping[int, FlowMatching]
 
     def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
         """As the objective of the domain draws."""
@@ -167,8 +168,8 @@ class Both(Objective):
         return self.by_channels[x.shape[1]].loss(predict, x, cond, drawn)
 
 
-def objective(arm: Arm) -> Objective:
+def objective(arm: Arm) -> FlowMatching:
     """What the arm minimizes."""
-    kind = Regression if arm.regression else Objective
+    kind = Regression if arm.regression else FlowMatching
     found = {CHANNELS[d][0]: kind(**arm.levels(d)) for d in arm.domains}
     return Both(by_channels=found) if len(found) > 1 else next(iter(found.values()))

@@ -6,7 +6,8 @@ import torch
 from core.conditioning import Conditioning
 from core.families import distillation
 from core.families.distillation import Distillation
-from core.families.objectives import Draw, Objective
+from core.families.family import Draw
+from core.families.flow import FlowMatching
 from core.networks.unet import SpatioTemporalUNet
 from core.sampling.schedules import shifted
 from core.seeds import generator
@@ -118,7 +119,7 @@ def test_a_stage_of_jumps_comes_nearer_to_its_teacher(tiny, tmp_path):
     plan = {"batch_size": 8, "warmup": 5, "ema_decay": 0.9}
     jumps = Distillation(steps=(1,), substeps=4)
     stages = [
-        Stage("flow", Objective(power=0.0), Plan(steps=60, learning_rate=2e-3, **plan)),
+        Stage("flow", FlowMatching(power=0.0), Plan(steps=60, learning_rate=2e-3, **plan)),
         Stage("jumps", jumps, Plan(steps=60, learning_rate=5e-4, **plan)),
     ]
     errors = []
@@ -140,7 +141,7 @@ def test_jumps_of_a_flow_that_has_gone_on_are_refused(tiny, tmp_path):
     def train(steps):
         plan = {"batch_size": 2, "warmup": 1}
         stages = [
-            Stage("flow", Objective(), Plan(steps=steps, **plan)),
+            Stage("flow", FlowMatching(), Plan(steps=steps, **plan)),
             Stage("jumps", Distillation(steps=(1,), substeps=1), Plan(steps=1, **plan)),
         ]
         return train_stages(tiny(), make_batch, stages, tmp_path)

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from core.conditioning import Conditioning
+from core.families.table import denoiser
 from core.networks.blocks import ResidualBlock
 from core.networks.unet import SpatioTemporalUNet
-from core.sampling.path import denoiser
 
 T, R = torch.tensor([0.7, 0.4]), torch.tensor([0.2, 0.4])
 

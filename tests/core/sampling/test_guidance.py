@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from core.conditioning import Conditioning
-from core.sampling.guidance import clamped, guided, guided_at_once, inpainting
-from core.sampling.path import denoiser
+from core.families.table import denoiser
+from core.sampling.guidance import clamped, guided, guided_at_once, inpainting, with_and_without
 from core.sampling.samplers import SAMPLERS
 from core.sampling.schedules import linear
 from core.seeds import generator
@@ -38,7 +38,7 @@ def test_asked_at_once_both_questions_have_the_answers_they_have_apart(masked, t
     mask = torch.tensor([[True, True, False], [True, False, False]]) if masked else None
     cond = Conditioning(tokens=torch.randn(2, 3, 12, generator=generator(1)), token_mask=mask)
     scale, t = torch.tensor([1.5, 3.0]), torch.tensor(0.6)
-    once = guided_at_once(network, cond, scale)(z, t, t)
+    once = guided_at_once(denoiser(network, with_and_without(cond)), scale)(z, t, t)
     twice = guided(denoiser(network, cond), denoiser(network, cond.null()), scale)(z, t, t)
     torch.testing.assert_close(once, twice)
     assert not torch.allclose(once, denoiser(network, cond)(z, t, t), atol=1e-3)

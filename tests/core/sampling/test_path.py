@@ -5,11 +5,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.families.table import denoiser
 from core.sampling.path import (
     denoised_from_epsilon,
     denoised_from_score,
     denoised_from_vp_velocity,
-    denoiser,
     diffuse,
     edm_denoiser,
     epsilon_from_denoised,

@@ -17,7 +17,8 @@ import torch
 from safetensors.torch import load_file
 
 from core.conditioning import Conditioning
-from core.families.objectives import Draw, Objective
+from core.families.family import Draw
+from core.families.flow import FlowMatching
 from core.seeds import generator
 from core.training.checkpoint import history
 from core.training.stages import Stage, flow_then_jumps, train_stages
@@ -224,7 +225,7 @@ def test_losses_are_what_they_were():
 def test_training_learns(tmp_path):
     errors = []
     run = tiny_run.trainer(
-        tmp_path, 40, objective=Objective(dropout=0.0), batch_size=16, checkpoint_minutes=60.0,
+        tmp_path, 40, objective=FlowMatching(dropout=0.0), batch_size=16, checkpoint_minutes=60.0,
         learning_rate=5e-3,
     )  # fmt: skip
     run.run(lambda progress: errors.append(progress.error))
@@ -233,7 +234,7 @@ def test_training_learns(tmp_path):
 
 def stages(steps=2, **changes):
     return [
-        Stage("flow", Objective(), tiny_run.plan(steps)),
+        Stage("flow", FlowMatching(), tiny_run.plan(steps)),
         Stage("jumps", tiny_run.OBJECTIVE, tiny_run.plan(steps, **changes)),
     ]
 
@@ -304,8 +305,8 @@ def test_a_time_budget_ends_the_whole_schedule_in_time(tmp_path, monkeypatch):
 def test_progress_is_even_where_a_budget_cuts_the_first_stage_short(tmp_path, monkeypatch):
     tick_ten_seconds(monkeypatch)
     both = [
-        Stage("flow", Objective(), tiny_run.plan(1000, minutes=0.5, checkpoint_minutes=60.0)),
-        Stage("jumps", Objective(), tiny_run.plan(500, minutes=0.25, checkpoint_minutes=60.0)),
+        Stage("flow", FlowMatching(), tiny_run.plan(1000, minutes=0.5, checkpoint_minutes=60.0)),
+        Stage("jumps", FlowMatching(), tiny_run.plan(500, minutes=0.25, checkpoint_minutes=60.0)),
     ]
     seen = []
     train_stages(
@@ -326,10 +327,12 @@ def test_a_time_budget_is_counted_over_all_sittings(tmp_path, monkeypatch):
 
 
 def test_a_time_budget_is_shared_out_to_the_stages():
-    both = flow_then_jumps(Objective(), tiny_run.OBJECTIVE, steps=300, jump_steps=50, minutes=20.5)
+    both = flow_then_jumps(
+        FlowMatching(), tiny_run.OBJECTIVE, steps=300, jump_steps=50, minutes=20.5
+    )
     assert [s.plan.minutes for s in both] == pytest.approx([12, 8])
     (flow,) = flow_then_jumps(
-        Objective(), tiny_run.OBJECTIVE, steps=300, jump_steps=0, minutes=20.5
+        FlowMatching(), tiny_run.OBJECTIVE, steps=300, jump_steps=0, minutes=20.5
     )
     assert flow.plan.minutes == 20
 

@@ -7,7 +7,7 @@ import pytest
 import tiny_run
 import torch
 
-from core.families.objectives import Objective
+from core.families.flow import FlowMatching
 from core.training.faults import MOST_SKIPPED
 from core.training.gradients import is_out_of_memory
 from core.training.log import read_log
@@ -96,7 +96,7 @@ def test_other_errors_go_through(tmp_path):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Explosive(Objective):
+class Explosive(FlowMatching):
     """Gives no finite loss while ``lit`` holds anything."""
 
     lit: list = field(default_factory=list)
@@ -107,7 +107,7 @@ class Explosive(Objective):
 
 
 def explosive():
-    return Explosive(**asdict(Objective()))
+    return Explosive(**asdict(FlowMatching()))
 
 
 def test_gradients_that_blow_up_send_the_run_back_at_half_the_rate(tmp_path, caplog):

@@ -14,11 +14,12 @@ import torch
 from safetensors.torch import save_file
 
 from core.conditioning import Conditioning
-from core.families.objectives import Objective
+from core.families.average_velocity import AverageVelocity
+from core.families.flow import FlowMatching
 from core.networks.unet import SpatioTemporalUNet
 from core.training.trainer import OPTIMIZERS, Plan, Trainer
 
-OBJECTIVE = Objective(
+OBJECTIVE = AverageVelocity(
     jump_share=0.5, pure_noise_share=0.2, land_on_data_share=0.3, guidance_max=4.0
 )
 
@@ -61,7 +62,7 @@ def trainer(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Hungry(Objective):
+class Hungry(AverageVelocity):
     """Runs out of memory where more than ``most`` rows are computed at a time."""
 
     most: int
@@ -81,7 +82,7 @@ def golden_losses():
     import tempfile
 
     found = {}
-    for name, objective in {"flow": Objective(), "jumps": OBJECTIVE}.items():
+    for name, objective in {"flow": FlowMatching(), "jumps": OBJECTIVE}.items():
         with tempfile.TemporaryDirectory() as folder:
             seen = []
             run = trainer(

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from core.conditioning import Conditioning
-from core.families.objectives import Draw, Objective, total_derivative
+from core.families.average_velocity import AverageVelocity, total_derivative
+from core.families.family import Draw
+from core.families.flow import FlowMatching
 from core.sampling.path import diffuse
 from core.seeds import generator
 from core.tensors import align
@@ -28,7 +30,7 @@ def relative(a, b):
     return float((a - b).norm() / b.norm())
 
 
-MIXED = Objective(
+MIXED = AverageVelocity(
     jump_share=0.5,
     level_mean=0.3,
     level_std=1.2,
@@ -71,7 +73,7 @@ def test_levels_are_ordered_and_jumps_come_last():
 
 
 def test_logits_have_the_mean_and_spread_asked_for():
-    drawn = Objective(level_mean=-0.4, level_std=0.7).draw(torch.zeros(4000, 1, 1, 1, 1),
+    drawn = FlowMatching(level_mean=-0.4, level_std=0.7).draw(torch.zeros(4000, 1, 1, 1, 1),
                  generator(0))  # fmt: skip
     assert torch.logit(drawn.t).mean() == pytest.approx(-0.4, abs=0.05)
     assert torch.logit(drawn.t).std() == pytest.approx(0.7, abs=0.05)
@@ -151,7 +153,7 @@ def test_the_exact_average_velocity_has_no_residual(gaussian):
 
 @pytest.mark.parametrize("jump_share", [0.0, 1.0])
 def test_the_loss_is_stationary_at_the_exact_network(jump_share, gaussian):
-    objective = Objective(jump_share=jump_share, power=0.0, finite_step=0.005)
+    objective = AverageVelocity(jump_share=jump_share, power=0.0, finite_step=0.005)
     x = gaussian.mean + gaussian.spread * torch.randn(4000, 1, 1, 2, 2, generator=generator(0))
     drawn = objective.draw(x, generator(1))
 
@@ -170,7 +172,7 @@ def test_the_loss_is_stationary_at_the_exact_network(jump_share, gaussian):
 
 def test_flow_matching_is_the_mean_squared_error_of_the_velocity():
     x = volumes(5, dtype=torch.float32)
-    objective = Objective(power=0.0)
+    objective = FlowMatching(power=0.0)
     drawn = objective.draw(x, generator(1))
     total, errors = objective.loss(wave, x, NOTHING, drawn)
     z = diffuse(x, drawn.noise, drawn.t)
@@ -181,8 +183,8 @@ def test_flow_matching_is_the_mean_squared_error_of_the_velocity():
 
 def test_adaptive_weights_divide_by_a_power_of_the_error():
     x = volumes(5, dtype=torch.float32)
-    drawn = Objective().draw(x, generator(1))
-    total, errors = Objective(power=1.0).loss(wave, x, NOTHING, drawn)
+    drawn = FlowMatching().draw(x, generator(1))
+    total, errors = FlowMatching(power=1.0).loss(wave, x, NOTHING, drawn)
     assert total == pytest.approx(float((errors / (errors + 1e-3)).mean()), rel=1e-6)
 
 
@@ -195,9 +197,9 @@ def sketched():
 
 def test_focus_weighs_errors_where_a_sketch_shows_something():
     x = volumes(5, dtype=torch.float32)
-    drawn = Objective().draw(x, generator(1))
-    _, plain = Objective(power=0.0).loss(wave, x, NOTHING, drawn)
-    total, errors = Objective(power=0.0, focus=3.0).loss(wave, x, sketched(), drawn)
+    drawn = FlowMatching().draw(x, generator(1))
+    _, plain = FlowMatching(power=0.0).loss(wave, x, NOTHING, drawn)
+    total, errors = FlowMatching(power=0.0, focus=3.0).loss(wave, x, sketched(), drawn)
     z = diffuse(x, drawn.noise, drawn.t)
     squares = (wave(z, drawn.t, drawn.r, NOTHING) - (drawn.noise - x)).square()
     there, elsewhere = squares[..., :1].mean(), squares[..., 1:].mean()
@@ -208,9 +210,9 @@ def test_focus_weighs_errors_where_a_sketch_shows_something():
 @pytest.mark.parametrize("cond", [NOTHING, Conditioning(sketch=torch.zeros(5, 2, 2, 3, 3))])
 def test_focus_changes_nothing_where_no_sketch_shows_anything(cond):
     x = volumes(5, dtype=torch.float32)
-    drawn = Objective().draw(x, generator(1))
-    plain, _ = Objective().loss(wave, x, NOTHING, drawn)
-    focused, _ = Objective(focus=3.0).loss(wave, x, cond, drawn)
+    drawn = FlowMatching().draw(x, generator(1))
+    plain, _ = FlowMatching().loss(wave, x, NOTHING, drawn)
+    focused, _ = FlowMatching(focus=3.0).loss(wave, x, cond, drawn)
     assert focused == pytest.approx(float(plain), rel=1e-6)
 
 
@@ -264,10 +266,10 @@ def test_dropout_takes_the_prompt_and_nothing_else():
     mask = torch.tensor([[True, True], [True, False], [True, True], [True, True]])
     cond = Conditioning(tokens=torch.ones(4, 2, 5), token_mask=mask, concat=x)
     drawn = replace(
-        Objective().draw(x, generator(0)), keep=torch.tensor([True, True, False, True])
+        FlowMatching().draw(x, generator(0)), keep=torch.tensor([True, True, False, True])
     )
-    Objective().loss(watched, x, cond, drawn)
+    FlowMatching().loss(watched, x, cond, drawn)
     assert seen[0].token_mask.tolist() == [[True, True], [True, False], [False] * 2, [True] * 2]
     assert seen[0].concat is x
-    share = Objective(dropout=0.3).draw(torch.zeros(4000, 1, 1, 1, 1), generator(0)).keep
+    share = FlowMatching(dropout=0.3).draw(torch.zeros(4000, 1, 1, 1, 1), generator(0)).keep
     assert (~share).float().mean() == pytest.approx(0.3, abs=0.03)

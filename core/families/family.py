@@ -1,0 +1,78 @@
+"""What every family is to the trainer and to the samplers.
+
+A family says how noise levels are drawn, what the network is asked for and how its error is
+weighed, and how its answer is read as an estimate of the data. All of them stand on the linear
+path of ``core.sampling.path``, so that every sampler, guidance and operator serves every family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+from core.conditioning import Conditioning
+from core.tensors import Volumes
+
+if TYPE_CHECKING:
+    from core.networks.unet import SpatioTemporalUNet
+
+Predict = Callable[[Tensor, Tensor, Tensor, Conditioning], Tensor]
+"""(z, t, r, cond) -> the network's answer, the network wrapped or not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draw:
+    """The random part of one training batch, drawn before anything is computed.
+
+    Attributes:
+        noise: (B, C, D, H, W) standard normal.
+        t: (B,) noise levels on the linear path.
+        r: (B,) levels that are landed on, at most ``t``.
+        keep: (B,) whether the prompt is told.
+        guidance: (B,) scales that are trained in, or None.
+    """
+
+    noise: Tensor
+    t: Tensor
+    r: Tensor
+    keep: Tensor
+    guidance: Tensor | None = None
+
+
+@runtime_checkable
+class Family(Protocol):
+    """How a network is taught.
+
+    Attributes:
+        name: In ``core.families.table``, and ``trained_objective`` of what was taught.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    def cost(self) -> float:
+        """Time of a step, in steps of flow matching."""
+        ...
+
+    @property
+    def rate(self) -> float:
+        """Its learning rate, as a share of the run's."""
+        ...
+
+    def taught_by(self, network: SpatioTemporalUNet) -> Family:
+        """The same, with a frozen copy of ``network`` as its teacher where it has one."""
+        ...
+
+    def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
+        """Noise, levels and prompt dropout for a batch; everything from ``generator``."""
+        ...
+
+    def loss(
+        self, predict: Predict, x: Volumes, cond: Conditioning, drawn: Draw
+    ) -> tuple[Tensor, Tensor]:
+        """The weighted loss to descend and the plain mean squared error per sample, (), (B,)."""
+        ...

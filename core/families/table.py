@@ -1,0 +1,68 @@
+"""The families, by the name that a network keeps of how it was taught.
+
+To add one, write a file with a class that teaches (``core.families.family.Family``) and a
+function ``denoiser`` that reads what was taught, and add its line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from core.conditioning import Conditioning
+from core.families import average_velocity, flow
+from core.families.family import Family
+from core.refusal import Refusal
+from core.sampling.path import Denoise
+
+if TYPE_CHECKING:
+    from core.networks.unet import SpatioTemporalUNet
+
+
+class Entry(NamedTuple):
+    """A family.
+
+    Attributes:
+        teach: Makes what the trainer minimizes.
+        denoiser: Reads the answers of a network that was taught so.
+        sampler: Usual one, of ``core.sampling.samplers``.
+        source: Where it is from.
+    """
+
+    teach: Callable[..., Family]
+    denoiser: Callable[[SpatioTemporalUNet, Conditioning], Denoise]
+    sampler: str
+    source: str
+
+
+FAMILIES: dict[str, Entry] = {
+    "flow_matching": Entry(
+        flow.FlowMatching, flow.denoiser, "dpmpp_2m", "Lipman et al. 2023; Liu et al. 2023"
+    ),
+    "average_velocity": Entry(
+        average_velocity.AverageVelocity,
+        average_velocity.denoiser,
+        "flow_map",
+        "Geng et al. 2025, 2025b",
+    ),
+}
+
+
+def family_of(network: SpatioTemporalUNet) -> Entry:
+    """The family a network was taught by.
+
+    Raises:
+        Refusal: It is none of ours.
+    """
+    name = network.config["trained_objective"]
+    if name not in FAMILIES:
+        raise Refusal(
+            f"trained_objective={name!r}: this network was taught in a way that is not known "
+            f"here; the families are {', '.join(FAMILIES)}: load one of these, or add its file."
+        )
+    return FAMILIES[name]
+
+
+def denoiser(network: SpatioTemporalUNet, cond: Conditioning | None = None) -> Denoise:
+    """The network as a ``Denoise``, read as its family does; the prompt is read once."""
+    return family_of(network).denoiser(network, cond or Conditioning())
