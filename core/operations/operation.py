@@ -6,7 +6,7 @@ the domain it belongs to; who runs them, where and when stands in ``flows``.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -51,6 +51,21 @@ class Model:
 
     network: Any
     record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a request was read before anything is made.
+
+    Attributes:
+        request: As it is made: as it came, or with slips corrected.
+        facts: What the record says of the reading; empty where there is nothing to say.
+        remarks: The same for a person, one line each.
+    """
+
+    request: Any
+    facts: Facts = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
 
 class NotAsAskedError(Exception):
@@ -98,6 +113,18 @@ class Operation(Protocol[Asked, Prepared, Drawn]):
 
         Raises:
             Refusal: The name is not one that such a file may have.
+        """
+        ...
+
+    def read(self, request: Asked, *, strict: bool = False) -> Reading:
+        """The request as it is made, and what a person should know of that.
+
+        Args:
+            request: As it came.
+            strict: Refuse what was understood in part alone.
+
+        Raises:
+            Refusal: The model cannot make what is asked.
         """
         ...
 

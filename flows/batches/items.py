@@ -9,7 +9,7 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,14 @@ class Item:
         row: Where it was asked for: a file's row, or a scan.
         request: What a single run would be asked.
         scan: What the scan holds that it names, if it names one.
+        facts: For the record: how the request was read, where there is something to say.
     """
 
     address: str
     row: str
     request: Any
     scan: Scan | None = None
+    facts: dict[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def operation(self) -> AnyOperation:
@@ -82,6 +84,7 @@ class Item:
             "operation": self.operation.name,
             "request": self.request.model_dump(mode="json"),
             **({"scan": asdict(self.scan)} if self.scan else {}),
+            **({"facts": self.facts} if self.facts else {}),
         }
 
     @classmethod
@@ -91,7 +94,7 @@ class Item:
         operation = operation_named(line.get("operation", before))  # old plans do not say it
         scan = Scan(**line["scan"]) if "scan" in line else None
         request = operation.request.model_validate(line["request"])
-        return cls(line["item"], line["row"], request, scan)
+        return cls(line["item"], line["row"], request, scan, line.get("facts", {}))
 
 
 def items_of(request: BatchRequest) -> tuple[list[Item], list[str]]:
@@ -128,6 +131,8 @@ def address_of(content: dict[str, Any], weights: str) -> str:
 
 
 def _clips(batch: ClipBatchRequest) -> list[Item]:
+    from video.engines.served_prompts import serve
+
     if bool(batch.prompts.strip()) == bool(batch.prompt_file):
         raise Refusal(
             "prompts and prompt_file: a batch has one of them; write lines into the one or name a "
@@ -140,28 +145,34 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         )
     rows = read_rows(Path(batch.prompt_file)) if batch.prompt_file else prompt_rows(batch.prompts)
     shared = batch.model_dump(include=set(CLIP_FIELDS))
-    weights: dict[str, str] = {}
+    records: dict[str, dict[str, Any]] = {}
+    facts: dict[str, dict[str, Any]] = {}  # by prompt as drawn
 
     def make(fields: dict[str, Any]) -> VideoRequest:
         asked = {**shared, **fields}
         if "seed" not in fields and batch.seed != OWN_SEED:
             asked["seed"] = batch.seed
         made = VideoRequest.model_validate(asked)
+        if made.model not in records:
+            records[made.model] = _record(made)
+        reading = serve(made, records[made.model])
+        made = reading.request
+        facts.setdefault(made.prompt, reading.facts)
         if "seed" not in asked:
             seed = derived_seed(made.model_dump(mode="json", exclude={"seed"}))
             made = made.model_copy(update={"seed": seed})
-        if made.model not in weights:
-            weights[made.model] = _weights(made)
         _check_length(made.prompt)
         if batch.accept_only:
             _check_readable(made)
         return made
 
     extra = {"accept_only": True} if batch.accept_only else {}
-    return [
-        Item(address_of({**made.model_dump(mode="json"), **extra}, weights[made.model]), row, made)
-        for row, made in requests_of(rows, make, VideoRequest.model_fields)
-    ]
+    items = []
+    for row, made in requests_of(rows, make, VideoRequest.model_fields):
+        content = {**made.model_dump(mode="json"), **extra}
+        address = address_of(content, _weights(records[made.model]))
+        items.append(Item(address, row, made, facts=facts[made.prompt]))
+    return items
 
 
 def _scans(batch: ScanBatchRequest) -> list[Item]:
@@ -182,7 +193,7 @@ def _scans(batch: ScanBatchRequest) -> list[Item]:
         content = made.model_dump(mode="json", exclude={"scan", "seed"}) | {"scan": digest}
         seed = derived_seed(content) if batch.seed == OWN_SEED else batch.seed
         made = made.model_copy(update={"seed": seed})
-        weights = weights or _weights(made)
+        weights = weights or _weights(_record(made))
         address, scan = address_of({**content, "seed": seed}, weights), Scan(digest, size)
         items.append(Item(address, str(path), made, scan))
     return items
@@ -197,12 +208,18 @@ def _distinct(items: Iterable[Item]) -> tuple[list[Item], list[str]]:
     return list(first.values()), repeated
 
 
-def _weights(request: Any) -> str:
-    """The digest of the weights that will answer."""
-    from core.models.checkpoints import WEIGHTS, find_model, read_record
+def _record(request: Any) -> dict[str, Any]:
+    """What is known of the model that will answer."""
+    from core.models.checkpoints import find_model, read_record
 
-    kind = operation_of(request).kind
-    return str(read_record(find_model(request.model, kind))["sha256"].get(WEIGHTS))
+    return read_record(find_model(request.model, operation_of(request).kind))
+
+
+def _weights(record: dict[str, Any]) -> str:
+    """The digest of a model's weights."""
+    from core.models.checkpoints import WEIGHTS
+
+    return str(record["sha256"].get(WEIGHTS))
 
 
 def _check_length(prompt: str) -> None:
@@ -217,8 +234,10 @@ def _check_length(prompt: str) -> None:
 def _check_readable(request: VideoRequest) -> None:
     """Raise a ``Refusal`` unless a clip of this request could be judged."""
     from video.world.prompts import parse_caption
+    from video.world.understanding import understand
 
-    parse_caption(request.prompt)
+    if not understand(request.prompt).whole:
+        parse_caption(request.prompt)  # says why, and what to write
     if request.num_frames < 2:
         raise Refusal(
             f"num_frames={request.num_frames}: a clip is judged by two frames or more; ask for "

@@ -126,6 +126,7 @@ class Maker:
         check_unchanged(job.item)  # the record will name its bytes
         operation, request, drawn = job.item.operation, job.request, job.sampled
         facts: dict[str, Any] = {"item": job.item.address, "batch": batch.root.name}
+        facts |= job.item.facts
         if self._judge:
             facts |= {"draw": job.draw, **operation.judge(request, drawn)}
             job.score = 1.0

@@ -6,6 +6,7 @@ Pure functions of the items and of what they take; nothing is written here.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.operations.operation import Cost
 from core.progress import HOUR, MINUTE, counted, duration
@@ -20,6 +21,7 @@ SMALLEST_BYTES = 150_000  # record, pictures and what files hold beside values
 GPU_FILE = Path("/dev/nvidia0")
 GB = 1e9
 MOST_NAMED = 100  # scans that a plan names one by one
+REMARKS = 3  # rows that are named
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class Plan:
         ]
         if self.settled:
             lines.append(f"{self.settled} failed or were rejected for good; see batch status")
+        read = [f"{item.row}: {said}" for item, _ in self.items if (said := _said(item.facts))]
+        if read:
+            shown = "; ".join(read[:REMARKS]) + ("; ..." if len(read) > REMARKS else "")
+            lines.append(f"{counted(len(read), 'prompt')} not drawn word for word: {shown}")
         if self.repeated:
             shown = "; ".join(self.repeated[:3]) + ("; ..." if len(self.repeated) > 3 else "")
             lines.append(f"{counted(len(self.repeated), 'repeated row')}, made once: {shown}")
@@ -108,6 +114,14 @@ class Plan:
             money = " to ".join(_amount(seconds / HOUR * price, 2) for seconds in amounts)
             line += f", {money} at {price:g} an hour"
         return [line + (f" (1 to {draws} draws of each)" if draws > 1 else "")]
+
+
+def _said(facts: dict[str, Any]) -> str:
+    """How a prompt was read, where that needs saying."""
+    parts = [f"read as {', '.join(facts['read_as'])}"] if "read_as" in facts else []
+    if "not_understood" in facts:
+        parts.append(f"not understood: {', '.join(facts['not_understood'])}")
+    return "; ".join(parts)
 
 
 def make_plan(

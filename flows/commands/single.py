@@ -1,5 +1,6 @@
 """One job in this process, for a person at a terminal; every command that makes a result."""
 
+import sys
 from pathlib import Path
 
 from core.progress import steps_of, terminal_meter, timed
@@ -7,22 +8,27 @@ from core.request import Request
 from flows.settings.settings import read_settings
 
 
-def run_here(request: Request, output: Path, *, overwrite: bool) -> None:
+def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = False) -> None:
     """Take a request to verified files and print their names.
 
     Args:
         request: What is asked of an operation.
         output: The main output; the others and the record go beside it.
         overwrite: Replace files that already stand there.
+        strict: Refuse a request that is understood in part alone.
     """
     from flows.jobs.pipeline import check_targets, operation_of
 
     operation = operation_of(request)
     check_targets(operation, request, output, overwrite=overwrite)
+    reading = operation.read(request, strict=strict)
+    request = reading.request
     operation.check(request)
+    for line in reading.remarks:
+        sys.stderr.write(f"{line}\n")
 
     from core.models.checkpoints import find_model
-    from flows.jobs.pipeline import make
+    from flows.jobs.pipeline import Begun, make
     from flows.machines.devices import choose_device, gpu_memory_gb
     from flows.machines.resources import check_here, needed
     from flows.machines.watchdog import Patience, holding
@@ -39,7 +45,7 @@ def run_here(request: Request, output: Path, *, overwrite: bool) -> None:
     with terminal_meter("sampling") as bar, holding(device, bar, patience) as meter:
         paths = make(
             operation, request, output, model, on_step=steps_of(meter), overwrite=overwrite,
-            prepared=prepared, timings=timings,
+            begun=Begun(prepared, timings, reading.facts),
         )  # fmt: skip
     for path in paths.values():
         print(path)

@@ -9,7 +9,13 @@ from video.request import VideoRequest
 
 @options_of(VideoRequest, given=("prompt",))
 def generate(
-    prompt: str, output: Path, /, *, request: VideoRequest, overwrite: bool = False
+    prompt: str,
+    output: Path,
+    /,
+    *,
+    request: VideoRequest,
+    strict: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Turn a sentence into a clip.
 
@@ -18,6 +24,32 @@ def generate(
     Args:
         prompt: What the clip should show, in one sentence.
         output: The mp4 file to write.
+        strict: Refuse a prompt of which a word is not understood.
         overwrite: Replace files that already stand there.
     """
-    run_here(request, output, overwrite=overwrite)
+    run_here(request, output, overwrite=overwrite, strict=strict)
+
+
+def understand(prompt: str, /) -> None:
+    """Say how a prompt is read by a model of the procedural world; nothing is drawn.
+
+    Args:
+        prompt: What a clip should show, in one sentence.
+    """
+    from video.world import understanding
+
+    reading = understanding.understand(prompt)
+    if not reading.refused:
+        print(f"drawn: {reading.prompt}")
+    for line in [*understanding.statements(reading.claims), *reading.remarks()]:
+        print(line)
+    for reason in reading.refused:
+        print(f"refused: {reason}")
+
+
+def vocabulary() -> None:
+    """List the words of the procedural world: shapes, colors, motions, backgrounds, counts."""
+    from video.world.understanding import VOCABULARY
+
+    for kind, words in VOCABULARY.items():
+        print(f"{kind}: {', '.join(words)}")

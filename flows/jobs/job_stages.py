@@ -135,6 +135,9 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     """
     join_run_log()
     timings: dict[str, float] = {}
+    with timed(timings, "prepare"):
+        reading = work.read(request)
+    request = reading.request
     name = plain_name(output_name or work.title(request), work.noun)
     settings = read_settings()
     Quota(settings, checked_project(project)).check()
@@ -148,7 +151,7 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
             results = publish(work.name, drawn, folder, name)
         with timed(timings, "verify"):
             facts = verify(work.name, request, results)
-        facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts
+        facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts | reading.facts
         written = report(work.name, request, results, facts, timings)
     deliver(folder)
     clear_work()

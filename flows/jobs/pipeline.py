@@ -5,6 +5,7 @@ the same ones with files between them.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,21 @@ AnyOperation = Operation[Any, Any, Any]
 OPERATIONS: dict[str, AnyOperation] = {**VIDEO, **MEDICAL}
 SUFFIXES = {"preview": ".webp", "sheet": ".png", "picture": ".png"}  # of pictures, by role
 DERIVED = ("preview", "sheet")  # pictures that show nothing the result does not
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What was done of a job before it is made.
+
+    Attributes:
+        prepared: What ``prepare`` returned.
+        timings: Step to seconds; what is done next is added.
+        facts: For the record.
+    """
+
+    prepared: Any
+    timings: dict[str, float]
+    facts: Facts = field(default_factory=dict)
 
 
 def operation_named(name: str) -> AnyOperation:
@@ -78,8 +94,7 @@ def make(
     *,
     on_step: OnStep | None = None,
     overwrite: bool = False,
-    prepared: Any = None,
-    timings: dict[str, float] | None = None,
+    begun: Begun | None = None,
 ) -> Paths:
     """Everything in one process: draw, write, verify, record; the outputs by role.
 
@@ -90,19 +105,19 @@ def make(
         model: Loaded, on the device that shall draw.
         on_step: Called after each step with steps done, steps in all, the estimate so far.
         overwrite: Replace files that already stand there.
-        prepared: What ``prepare`` returned; by default that is done here.
-        timings: Step to seconds so far; what is done here is added.
+        begun: What was done before; by default the request is prepared here.
     """
-    timings = {} if timings is None else timings
-    if prepared is None:
+    if begun is None:
+        timings: dict[str, float] = {}
         with timed(timings, "prepare"):
-            prepared = operation.prepare(request)
+            begun = Begun(operation.prepare(request), timings)
+    timings = begun.timings
     with timed(timings, "sample"):
-        drawn = operation.draw(request, prepared, model, on_step or _no_op)
+        drawn = operation.draw(request, begun.prepared, model, on_step or _no_op)
     with timed(timings, "encode"):
         paths = operation.write(request, drawn, target, overwrite=overwrite)
     with timed(timings, "verify"):
-        facts = operation.numbers(drawn) | operation.verify(request, paths)
+        facts = begun.facts | operation.numbers(drawn) | operation.verify(request, paths)
     record(
         operation, request, paths, model.record, facts=facts, timings=timings, overwrite=overwrite
     )

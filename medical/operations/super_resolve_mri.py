@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.operations.operation import Cost, Facts, Model, OnStep, Paths
+from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
 from medical.files.container import scan_name
 from medical.request import SuperResolutionRequest
 
@@ -53,6 +53,10 @@ class SuperResolveMRI:
         from medical.operations.restoration import output_paths
 
         return output_paths(target)
+
+    def read(self, request: SuperResolutionRequest, *, strict: bool = False) -> Reading:
+        """As it came: a scan leaves nothing to be understood in part."""
+        return Reading(request)
 
     def check(self, request: SuperResolutionRequest) -> None:
         """Refuse a scan or mask that is no volume, a mask on another grid, a grid not finer."""

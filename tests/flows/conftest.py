@@ -99,6 +99,17 @@ def places(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
+@pytest.fixture
+def world_model(places, monkeypatch):
+    """The name of a tiny model whose record says that it knows only the procedural world."""
+    record = {"name": "tiny-world", "kind": "video", "objective": "average velocity"}
+    record |= {"guidance_trained_in": True, "training": {"request": {"clips": ""}}}
+    save_model(places / "shelf" / "tiny-world", tiny_video(), record)
+    shelves = os.environ["LAMINA_MODELS"], str(places / "shelf")
+    monkeypatch.setenv("LAMINA_MODELS", os.pathsep.join(shelves))
+    return "tiny-world"
+
+
 @pytest.fixture(scope="module")
 def running(
     request: pytest.FixtureRequest,

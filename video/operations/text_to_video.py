@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.operations.operation import Cost, Facts, Model, NotAsAskedError, OnStep, Paths
+from core.operations.operation import Cost, Facts, Model, NotAsAskedError, OnStep, Paths, Reading
 from core.refusal import Refusal
 from video.request import VideoRequest
 
@@ -29,6 +29,11 @@ BYTES_ON_DISK = 16.0  # of a pixel's results and unfinished work
 RESULT_BYTES = 2.0  # of a pixel, at most
 TAGGED = {"prompt", "seed", "model", "steps", "sampler", "guidance"}
 PREVIEW_KB = 100
+SAID = {
+    "prompt_as_typed": "prompt as typed",
+    "read_as": "read as",
+    "not_understood": "not understood",
+}
 
 
 class TextToVideo:
@@ -54,6 +59,13 @@ class TextToVideo:
         if target.suffix.lower() != self.ending:
             raise Refusal(f"{target.name}: clips are written as mp4; give a name ending in .mp4.")
         return {"video": target}
+
+    def read(self, request: VideoRequest, *, strict: bool = False) -> Reading:
+        """With the prompt corrected, where the model knows the procedural world alone."""
+        from core.models.checkpoints import find_model, read_record
+        from video.engines.served_prompts import serve
+
+        return serve(request, read_record(find_model(request.model, self.kind)), strict=strict)
 
     def check(self, request: VideoRequest) -> None:
         """Refuse a model that is not installed."""
@@ -100,9 +112,9 @@ class TextToVideo:
     def judge(self, request: VideoRequest, drawn: "Clip") -> Facts:
         """What the clip shows as asked, axis by axis, as the oracle reads it."""
         from video.oracle.oracle import read_clip, score
-        from video.world.prompts import parse_caption
+        from video.world.understanding import understand
 
-        verdict = score(read_clip(drawn.frames), parse_caption(request.prompt))
+        verdict = score(read_clip(drawn.frames), understand(request.prompt).claims)
         if missed := [axis for axis, met in verdict.items() if not met]:
             met = 1 - len(missed) / len(verdict)
             raise NotAsAskedError(f"not as asked: {', '.join(missed)}", met)
@@ -169,4 +181,9 @@ class TextToVideo:
     def shown(self, request: VideoRequest, facts: Mapping[str, Any]) -> Facts:
         """Prompt, seed, and what the file holds."""
         held = {name: facts[name] for name in ("frames", "size", "fps", "seconds")}
-        return {"prompt": request.prompt, "seed": request.seed, **held}
+        said = {
+            label: ", ".join(value) if isinstance(value, list) else value
+            for name, label in SAID.items()
+            if (value := facts.get(name))
+        }
+        return {"prompt": request.prompt, **said, "seed": request.seed, **held}

@@ -10,11 +10,11 @@ from functools import cache
 from itertools import product
 from typing import Final
 
+from core.refusal import Refusal
 from video.world import wording
 from video.world.scenes import Scene
-from video.world.wording import inflect, plural
+from video.world.wording import FORMS, inflect, plural
 
-FORMS: Final = ("plural", "singular", "participle")
 FILLERS: Final = ("a video of", "a clip of", "there is", "there are")
 EXAMPLE: Final = "'two small red circles move left slowly on a gray background'"
 
@@ -69,24 +69,24 @@ def parse_caption(text: str) -> Claims:
     Raises:
         Refusal: where the sentence has a word or an order the grammar does not know.
     """
-    reader = _Reader(text)
+    reader = Reader(text)
     for kind, value in _tokens(text):
         getattr(reader, f"read_{kind}")(value)
     return reader.claims()
 
 
-def _refusal(text: str, rule: str) -> ValueError:
-    return ValueError(f"prompt {text!r}: {rule}; write such as {EXAMPLE}.")
+def _refusal(text: str, rule: str) -> Refusal:
+    return Refusal(f"prompt {text!r}: {rule}; write such as {EXAMPLE}.")
 
 
 def _tokens(text: str) -> list[tuple[str, str]]:
     """(kind, value) of each phrase, the longest known phrase first."""
     words = re.findall(r"[a-z]+|\d+|[^\sa-z\d]", text.lower().replace("-", " "))
-    lexicon, longest = _lexicon()
+    known, longest = lexicon()
     found, at = [], 0
     while at < len(words):
         for length in range(longest, 0, -1):
-            token = lexicon.get(tuple(words[at : at + length]))
+            token = known.get(tuple(words[at : at + length]))
             if token is not None:
                 found.append(token)
                 at += min(length, len(words) - at)
@@ -97,11 +97,11 @@ def _tokens(text: str) -> list[tuple[str, str]]:
 
 
 @cache
-def _lexicon() -> tuple[dict[tuple[str, ...], tuple[str, str]], int]:
+def lexicon() -> tuple[dict[tuple[str, ...], tuple[str, str]], int]:
     """Every phrase as words -> (kind, value), and the length of the longest."""
     entries = _small_words() | _thing_words() | _verb_words()
-    lexicon = {tuple(phrase.replace("-", " ").split()): token for phrase, token in entries.items()}
-    return lexicon, max(map(len, lexicon))
+    known = {tuple(phrase.replace("-", " ").split()): token for phrase, token in entries.items()}
+    return known, max(map(len, known))
 
 
 def _small_words() -> dict[str, tuple[str, str]]:
@@ -159,7 +159,7 @@ class _Draft:
 
 
 @dataclass
-class _Reader:
+class Reader:
     """The state of reading one sentence, phrase by phrase."""
 
     text: str
@@ -193,11 +193,11 @@ class _Reader:
 
     def read_size(self, value: str) -> None:
         """A size before its noun."""
-        self.size = value
+        self.size = self._only(self.size, value, "thing")
 
     def read_color(self, value: str) -> None:
         """A color before its noun."""
-        self.color = value
+        self.color = self._only(self.color, value, "thing")
 
     def read_noun(self, value: str) -> None:
         """A noun completes a thing."""
@@ -230,12 +230,14 @@ class _Reader:
     def read_pace(self, value: str) -> None:
         """A speed, before, inside or after its verb phrase."""
         if not self.subjects:
-            self.pace = value
+            self.pace = self._only(self.pace, value, "verb")
         for thing in self.subjects:
-            thing.speed = value
+            thing.speed = self._only(thing.speed, value, "verb")
 
     def read_travel(self, form: str) -> None:
         """A verb that needs a way."""
+        if self.traveling:
+            raise _refusal(self.text, "a verb such as 'moves' needs a way such as 'left'")
         self.subjects = []
         self._choose(form)
         self.traveling = True
@@ -255,7 +257,12 @@ class _Reader:
 
     def read_background(self, value: str) -> None:
         """The background."""
-        self.background = value
+        self.background = self._only(self.background, value, "scene")
+
+    def _only(self, before: str | None, value: str, what: str) -> str:
+        if before not in (None, value):
+            raise _refusal(self.text, f"a {what} is not {before!r} and {value!r} at once")
+        return value
 
     def _choose(self, form: str) -> None:
         """Settle whom a verb speaks of: those chosen, the head of a relation, or those waiting."""

@@ -6,6 +6,8 @@ One table per attribute, shared by the writer (`video.world.captions`) and the r
 
 from typing import Final
 
+FORMS: Final = ("plural", "singular", "participle")
+"""Of a verb: they move, it moves, moving."""
 NUMBERS: Final[dict[str, int]] = {"one": 1, "a": 1, "an": 1, "two": 2, "three": 3}
 NOUNS: Final[dict[str, tuple[str, ...]]] = {
     "circle": ("circle", "circle", "ball", "disc"),

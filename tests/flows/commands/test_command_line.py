@@ -54,6 +54,70 @@ def test_a_sentence_becomes_a_verified_clip_with_its_record(places, capsys):
     assert set(record["timings_s"]) == {"prepare", "sample", "encode", "verify"}
 
 
+def test_a_prompt_is_corrected_and_what_is_left_out_is_said(places, world_model, capsys):
+    output, prompt = places / "o.mp4", "two reed circels and a cat"
+    words = [prompt, str(output), "--model", world_model, "--num-frames", "2", "--steps", "1"]
+    assert main(["video", "generate", *words, "--strict"]) == 2
+    assert "not understood: cat; the model tiny-world knows" in capsys.readouterr().err
+    assert not output.exists()
+    assert main(["video", "generate", *words]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[:3] == [
+        "read as: reed -> red",
+        "read as: circels -> circles",
+        "not understood: cat",
+    ]
+    record = json.loads(output.with_suffix(".json").read_text())
+    assert record["extra"]["prompt_as_typed"] == prompt
+    assert record["extra"]["read_as"] == ["reed -> red", "circels -> circles"]
+    assert record["extra"]["not_understood"] == ["cat"]
+    assert record["request"]["prompt"] == "two red circles and a cat"
+    assert read_metadata(output)["prompt"] == "two red circles and a cat"
+
+
+def test_a_prompt_of_known_words_leaves_the_record_as_it_was(places, world_model, capsys):
+    keys = []
+    for model in (world_model, "tiny-video"):
+        output = places / f"{model}.mp4"
+        words = [PROMPT, str(output), "--model", model, "--num-frames", "2", "--steps", "1"]
+        assert main(["video", "generate", *words]) == 0
+        keys.append(set(json.loads(output.with_suffix(".json").read_text())["extra"]))
+    assert keys[0] == keys[1]
+    assert "read as" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("prompt", ["a cat runs on the beach", "five red circles", "no star"])
+def test_a_prompt_that_cannot_be_shown_is_refused_before_the_work(
+    places, world_model, capsys, prompt
+):
+    words = [prompt, str(places / "o.mp4"), "--model", world_model]
+    assert main(["video", "generate", *words]) == 2
+    assert "another model or engine for other subjects" in capsys.readouterr().err
+    assert list(places.glob("o.*")) == []
+
+
+def test_how_a_prompt_is_read_is_said_without_torch(places, capsys):
+    prompt = "two reed circles and a cat moving left"
+    assert main(["video", "understand", prompt]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "drawn: two red circles and a cat moving left",
+        "understood: count 2, shape circle, color red, motion left",
+        "read as: reed -> red",
+        "not understood: cat",
+    ]
+    assert main(["video", "vocabulary"]) == 0
+    said = capsys.readouterr().out
+    assert "shapes: circle, square, triangle, star, cross, ring\n" in said
+    assert {line.partition(":")[0] for line in said.splitlines()} >= {
+        "shapes",
+        "colors",
+        "motions",
+        "backgrounds",
+        "counts",
+    }
+    assert "transformers" not in modules_after(["video", "understand", prompt], places)
+
+
 def test_nothing_is_overwritten_unasked(places, capsys):
     output = places / "out.mp4"
     output.write_bytes(b"precious")

@@ -7,7 +7,7 @@ from prefect.testing.utilities import prefect_test_harness
 from pydantic import Field
 from starlette.testclient import TestClient
 
-from core.operations.operation import Cost, Model
+from core.operations.operation import Cost, Model, Reading
 from core.records import atomic_path
 from core.refusal import Refusal
 from core.request import Request
@@ -47,6 +47,9 @@ class Echo:
 
     def outputs(self, target):
         return {"text": target}
+
+    def read(self, request, *, strict=False):
+        return Reading(request)
 
     def check(self, request):
         if request.word == "no":
