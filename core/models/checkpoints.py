@@ -32,6 +32,7 @@ from core.networks.unet import SpatioTemporalUNet
 from core.records import sha256_file
 from core.refusal import Refusal
 from core.tensors import inference_dtype
+from core.trouble import Trouble
 
 logger = logging.getLogger(__name__)
 
@@ -98,6 +99,10 @@ def load_model(
         folder: A model folder.
         device: Where the network goes.
         dtype: Of its arithmetic; the device's fastest exact-enough one by default.
+
+    Raises:
+        Refusal: It is no model folder, or one of another release.
+        Trouble: It is damaged.
     """
     folder = Path(folder)
     record = read_record(folder)
@@ -105,7 +110,7 @@ def load_model(
     try:
         tensors = load_file(folder / WEIGHTS)
     except SafetensorError as error:
-        raise Refusal(
+        raise Trouble(
             f"{folder / WEIGHTS} is not a safetensors file ({error}): weights are read from "
             "safetensors alone, never from pickles; convert or copy the model again."
         ) from error
@@ -113,7 +118,7 @@ def load_model(
     try:
         network.load_state_dict({k: v.float() for k, v in tensors.items()})
     except RuntimeError as error:
-        raise Refusal(
+        raise Trouble(
             f"{folder / WEIGHTS} holds the weights of another network than {CONFIG} describes: "
             "the two belong together; copy the model again."
         ) from error
@@ -129,7 +134,7 @@ def _build(folder: Path) -> SpatioTemporalUNet:
     try:
         network = SpatioTemporalUNet.from_config(json.loads((folder / CONFIG).read_text()))
     except (ValueError, TypeError) as error:
-        raise Refusal(
+        raise Trouble(
             f"{folder / CONFIG} describes no network of this release ({error}): a config is the "
             "JSON that was saved with the weights; copy the model again."
         ) from error
@@ -151,7 +156,7 @@ def list_models() -> list[tuple[Path, dict[str, Any]]]:
         for path in sorted(shelf.glob(f"*/{RECORD}")):
             try:
                 found.setdefault(path.parent.name, (path.parent, read_record(path.parent)))
-            except ValueError as error:  # one broken folder must not hide the others
+            except (ValueError, Trouble) as error:  # one broken folder must not hide the others
                 logger.warning("left out: %s", error)
     return list(found.values())
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from core.records import sha256_file
 from core.refusal import Refusal
+from core.trouble import Trouble
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, RECORD = "weights.safetensors", "config.json", "model.json"
@@ -24,7 +25,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Refusal(
+        raise Trouble(
             f"{path} is not JSON ({error}): the record of a model is; copy the model again."
         ) from error
     version = record.get("format_version") if isinstance(record, dict) else None
@@ -34,7 +35,7 @@ def read_record(folder: Path) -> dict[str, Any]:
             "use the release the model was made with, or train it again."
         )
     if record.get("kind") not in KINDS or not isinstance(record.get("sha256"), dict):
-        raise Refusal(
+        raise Trouble(
             f"{path} names no kind or no digests: the record of a model holds both; copy the "
             "model again."
         )
@@ -47,7 +48,7 @@ def check_digests(folder: Path, record: Mapping[str, Any]) -> None:
         path, wanted = folder / name, record.get("sha256", {}).get(name)
         found = sha256_file(path) if path.is_file() else "no file"
         if found != wanted:
-            raise Refusal(
+            raise Trouble(
                 f"{path}: sha256 is {found[:12]}, the record says {str(wanted)[:12]}: the file is "
                 "not the one that was saved; copy the model again."
             )

@@ -38,8 +38,8 @@ class PretrainedNetwork(ModelMixin, ConfigMixin):
                 ``subfolder``; float32 without a ``torch_dtype``.
 
         Raises:
-            Refusal: There is no such folder, it holds other bytes than its record says, or the
-                weights of another network.
+            Refusal: There is no such folder, or it holds the weights of another network.
+            Trouble: It holds other bytes than its record says.
         """
         named = pretrained_model_name_or_path
         folder = Path(named or "", kwargs.get("subfolder") or "")

@@ -195,7 +195,9 @@ def _run_deployed(project: str, request: BatchRequest) -> None:
     parameters = {"request": request.model_dump(mode="json"), "project": project}
     with ended_by_signals(), borrowed(read_settings()) as (server, check):
         started = server.start(request.flow, parameters)
-        (ended,) = watch(server, [started], check)
+        of_project = "" if project == "default" else f" --project {project}"
+        way_out = f"`lamina batch cancel {request.name}{of_project}` ends it"
+        (ended,) = watch(server, [started], check, way_out)
         if ended.state != "COMPLETED":
             sys.stderr.write(f"{ended.flow} {ended.state.lower()}: {ended.message}\n")
         print(f"  {server.page(ended)}", flush=True)

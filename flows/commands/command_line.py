@@ -1,10 +1,11 @@
 """The command ``lamina``: every job without Prefect, and the stack that runs them with it.
 
 Exit codes: 0 for a verified result, 2 for input that was refused (one sentence on standard
-error, nothing written), 130 after Ctrl-C, 141 when nobody reads on; anything else is a fault and
-shows its traceback.
+error, nothing written), 1 with a sentence for what is broken, full or away, 130 after Ctrl-C, 141
+when nobody reads on; anything else is a fault, with its traceback and 1.
 """
 
+import errno
 import os
 import select
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
+from core.trouble import Trouble
 from flows.commands.options import complaint, sentence
 from flows.requests.refusals import is_refusal
 from flows.settings.settings import adopt, read_settings
@@ -22,6 +24,7 @@ FAULT = 1
 BAD_INPUT = 2
 INTERRUPTED = 130
 READER_GONE = 141
+STOPPED = "Stopped; nothing unfinished was left behind."
 
 app = App(
     name="lamina",
@@ -81,18 +84,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not is_refusal(error):
             raise
         return _refuse(sentence(error) if isinstance(error, ValidationError) else str(error))
-    except (StoreAwayError, StoreRefusedError) as error:
-        sys.stderr.write(f"{error.strerror if isinstance(error, OSError) else error}\n")
+    except (Trouble, StoreRefusedError) as error:
+        sys.stderr.write(f"{error}\n")
         return FAULT
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped; nothing unfinished was left behind.\n")
+    except KeyboardInterrupt as error:
+        sys.stderr.write(f"{str(error) or STOPPED}\n")
         return INTERRUPTED
-    except BrokenPipeError:
-        if not _reader_is_gone():
-            raise
+    except OSError as error:
+        return _ended_by(error)
+    return result if isinstance(result, int) else 0
+
+
+def _ended_by(error: OSError) -> int:
+    """The exit code after an error of the system that a person can do something about.
+
+    Raises:
+        OSError: It is another one, which is a fault.
+    """
+    if isinstance(error, StoreAwayError):
+        sys.stderr.write(f"{error.strerror}\n")
+        return FAULT
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        sys.stderr.write(
+            f"{error.filename or 'The disk'}: {error.strerror}: results are written whole or not "
+            "at all; free some space and run the same command again.\n"
+        )
+        return FAULT
+    if isinstance(error, BrokenPipeError) and _reader_is_gone():
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return READER_GONE
-    return result if isinstance(result, int) else 0
+    raise error
 
 
 def _reader_is_gone() -> bool:

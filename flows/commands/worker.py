@@ -6,7 +6,7 @@ from typing import Literal
 
 from flows.machines.children import Family
 from flows.machines.pools import GPU, POOLS, places
-from flows.settings.settings import joining_environment, read_settings
+from flows.settings.settings import joining_environment, make_places, read_settings
 from flows.stack.stack import ended_by_signals
 from flows.storage.delivery import check_store
 
@@ -27,8 +27,7 @@ def worker(*, pool: Literal["cpu", "gpu"] = GPU, register: bool = False) -> None
     environment = joining_environment(settings)
     here = places(pool, settings)
     everywhere = [place for name in POOLS for place in places(name, settings)]
-    for folder in (settings.logs, settings.work, settings.outputs):
-        folder.mkdir(parents=True, exist_ok=True)
+    make_places(settings)
     family = Family(settings.logs)
     with ended_by_signals():
         try:

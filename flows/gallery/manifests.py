@@ -9,6 +9,7 @@ from typing import Any
 
 from flows.gallery.places import BATCHES, folders, inside, read_lines, read_table
 from flows.gallery.results import Result, read_result, title_of
+from flows.gallery.words import number
 
 STATES = ("made", "failed", "rejected", "waiting")
 UNDER_WAY = {"planned", "running"}
@@ -98,14 +99,12 @@ class Batch:
     @property
     def total(self) -> int:
         """How many items there are."""
-        planned = self.facts.get("items")
-        return len(self.items) or (planned if isinstance(planned, int) else 0)
+        return len(self.items) or max(0, int(number(self.facts.get("items"))))
 
     @property
     def seconds_left(self) -> float:
         """How long what waits would take one machine; 0 where it cannot be said."""
-        each = self.facts.get("seconds_per_item")
-        return self.counts["waiting"] * each if isinstance(each, int | float) else 0.0
+        return number(self.counts["waiting"] * number(self.facts.get("seconds_per_item")))
 
     def result(self, item: Item) -> Result | None:
         """What was made for an item, read from its record."""

@@ -22,6 +22,7 @@ from flows.gallery.results import Result, read_result, single_results
 TEMPLATES = Path(__file__).parent / "templates"
 PER_PAGE = 48
 LATEST = 12
+SMALL = 128  # a clip of so many pixels is shown larger than it is
 KINDS = {"video": False, "mri": True}
 ROLES = {
     "video": "Clip",
@@ -105,7 +106,7 @@ class Pages:
             cards=[item_card(batch, item) for item in shown],
             paging=paging,
             wanted=wanted if wanted in STATES else "",
-            asked=list(words.rows(batch.facts.get("request") or {})),
+            asked=list(words.rows(words.table(batch.facts.get("request")))),
         )
 
     def result(self, request: Request) -> Response:
@@ -120,10 +121,12 @@ class Pages:
             result=result,
             crumbs=_crumbs(result),
             asked=[row for row in words.rows(result.request) if row[0] not in hidden],
-            found=list(words.rows(record.get("extra") or {})),
+            found=list(words.rows(words.table(record.get("extra")))),
             files=[(ROLES.get(role, role), path) for role, path in result.files.items()],
             digests=_digests(record),
             everything=list(words.rows(record)),
+            lasted=words.number(record.get("wall_time_s")),
+            small=0 < words.number(result.request.get("width")) <= SMALL,
             command=shlex.join(["lamina", "reproduce", str(main)]) if main else "",
         )
 
@@ -236,7 +239,7 @@ def _crumbs(result: Result) -> list[tuple[str, str]]:
 
 
 def _digests(record: Any) -> dict[str, str]:
-    outputs = record["outputs"] if isinstance(record["outputs"], dict) else {}
+    outputs = words.table(record["outputs"])
     return {
         str(facts.get("file")): str(facts.get("sha256", ""))
         for facts in outputs.values()

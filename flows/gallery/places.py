@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, Protocol
 
-PART = re.compile(r"[^./\\\x00-\x1f\x7f][^/\\\x00-\x1f\x7f]{0,254}")
+PART = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]{0,254}")
 BATCHES = "batches"
 KINDS = {  # every kind of file that a flow writes for a person, by its ending
     ".mp4": "video/mp4",
@@ -28,6 +28,9 @@ KINDS = {  # every kind of file that a flow writes for a person, by its ending
 }
 NUMBER_OF_RECORDS = 20_000
 LARGEST_MANIFESTS = 64_000_000  # bytes of text that are kept read; 10,000 items have about 8 MB
+HALF = re.compile(rb"\\u[dD][89a-fA-F]")  # JSON can hold half a character, which no page can
+HALVES = re.compile("[\ud800-\udfff]")
+DEEPEST = 32
 Lines = tuple[dict[str, Any], ...]
 
 
@@ -141,17 +144,43 @@ def read_lines(path: Path) -> Lines:
 
 @lru_cache(NUMBER_OF_RECORDS)
 def _table(path: Path, _mtime_ns: int, _size: int) -> dict[str, Any]:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    return content if isinstance(content, dict) else {}
+    return _object(path.read_bytes()) or {}
+
+
+def _object(text: bytes) -> dict[str, Any] | None:
+    """The JSON object in a text, of what a page can show; None for anything else.
+
+    Raises:
+        ValueError: It is no JSON, or lists are within each other without end.
+    """
+    content = json.loads(text.decode("utf-8"))
+    if not isinstance(content, dict):
+        return None
+    odd = text.count(b"[") + text.count(b"{") > DEEPEST or HALF.search(text)
+    return _shown(content, DEEPEST) if odd else content
+
+
+def _shown(content: Any, levels: int) -> Any:
+    if not levels:
+        raise ValueError("too deep")
+    if isinstance(content, str):
+        return HALVES.sub("\ufffd", content)
+    if isinstance(content, list):
+        return [_shown(value, levels - 1) for value in content]
+    if isinstance(content, dict):
+        return {
+            HALVES.sub("\ufffd", key): _shown(value, levels - 1) for key, value in content.items()
+        }
+    return content
 
 
 def _parsed(text: bytes) -> Lines:
     found: list[dict[str, Any]] = []
     for line in text.splitlines():
         try:
-            content = json.loads(line)
+            content = _object(line)
         except (ValueError, RecursionError):
             continue
-        if isinstance(content, dict):
+        if content is not None:
             found.append(content)
     return tuple(found)

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table
+from flows.gallery.words import table
 
 PICTURES = {"preview": ".webp", "frames": ".png"}
 NEEDED = {"task", "created", "request", "outputs"}
@@ -53,7 +54,7 @@ class Result:
     @property
     def main(self) -> Path | None:
         """The file that was asked for."""
-        outputs = self.record["outputs"]
+        outputs = table(self.record["outputs"])
         last = {"std", "consistency"}  # old records name the maps of a volume first
         named = sorted(outputs, key=lambda role: role in last) if outputs else []
         return next((self.files[role] for role in named if role in self.files), None)
@@ -114,7 +115,7 @@ def single_results(folder: Path) -> Iterator[Result]:
 
 
 def _files(folder: Path, file: Path, record: Mapping[str, Any]) -> dict[str, Path]:
-    outputs = record["outputs"] if isinstance(record["outputs"], dict) else {}
+    outputs = table(record["outputs"])
     named = {
         str(role): str(facts.get("file", ""))
         for role, facts in outputs.items()

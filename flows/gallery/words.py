@@ -1,5 +1,6 @@
 """Plain values as people read them: times, sizes, durations, tables."""
 
+import math
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -9,9 +10,9 @@ def when(iso: str) -> str:
     """Day, month, year and time in UTC from ISO time; the text itself if it is none."""
     try:
         time = datetime.fromisoformat(iso)
-    except ValueError:
+        time = time.astimezone(UTC) if time.tzinfo else time
+    except (ValueError, OverflowError):
         return iso
-    time = time.astimezone(UTC) if time.tzinfo else time
     return f"{time:%d %b %Y, %H:%M}{' UTC' if time.tzinfo else ''}".lstrip("0")
 
 
@@ -31,6 +32,20 @@ def lasting(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
+
+
+def number(found: Any) -> float:
+    """A number of a record; 0 where it is none that a page can show."""
+    try:
+        plain = float(found) if isinstance(found, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return plain if math.isfinite(plain) else 0.0
+
+
+def table(found: Any) -> Mapping[str, Any]:
+    """A table of a record; an empty one where it is something else."""
+    return found if isinstance(found, Mapping) else {}
 
 
 def value(found: Any) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from prefect.states import Failed
 from pydantic import BaseModel
 
+from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
 from flows.requests.refusals import is_refusal
 from flows.requests.roots import check_paths
@@ -32,7 +33,9 @@ FAULT = (
     "This is a fault and not the request's. Press Retry: what is done is kept. If it fails again, "
     "give the operator this page and the end of the log."
 )
+MEND = "See to what is named here, then press Retry: what is done is kept."
 LONGEST = 2000
+PREFECTS_LOGS = ("prefect.flow_runs", "prefect.task_runs")
 
 
 def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
@@ -41,8 +44,10 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
     A request that names a file outside the operator's folders is refused before anything else.
     Input that was refused ends the run in a failed state of its own name, ``Refused``, whose
     message is the refusal itself; so a person, a program or an automation tells it from a fault.
-    Where it was raised stands in the run's log.
+    Where it was raised stands in the run's log only for who asks for its details.
     """
+    for name in PREFECTS_LOGS:
+        logging.getLogger(name).addFilter(_without_trace)
 
     @wraps(flow)
     def with_explanation(*arguments: Any, **options: Any) -> Any:
@@ -55,10 +60,19 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
         except ValueError as error:
             if not is_refusal(error):
                 raise
-            logger.info("refused: %s", error, exc_info=True)
+            logger.info("refused: %s", error)
+            logger.debug("where it was refused:", exc_info=True)
             return Failed(name=REFUSAL, message=str(error), data=error)
 
     return with_explanation
+
+
+def _without_trace(record: logging.LogRecord) -> bool:
+    """Let the line pass, without a stack trace where a person's input was refused."""
+    error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+    if error is not None and is_refusal(error) and record.levelno > logging.DEBUG:
+        record.exc_info = record.exc_text = None
+    return True
 
 
 @contextmanager
@@ -87,6 +101,8 @@ def advice(error: BaseException) -> str:
         return FULL if number == errno.ENOSPC else OVER_QUOTA
     if isinstance(error, StoreAwayError | StoreRefusedError):
         return STORE
+    if isinstance(error, Trouble):
+        return MEND
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "OutOfMemoryError" in kinds or isinstance(error, MemoryError):
         return TOO_BIG

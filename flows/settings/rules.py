@@ -1,5 +1,6 @@
 """What the text of a variable may say: each rule returns what it means or refuses it."""
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -8,12 +9,31 @@ from core.refusal import Refusal
 
 PREFERRED_PORT = 4200
 LARGEST_PORT = 65535
+NO_NAMES = (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
-def folders_of(text: str) -> tuple[Path, ...]:
+def folder_of(variable: str, text: str) -> Path:
+    """A folder, absolute, whether it is there yet or not."""
+    path = Path(text)
+    try:
+        path = path.expanduser().resolve()
+        above = next(part for part in (path, *path.parents) if part.exists())
+        unfit = "" if above.is_dir() else f"{above} is no folder"
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is none
+        if getattr(error, "errno", None) not in (None, *NO_NAMES):
+            return path.absolute()  # a disk that is away comes back
+        unfit = " ".join(str(error).split())
+    if unfit:
+        raise Refusal(
+            f"{variable}={text}: {unfit}: files are kept in a folder; name one, or move away what "
+            "is in its place."
+        )
+    return path
+
+
+def folders_of(variable: str, text: str) -> tuple[Path, ...]:
     """The folders in a list that colons separate, absolute."""
-    names = filter(None, text.split(os.pathsep))
-    return tuple(Path(name).expanduser().resolve() for name in names)
+    return tuple(folder_of(variable, name) for name in text.split(os.pathsep) if name)
 
 
 def device_of(text: str) -> str:

@@ -4,6 +4,7 @@ A request says what to make; a place says where things stand on this machine. Re
 pydantic models and travel through the API; places are read here, once, from the environment.
 """
 
+import errno
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from flows.settings.own_prefect import ALONE, past_proxies
 from flows.settings.rules import (
     PREFERRED_PORT,
     device_of,
+    folder_of,
     folders_of,
     gpus_of,
     pages_of,
@@ -28,6 +30,7 @@ from flows.settings.rules import (
 
 SERVER_PASSWORD, CLIENT_PASSWORD = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
 
+PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # what a disk recovers from
 
 # Jobs share the cores: a thread that waits by spinning makes every job many times slower.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -155,13 +158,14 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         Refusal: A variable holds something that cannot be what it names.
     """
     variables = os.environ if environment is None else environment
-    home = Path(variables.get("LAMINA_HOME") or ".lamina").expanduser().resolve()
-    outputs = Path(variables.get("LAMINA_OUTPUTS") or home / "outputs").expanduser().resolve()
+    home = folder_of("LAMINA_HOME", variables.get("LAMINA_HOME") or ".lamina")
+    outputs = variables.get("LAMINA_OUTPUTS") or str(home / "outputs")
     tokens = variables.get("LAMINA_GALLERY_TOKENS", "")
     return Settings(
         home=home,
-        outputs=outputs,
-        models=folders_of(variables.get("LAMINA_MODELS", "")) or (home / "models",),
+        outputs=folder_of("LAMINA_OUTPUTS", outputs),
+        models=folders_of("LAMINA_MODELS", variables.get("LAMINA_MODELS", ""))
+        or (home / "models",),
         device=device_of(variables.get("LAMINA_DEVICE") or "auto"),
         port=port_of(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
         gallery_tokens=Path(tokens).expanduser().resolve() if tokens else None,
@@ -170,11 +174,29 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         slot=variables.get("LAMINA_SLOT", ""),
         ray=ray_of(variables.get("LAMINA_RAY", "")),
         store=store_of(variables.get("LAMINA_STORE", "").rstrip("/")),
-        inputs=folders_of(variables.get("LAMINA_INPUTS", "")),
+        inputs=folders_of("LAMINA_INPUTS", variables.get("LAMINA_INPUTS", "")),
         pages=pages_of(variables.get("LAMINA_MEDICAL_PAGES", "")),
         quotas=quotas_of(variables.get("LAMINA_QUOTA_GB", "")),
         gpu_hour_price=price_of(variables.get("LAMINA_GPU_HOUR_PRICE", "")),
     )
+
+
+def make_places(settings: Settings) -> None:
+    """Make the folders that a server or a worker writes to.
+
+    Raises:
+        Refusal: One cannot be made.
+    """
+    for folder in (settings.logs, settings.work, settings.outputs):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in PASSING:
+                raise
+            raise Refusal(
+                f"{folder} cannot be made ({error.strerror}): state and results are written "
+                "there; set LAMINA_HOME and LAMINA_OUTPUTS to folders that you may write to."
+            ) from error
 
 
 def is_shared(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:

@@ -8,6 +8,7 @@ import base64
 import json
 import time
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from urllib.request import OpenerDirector, ProxyHandler, Request, build_opener
 from uuid import uuid4
 
 from core.refusal import Refusal
+from core.trouble import Trouble
 from flows.settings.settings import CLIENT_PASSWORD, client_password, is_loopback
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -129,7 +131,13 @@ class Server:
         """The status and the answer, asked again for a while where the server is too busy."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            status, answer = self._call_once(path, body, PATIENCE_S)
+            try:
+                status, answer = self._call_once(path, body, PATIENCE_S)
+            except (OSError, HTTPException) as error:
+                raise Trouble(
+                    f"{self.address} does not answer ({getattr(error, 'reason', error)}): what is "
+                    "asked of the server waits for it; see that it is up and try again."
+                ) from error
             if status == STRANGER:
                 raise Refusal(
                     f"{self.address} asks for a name and a password: whoever started it set them; "

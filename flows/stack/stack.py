@@ -20,7 +20,13 @@ from core.refusal import Refusal
 from flows.machines.children import POLL_S, Family
 from flows.machines.pools import POOLS, Place, places
 from flows.settings.own_prefect import ALONE
-from flows.settings.settings import Settings, backends, child_environment, sign_in
+from flows.settings.settings import (
+    Settings,
+    backends,
+    child_environment,
+    make_places,
+    sign_in,
+)
 from flows.stack.api import Server
 
 HOST = "127.0.0.1"
@@ -99,8 +105,7 @@ class Stack:
         return self.family.mend()
 
     def _prepare(self) -> None:
-        for folder in (self.settings.logs, self.settings.work, self.settings.outputs):
-            folder.mkdir(parents=True, exist_ok=True)
+        make_places(self.settings)
         try:
             self._lock.acquire(timeout=0)
         except Timeout as error:
@@ -169,14 +174,14 @@ def running_address(settings: Settings) -> str | None:
 
 
 @contextmanager
-def borrowed(settings: Settings) -> Iterator[tuple[Server, Callable[[], None]]]:
+def borrowed(settings: Settings) -> Iterator[tuple[Server, Callable[[], None] | None]]:
     """The server of the running stack, or of one that lives as long as the block.
 
-    With it comes a check that raises when a stack of our own is in trouble; a borrowed one is
-    looked after by whoever started it.
+    With it comes a check that raises when a stack of our own is in trouble. A borrowed one has
+    none: whoever started it looks after it, and its runs go on when the block has ended.
     """
     if address := running_address(settings):
-        yield Server(address), lambda: None
+        yield Server(address), None
         return
     with Stack(settings) as stack:
         yield stack.server, stack.check

@@ -6,7 +6,9 @@ It computes its part of every batch and neither reports nor publishes anything.
 import logging
 import sys
 
+from core.trouble import Trouble
 from flows.machines.lifeline import end_with_parent
+from flows.requests.refusals import is_refusal
 from flows.settings.settings import adopt, read_settings
 
 
@@ -18,7 +20,12 @@ def main(kind: str, text: str) -> None:
     adopt(settings)
     from flows.training.training import descend, parse
 
-    descend(parse(kind, text), settings, lambda stage, progress: None)
+    try:
+        descend(parse(kind, text), settings, lambda stage, progress: None)
+    except (ValueError, Trouble) as error:
+        if isinstance(error, ValueError) and not is_refusal(error):
+            raise
+        sys.exit(1)  # the first process meets the same, and says it
 
 
 if __name__ == "__main__":

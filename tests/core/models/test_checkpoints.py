@@ -19,6 +19,8 @@ from core.models.checkpoints import (
     read_record,
     save_model,
 )
+from core.refusal import Refusal
+from core.trouble import Trouble
 
 T = torch.tensor(0.5)
 
@@ -92,7 +94,7 @@ def test_a_failed_save_leaves_nothing(network, tmp_path, monkeypatch, failing):
 
 
 def refused(model):
-    with pytest.raises(ValueError) as caught:  # noqa: PT011  the sentence is checked by each test
+    with pytest.raises((Refusal, Trouble)) as caught:
         load_model(model)
     sentence = str(caught.value)
     assert str(model) in sentence
@@ -191,11 +193,20 @@ def test_the_first_shelf_wins(shelf, network, monkeypatch, tmp_path):
     assert find_model("toy", "mri") == second / "toy"
 
 
+def test_damage_is_no_refused_input(model):
+    (model / WEIGHTS).write_bytes(b"")
+    with pytest.raises(Trouble, match="copy the model again"):
+        load_model(model)
+    (model / RECORD).unlink()
+    with pytest.raises(Refusal, match=r"holds no model\.json"):
+        load_model(model)
+
+
 def test_a_broken_model_does_not_hide_the_others(shelf, caplog):
     (shelf / "toy" / RECORD).write_text("{")
     assert [folder.name for folder, _ in list_models()] == ["head"]
     assert "toy" in caplog.text
-    with pytest.raises(ValueError, match="is not JSON"):
+    with pytest.raises(Trouble, match="is not JSON"):
         read_record(shelf / "toy")
 
 

@@ -16,6 +16,7 @@ from core.models.checkpoints import load_model, save_model
 from core.models.files import CONFIG, WEIGHTS
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
+from core.trouble import Trouble
 
 ROOT = Path(__file__).parents[3]
 SHIPPED = [ROOT / "video/weights/scenes-64", ROOT / "medical/weights/heads-1mm"]
@@ -86,7 +87,7 @@ def test_bytes_that_the_record_does_not_name_are_refused(tiny, tmp_path):
     folder = save_model(tmp_path / "toy", tiny(), {"name": "toy", "kind": "video"})
     config = json.loads((folder / CONFIG).read_text()) | {"head_dim": 8}
     (folder / CONFIG).write_text(json.dumps(config))
-    with pytest.raises(Refusal, match=r"sha256 is .* copy the model again"):
+    with pytest.raises(Trouble, match=r"sha256 is .* copy the model again"):
         SpatioTemporalUNet.from_pretrained(folder)
 
 

@@ -1,9 +1,11 @@
 """Commands as a person types them: exit codes, sentences, files."""
 
+import errno
 import io
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.trouble import Trouble
 from flows.commands import command_line
 from flows.commands.command_line import main
 from flows.jobs.pipeline import OPERATIONS
@@ -222,6 +225,38 @@ def test_another_hosts_odd_file_is_no_bad_input(places, monkeypatch):
     monkeypatch.setattr(command_line, "adopt", lambda _: Resources.model_validate({"gpus": -1}))
     with pytest.raises(ValueError, match="Resources"):
         main(["models", "list"])
+
+
+BROKEN = [
+    (Trouble("toy is damaged: it is checked; copy it again."), "toy is damaged.*; copy it"),
+    (OSError(errno.ENOSPC, "No space left", "a.mp4"), "a.mp4: No space left: .*; free some"),
+    (OSError(errno.EDQUOT, "Quota exceeded"), "The disk: Quota exceeded: .*; free some"),
+]
+
+
+@pytest.mark.parametrize(("error", "sentence"), BROKEN)
+def test_what_is_broken_or_full_is_a_sentence_and_code_1(
+    places, monkeypatch, capfd, error, sentence
+):
+    def broken(_):
+        raise error
+
+    monkeypatch.setattr(command_line, "adopt", broken)
+    assert main(["models", "list"]) == 1
+    said = capfd.readouterr().err
+    assert re.fullmatch(f"{sentence}.*\n", said), said
+
+
+def test_a_damaged_model_is_a_sentence_and_code_1(places, monkeypatch, capfd):
+    shutil.copytree(os.environ["LAMINA_MODELS"], places / "damaged")
+    monkeypatch.setenv("LAMINA_MODELS", str(places / "damaged"))
+    weights = places / "damaged/tiny-video/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert main([*CLIP, "o.mp4", "--model", "tiny-video"]) == 1
+    said = capfd.readouterr().err
+    assert re.search(r"sha256 is .*; copy the model again\.", said)
+    assert "Traceback" not in said
+    assert not (places / "o.mp4").exists()
 
 
 def test_help_of_run_names_every_flow(capsys):

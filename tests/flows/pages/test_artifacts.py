@@ -1,6 +1,7 @@
 import base64
 import errno
 import io
+import logging
 
 import httpx
 import numpy as np
@@ -10,6 +11,7 @@ from PIL import Image
 from prefect.exceptions import Pause
 
 from core.refusal import Refusal
+from core.trouble import Trouble
 from flows.machines.resources import Resources
 from flows.pages import artifacts as artifacts_module
 from flows.pages import failures as failures_module
@@ -117,6 +119,7 @@ def refusal():
         (OSError(errno.ENOSPC, "full"), "Free some space"),
         (torch.OutOfMemoryError("16 GB"), "fewer frames"),
         (httpx.ConnectError("away"), "See that it is up"),
+        (Trouble("model: damaged: it is checked; copy it again."), "See to what is named"),
         (RuntimeError("broken"), "This is a fault"),
     ],
 )
@@ -142,12 +145,22 @@ def test_a_refusal_is_a_state_of_its_own_with_the_refusal_as_its_words(shown):
     assert len(shown) == 2
 
 
-def test_where_a_refusal_was_raised_stands_in_the_log(shown, caplog):
-    with caplog.at_level("INFO", logger="flows"):
+@pytest.mark.parametrize(("level", "traced"), [("INFO", False), ("DEBUG", True)])
+def test_where_a_refusal_was_raised_is_told_only_to_who_asks(shown, caplog, level, traced):
+    with caplog.at_level(level, logger="flows"):
         explained(checked_project)("../a")
-    (record,) = [record for record in caplog.records if record.name == "flows.pages.failures"]
-    assert record.levelname == "INFO"
-    assert "in checked_project" in caplog.text
+    assert f"refused: {refusal()}" in caplog.text
+    assert ("in checked_project" in caplog.text) is traced
+
+
+def test_prefect_logs_no_stack_trace_for_a_refusal_and_one_for_a_fault(shown):
+    explained(checked_project)
+    log = logging.getLogger("prefect.task_runs")
+    for error, traced in ((refusal(), False), (ValueError("from inside"), True)):
+        told = (type(error), error, None)
+        line = log.makeRecord(log.name, logging.ERROR, "", 0, "Task run failed", (), told)
+        assert log.filter(line)
+        assert bool(line.exc_info) is traced
 
 
 def odd_number():

@@ -2,7 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from flows.settings.settings import backends, child_environment, read_settings, sign_in
+from core.refusal import Refusal
+from flows.settings.settings import (
+    backends,
+    child_environment,
+    make_places,
+    read_settings,
+    sign_in,
+)
 
 
 def test_places_default_to_the_folder_one_stands_in(tmp_path, monkeypatch):
@@ -121,3 +128,22 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path, monkeypatch):
 
 def test_home_is_expanded():
     assert read_settings({"LAMINA_HOME": "~/x"}).home == Path.home().resolve() / "x"
+
+
+@pytest.mark.parametrize("variable", ["LAMINA_HOME", "LAMINA_OUTPUTS", "LAMINA_MODELS"])
+@pytest.mark.parametrize(
+    "name", ["file", "file/below", "loop", "n" * 300, "null\0byte", "~no-such-person/x"]
+)
+def test_what_can_be_no_folder_is_refused_at_every_door(tmp_path, monkeypatch, variable, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(Refusal, match=f"{variable}=.*: files are kept in a folder; name one"):
+        read_settings({variable: name})
+
+
+@pytest.mark.parametrize("home", ["/proc/x", "/sys/x/y"])
+def test_a_place_that_cannot_be_made_is_refused(home):
+    settings = read_settings({"LAMINA_HOME": home})
+    with pytest.raises(Refusal, match=f"{home}.* cannot be made .*; set LAMINA_HOME"):
+        make_places(settings)

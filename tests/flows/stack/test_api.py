@@ -7,6 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from core.trouble import Trouble
 from flows.stack import api as api_module
 from flows.stack.api import Server
 
@@ -96,7 +97,10 @@ def test_progress_is_the_newest_artifacts(answers):
 
 
 def test_nobody_there_is_not_healthy():
-    assert Server("http://127.0.0.1:9").healthy() is False
+    away = Server("http://127.0.0.1:9")
+    assert away.healthy() is False
+    with pytest.raises(Trouble, match=r"127.0.0.1:9 does not answer .*; see that it is up"):
+        away.flows()
 
 
 @pytest.mark.parametrize("status", [200, 502])

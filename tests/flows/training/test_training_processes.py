@@ -13,6 +13,7 @@ from pretended_cuda import pretended_cuda
 from safetensors.torch import load_file
 
 from core.training.feed import training_device
+from flows.training import peer
 from flows.training.launch import joined, number_of_processes, on_device
 
 TINY = ("--preset", "tiny", "--steps", "3", "--jump-steps", "0", "--batch-size", "4")
@@ -79,6 +80,19 @@ def test_a_single_process_changes_nothing():
     before = dict(os.environ)
     with joined(1, "video", "{}", None):
         assert dict(os.environ) == before
+
+
+REFUSED = ("mri", {"heads": "none", "name": "two"}), ("video", {"clips": "none", "name": "two"})
+
+
+@pytest.mark.parametrize(("kind", "fields"), REFUSED)
+def test_a_process_beside_the_first_is_silent_about_refused_input(
+    places, monkeypatch, capfd, kind, fields
+):
+    monkeypatch.setattr(peer, "end_with_parent", lambda: None)
+    with pytest.raises(SystemExit, match=r"^1$"):
+        peer.main(kind, json.dumps(fields))
+    assert capfd.readouterr().err == ""
 
 
 def train(home, cores="0,1"):
