@@ -24,7 +24,7 @@ class SuperResolutionRequest(Request):
     spacing_mm: tuple[Spacing, Spacing, Spacing] = Field(
         default=(1.0, 1.0, 1.0),
         description="Largest voxel size wanted along the file's three axes, 0.2 to 20 mm. An "
-        "axis that is as fine already keeps its own spacing.",
+        "axis that is as fine already, to half a voxel in all, keeps its own spacing.",
         json_schema_extra={"position": 1},
     )
     samples: int = Field(

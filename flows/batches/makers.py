@@ -19,6 +19,7 @@ from core.refusal import Refusal
 from flows.batches.items import Item, drawn_again
 from flows.batches.ledger import Batch
 from flows.jobs.pipeline import AnyOperation, record, save_pictures
+from flows.machines.resources import check_room
 
 Timings = dict[str, float]
 Paths = dict[str, Path]
@@ -94,6 +95,7 @@ class Maker:
             at_hand: Has the input of an item on this disk.
         """
         self.networks, self._judge, self._at_hand = Networks(device), judge, at_hand
+        self._device = device
 
     def load(self, item: Item) -> None:
         """Have ready what most items need."""
@@ -103,9 +105,11 @@ class Maker:
         """Whatever ``sample`` needs beyond the request.
 
         Raises:
-            Refusal: The input cannot be taken, or is no longer the one that was planned.
+            Refusal: The input cannot be taken, is no longer the one that was planned, or is too
+                large for this machine.
         """
         job.item = self._at_hand(job.item)
+        check_room(job.request, self._device, folder=None)
         prepared = job.item.operation.prepare(job.request)
         check_unchanged(job.item)
         return prepared

@@ -23,20 +23,18 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
     check_targets(operation, request, output, overwrite=overwrite)
     reading = operation.read(request, strict=strict)
     request = reading.request
-    operation.check(request)
-    for line in reading.remarks:
-        sys.stderr.write(f"{line}\n")
 
     from core.models.checkpoints import find_model
     from flows.jobs.pipeline import Begun, make
-    from flows.machines.devices import choose_device, gpu_memory_gb
-    from flows.machines.resources import check_here, needed
+    from flows.machines.devices import choose_device
+    from flows.machines.resources import check_room
     from flows.machines.watchdog import Patience, holding
 
     device = choose_device(read_settings().device)
-    gpus = gpu_memory_gb(device)
-    wanted = needed(request, gpus=len(gpus))
-    check_here(wanted, output.parent, gpus=gpus)
+    wanted = check_room(request, device, output.absolute().parent)
+    operation.check(request)
+    for line in reading.remarks:
+        sys.stderr.write(f"{line}\n")
     timings: dict[str, float] = {}
     with timed(timings, "prepare"):
         folder = find_model(request.model_dump(include={"model"})["model"], operation.kind)

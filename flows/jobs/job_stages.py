@@ -34,13 +34,12 @@ Refs = dict[str, FileRef]
 @patient_stage
 def check(operation: str, request: Request) -> Refs:
     """Refuse, on the CPU, what cannot be done at all or not on this host; the inputs by role."""
-    from flows.machines.devices import choose_device, gpu_memory_gb
-    from flows.machines.resources import check_here, needed
+    from flows.machines.devices import choose_device
+    from flows.machines.resources import check_room
 
-    OPERATIONS[operation].check(request)
     settings = read_settings()
-    gpus = gpu_memory_gb(choose_device(settings.device))
-    check_here(needed(request, gpus=len(gpus)), settings.outputs, gpus=gpus)
+    check_room(request, choose_device(settings.device), settings.outputs)
+    OPERATIONS[operation].check(request)
     inputs = OPERATIONS[operation].inputs(request)
     return {role: FileRef.of(path) for role, path in inputs.items()}
 

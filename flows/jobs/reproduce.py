@@ -13,6 +13,7 @@ from core.records import sha256_file
 from flows.jobs.origins import Origin
 from flows.jobs.pipeline import AnyOperation, make
 from flows.machines.devices import choose_device, slot
+from flows.machines.resources import check_room
 from flows.settings.settings import read_settings
 
 
@@ -38,6 +39,7 @@ def remake(origin: Origin, target: Path, meter: Meter) -> Path:
         meter: Told how many sampling steps are done.
     """
     operation, device = origin.operation, choose_device(read_settings().device)
+    check_room(origin.request, device, target.absolute().parent)
     with threads(origin.threads), slot(device):
         model = operation.load(origin.model, device)
         paths = make(

@@ -10,13 +10,16 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.refusal import Refusal
 from core.request import Request
 from flows.jobs.pipeline import operation_of
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +76,25 @@ def needed(request: Request, *, gpus: int = 0) -> Resources:
     )
 
 
+def check_room(request: Request, device: "torch.device", folder: Path | None) -> Resources:
+    """What the request needs, once it is known that this machine can do it.
+
+    Args:
+        request: What is asked of an operation.
+        device: That will draw.
+        folder: Where results go; None leaves the disk out, for a batch that waits for room.
+
+    Raises:
+        Refusal: Memory, disk or the GPU would not do; with the numbers.
+    """
+    from flows.machines.devices import gpu_memory_gb
+
+    gpus = gpu_memory_gb(device)
+    wanted = needed(request, gpus=len(gpus))
+    check_here(wanted, folder, gpus=gpus)
+    return wanted
+
+
 def this_host(folder: Path, *, gpus: Sequence[float] = ()) -> Resources:
     """What this machine offers.
 
@@ -124,21 +146,24 @@ def check_fits(wanted: Resources, offers: Iterable[Resources]) -> Resources:
     )
 
 
-def check_here(wanted: Resources, folder: Path, *, gpus: Sequence[float] = ()) -> None:
+def check_here(wanted: Resources, folder: Path | None, *, gpus: Sequence[float] = ()) -> None:
     """Log what the job needs, and refuse it now if this host can never do it.
 
     A GPU is taken as if nobody else used it: who holds some of its memory changes by the minute.
 
     Args:
         wanted: What the job needs.
-        folder: Where it writes.
+        folder: Where it writes; None leaves the disk out.
         gpus: Memory of each GPU that it may use, in 1e9 bytes.
 
     Raises:
         Refusal: Memory, disk or the GPU would not do.
     """
-    logger.info("needs %s", wanted)
-    check_fits(wanted, [this_host(folder, gpus=gpus)])
+    logger.log(logging.DEBUG if folder is None else logging.INFO, "needs %s", wanted)
+    offer = this_host(folder or Path("/"), gpus=gpus)
+    if folder is None:
+        offer = offer.model_copy(update={"disk_gb": math.inf})
+    check_fits(wanted, [offer])
 
 
 def _lacks(wanted: Resources, offer: Resources) -> list[str]:

@@ -156,6 +156,8 @@ def finer_grid(
     Where the extent divides evenly, the corners of the field of view are the same before and
     after: ``A' = A D`` with voxel 0 moved to index ``(1 - f) / (2 f)``. Where it does not, the
     number of voxels is rounded and both ends move by the same amount, under half a voxel.
+    An axis is resampled or left alone: where rounding gives as many voxels as there are, it
+    keeps its spacing, which is then coarser than asked by less than half a voxel in all.
 
     Args:
         volume: the scan as acquired.
@@ -173,8 +175,10 @@ def finer_grid(
             )
         if new >= old * (1.0 - tolerance):
             continue
-        num_old = shape[axis]
-        shape[axis] = max(1, round(num_old * old / new))
+        num_old, num_new = shape[axis], round(shape[axis] * old / new)
+        if num_new <= num_old:
+            continue
+        shape[axis] = num_new
         spacing[axis] = new
         affine[:3, axis] = volume.affine[:3, axis] * (new / old)
         shift = (num_old - 1) / 2 - (shape[axis] - 1) / 2 * (new / old)

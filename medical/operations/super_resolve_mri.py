@@ -124,18 +124,12 @@ class SuperResolveMRI:
     def verify(self, request: SuperResolutionRequest, paths: Mapping[str, Path]) -> Facts:
         """Hold grid and values of the files against the scan and the request."""
         from medical.files.nifti import read_volume
-        from medical.files.volume import finer_grid
+        from medical.operations.verification import check_place
 
         scan, result = read_volume(request.scan), read_volume(paths["result"])
-        grid, std = finer_grid(scan, request.spacing_mm), read_volume(paths["std"])
-        for volume, name in ((result, "result"), (std, "std")):
-            if volume.shape != grid.shape or not np.allclose(
-                volume.affine, grid.affine, atol=1e-3
-            ):
-                raise RuntimeError(
-                    f"{paths[name].name} has shape {volume.shape}: it must lie on the grid asked "
-                    f"for, {grid.shape}; restore the scan again."
-                )
+        std = read_volume(paths["std"])
+        for volume in (result, std):
+            check_place(scan, volume, request.spacing_mm)
         if float(std.data.min()) < 0:
             raise RuntimeError(
                 f"{paths['std'].name} falls to {float(std.data.min()):.3g}: an uncertainty is "

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 import torch
 
+from core.refusal import Refusal
 from flows.batches import shard_runs as shard_runs_module
 from flows.batches.coordinator import coordinate
-from flows.batches.items import items_of
+from flows.batches.items import Item, items_of
+from flows.batches.makers import Job, Maker
 from flows.batches.needs import (
     check_items,
     check_single,
@@ -34,7 +36,7 @@ from flows.settings.settings import read_settings
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
-from video.request import VideoTrainingRequest
+from video.request import VideoRequest, VideoTrainingRequest
 
 SMALL_HOST = Resources(memory_gb=0.5, disk_gb=100.0)
 HOST = Resources(cpus=8, memory_gb=64.0, disk_gb=100.0)
@@ -231,3 +233,18 @@ def test_a_shard_in_a_container_is_given_its_share(places, monkeypatch, kind, ke
 def test_a_shard_in_a_process_shares_its_host(monkeypatch):
     monkeypatch.setattr(shard_runs_module, "_read_pool", lambda: ("process", {}))
     assert Deployed(lambda *_: GPU_HOST)._variables(ShardRequest(batch="night", shard=0)) == {}
+
+
+@pytest.mark.parametrize("kind", ["clips", "scan"])
+def test_a_shard_refuses_what_its_own_machine_cannot_hold(tmp_path, monkeypatch, kind):
+    """The plan may have been held against a larger one; the disk is waited for, not refused."""
+    tight = Resources(memory_gb=0.1, disk_gb=1e-9)
+    monkeypatch.setattr("flows.machines.resources.this_host", lambda *_, **__: tight)
+    scan = tmp_path / "scan.nii.gz"
+    write_volume(Volume(torch.rand(8, 8, 4), np.diag([1.0, 1.0, 4.0, 1.0])), scan)
+    request = SuperResolutionRequest(scan=str(scan))
+    if kind == "clips":
+        request = VideoRequest(prompt="a red circle")
+    job = Job(Item("0" * 16, "row 1", request))
+    with pytest.raises(Refusal, match=r"one offers 0\.1 GB of memory\)"):
+        Maker(torch.device("cpu")).prepare(job)

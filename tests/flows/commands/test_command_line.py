@@ -281,6 +281,23 @@ def test_a_mask_on_another_grid_is_refused_before_the_model_is_read(places, scan
         OPERATIONS["super_resolve_mri"].check(request)
 
 
+@pytest.mark.parametrize("kind", ["mri", "video"])
+def test_what_this_machine_cannot_hold_is_refused_before_the_model_is_read(
+    places, scan, kind, monkeypatch, capfd
+):
+    tight = Resources(memory_gb=0.1, disk_gb=1e6)
+    monkeypatch.setattr("flows.machines.resources.this_host", lambda *_, **__: tight)
+    monkeypatch.setattr("core.models.checkpoints.load_model", None)
+    output = places / ("o.mp4" if kind == "video" else "o.nii.gz")
+    words = {
+        "video": [*CLIP, str(output), "--model", "tiny-video"],
+        "mri": [*RESTORE, str(scan), str(output), "--model", "tiny-mri"],
+    }
+    assert main(words[kind]) == 2
+    assert "one offers 0.1 GB of memory" in capfd.readouterr().err
+    assert not output.exists()
+
+
 def test_a_request_file_is_held_against_its_model(places, capsys):
     request = places / "r.json"
     request.write_text('{"prompt": "x", "fames": 3}')
