@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from core.refusal import Refusal
     from lamina.calls import generate, load, super_resolve
     from lamina.operations import OPERATIONS
+    from lamina.super_resolution import SuperResolutionPipeline
+    from lamina.text_to_video import TextToVideoPipeline
     from medical.files.nifti import read_volume, write_volume
     from medical.files.volume import Volume
     from medical.operations.restoration import Restoration
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from video.request import VideoRequest
 
 HOMES = {
+    "TextToVideoPipeline": "lamina.text_to_video",
+    "SuperResolutionPipeline": "lamina.super_resolution",
     "Clip": "video.files.clip",
     "OPERATIONS": "lamina.operations",
     "Refusal": "core.refusal",
@@ -53,7 +57,9 @@ __all__ = [
     "Refusal",
     "Restoration",
     "SpatioTemporalUNet",
+    "SuperResolutionPipeline",
     "SuperResolutionRequest",
+    "TextToVideoPipeline",
     "VideoRequest",
     "Volume",
     "generate",

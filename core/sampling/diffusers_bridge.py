@@ -30,8 +30,8 @@ from core.sampling.path import (
     vp_level,
     vp_velocity_from_denoised,
 )
-from core.sampling.samplers import OnStep, ignore
-from core.tensors import Volumes, align
+from core.sampling.samplers import OnStep, Walk, ignore
+from core.tensors import Levels, Volumes, align
 
 Scheduler = Any
 """A diffusers scheduler; they share methods but no useful type."""
@@ -183,6 +183,24 @@ def sample_with(
         x = walk.step(answer, time, x, return_dict=False, **options)[0]
         on_step(index + 1, total, estimate)
     return x
+
+
+def walk_with(scheduler: SchedulerMixin, *, generator: torch.Generator | None = None) -> Walk:
+    """A scheduler of diffusers where a sampler is asked for, named after its class.
+
+    It takes as many steps as the levels it is given have, and chooses levels of its own.
+
+    Args:
+        scheduler: As configured by its owner.
+        generator: For the schedulers that add noise.
+    """
+
+    def walk(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
+        steps = len(levels) - 1
+        return sample_with(scheduler, denoise, z, steps, generator=generator, on_step=on_step)
+
+    walk.__name__ = type(scheduler).__name__
+    return walk
 
 
 def _cast(level: Level, z: Tensor) -> Level:

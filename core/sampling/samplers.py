@@ -19,6 +19,9 @@ from core.tensors import Levels, Volumes
 OnStep = Callable[[int, int, Volumes], None]
 """Called after each step with (steps done, steps in all, the current estimate of the data)."""
 
+Walk = Callable[..., Volumes]
+"""A sampler of this file, or what stands in its place: (denoise, z, levels, *, on_step) -> z."""
+
 
 def ignore(done: int, total: int, estimate: Volumes) -> None:
     """Nobody watches."""
@@ -102,7 +105,7 @@ def dpmpp_2m(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = 
 class Sampler(NamedTuple):
     """A sampler, the order its error falls with, and its evaluations per step."""
 
-    walk: Callable[..., Volumes]
+    walk: Walk
     order: int
     evaluations: int
 

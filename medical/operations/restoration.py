@@ -31,6 +31,7 @@ class Restoration:
         samples: how many were drawn; one alone has no spread, and its ``std`` is zero.
         num_protected: voxels where the product is the scan itself, interpolated by cubic
             B-splines.
+        sampler: what walked from noise to each sample.
     """
 
     mean: Volume
@@ -42,6 +43,7 @@ class Restoration:
     scale: IntensityScale
     samples: int
     num_protected: int
+    sampler: str = "flow_map"
 
     def record(self) -> dict[str, object]:
         """Return the numbers for the record beside the files."""
@@ -52,7 +54,7 @@ class Restoration:
             "intensity_scale": self.scale.record(),
             "consistency_mean_absolute": self.consistency,
             "seam_energy": self.seam,
-            "sampler": "flow_map",
+            "sampler": self.sampler,
             "uncertainty": (
                 "standard deviation over the samples"
                 if self.samples > 1

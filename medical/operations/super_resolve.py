@@ -20,7 +20,7 @@ from core.families.table import denoiser
 from core.networks.unet import SpatioTemporalUNet
 from core.operations.linear_operators import consistent, project
 from core.operations.tiling import Slices, Window, tiled, windows
-from core.sampling.samplers import OnStep, flow_map
+from core.sampling.samplers import OnStep, Walk, flow_map
 from core.sampling.schedules import linear
 from core.seeds import noise
 from medical.acquisition.acquisition import AcquiredGrid
@@ -72,6 +72,7 @@ def super_resolve(
     protect: Volume | None = None,
     tiling: Tiling | None = None,
     on_step: OnStep | None = None,
+    walk: Walk | None = None,
 ) -> Restoration:
     """Return the scan restored to the requested spacing, with its uncertainty and consistency.
 
@@ -82,22 +83,24 @@ def super_resolve(
         protect: mask on the scan's or the result's grid; None reads ``request.protect``.
         tiling: windows the network sees; None takes the default.
         on_step: called after each sampling step with (done, total, estimate).
+        walk: the sampler; None takes ``flow_map``.
     """
     problem = prepare(volume, request)
     if protect is None and request.protect:
         protect = read_volume(request.protect)
     mask = None if protect is None else protected_voxels(protect, volume, problem)
-    tiling = tiling or Tiling()
+    tiling, walk = tiling or Tiling(), walk or flow_map
     with torch.inference_mode():
         base = problem.back_projection()
-        sampler = _Sampler(problem, base, request, network=network, tiling=tiling)
+        sampler = _Sampler(problem, base, request, network=network, tiling=tiling, walk=walk)
         mean, std = sampler.moments(on_step or _ignore)
         result = _obedient(base + RESIDUAL_SCALE * mean, problem, request.noise_std)
         borders, periods = [w.slices for w in sampler.windows], _periods(problem.acquired)
         seam = seam_energy(result, borders, periods, reference=base)
-        return _restoration(
+        restored = _restoration(
             volume, request, problem, result, std=RESIDUAL_SCALE * std, mask=mask, seam=seam
         )
+        return replace(restored, sampler=walk.__name__)
 
 
 class _Sampler:
@@ -111,8 +114,10 @@ class _Sampler:
         *,
         network: SpatioTemporalUNet,
         tiling: Tiling,
+        walk: Walk,
     ) -> None:
         self.base, self.request, self.network = base, request, network
+        self.walk = walk
         self.device = network.device
         self.shape = problem.acquired.shape
         self.channels = problem.channels(base).to(self.device)
@@ -129,18 +134,16 @@ class _Sampler:
 
     def moments(self, on_step: OnStep) -> tuple[Tensor, Tensor]:
         """Return mean and standard deviation (D, H, W) over the samples, by Welford's update."""
-        total = self.request.samples * self.request.steps
         mean = torch.zeros(self.shape)
         spread = torch.zeros(self.shape)
         for k in range(self.request.samples):
             z = noise((1, *self.shape), self.request.seed, sample=k, antithetic=True)
-            done = k * self.request.steps
 
-            def report(i: int, _: int, estimate: Tensor, done: int = done) -> None:
-                on_step(done + i, total, estimate)
+            def report(i: int, steps: int, estimate: Tensor, k: int = k) -> None:
+                on_step(k * steps + i, self.request.samples * steps, estimate)
 
             levels = linear(self.request.steps)
-            x = flow_map(self.denoise, z.to(self.device), levels, on_step=report)[0, 0].cpu()
+            x = self.walk(self.denoise, z.to(self.device), levels, on_step=report)[0, 0].cpu()
             delta = x - mean
             mean += delta / (k + 1)
             spread += delta * (x - mean)

@@ -21,7 +21,7 @@ from core.models.checkpoints import find_model, load_model
 from core.networks.unet import SpatioTemporalUNet
 from core.sampling.guidance import guided
 from core.sampling.path import Denoise
-from core.sampling.samplers import SAMPLERS, OnStep
+from core.sampling.samplers import SAMPLERS, OnStep, Walk
 from core.sampling.schedules import shifted
 from core.seeds import noise
 from core.tensors import Volumes
@@ -118,11 +118,12 @@ def sample(
     record: dict[str, Any],
     *,
     on_step: OnStep = lambda done, total, estimate: None,
+    walk: Walk | None = None,
 ) -> Volumes:
     """One clip in [-1, 1], (1, 3, D, H, W); the seed alone decides the noise."""
     shape = (3, request.num_frames, request.height, request.width)
     start = noise(shape, request.seed)
-    return sample_from(start, request, cond, network, record=record, on_step=on_step)
+    return sample_from(start, request, cond, network, record=record, on_step=on_step, walk=walk)
 
 
 @torch.inference_mode()
@@ -134,12 +135,16 @@ def sample_from(
     *,
     record: dict[str, Any],
     on_step: OnStep = lambda done, total, estimate: None,
+    walk: Walk | None = None,
 ) -> Volumes:
-    """Clips in [-1, 1] from given noise (B, 3, D, H, W), one per row of ``cond``."""
+    """Clips in [-1, 1] from given noise (B, 3, D, H, W), one per row of ``cond``.
+
+    ``walk`` stands in the place of the sampler that the request names.
+    """
     device = next(network.parameters()).device
     start, cond = start.to(device), cond.to(device)
     denoise = painting(network, laid_out(cond, network, start), record)
-    walk = SAMPLERS[request.sampler].walk
+    walk = walk or SAMPLERS[request.sampler].walk
     return walk(denoise, start, shifted(request.steps, shift=SHIFT), on_step=on_step)
 
 
