@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from core.conditioning import Conditioning
-from core.families import average_velocity, flow
+from core.families import average_velocity, consistency, ddpm, edm, flow, score_sde
 from core.families.family import Family
 from core.refusal import Refusal
 from core.sampling.path import Denoise
@@ -25,25 +25,63 @@ class Entry(NamedTuple):
     Attributes:
         teach: Makes what the trainer minimizes.
         denoiser: Reads the answers of a network that was taught so.
-        sampler: Usual one, of ``core.sampling.samplers``.
+        sampler: Usual one, of ``core.sampling.samplers`` or ``core.sampling.stochastic``.
+        answer: What the network answers with.
         source: Where it is from.
     """
 
     teach: Callable[..., Family]
     denoiser: Callable[[SpatioTemporalUNet, Conditioning], Denoise]
     sampler: str
+    answer: str
     source: str
 
 
 FAMILIES: dict[str, Entry] = {
+    "ddpm": Entry(
+        ddpm.DDPM,
+        ddpm.denoiser,
+        "ancestral",
+        "the noise e",
+        "Ho et al. 2020; Nichol & Dhariwal 2021 (cosine); Song et al. 2021b (DDIM)",
+    ),
+    "ddpm_v": Entry(
+        ddpm.DDPMVelocity,
+        ddpm.velocity_denoiser,
+        "ancestral",
+        "v = alpha e - sigma x",
+        "Salimans & Ho 2022",
+    ),
+    "score_sde": Entry(
+        score_sde.ScoreSDE,
+        score_sde.denoiser,
+        "predictor_corrector",
+        "the noise e = -sigma score",
+        "Song et al. 2021 (Score SDE)",
+    ),
+    "edm": Entry(
+        edm.EDM, edm.denoiser, "heun", "F of D = c_skip x + c_out F", "Karras et al. 2022"
+    ),
     "flow_matching": Entry(
-        flow.FlowMatching, flow.denoiser, "dpmpp_2m", "Lipman et al. 2023; Liu et al. 2023"
+        flow.FlowMatching,
+        flow.denoiser,
+        "dpmpp_2m",
+        "the velocity e - x",
+        "Lipman et al. 2023; Liu et al. 2023",
+    ),
+    "consistency": Entry(
+        consistency.Consistency,
+        consistency.denoiser,
+        "multistep",
+        "the average velocity to the path's end",
+        "Song et al. 2023; Geng et al. 2024 (easy consistency)",
     ),
     "average_velocity": Entry(
         average_velocity.AverageVelocity,
         average_velocity.denoiser,
         "flow_map",
-        "Geng et al. 2025, 2025b",
+        "the average velocity from t to r",
+        "Geng et al. 2025, 2025b (MeanFlow)",
     ),
 }
 

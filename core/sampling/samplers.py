@@ -27,12 +27,17 @@ def ignore(done: int, total: int, estimate: Volumes) -> None:
     """Nobody watches."""
 
 
-def _steps(levels: Levels, z: Volumes) -> list[tuple[Tensor, Tensor]]:
-    """Pairs of neighboring levels, as 0-d tensors in the dtype and on the device of ``z``."""
+def checked(levels: Levels, z: Volumes) -> list[tuple[Tensor, Tensor]]:
+    """Pairs of neighboring levels, as 0-d tensors in the dtype and on the device of ``z``.
+
+    Raises:
+        Refusal: They do not fall from at most 1 to exactly 0.
+    """
     falls = len(levels) > 1 and bool((levels.diff() < 0).all())
     if not falls or levels[0] > 1 or levels[-1] != 0:
+        shown = [round(float(v), 4) for v in levels[:8]]
         raise Refusal(
-            f"levels={[round(float(v), 4) for v in levels]}: a sampler walks down from at most 1 "
+            f"levels={shown} of {len(levels)}: a sampler walks down from at most 1 "
             "to exactly 0; give falling levels that end in 0, as core.sampling.schedules does."
         )
     return list(pairwise(levels.to(z.device, z.dtype)))
@@ -44,7 +49,7 @@ def flow_map(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = 
     Exact in one step where the average velocities are. With a network that knows instantaneous
     velocities alone, this is ``euler``, bit for bit.
     """
-    steps = _steps(levels, z)
+    steps = checked(levels, z)
     for i, (t, r) in enumerate(steps, 1):
         estimate = denoise(z, t, r)
         z = z + (r - t) * velocity_from_denoised(z, estimate, t)
@@ -54,7 +59,7 @@ def flow_map(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = 
 
 def euler(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
     """First order: follow the velocity at the start of each step; DDIM with eta = 0."""
-    steps = _steps(levels, z)
+    steps = checked(levels, z)
     for i, (t, r) in enumerate(steps, 1):
         estimate = denoise(z, t, t)
         z = z + (r - t) * velocity_from_denoised(z, estimate, t)
@@ -64,7 +69,7 @@ def euler(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ign
 
 def heun(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:
     """Second order: average the velocities at both ends. Karras et al. 2022, Algorithm 1."""
-    steps = _steps(levels, z)
+    steps = checked(levels, z)
     for i, (t, r) in enumerate(steps, 1):
         estimate = denoise(z, t, t)
         start = velocity_from_denoised(z, estimate, t)
@@ -83,7 +88,7 @@ def dpmpp_2m(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = 
     With lambda = log((1 - t) / t), z_r = (r / t) z + (1 - r) (1 - e^-h) D for a step h in
     lambda. The first step (lambda is infinite at t = 1) and the last are first order.
     """
-    steps = _steps(levels, z)
+    steps = checked(levels, z)
     before: tuple[Tensor, Tensor] | None = None  # (h of the last step, its estimate)
     for i, (t, r) in enumerate(steps, 1):
         estimate = denoise(z, t, t)
