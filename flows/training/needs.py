@@ -8,8 +8,6 @@ On a GPU the rows are there, and a batch that does not fit is computed in pieces
 """
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
 
 from flows.machines.resources import MARGIN, Resources
 from medical.request import MRITrainingRequest
@@ -65,7 +63,7 @@ def count_voxels(request: TrainingRequest) -> int:
     if isinstance(request, VideoTrainingRequest):
         return 0
     from medical.files.nifti import read_size
-    from medical.training.dataset import T1
+    from medical.training.heads import find_heads
 
-    found: Sequence[Path] = sorted(Path(request.heads).glob(f"sub-*/anat/sub-*{T1}"))
-    return sum(math.prod(read_size(path)[0]) for path in found)
+    found = find_heads(request.heads).taken
+    return sum(math.prod(read_size(path)[0]) for path in found.values())

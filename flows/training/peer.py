@@ -15,7 +15,8 @@ from flows.settings.settings import adopt, read_settings
 def main(kind: str, text: str) -> None:
     """Train beside the first process until it is done."""
     end_with_parent()
-    logging.getLogger("core").setLevel(logging.ERROR)  # the first process says the rest
+    for room in ("core", "medical", "video"):
+        logging.getLogger(room).setLevel(logging.ERROR)  # the first process says the rest
     settings = read_settings()
     adopt(settings)
     from flows.training.training import descend, parse

@@ -160,6 +160,18 @@ def tissue_map(head: Tensor, labels: Tensor | None = None) -> TissueMap:
             "map lies on the grid of its head; resample it by nearest neighbors."
         )
     kinds, compact = torch.unique(labels, return_inverse=True)
+    check_kinds(kinds)
+    if kinds[0] > 0:
+        compact = compact + 1
+    return _measured(head, compact.to(torch.uint8), int(compact.max()) + 1)
+
+
+def check_kinds(kinds: Tensor) -> None:
+    """Refuse the labels of a map, in rising order, where they cannot be those of tissues.
+
+    Raises:
+        Refusal: there are too many, or one is below 0.
+    """
     if len(kinds) > MOST_LABELS - 1:
         raise Refusal(
             f"a label map has {len(kinds)} values: at most {MOST_LABELS - 1} tissues are told "
@@ -170,9 +182,6 @@ def tissue_map(head: Tensor, labels: Tensor | None = None) -> TissueMap:
             f"a label map holds {int(kinds[0])}: labels are whole numbers from 0 on, and 0 is the "
             "background; number the tissues from 1."
         )
-    if kinds[0] > 0:
-        compact = compact + 1
-    return _measured(head, compact.to(torch.uint8), int(compact.max()) + 1)
 
 
 def _k_means(values: Tensor) -> Tensor:

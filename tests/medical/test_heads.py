@@ -1,0 +1,161 @@
+"""Folders of heads as people have them: a head is taken, left out by rule, or refused by name."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+
+from core.refusal import Refusal
+from medical.files.nifti import write_volume
+from medical.files.volume import FileHeader, Volume
+from medical.request import MRITrainingRequest
+from medical.training.dataset import load_heads, load_labels
+from medical.training.heads import find_heads
+from medical.training.training import head_batches
+
+SHAPE = (50, 52, 54)
+
+
+def ball(shape=SHAPE):
+    axes = torch.meshgrid(*(torch.linspace(-1, 1, n) for n in shape), indexing="ij")
+    inside = sum(axis**2 for axis in axes) < 0.9
+    texture = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    return (80 + 100 * texture) * inside
+
+
+def save(path, data, spacing=(1.0, 1.0, 1.0)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    header = FileHeader(dtype="int16")
+    write_volume(Volume(data.float(), np.diag([*spacing, 1.0]), header), path)
+    return path
+
+
+def anat(root, subject, session=""):
+    return root / subject / session / "anat"
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A dataset with one head that is right."""
+    save(anat(tmp_path, "sub-01") / "sub-01_T1w.nii.gz", ball())
+    return tmp_path
+
+
+def second(root):
+    return anat(root, "sub-02") / "sub-02_T1w.nii.gz"
+
+
+def refused(root, **options):
+    request = MRITrainingRequest.model_validate({"heads": str(root), **options})
+    with pytest.raises(Refusal) as caught:
+        head_batches(request)
+    return str(caught.value)
+
+
+def one_bright_voxel():
+    data = torch.zeros(SHAPE)
+    data[25, 25, 25] = 5
+    return data
+
+
+UNFIT = [
+    (torch.zeros(SHAPE), "sub-02_T1w.nii.gz is dark"),
+    (torch.full(SHAPE, 7.0), "sub-02_T1w.nii.gz is dark"),
+    (one_bright_voxel(), "sub-02_T1w.nii.gz is dark"),
+    (ball((30, 52, 54)), "sub-02_T1w.nii.gz has 30 x 52 x 54 voxels, and patches are 48 long"),
+]
+
+
+@pytest.mark.parametrize(("data", "words"), UNFIT)
+def test_a_head_that_cannot_be_trained_on_is_refused_by_file(root, data, words):
+    save(second(root), data)
+    said = refused(root)
+    assert f"1 head cannot be trained on ({words}" in said
+    assert said.endswith("move these files away or export them again.")
+    assert "sub-01" not in said
+
+
+def test_all_unfit_heads_are_named_at_once(root):
+    for k in range(2, 10):
+        save(anat(root, f"sub-{k:02d}") / f"sub-{k:02d}_T1w.nii.gz", torch.zeros(SHAPE))
+    said = refused(root)
+    assert "8 heads cannot be trained on" in said
+    assert "sub-06" in said
+    assert said.count("sub-") == 5
+    assert "and 3 more" in said
+
+
+def test_a_damaged_head_is_refused_by_file(root):
+    path = save(second(root), ball())
+    path.write_bytes(path.read_bytes()[:-200])
+    assert str(path) in refused(root)
+
+
+@pytest.mark.parametrize("spacing", [(0.5, 0.5, 5.0), (1.0, 1.0, 2.6), (0.4, 1.2, 1.2)])
+def test_thick_heads_among_fine_ones_are_left_out_and_said(root, caplog, spacing):
+    save(second(root), ball(), spacing)
+    save(anat(root, "sub-03") / "sub-03_T1w.nii.gz", ball(), (0.7, 0.9, 1.2))
+    with caplog.at_level(logging.WARNING, logger="medical"):
+        assert [name for name, _ in load_heads(root)] == ["sub-01", "sub-03"]
+    assert "left out: sub-02_T1w.nii.gz: its voxels of" in caplog.text
+    assert "too thick: at most 2 mm along each axis and 2.5 times the finest" in caplog.text
+
+
+def test_thick_heads_alone_are_refused_with_the_reason(tmp_path):
+    save(second(tmp_path), ball(), (0.5, 0.5, 5.0))
+    assert "sub-02_T1w.nii.gz: its voxels of 0.5 x 0.5 x 5 mm are too thick" in refused(tmp_path)
+
+
+def test_sessions_and_unpacked_heads_are_taken(root):
+    save(anat(root, "sub-02", "ses-1") / "sub-02_ses-1_T1w.nii.gz", ball())
+    save(anat(root, "sub-02", "ses-2") / "sub-02_ses-2_run-1_T1w.nii", ball())
+    save(anat(root, "sub-03") / "sub-03_T1w.nii", ball())
+    save(anat(root, "sub-04") / "sub-04_T1w.nii.gz", ball()).rename(
+        anat(root, "sub-04") / "sub-04_T1w.NII.GZ"
+    )
+    names = ["sub-01", "sub-02_ses-1", "sub-02_ses-2_run-1", "sub-03", "sub-04"]
+    assert [name for name, _ in load_heads(root)] == names
+
+
+def test_what_is_named_like_a_head_and_is_none_is_left_out_and_said(root):
+    save(anat(root, "sub-01") / "sub-01_T1w.nii", ball())
+    (anat(root, "sub-01") / "._sub-01_T1w.nii.gz").write_bytes(b"Mac OS X")
+    (anat(root, "sub-02")).mkdir(parents=True)
+    second(root).symlink_to("../../.git/annex/objects/x")
+    found = find_heads(root)
+    assert list(found.taken) == ["sub-01"]
+    assert found.taken["sub-01"].suffix == ".gz"
+    assert {path.name: why for path, why in found.left_out.items()} == {
+        "sub-01_T1w.nii": "the same head is taken packed",
+        "._sub-01_T1w.nii.gz": "a hidden file",
+        "sub-02_T1w.nii.gz": "its link leads nowhere, so fetch it or remove it",
+    }
+
+
+LABELS = [
+    (torch.zeros(SHAPE), "labels 0.0% of its head: .*; label it or move the file away"),
+    (one_bright_voxel(), "labels 0.0% of its head: .*; label it or move the file away"),
+    (ball() * 0 - 1, "a label map holds -1: .*; number the tissues from 1"),
+    (torch.arange(50 * 52 * 54).reshape(SHAPE) % 300, "a label map has 300 values: .*; give"),
+]
+
+
+@pytest.mark.parametrize(("labels", "words"), LABELS)
+def test_a_label_map_that_labels_no_tissues_is_refused_by_file(root, labels, words):
+    file = save(anat(root, "sub-01") / "sub-01_dseg.nii.gz", labels)
+    with pytest.raises(Refusal, match=f"{file}.*{words}"):
+        load_labels(root)
+    assert str(file) in refused(root, contrast_share=0.5)
+
+
+def test_probabilities_are_no_labels(root):
+    file = anat(root, "sub-01") / "sub-01_dseg.nii"
+    header = FileHeader(dtype="float32")
+    write_volume(Volume(ball() / 180, np.diag([1.0] * 4), header), file)
+    with pytest.raises(Refusal, match=f"{file} holds other values than small whole numbers"):
+        load_labels(root)
+    save(anat(root, "sub-02") / "sub-02_T1w.nii.gz", ball())
+    file.unlink()
+    save(anat(root, "sub-02") / "sub-02_dseg.nii", (ball() > 0) * 3)
+    assert torch.unique(load_labels(root)["sub-02"]).tolist() == [0, 3]
