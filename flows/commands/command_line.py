@@ -35,7 +35,7 @@ app = App(
 )
 for _name, _help in {
     "video": "Turn sentences into clips.",
-    "mri": "Turn thick slices into volumes.",
+    "mri": "Turn thick slices into volumes, and draw datasets of heads.",
     "models": "See which models there are.",
     "train": "Train a model on your own data.",
     "batch": "Make many clips or restore many scans, by night.",
@@ -45,6 +45,7 @@ app["video"].command("flows.commands.video:generate")
 app["video"].command("flows.commands.video:understand")
 app["video"].command("flows.commands.video:vocabulary")
 app["mri"].command("flows.commands.mri:super_resolve")
+app["mri"].command("flows.commands.mri:augment")
 app["models"].command("flows.commands.models:list_models", name="list")
 app["models"].command("flows.commands.models:show")
 app["train"].command("flows.commands.train:video")

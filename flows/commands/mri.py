@@ -1,5 +1,6 @@
-"""``lamina mri``: fine volumes from thick slices, in this process."""
+"""``lamina mri``: fine volumes from thick slices and datasets of drawn heads, in this process."""
 
+import sys
 from pathlib import Path
 
 from flows.commands.options import options_of
@@ -22,3 +23,40 @@ def super_resolve(
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)
+
+
+def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
+    """Draw a dataset of heads with images, masks, splits and a report.
+
+    What stands already is not made again; the same request on the same folder changes nothing.
+
+    Args:
+        request: JSON file with the request.
+        out: Folder of the dataset; made where it lacks.
+        dry_run: Say what would be made, how long it takes and how much room, and make nothing.
+    """
+    from core.progress import terminal_meter
+    from flows.commands.stack import read_request
+    from flows.jobs.datasets import make, planned
+    from medical.datasets.making import claim
+    from medical.datasets.request import MRIDatasetRequest
+
+    asked = read_request("augment_mri_dataset", request)
+    assert isinstance(asked, MRIDatasetRequest)
+    maker, wanted = planned(asked, out)
+    print(f"{asked.count} heads, {', '.join(asked.contrasts)}: needs {wanted}")
+    for words in maker.plan.said:
+        print(f"note: {words}")
+    claim(maker, out, write=not dry_run)
+    if dry_run:
+        return 0
+    with terminal_meter("drawing") as meter:
+        made = make(maker, out, meter)
+    if made.missing:
+        sys.stderr.write(
+            f"No head passed for {', '.join(made.missing)}; the reasons stand in "
+            f"{out / 'quarantine'}.\n"
+        )
+        return 1
+    print(out / "report.html")
+    return 0

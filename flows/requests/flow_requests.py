@@ -10,6 +10,7 @@ from flows.requests.batch_requests import (
     ScanBatchRequest,
     ShardRequest,
 )
+from medical.datasets.request import MRIDatasetRequest
 from medical.request import MRITrainingRequest, SuperResolutionRequest
 from video.request import VideoRequest, VideoTrainingRequest
 
@@ -34,6 +35,7 @@ class TidyRequest(Request):
 MODELS: dict[str, type[Request]] = {
     "text_to_video": VideoRequest,
     "super_resolve_mri": SuperResolutionRequest,
+    "augment_mri_dataset": MRIDatasetRequest,
     "train_video": VideoTrainingRequest,
     "train_mri": MRITrainingRequest,
     "generate_clips": ClipBatchRequest,

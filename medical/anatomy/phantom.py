@@ -25,6 +25,23 @@ def template_head() -> Volume:
     return Volume(measure_scale(data).apply(data), np.asarray(image.affine), header)
 
 
+def template_labels() -> Volume:
+    """Return the tissues of that template: 0 background, 1 CSF, 2 gray and 3 white matter, 1 mm.
+
+    The mean of 152 young adults, so it is no single person's anatomy.
+    """
+    maps = (
+        datasets.load_mni152_brain_mask(resolution=1),
+        datasets.load_mni152_gm_template(resolution=1),
+        datasets.load_mni152_wm_template(resolution=1),
+    )
+    brain, gray, white = (image.get_fdata(dtype=np.float32) for image in maps)
+    tissue = np.where(gray + white < 0.5, 1, np.where(gray > white, 2, 3)) * (brain > 0)
+    header = FileHeader(dtype="uint8", sform_code=MNI_CODE, qform_code=MNI_CODE, units=10)
+    data = torch.from_numpy(np.ascontiguousarray(tissue, dtype=np.float32))
+    return Volume(data, np.asarray(maps[0].affine), header)
+
+
 def thick_slice_scan(
     thickness_mm: float = 4.0, *, noise_std: float = 0.0, seed: int = 0
 ) -> Volume:

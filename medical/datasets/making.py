@@ -1,0 +1,236 @@
+"""A dataset from its request: planned, made head by head, resumable, the same bytes every time.
+
+Everything stands under one folder: ``bids``, ``nnunet``, ``quarantine``, ``report.html``, a record
+for each head in ``volumes`` and one for the whole, ``dataset.json``, written last.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.records import sha256_file
+from core.refusal import Refusal
+from medical.datasets.heads import Heads, TemplateHeads
+from medical.datasets.plan import Plan, Planned, make_plan, plain
+from medical.datasets.report import write_report
+from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.tables import write_tables
+from medical.datasets.volumes import (
+    DrawnVolume,
+    digests,
+    draw_volume,
+    judge,
+    write_case,
+    write_images,
+)
+from medical.files.bids import DERIVATIVE, write_json
+from medical.lesions.atlas import LesionAtlas, lesion_atlas
+
+ATTEMPTS = 5
+REQUEST, RECORD = "request.json", "dataset.json"
+OnVolume = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Maker:
+    """All that making a dataset needs.
+
+    Attributes:
+        request: what was asked.
+        plan: what follows from it.
+        heads: where heads come from.
+        atlas: of lesions.
+    """
+
+    request: MRIDatasetRequest
+    plan: Plan
+    heads: Heads
+    atlas: LesionAtlas
+
+    @classmethod
+    def of(cls, request: MRIDatasetRequest) -> Maker:
+        """Plan a request.
+
+        Raises:
+            Refusal: Nobody's data can serve it.
+        """
+        heads, atlas = TemplateHeads(), lesion_atlas()
+        return cls(request, make_plan(request, heads, atlas), heads, atlas)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A dataset as it stands.
+
+    Attributes:
+        folder: where.
+        made: heads that passed.
+        missing: subjects for which no head passed.
+    """
+
+    folder: Path
+    made: int
+    missing: tuple[str, ...]
+
+
+def make_dataset(
+    maker: Maker, out: Path, on_volume: OnVolume = lambda done, total: None
+) -> Dataset:
+    """Make what is missing of a dataset.
+
+    Args:
+        maker: request and plan.
+        out: its folder; made where it lacks.
+        on_volume: told after each head how many of how many stand.
+
+    Raises:
+        Refusal: Another dataset stands there.
+    """
+    claim(maker, out)
+    if _complete(maker, out):
+        return Dataset(out, maker.request.count, ())
+    records, missing = [], []
+    for done, planned in enumerate(maker.plan.volumes, start=1):
+        record = _standing(planned, out) or _make(maker, planned, out)
+        if record is None:
+            missing.append(planned.subject)
+        else:
+            records.append(record)
+        on_volume(done, len(maker.plan.volumes))
+    summary = _summary(maker, records, missing, out)
+    write_tables(maker.request, records, out, said=maker.plan.said)
+    write_report(maker.request, summary, records, out)
+    write_json(out / RECORD, {**summary, "files": _common(maker.request, out)})
+    return Dataset(out, len(records), tuple(missing))
+
+
+def claim(maker: Maker, out: Path, *, write: bool = True) -> None:
+    """Write the request into the folder, or find the same there.
+
+    Args:
+        maker: request and plan.
+        out: the folder.
+        write: whether to write it where nothing stands.
+
+    Raises:
+        Refusal: The folder holds something else.
+    """
+    asked = json.loads(maker.request.model_dump_json()) | {"key": maker.plan.key}
+    path = out / REQUEST
+    if path.is_file():
+        standing = json.loads(path.read_text(encoding="utf-8"))
+        if standing != asked:
+            changed = [k for k in asked if asked[k] != standing.get(k)]
+            raise Refusal(
+                f"{out} holds the dataset of another request ({', '.join(changed)} differ): a "
+                "dataset is never changed; choose another folder."
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise Refusal(
+            f"{out} stands already and is no dataset of this kind: a dataset gets a folder of "
+            "its own; choose a new one."
+        )
+    if write:
+        write_json(path, asked)
+
+
+def _complete(maker: Maker, out: Path) -> bool:
+    path = out / RECORD
+    if not path.is_file():
+        return False
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    whole = all(_standing(planned, out) for planned in maker.plan.volumes)
+    return whole and not summary["missing"] and summary["files"] == _common(maker.request, out)
+
+
+def _standing(planned: Planned, out: Path) -> dict[str, Any] | None:
+    """The record of a head all of whose files stand as they were written; None for no such."""
+    path = _record_path(planned, out)
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text(encoding="utf-8"))
+    for name, digest in record["files"].items():
+        file = out / name
+        if not file.is_file() or sha256_file(file) != digest:
+            return None
+    return record
+
+
+def _make(maker: Maker, planned: Planned, out: Path) -> dict[str, Any] | None:
+    """Draw a head until one passes; its record, or None."""
+    for attempt in range(ATTEMPTS):
+        place = out / "quarantine" / f"{planned.subject}_attempt-{attempt + 1}"
+        if (place / "reasons.json").is_file():
+            continue
+        drawn, reasons = _drawn(maker, planned, attempt)
+        if not reasons and drawn is not None:
+            return _publish(maker, planned, drawn, out)
+        if drawn is not None:
+            write_images(drawn, planned.subject, place)
+        facts = drawn.facts if drawn is not None else {"subject": planned.subject}
+        write_json(place / "reasons.json", {"reasons": reasons, **facts})
+    return None
+
+
+def _drawn(maker: Maker, planned: Planned, attempt: int) -> tuple[DrawnVolume | None, list[str]]:
+    try:
+        drawn = draw_volume(maker.request, maker.plan, planned, attempt, maker.heads, maker.atlas)
+    except Refusal as error:  # this anatomy has no room; another may
+        return None, [str(error)]
+    return drawn, judge(drawn, planned)
+
+
+def _publish(maker: Maker, planned: Planned, drawn: DrawnVolume, out: Path) -> dict[str, Any]:
+    """Write a head in the formats asked, its record last."""
+    request, subject = maker.request, planned.subject
+    wants_bids = "bids" in request.formats
+    root = out / "bids" if wants_bids else out / ".drawn"
+    files = write_images(drawn, subject, root)
+    if "nnunet" in request.formats:
+        folder = out / "nnunet" / request.nnunet_name
+        cases = write_case(
+            subject, root, folder, request.contrasts, healthy=request.lesions.healthy
+        )
+        files = [*files, *cases] if wants_bids else cases
+    if not wants_bids:
+        shutil.rmtree(root)
+    record = {**drawn.facts, "files": digests(files, out)}
+    write_json(_record_path(planned, out), record)
+    return json.loads(_record_path(planned, out).read_text(encoding="utf-8"))
+
+
+def _record_path(planned: Planned, out: Path) -> Path:
+    return out / "volumes" / f"{planned.subject}.json"
+
+
+def _summary(
+    maker: Maker, records: list[dict[str, Any]], missing: list[str], out: Path
+) -> dict[str, Any]:
+    return {
+        "name": maker.request.name,
+        "approval": "unapproved",
+        "drawn_from": maker.heads.words,
+        "plan": plain(maker.plan),
+        "made": len(records),
+        "missing": missing,
+        "quarantined": sorted(path.name for path in (out / "quarantine").glob("*/")),
+    }
+
+
+def _common(request: MRIDatasetRequest, out: Path) -> dict[str, str]:
+    """Digests of the files that belong to no single head."""
+    files = [out / "report.html"]
+    if "bids" in request.formats:
+        root = out / "bids"
+        files += [path for path in sorted(root.iterdir()) if path.is_file()]
+        files += [path for path in sorted((root / DERIVATIVE).iterdir()) if path.is_file()]
+    if "nnunet" in request.formats:
+        folder = out / "nnunet" / request.nnunet_name
+        files += [path for path in sorted(folder.iterdir()) if path.is_file()]
+    return digests([path for path in files if path.is_file()], out)

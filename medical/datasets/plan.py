@@ -1,0 +1,193 @@
+"""What a dataset will hold, decided before anything is drawn: who, which fold, which lesions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from core.refusal import Refusal
+from medical.datasets.heads import Contributor, Heads
+from medical.datasets.request import ANY_AGE, MRIDatasetRequest
+from medical.lesions.atlas import LesionAtlas
+from medical.lesions.drawing import LesionWish, beyond_measured, usual_count
+
+FOLDS = 5
+FEWEST_PEOPLE = 5
+FORMAT_VERSION = 1
+EVIDENCE = 20
+"""Volumes up to which membership was measured below .70, from 40 people."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One head of a dataset.
+
+    Attributes:
+        subject: its name, ``sub-001``.
+        index: its place, from 0.
+        fold: which of the splits it validates in.
+        wish: its lesions; None for a healthy head.
+        seed: of its first attempt; see ``attempt_seed``.
+    """
+
+    subject: str
+    index: int
+    fold: int
+    wish: LesionWish | None
+    seed: int
+
+    def attempt_seed(self, attempt: int) -> int:
+        """The seed of an attempt, 0 for the first."""
+        return _number(f"{self.seed}/{attempt}")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A whole dataset.
+
+    Attributes:
+        key: digest of all that decides its bytes.
+        volumes: its heads.
+        pools: the people anatomies are drawn from, for each fold.
+        lesion_pools: the people lesion outlines are drawn from, for each fold.
+        said: what a reader must know: requests beyond what was measured, people who may be
+            recognized.
+    """
+
+    key: str
+    volumes: tuple[Planned, ...]
+    pools: tuple[tuple[Contributor, ...], ...]
+    lesion_pools: tuple[tuple[int, ...], ...]
+    said: tuple[str, ...]
+
+
+def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> Plan:
+    """The plan of a dataset.
+
+    Raises:
+        Refusal: Too few people stand behind it, or they may be recognized and nobody accepted it.
+    """
+    eligible = eligible_people(request, heads)
+    pools = split(eligible, FOLDS, FEWEST_PEOPLE) if eligible else ((),) * FOLDS
+    folds = len(pools)
+    said = list(_linkage(request, len(eligible)))
+    decides = request.model_dump(exclude={"name", "count", "formats", "accept_linkage"})
+    decides |= {"heads": heads.digest, "atlas": atlas.digest, "format": FORMAT_VERSION}
+    key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+    width = max(3, len(str(request.count)))
+    volumes = tuple(
+        Planned(
+            subject=f"sub-{index + 1:0{width}d}",
+            index=index,
+            fold=index % folds,
+            wish=_wish(request, _number(f"{key}/{index}/lesions"), atlas),
+            seed=_number(f"{key}/{index}"),
+        )
+        for index in range(request.count)
+    )
+    for volume in volumes:
+        for words in beyond_measured(volume.wish, atlas) if volume.wish else ():
+            said.append(f"{volume.subject}: {words}")
+    order = sorted(range(len(atlas.people)), key=lambda i: atlas.people[i])
+    lesion_pools = tuple(tuple(order[k::folds]) for k in range(folds))
+    return Plan(key, volumes, pools, lesion_pools, tuple(said))
+
+
+def eligible_people(request: MRIDatasetRequest, heads: Heads) -> tuple[Contributor, ...]:
+    """Who of a source may contribute to a request; nobody where no person stands behind it.
+
+    Every fourth contributes to nothing and serves the audit.
+
+    Raises:
+        Refusal: Fewer than five fit.
+    """
+    if not heads.people:
+        return ()
+    order = sorted(heads.people, key=lambda person: person.hash)
+    kept = [person for place, person in enumerate(order) if place % 4 != 3]
+    low, high = request.age
+    found = tuple(
+        p
+        for p in kept
+        if (request.age == ANY_AGE or low <= p.age <= high) and request.sex in ("any", p.sex)
+    )
+    if len(found) < FEWEST_PEOPLE:
+        asked = _stratum(request)
+        raise Refusal(
+            f"{len(found)} of {len(order)} people can stand behind {asked}: a dataset is drawn "
+            f"from {FEWEST_PEOPLE} or more, and a quarter of the people serve the audit alone; "
+            "widen age or sex, or bring sources with more such people."
+        )
+    return found
+
+
+def split(
+    people: Sequence[Contributor], folds: int, fewest: int
+) -> tuple[tuple[Contributor, ...], ...]:
+    """People in pools of equal size, as many pools as leave each enough; one at the least."""
+    order = sorted(people, key=lambda person: person.hash)
+    count = max(1, min(folds, len(order) // fewest))
+    return tuple(tuple(order[k::count]) for k in range(count))
+
+
+def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
+    """What must be said of who may be recognized.
+
+    Raises:
+        Refusal: It must be accepted and was not.
+    """
+    if not people:
+        return []
+    allowed = EVIDENCE * people // 40
+    words = (
+        f"{request.count} heads from {people} people: up to {allowed}, whether a person was among "
+        "them was guessed at most as well as 0.70 (area under the curve) allows"
+    )
+    if request.count <= allowed:
+        return []
+    if not request.accept_linkage:
+        raise Refusal(
+            f"{words}; ask for fewer heads, bring more people, or write accept_linkage=true and "
+            "the dataset will say so."
+        )
+    return [f"{words}; this was accepted. Whoever holds a scan may recognize its person."]
+
+
+def _stratum(request: MRIDatasetRequest) -> str:
+    sex = {"any": "people", "f": "women", "m": "men"}[request.sex]
+    if request.age == ANY_AGE:
+        return sex
+    low, high = request.age
+    return f"{sex} of {low:g} to {high:g} years"
+
+
+def _wish(request: MRIDatasetRequest, seed: int, atlas: LesionAtlas) -> LesionWish | None:
+    """The lesions of one head, even over the ranges asked."""
+    if request.lesions.healthy:
+        return None
+    random = np.random.default_rng(seed)
+    load = float(random.uniform(*request.lesions.load_ml))
+    low, high = request.lesions.count
+    count = int(random.integers(low, high + 1)) if high else usual_count(load, atlas, random)
+    return LesionWish(round(load, 3), count, request.lesions.regions)
+
+
+def _number(text: str) -> int:
+    """A seed that follows from words: 62 bits, so that it is exact everywhere."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 2
+
+
+def plain(plan: Plan) -> dict[str, Any]:
+    """A plan for records: everything but the order of seeds."""
+    return {
+        "key": plan.key,
+        "volumes": len(plan.volumes),
+        "folds": len(plan.pools),
+        "people": len({p.hash for pool in plan.pools for p in pool}),
+        "said": list(plan.said),
+    }

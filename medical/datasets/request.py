@@ -1,0 +1,152 @@
+"""What a data team may ask for: a dataset of drawn heads with their labels."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from core.refusal import Refusal
+from core.request import DiskPath, Request
+
+Region = Literal["periventricular", "juxtacortical", "infratentorial", "deep"]
+Spacing = Annotated[float, Field(ge=0.5, le=4.0)]
+Millilitres = Annotated[float, Field(ge=0.0, le=100.0)]
+Count = Annotated[int, Field(ge=0, le=500)]
+Years = Annotated[float, Field(ge=0.0, le=120.0)]
+ANY_AGE = (0.0, 120.0)
+
+
+class LesionsAsked(Request):
+    """The lesions of every head of a dataset; each head's load and count are drawn in between."""
+
+    load_ml: tuple[Millilitres, Millilitres] = Field(
+        default=(0.0, 0.0),
+        title="Load (ml)",
+        description="Smallest and largest volume of all lesions of a head, in ml; 0 and 0 for "
+        "healthy heads.",
+    )
+    count: tuple[Count, Count] = Field(
+        default=(0, 0),
+        description="Smallest and largest number of lesions of a head, parts that touch taken as "
+        "one; 0 and 0 for what was measured with such a load.",
+    )
+    regions: tuple[Region, ...] = Field(
+        default=(),
+        description="Where lesions begin: periventricular, juxtacortical, infratentorial or "
+        "deep. None for all, as frequent as they were measured.",
+    )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> LesionsAsked:
+        check_range("load_ml", self.load_ml)
+        check_range("count", self.count)
+        if not self.load_ml[0] and (self.load_ml[1] or self.count[1] or self.regions):
+            raise Refusal(
+                f"load_ml={self.load_ml[0]:g},{self.load_ml[1]:g}: every head of a dataset with "
+                "lesions has some; let the range begin above 0, or leave lesions out."
+            )
+        if self.count[1] and not self.count[0]:
+            raise Refusal(
+                f"count=0,{self.count[1]}: every head of a dataset with lesions has at least one; "
+                "let the range begin at 1."
+            )
+        return self
+
+    @property
+    def healthy(self) -> bool:
+        """Whether no lesions are asked for."""
+        return not self.load_ml[1]
+
+
+class MRIDatasetRequest(Request):
+    """A dataset of drawn heads: images of one or more contrasts, with masks."""
+
+    name: str = Field(
+        default="pilot",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9-]{0,40}$",
+        description="Name of the dataset: letters, digits and dashes.",
+    )
+    count: int = Field(default=4, ge=1, le=1000, description="How many heads, 1 to 1000.")
+    contrasts: tuple[Literal["T1w", "T2w", "FLAIR"], ...] = Field(
+        default=("T1w", "FLAIR"),
+        min_length=1,
+        description="Images of each head, of one anatomy and one mask: T1w, T2w, FLAIR.",
+    )
+    spacing_mm: tuple[Spacing, Spacing, Spacing] = Field(
+        default=(1.0, 1.0, 1.0), description="Voxel size along the three axes, 0.5 to 4 mm."
+    )
+    lesions: LesionsAsked = Field(
+        default_factory=LesionsAsked,
+        description="Lesions of multiple sclerosis; absent for healthy heads.",
+    )
+    age: tuple[Years, Years] = Field(
+        default=ANY_AGE,
+        description="Youngest and oldest of the people drawn from, in years; 0 and 120 for all.",
+    )
+    sex: Literal["any", "f", "m"] = Field(
+        default="any", description="Of the people drawn from: any, f or m."
+    )
+    formats: tuple[Literal["bids", "nnunet"], ...] = Field(
+        default=("bids", "nnunet"),
+        min_length=1,
+        description="What is written: bids, nnunet or both.",
+    )
+    sources: DiskPath = Field(
+        default="",
+        description="BIDS folder with sub-*/anat/sub-*_T1w.nii.gz whose people anatomies are "
+        "drawn from; empty for those of the shipped model.",
+    )
+    site: Literal["clean", "varied"] = Field(
+        default="clean",
+        description="Scanner: clean for none of its faults, varied to draw bias field, noise "
+        "and blur for each head.",
+    )
+    accept_linkage: bool = Field(
+        default=False,
+        description="Make the dataset although its people may be recognized from it; it then "
+        "says so.",
+    )
+    dataset_number: int = Field(
+        default=501, ge=1, le=999, description="Number of the dataset for nnU-Net, 1 to 999."
+    )
+    seed: int = Field(
+        default=0, ge=0, le=2**31 - 1, description="Same seed, same dataset; 0 to 2147483647."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _nothing_is_the_default(cls, asked: Any) -> Any:
+        """A field that is null is one that is absent."""
+        return (
+            {k: v for k, v in asked.items() if v is not None} if isinstance(asked, dict) else asked
+        )
+
+    @model_validator(mode="after")
+    def _ranges_rise(self) -> MRIDatasetRequest:
+        check_range("age", self.age)
+        for name in ("contrasts", "formats"):
+            said = getattr(self, name)
+            if len(set(said)) < len(said):
+                raise Refusal(f"{name}={','.join(said)}: each is made once; name it once.")
+        return self
+
+    @property
+    def nnunet_name(self) -> str:
+        """The dataset's folder under ``nnunet``: ``DatasetNNN_NAME``."""
+        return f"Dataset{self.dataset_number:03d}_{re.sub('-', '', self.name)}"
+
+
+def check_range(name: str, values: tuple[float, float]) -> None:
+    """Refuse a range that falls.
+
+    Raises:
+        Refusal: The first value is larger than the second.
+    """
+    low, high = values
+    if low > high:
+        raise Refusal(
+            f"{name}={low:g},{high:g}: a range begins with its smallest value; "
+            f"write {high:g},{low:g}."
+        )

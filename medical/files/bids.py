@@ -1,0 +1,104 @@
+"""Raw BIDS datasets and their derivatives: names, tables and descriptions.
+
+BIDS 1.10. A dataset of drawn heads says in every table that its people do not exist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from core.records import atomic_path
+
+VERSION = "1.10.0"
+DERIVATIVE = "derivatives/lamina"
+LICENSE = "CC0"
+
+
+def image_path(subject: str, contrast: str) -> str:
+    """Where the image of a subject stands in the dataset: ``sub-01``, ``FLAIR``."""
+    return f"{subject}/anat/{subject}_{contrast}.nii.gz"
+
+
+def mask_path(subject: str) -> str:
+    """Where the lesion mask of a subject stands in the dataset."""
+    return f"{DERIVATIVE}/{subject}/anat/{subject}_label-lesion_mask.nii.gz"
+
+
+def tissue_path(subject: str) -> str:
+    """Where the tissue labels of a subject stand in the dataset."""
+    return f"{DERIVATIVE}/{subject}/anat/{subject}_dseg.nii.gz"
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> Path:
+    """Write a JSON file, keys as they come; its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    return write_text(path, text + "\n")
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole, its folder made where it lacks; its path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_descriptions(
+    root: Path, *, name: str, readme: str, generated: Mapping[str, str]
+) -> None:
+    """Write what describes the dataset and its derivatives as a whole.
+
+    Args:
+        root: of the raw dataset.
+        name: of the dataset.
+        readme: text for people.
+        generated: name and version of the software.
+    """
+    raw = {
+        "Name": name,
+        "BIDSVersion": VERSION,
+        "DatasetType": "raw",
+        "License": LICENSE,
+        "Authors": ["Lamina (drawn by software)"],
+        "GeneratedBy": [{"Name": generated["name"], "Version": generated["version"]}],
+    }
+    write_json(root / "dataset_description.json", raw)
+    write_text(root / "README", readme)
+    derived = {**raw, "Name": f"{name}: labels", "DatasetType": "derivative"}
+    write_json(root / DERIVATIVE / "dataset_description.json", derived)
+    write_text(root / DERIVATIVE / "dseg.tsv", TISSUES)
+
+
+TISSUES = (
+    "index\tname\tabbreviation\n"
+    "1\tcerebrospinal fluid\tCSF\n"
+    "2\tgray matter\tGM\n"
+    "3\twhite matter\tWM\n"
+)
+
+
+def write_participants(
+    root: Path, rows: Sequence[Mapping[str, Any]], columns: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Write ``participants.tsv`` and what its columns mean.
+
+    Args:
+        root: of the dataset.
+        rows: a table row for each participant, ``participant_id`` among them.
+        columns: name of each further column and its description in BIDS' words.
+    """
+    names = ["participant_id", *columns]
+    lines = ["\t".join(names)]
+    lines += ["\t".join(_cell(row.get(name)) for name in names) for row in rows]
+    write_text(root / "participants.tsv", "\n".join(lines) + "\n")
+    write_json(root / "participants.json", dict(columns))
+
+
+def _cell(value: object) -> str:
+    if value is None or value == "":
+        return "n/a"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,206 @@
+"""A dataset from its request: what stands where, the same bytes, resumed, refused in time."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from core.records import sha256_file
+from core.refusal import Refusal
+from medical.datasets import making
+from medical.datasets.heads import Contributor, Head, TemplateHeads
+from medical.datasets.making import Maker, make_dataset
+from medical.datasets.plan import eligible_people, make_plan, split
+from medical.datasets.request import MRIDatasetRequest
+from medical.files.nifti import read_volume
+from medical.files.nnunet import faults
+from medical.lesions.atlas import lesion_atlas
+
+ASKED = {
+    "name": "pilot", "count": 3, "contrasts": ["T1w", "FLAIR"], "spacing_mm": [3, 3, 3],
+    "lesions": {"load_ml": [5, 15], "count": [5, 12]}, "seed": 7,
+}  # fmt: skip
+
+
+class BallHeads:
+    """Heads that take no time: a ball of white matter in gray in fluid, with two ventricles."""
+
+    people, words, digest = (), "a ball", "ball"
+    render = TemplateHeads.render
+
+    def draw(self, seed, spacing_mm, people):
+        affine = np.diag([*spacing_mm, 1.0])
+        shape = tuple(round(e / s) for e, s in zip((160, 190, 150), spacing_mm, strict=True))
+        affine[:3, 3] = (-79.0, -113.0, -70.0)
+        random = np.random.default_rng(seed)
+        steps = np.array(spacing_mm).reshape(3, 1, 1, 1)
+        x, y, z = np.indices(shape) * steps + affine[:3, 3].reshape(3, 1, 1, 1)
+        size = random.uniform(0.9, 1.0)
+        radius = np.sqrt((x / 68) ** 2 + ((y + 18) / 85) ** 2 + ((z - 8) / 62) ** 2) / size
+        labels = np.select([radius < 0.77, radius < 0.95, radius < 1.0], [3, 2, 1], 0)
+        inner = (np.abs(np.abs(x) - 14) < 6) & (np.abs(y + 18) < 30) & (np.abs(z - 16) < 8)
+        labels[inner] = 1
+        weights = {person.hash: 1 / len(people) for person in people}
+        facts = {"seed": seed, "age": None, "sex": None}
+        return Head(labels.astype(np.uint8), affine, weights, facts)
+
+
+@pytest.fixture(scope="module")
+def heads():
+    return BallHeads()
+
+
+def maker(heads, **changes):
+    request = MRIDatasetRequest(**{**ASKED, **changes})
+    return Maker(request, make_plan(request, heads, lesion_atlas()), heads, lesion_atlas())
+
+
+@pytest.fixture(scope="module")
+def dataset(heads, tmp_path_factory):
+    out = tmp_path_factory.mktemp("set") / "out"
+    assert make_dataset(maker(heads), out).missing == ()
+    return out
+
+
+def contents(folder):
+    return {str(p.relative_to(folder)): sha256_file(p) for p in folder.rglob("*") if p.is_file()}
+
+
+def test_everything_stands_where_it_is_looked_for(dataset):
+    for subject in ("sub-001", "sub-002", "sub-003"):
+        images = [read_volume(dataset / "bids" / subject / "anat" / f"{subject}_{c}.nii.gz")
+                  for c in ("T1w", "FLAIR")]  # fmt: skip
+        mask = read_volume(dataset / "bids" / "derivatives" / "lamina" / subject / "anat"
+                           / f"{subject}_label-lesion_mask.nii.gz")  # fmt: skip
+        assert set(np.unique(mask.data.numpy())) == {0.0, 1.0}
+        for image in images:
+            assert image.shape == mask.shape
+            assert (image.affine == mask.affine).all()
+            assert image.spacing_mm == pytest.approx((3.0, 3.0, 3.0))
+        record = json.loads((dataset / "volumes" / f"{subject}.json").read_text())
+        load = record["lesions"]["load_ml"]
+        assert 5 <= load["asked"] <= 15
+        assert float(mask.data.sum()) * 27 / 1000 == pytest.approx(load["asked"], rel=0.05)
+    assert (dataset / "bids" / "participants.tsv").read_text().count("sub-") == 3
+    assert "unapproved" in (dataset / "report.html").read_text()
+    assert json.loads((dataset / "dataset.json").read_text())["approval"] == "unapproved"
+    assert not (dataset / "quarantine").exists()
+
+
+def test_nnunet_finds_no_fault_and_no_fold_validates_on_what_it_saw(dataset):
+    folder = dataset / "nnunet" / "Dataset501_pilot"
+    assert faults(folder) == []
+    records = [json.loads(p.read_text()) for p in sorted((dataset / "volumes").iterdir())]
+    given = {
+        r["subject"].replace("-", ""): {
+            *r["contributors"]["anatomy"],
+            *r["contributors"]["lesions"],
+        }
+        for r in records
+    }
+    splits = json.loads((folder / "splits_final.json").read_text())
+    for fold in splits:
+        assert sorted(fold["train"] + fold["val"]) == sorted(given)
+        seen = set().union(*(given[case] for case in fold["train"]))
+        assert not seen & set().union(*(given[case] for case in fold["val"]))
+
+
+def test_a_fault_of_a_raw_dataset_is_found(dataset, tmp_path):
+    folder = shutil.copytree(dataset / "nnunet" / "Dataset501_pilot", tmp_path / "set")
+    next((folder / "imagesTr").iterdir()).unlink()
+    assert faults(folder)
+
+
+def test_the_same_request_changes_nothing_and_another_is_refused(heads, dataset):
+    before = {p: p.stat().st_mtime_ns for p in dataset.rglob("*")}
+    assert make_dataset(maker(heads), dataset).made == 3
+    assert {p: p.stat().st_mtime_ns for p in dataset.rglob("*")} == before
+    with pytest.raises(Refusal, match=r"another request \(seed, key differ\)"):
+        make_dataset(maker(heads, seed=8), dataset)
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(heads, dataset, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make_dataset(maker(heads), out, lambda done, _: killed() if done == 2 else None)
+    (out / "volumes" / "sub-002.json").unlink()  # killed before its record, between its files
+    next((out / "bids" / "sub-002" / "anat").glob("*_T1w.nii.gz")).unlink()
+    make_dataset(maker(heads), out)
+    assert contents(out) == contents(dataset)
+
+
+def test_what_does_not_pass_is_set_aside_and_drawn_again(heads, tmp_path, monkeypatch):
+    judge = making.judge
+    first = iter([["looks odd"]])
+    monkeypatch.setattr(making, "judge", lambda *a: next(first, None) or judge(*a))
+    out = tmp_path / "out"
+    made = make_dataset(maker(heads, count=1, formats=["nnunet"]), out)
+    assert (made.made, made.missing) == (1, ())
+    (aside,) = (out / "quarantine").iterdir()
+    assert json.loads((aside / "reasons.json").read_text())["reasons"] == ["looks odd"]
+    assert not (out / "bids").exists()
+    assert faults(out / "nnunet" / "Dataset501_pilot") == []
+
+
+def test_a_dataset_for_which_nothing_passes_says_who_is_missing(heads, tmp_path, monkeypatch):
+    monkeypatch.setattr(making, "ATTEMPTS", 1)
+    monkeypatch.setattr(making, "judge", lambda *_: ["never"])
+    made = make_dataset(maker(heads, count=1, lesions={}), tmp_path / "out")
+    assert made.missing == ("sub-001",)
+
+
+def people(count, **changes):
+    given = {"age": 30.0, "sex": "f", **changes}
+    return [Contributor(f"{i:02d}", given["age"], given["sex"]) for i in range(count)]
+
+
+class Asked(BallHeads):
+    def __init__(self, people):
+        self.people = people
+
+
+def test_who_stands_behind_a_request_is_counted():
+    request = MRIDatasetRequest(**ASKED, age=[20, 40], sex="f")
+    assert len(eligible_people(request, Asked(people(40)))) == 30  # a quarter serves the audit
+    for few in (people(2), people(40, age=50.0), people(40, sex="m")):
+        with pytest.raises(Refusal, match="can stand behind women of 20 to 40 years"):
+            eligible_people(request, Asked(few))
+
+
+def test_pools_share_nobody_and_hold_five_or_more():
+    pools = split(people(27), 5, 5)
+    assert sorted(p.hash for pool in pools for p in pool) == [f"{i:02d}" for i in range(27)]
+    assert [len(pool) for pool in pools] == [6, 6, 5, 5, 5]
+    assert len(split(people(9), 5, 5)) == 1
+
+
+def test_more_heads_than_the_evidence_covers_must_be_accepted():
+    heads = Asked(people(60))
+    request = MRIDatasetRequest(**{**ASKED, "count": 40})
+    with pytest.raises(Refusal, match="accept_linkage=true"):
+        make_plan(request, heads, lesion_atlas())
+    accepted = request.model_copy(update={"accept_linkage": True})
+    assert "may recognize" in make_plan(accepted, heads, lesion_atlas()).said[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"lesions": {"load_ml": [15, 5]}}, "write 5,15"),
+     ({"lesions": {"load_ml": [0, 5]}}, "begin above 0"),
+     ({"contrasts": ["T1w", "T1w"]}, "name it once"),
+     ({"age": [40, 20]}, "write 20,40")],
+)  # fmt: skip
+def test_a_request_that_means_nothing_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        MRIDatasetRequest(**{**ASKED, **changes})
+
+
+def test_fields_may_be_absent_or_null():
+    request = MRIDatasetRequest(name="a", lesions=None, age=None)
+    assert request.lesions.healthy
+    assert request == MRIDatasetRequest(name="a")
