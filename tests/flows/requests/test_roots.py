@@ -58,6 +58,7 @@ def test_the_paths_of_all_forms():
     assert PATHS == [
         ("super_resolve_mri", "scan"),
         ("super_resolve_mri", "protect"),
+        ("augment_mri_dataset", "sources"),
         ("train_video", "clips"),
         ("train_mri", "heads"),
         ("generate_clips", "prompt_file"),
