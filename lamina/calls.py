@@ -1,6 +1,8 @@
 """One result from one call: the model is found, loaded and asked, and nothing is written."""
 
+import logging
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,11 +14,14 @@ from core.refusal import Refusal
 from lamina.operations import OPERATIONS
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
+from video.engines.served_prompts import serve
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
     from medical.operations.restoration import Restoration
     from video.files.clip import Clip
+
+logger = logging.getLogger(__name__)
 
 IN_MEMORY = "(in memory)"
 Named = str | os.PathLike[str]
@@ -48,15 +53,18 @@ def generate(
     model: Named | Model = "scenes-64",
     device: torch.device | str | None = None,
     on_step: OnStep | None = None,
+    strict: bool = False,
     **fields: Any,
 ) -> "Clip":
     """A clip of what the prompt says.
 
     Args:
-        prompt: What the clip should show, in one sentence.
+        prompt: What the clip should show, in one sentence; how it was read is logged where slips
+            were corrected.
         model: A loaded video model, the name of an installed one, or a model folder.
         device: That draws; by default a GPU where there is one. A loaded model stays where it is.
         on_step: Called after each step with steps done, steps in all, the estimate so far.
+        strict: Refuse a prompt of which a word is not understood.
         **fields: Of ``VideoRequest``, such as ``seed``, ``steps`` and ``num_frames``.
 
     Raises:
@@ -65,8 +73,28 @@ def generate(
     """
     operation = OPERATIONS["text_to_video"]
     loaded = _loaded(operation, model, device)
-    request = VideoRequest(prompt=prompt, model=loaded.record["name"], **fields)
+    asked = VideoRequest(prompt=prompt, model=loaded.record["name"], **fields)
+    request = understood(asked, loaded.record, strict=strict)
     return operation.draw(request, operation.prepare(request), loaded, on_step or _ignore)
+
+
+def understood(
+    request: VideoRequest, record: Mapping[str, Any], *, strict: bool = False
+) -> VideoRequest:
+    """The request with its prompt as a model reads it; what was corrected is logged.
+
+    Args:
+        request: As it came.
+        record: Of the model.
+        strict: Refuse a prompt of which a word is not understood.
+
+    Raises:
+        Refusal: The model cannot show what is asked.
+    """
+    reading = serve(request, record, strict=strict)
+    for line in reading.remarks:
+        logger.warning("%s", line)
+    return reading.request
 
 
 def super_resolve(

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from core.refusal import Refusal
+from lamina.calls import understood
 from lamina.operations import OPERATIONS
 from lamina.pipelines import WATCHED, Callback, Generators, ModelPipeline
 from video.engines.own import frame_rate, sample, to_frames
@@ -103,7 +104,7 @@ class TextToVideoPipeline(ModelPipeline):
         seeds = self._seeds(generator, len(wanted))
         named = self.record["name"]
         requests = [
-            VideoRequest(prompt=each, seed=seed, model=named, **fields)
+            understood(VideoRequest(prompt=each, seed=seed, model=named, **fields), self.record)
             for each, seed in zip(wanted, seeds, strict=True)
         ]
         count, names = len(wanted), callback_on_step_end_tensor_inputs

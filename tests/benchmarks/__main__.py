@@ -22,6 +22,7 @@ from tests.benchmarks.results import THREADS, keep
 ROWS = {
     "whole-head": "tests.benchmarks.whole_head",
     "latency": "tests.benchmarks.latency",
+    "estimates": "tests.benchmarks.estimates",
     "network": "tests.benchmarks.network",
     "training": "tests.benchmarks.training_pace",
     "flow": "tests.benchmarks.flow_cost",

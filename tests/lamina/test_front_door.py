@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from pydantic import ValidationError
 
 import lamina
@@ -78,6 +79,15 @@ def test_a_model_folder_is_as_good_as_a_name(models):
     named = lamina.generate(PROMPT, model="tiny-video", **fields)
     placed = lamina.generate(PROMPT, model=models / "tiny-video", **fields)
     assert np.array_equal(named.frames, placed.frames)
+
+
+def test_prompts_are_read_as_by_the_command_line(monkeypatch, caplog):
+    monkeypatch.setattr("video.engines.own.sample", lambda *_, **__: torch.zeros(1, 3, 1, 8, 8))
+    model = lamina.load("scenes-64", device="cpu")
+    lamina.generate("a red circel moves left", model=model)
+    assert "circle" in caplog.text
+    with pytest.raises(lamina.Refusal, match="elephant"):
+        lamina.generate("a purple elephant", model=model, strict=True)
 
 
 def test_a_loaded_model_is_as_good_as_a_name(models, scan):
