@@ -130,6 +130,12 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
     return Path(path)
 
 
+def model_facts(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What a result's record says of its model: name, kind, objective, digest of the weights."""
+    kept = {name: record[name] for name in ("name", "kind", "objective") if name in record}
+    return {**kept, "sha256": record.get("sha256", {}).get("weights.safetensors", "unknown")}
+
+
 def methods_sentence(
     task: str, request: Mapping[str, Any], model: Mapping[str, Any], seeds: Any
 ) -> str:

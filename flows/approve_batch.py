@@ -15,11 +15,11 @@ from pydantic import Field
 from flows.batches.approval import Answer, Question, ask, decide, sheet_path
 from flows.batches.flow import start_again
 from flows.batches.ledger import Batch
+from flows.batches.sheet import is_private
 from flows.batches.start import renew_budgets
 from flows.jobs.stages import patient_stage, run_id
 from flows.pages.artifacts import batch_page, show_result
 from flows.pages.failures import explained
-from flows.pages.private_pages import is_private
 from flows.pages.run_log import join_run_log
 from flows.requests.batch_requests import ApprovalRequest
 from flows.requests.parameters import Asked, Project

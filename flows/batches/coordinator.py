@@ -15,7 +15,6 @@ from typing import Any, Literal, Protocol, TypeVar
 from core.progress import Clock, Meter, counted
 from flows.batches.counts import Tally
 from flows.batches.inputs import deliver_inputs, items_here_or_planned
-from flows.batches.journal import seconds_since
 from flows.batches.ledger import GOING_ON, STORE_FAULTS, Batch
 from flows.batches.locks import being_made, confirm_coordinated, coordinated, sign_of_life
 from flows.batches.needs import check_items
@@ -31,6 +30,7 @@ from flows.batches.start import (
 from flows.machines.resources import Resources
 from flows.requests.batch_requests import BatchRequest, ShardRequest
 from flows.settings.settings import Settings
+from flows.storage.journal import seconds_since
 from flows.storage.quota import Quota
 from flows.storage.store_faults import LostLeaseError
 

@@ -15,9 +15,8 @@ from flows.batches.needs import shard_needs
 from flows.batches.nights import DATE, night_of, of_night
 from flows.batches.scans import find_scans
 from flows.batches.shard_runs import Deployed, cancel
-from flows.batches.sheet import contact_sheet
+from flows.batches.sheet import contact_sheet, is_private
 from flows.pages.artifacts import batch_page, progress_bar, show_result
-from flows.pages.private_pages import is_private
 from flows.pages.run_log import join_run_log
 from flows.requests.batch_requests import BATCHES, NIGHTLY, BatchRequest, ScanBatchRequest
 from flows.requests.roots import check_files, check_paths, roots

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from core.refusal import Refusal
 from flows.batches.items import Item, items_of
-from flows.batches.journal import held
 from flows.batches.ledger import Batch
 from flows.batches.locks import coordinated
 from flows.batches.start import open_batch, plan_batch, start_batch
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings, adopt
+from flows.storage.journal import held
 from flows.storage.store import Store
 
 INPUTS, MODELS = ".inputs", ".models"

@@ -15,7 +15,8 @@ from typing import Any
 
 from core.refusal import Refusal
 from flows.batches.scans import find_scans
-from flows.jobs.pipeline import AnyOperation, operation_named, operation_of
+from flows.jobs.operations import operation_named, operation_of
+from flows.jobs.pipeline import AnyOperation
 from flows.requests.batch_requests import (
     CLIP_FIELDS,
     OWN_SEED,

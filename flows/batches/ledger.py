@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.refusal import Refusal
 from flows.batches.items import Item
-from flows.batches.journal import append_line, held, now, read_lines
 from flows.requests.batch_requests import BATCHES, NAME, BatchRequest
 from flows.settings.settings import Settings
+from flows.storage.journal import append_line, held, now, read_lines
 
 if TYPE_CHECKING:
     from flows.batches.mirror import Mirror

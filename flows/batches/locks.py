@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from flows.batches.journal import beating, held
 from flows.batches.ledger import Batch
+from flows.storage.journal import beating, held
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def delivering(batch: Batch, shard: int) -> Iterator[Callable[..., None]]:
     if batch.mirror is None:
         yield lambda *_, **__: None
         return
-    from flows.storage.upload import delivering as carrying
+    from flows.batches.upload import delivering as carrying
 
     with carrying(batch.mirror, batch.shard_file(shard)) as courier:
         yield courier.take

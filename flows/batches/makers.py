@@ -109,7 +109,7 @@ class Maker:
                 large for this machine.
         """
         job.item = self._at_hand(job.item)
-        check_room(job.request, self._device, folder=None)
+        check_room(job.item.operation, job.request, self._device, folder=None)
         prepared = job.item.operation.prepare(job.request)
         check_unchanged(job.item)
         return prepared

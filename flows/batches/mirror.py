@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from core.progress import Throttle
-from flows.batches.journal import held
 from flows.settings.settings import Settings
+from flows.storage.journal import held
 from flows.storage.store import Store, open_store
 from flows.storage.store_faults import StoreAwayError
 from flows.storage.store_leases import Lease, is_held, place_in, renewed, store_time

@@ -8,7 +8,7 @@ from typing import Any
 from core.refusal import Refusal
 from core.request import Request
 from flows.batches.items import Item
-from flows.jobs.pipeline import is_operation
+from flows.jobs.operations import is_operation, operation_of
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import GPU
 from flows.machines.resources import START_MINUTES, Resources, check_fits, needed
@@ -33,7 +33,8 @@ def single_needs(request: Request, gpus: int = 0) -> Resources | None:
     try:
         if isinstance(request, TrainingRequest):
             return training_needs(request, gpus=gpus, voxels=count_voxels(request))
-        return needed(request, gpus=gpus) if is_operation(request) else None
+        known = is_operation(request)
+        return needed(operation_of(request), request, gpus=gpus) if known else None
     except ValueError:
         return None
 

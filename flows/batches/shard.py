@@ -22,7 +22,6 @@ from core.operations.operation import NotAsAskedError
 from core.progress import Meter, Throttle, timed
 from flows.batches.inputs import at_hand, with_models
 from flows.batches.items import Item
-from flows.batches.journal import held
 from flows.batches.ledger import GOING_ON, Batch, files_of
 from flows.batches.locks import alone, delivering
 from flows.batches.makers import Job, Maker
@@ -32,6 +31,7 @@ from flows.machines.ray_workers import Workers, spread
 from flows.machines.watchdog import Watchdog, watched
 from flows.requests.batch_requests import BatchRequest, ShardRequest
 from flows.settings.settings import Settings, read_settings
+from flows.storage.journal import held
 from flows.storage.quota import Quota
 
 logger = logging.getLogger(__name__)

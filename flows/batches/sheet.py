@@ -10,6 +10,7 @@ import numpy as np
 
 from flows.batches.ledger import Batch
 from flows.pages.artifacts import data_uri, webp_uri
+from flows.settings.settings import read_settings
 
 MOST = 12
 COLUMNS = 4
@@ -92,3 +93,8 @@ def _number(image: Any, place: int, numbers: Sequence[int]) -> None:
         white, black = (255, 255, 255), (0, 0, 0)
         text = str(numbers[place])
         draw.text((4, 1), text, white, font_size=size, stroke_width=2, stroke_fill=black)
+
+
+def is_private(batch: Batch) -> bool:
+    """Whether Prefect's pages show nothing of what a batch made."""
+    return read_settings().private and batch.read()["kind"] == "mri"

@@ -9,13 +9,13 @@ from typing import Any
 from core.refusal import Refusal
 from flows.batches.counts import sampled_s
 from flows.batches.items import Item
-from flows.batches.journal import held, now, read_lines
 from flows.batches.ledger import ENDED, Batch, Outcome, intact, unfinished
 from flows.batches.locks import planning
 from flows.batches.plan import Plan, check_room, make_plan
 from flows.batches.scans import left_out_of
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings
+from flows.storage.journal import held, now, read_lines
 
 ELSEWHERE_S = 60.0
 UNFINISHED = ".part-"  # how core.records.atomic_path begins the name of a file under way

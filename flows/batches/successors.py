@@ -30,8 +30,8 @@ from flows.batches.locks import being_coordinated
 from flows.batches.nights import DATE, night_of, of_night
 from flows.requests.batch_requests import BATCHES, BatchRequest
 from flows.requests.flow_requests import MODELS
+from flows.requests.refusals import REFUSAL
 from flows.settings.settings import read_settings
-from flows.stack.api import REFUSAL
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from core.trouble import Trouble
-from flows.commands.options import complaint, sentence
+from flows.requests.complaints import complaint, sentence
 from flows.requests.refusals import is_refusal
 from flows.settings.settings import adopt, read_settings
 from flows.storage.store_faults import StoreAwayError, StoreRefusedError

@@ -17,7 +17,8 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
         overwrite: Replace files that already stand there.
         strict: Refuse a request that is understood in part alone.
     """
-    from flows.jobs.pipeline import check_targets, operation_of
+    from flows.jobs.operations import operation_of
+    from flows.jobs.pipeline import check_targets
 
     operation = operation_of(request)
     check_targets(operation, request, output, overwrite=overwrite)
@@ -31,7 +32,7 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
     from flows.machines.watchdog import Patience, holding
 
     device = choose_device(read_settings().device)
-    wanted = check_room(request, device, output.absolute().parent)
+    wanted = check_room(operation, request, device, output.absolute().parent)
     operation.check(request)
     for line in reading.remarks:
         sys.stderr.write(f"{line}\n")

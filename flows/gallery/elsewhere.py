@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from flows.batches.journal import held
 from flows.gallery.places import BATCHES, BRING, PART
+from flows.storage.journal import held
 from flows.storage.store import Store
 from flows.storage.store_faults import StoreRefusedError
 from flows.storage.store_objects import Held, same

@@ -12,7 +12,6 @@ from typing import Any
 from core.progress import steps_of, timed
 from core.request import Request
 from flows.jobs.pipeline import (
-    OPERATIONS,
     AnyOperation,
     main_output,
     record,
@@ -32,20 +31,20 @@ Refs = dict[str, FileRef]
 
 
 @patient_stage
-def check(operation: str, request: Request) -> Refs:
+def check(operation: AnyOperation, request: Request) -> Refs:
     """Refuse, on the CPU, what cannot be done at all or not on this host; the inputs by role."""
     from flows.machines.devices import choose_device
     from flows.machines.resources import check_room
 
     settings = read_settings()
-    check_room(request, choose_device(settings.device), settings.outputs)
-    OPERATIONS[operation].check(request)
-    inputs = OPERATIONS[operation].inputs(request)
+    check_room(operation, request, choose_device(settings.device), settings.outputs)
+    operation.check(request)
+    inputs = operation.inputs(request)
     return {role: FileRef.of(path) for role, path in inputs.items()}
 
 
 @stage
-def draw(operation: str, request: Request, inputs: Refs) -> Refs:
+def draw(operation: AnyOperation, request: Request, inputs: Refs) -> Refs:
     """Draw the result, holding the GPU if there is one, and write it into the work folder.
 
     Its files are what a run that is tried again after a crash goes on from.
@@ -56,24 +55,23 @@ def draw(operation: str, request: Request, inputs: Refs) -> Refs:
     from flows.machines.resources import needed
     from flows.machines.watchdog import Patience, holding
 
-    work = OPERATIONS[operation]
-    target = work_folder() / f"result{work.ending}"
+    target = work_folder() / f"result{operation.ending}"
     done = work_folder() / "files.json"
     if not done.exists():
         for ref in inputs.values():
             ref.open()
         device = choose_device(read_settings().device)
-        bar = progress_bar(f"{operation.replace('_', '-')}-sampling")
-        patience = Patience.with_job(needed(request).minutes)
-        prepared = work.prepare(request)
+        bar = progress_bar(f"{operation.name.replace('_', '-')}-sampling")
+        patience = Patience.with_job(needed(operation, request).minutes)
+        prepared = operation.prepare(request)
         with bar as shown, holding(device, shown, patience) as meter:
-            model = work.load(find_model(_model(request), work.kind), device)
-            drawn = work.draw(request, prepared, model, steps_of(meter))
-        paths = work.write(request, drawn, target, overwrite=True)
-        paths |= save_pictures(work, prepared, drawn, target)
+            model = operation.load(find_model(_model(request), operation.kind), device)
+            drawn = operation.draw(request, prepared, model, steps_of(meter))
+        paths = operation.write(request, drawn, target, overwrite=True)
+        paths |= save_pictures(operation, prepared, drawn, target)
         said = {
             "files": {role: str(path) for role, path in paths.items()},
-            "numbers": work.numbers(drawn),
+            "numbers": operation.numbers(drawn),
         }
         with atomic_path(done) as temporary:
             temporary.write_text(json.dumps(said))
@@ -82,12 +80,12 @@ def draw(operation: str, request: Request, inputs: Refs) -> Refs:
 
 
 @patient_stage
-def publish(operation: str, drawn: Refs, folder: Path, name: str) -> Refs:
+def publish(operation: AnyOperation, drawn: Refs, folder: Path, name: str) -> Refs:
     """Copy the files to their final place, each whole or not at all."""
     from core.records import atomic_path
 
-    target = folder / f"{name}{OPERATIONS[operation].ending}"
-    published = OPERATIONS[operation].outputs(target)
+    target = folder / f"{name}{operation.ending}"
+    published = operation.outputs(target)
     for role in drawn.keys() - published.keys() - {"numbers"}:
         published[role] = record_path(target).with_suffix(Path(drawn[role].path).suffix)
     for role, path in published.items():
@@ -97,15 +95,15 @@ def publish(operation: str, drawn: Refs, folder: Path, name: str) -> Refs:
 
 
 @patient_stage
-def verify(operation: str, request: Request, results: Refs) -> dict[str, Any]:
+def verify(operation: AnyOperation, request: Request, results: Refs) -> dict[str, Any]:
     """Read the files back and hold them against the request; what was found."""
     paths = {role: ref.open() for role, ref in results.items()}
-    return OPERATIONS[operation].verify(request, paths)
+    return operation.verify(request, paths)
 
 
 @patient_stage
 def report(
-    operation: str,
+    operation: AnyOperation,
     request: Request,
     results: Refs,
     facts: dict[str, Any],
@@ -114,12 +112,13 @@ def report(
     """Write the record, and show the result in the page of the run."""
     from core.models.checkpoints import find_model, read_record
 
-    work = OPERATIONS[operation]
     paths = {role: ref.open() for role, ref in results.items()}
-    model = read_record(find_model(_model(request), work.kind))
-    written = record(work, request, paths, model, facts=facts, timings=timings, overwrite=True)
-    shown = work.shown(request, facts) | {"file": main_output(paths)}
-    show_outputs(work, work.title(request), shown, written, results)
+    model = read_record(find_model(_model(request), operation.kind))
+    written = record(
+        operation, request, paths, model, facts=facts, timings=timings, overwrite=True
+    )
+    shown = operation.shown(request, facts) | {"file": main_output(paths)}
+    show_outputs(operation, operation.title(request), shown, written, results)
     return FileRef.of(written)
 
 
@@ -142,16 +141,16 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     Quota(settings, checked_project(project)).check()
     folder = result_folder(settings.outputs, project, work.name, name, run_id())
     with timed(timings, "prepare"):
-        inputs = check(work.name, request)
+        inputs = check(work, request)
     with timed(timings, "sample"):
-        drawn = draw(work.name, request, inputs)
+        drawn = draw(work, request, inputs)
     with publishing(folder):
         with timed(timings, "encode"):
-            results = publish(work.name, drawn, folder, name)
+            results = publish(work, drawn, folder, name)
         with timed(timings, "verify"):
-            facts = verify(work.name, request, results)
+            facts = verify(work, request, results)
         facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts | reading.facts
-        written = report(work.name, request, results, facts, timings)
+        written = report(work, request, results, facts, timings)
     deliver(folder)
     clear_work()
     return {**results, "record": written}

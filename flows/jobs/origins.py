@@ -14,7 +14,8 @@ from pydantic import BaseModel
 from core.models.checkpoints import WEIGHTS, find_model, read_record
 from core.records import compute, sha256_file, versions
 from core.refusal import Refusal
-from flows.jobs.pipeline import OPERATIONS, AnyOperation
+from flows.jobs.operations import OPERATIONS
+from flows.jobs.pipeline import AnyOperation
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
 

@@ -11,15 +11,11 @@ from typing import Any
 
 from core.operations.operation import Facts, Model, OnStep, Operation, Paths
 from core.progress import timed
-from core.records import atomic_path, write_record
-from core.refusal import Refusal
+from core.records import atomic_path, model_facts, write_record
 from core.request import Request
 from flows.storage.files import check_apart, check_target
-from medical.operations.table import OPERATIONS as MEDICAL
-from video.operations.table import OPERATIONS as VIDEO
 
 AnyOperation = Operation[Any, Any, Any]
-OPERATIONS: dict[str, AnyOperation] = {**VIDEO, **MEDICAL}
 SUFFIXES = {"preview": ".webp", "sheet": ".png", "picture": ".png"}  # of pictures, by role
 DERIVED = ("preview", "sheet")  # pictures that show nothing the result does not
 
@@ -37,29 +33,6 @@ class Begun:
     prepared: Any
     timings: dict[str, float]
     facts: Facts = field(default_factory=dict)
-
-
-def operation_named(name: str) -> AnyOperation:
-    """The operation of that name.
-
-    Raises:
-        Refusal: There is none.
-    """
-    if name not in OPERATIONS:
-        raise Refusal(
-            f"{name}: there is no such operation; choose one of {', '.join(OPERATIONS)}."
-        )
-    return OPERATIONS[name]
-
-
-def operation_of(request: Request) -> AnyOperation:
-    """The operation that a request asks for."""
-    return next(each for each in OPERATIONS.values() if each.request is type(request))
-
-
-def is_operation(request: Request) -> bool:
-    """Whether a request asks for a single operation, and not for a batch or a training."""
-    return any(each.request is type(request) for each in OPERATIONS.values())
 
 
 def record_path(output: Path) -> Path:
@@ -155,8 +128,6 @@ def record(
         timings: Step to seconds.
         overwrite: Replace a record that stands there.
     """
-    from flows.jobs.models import recorded
-
     asked = request.model_dump()
     return write_record(
         record_path(main_output(paths)),
@@ -164,7 +135,7 @@ def record(
         request=asked,
         inputs=operation.inputs(request),
         outputs=_without(paths, DERIVED),
-        model=recorded(model),
+        model=model_facts(model),
         seeds=asked["seed"],
         timings=timings,
         extra=facts,

@@ -39,7 +39,7 @@ def remake(origin: Origin, target: Path, meter: Meter) -> Path:
         meter: Told how many sampling steps are done.
     """
     operation, device = origin.operation, choose_device(read_settings().device)
-    check_room(origin.request, device, target.absolute().parent)
+    check_room(operation, origin.request, device, target.absolute().parent)
     with threads(origin.threads), slot(device):
         model = operation.load(origin.model, device)
         paths = make(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows.batches.journal import held
+from flows.storage.journal import held
 
 
 @contextmanager

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.operations.operation import Operation
 from core.refusal import Refusal
 from core.request import Request
-from flows.jobs.pipeline import operation_of
 
 if TYPE_CHECKING:
     import torch
@@ -55,17 +55,18 @@ class Resources(BaseModel):
         )
 
 
-def needed(request: Request, *, gpus: int = 0) -> Resources:
+def needed(operation: Operation[Any, Any, Any], request: Request, *, gpus: int = 0) -> Resources:
     """What one request needs, by its operation's cost, a start and a margin included.
 
     Args:
+        operation: What is to be done.
         request: What is asked of an operation.
         gpus: 1 to sample on a GPU: memory is then wanted there, too.
 
     Raises:
         Refusal: A file whose size decides cannot be read.
     """
-    cost = operation_of(request).cost(request)
+    cost = operation.cost(request)
     return Resources(
         gpus=gpus,
         gpu_memory_gb=MARGIN * cost.memory_gb if gpus else 0.0,
@@ -76,10 +77,16 @@ def needed(request: Request, *, gpus: int = 0) -> Resources:
     )
 
 
-def check_room(request: Request, device: "torch.device", folder: Path | None) -> Resources:
+def check_room(
+    operation: Operation[Any, Any, Any],
+    request: Request,
+    device: "torch.device",
+    folder: Path | None,
+) -> Resources:
     """What the request needs, once it is known that this machine can do it.
 
     Args:
+        operation: What is to be done.
         request: What is asked of an operation.
         device: That will draw.
         folder: Where results go; None leaves the disk out, for a batch that waits for room.
@@ -90,7 +97,7 @@ def check_room(request: Request, device: "torch.device", folder: Path | None) ->
     from flows.machines.devices import gpu_memory_gb
 
     gpus = gpu_memory_gb(device)
-    wanted = needed(request, gpus=len(gpus))
+    wanted = needed(operation, request, gpus=len(gpus))
     check_here(wanted, folder, gpus=gpus)
     return wanted
 

@@ -12,10 +12,9 @@ from pydantic import BaseModel
 
 from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
-from flows.requests.refusals import is_refusal
+from flows.requests.refusals import REFUSAL, is_refusal
 from flows.requests.roots import check_paths
 from flows.settings.settings import read_settings
-from flows.stack.api import REFUSAL
 from flows.storage.store_faults import StoreAwayError, StoreRefusedError
 
 logger = logging.getLogger(__name__)

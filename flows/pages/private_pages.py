@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flows.batches.ledger import Batch
 from flows.jobs.pipeline import DERIVED, AnyOperation
 from flows.pages.artifacts import announce, data_uri, gallery_page, show_result, webp_uri
 from flows.settings.settings import read_settings
@@ -57,8 +56,3 @@ def _picture(results: Mapping[str, FileRef]) -> str:
         return data_uri(preview.open().read_bytes(), "webp")
     still = results.get("picture")
     return webp_uri(still.open().read_bytes()) if still else ""
-
-
-def is_private(batch: Batch) -> bool:
-    """Whether Prefect's pages show nothing of what a batch made."""
-    return read_settings().private and batch.read()["kind"] == "mri"

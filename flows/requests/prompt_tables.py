@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from core.refusal import Refusal
-from flows.commands.options import complaint
+from flows.requests.complaints import complaint
 from flows.requests.prompt_formats import READERS, Row, text_rows
 
 MOST_COMPLAINTS = 10

@@ -7,6 +7,8 @@ from pydantic import ValidationError
 from core.refusal import Refusal
 from core.request import Request
 
+REFUSAL = "Refused"  # the name of the failed state of a run whose input was refused
+
 
 def is_refusal(error: BaseException) -> bool:
     """Whether our own code, or a request's model, refused something.

@@ -17,12 +17,12 @@ from uuid import uuid4
 
 from core.refusal import Refusal
 from core.trouble import Trouble
+from flows.requests.refusals import REFUSAL
 from flows.settings.settings import CLIENT_PASSWORD, client_password, is_loopback
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 OK, NOT_FOUND, REFUSED = 200, 404, (409, 422)
 STRANGER = 401
-REFUSAL = "Refused"  # the name of the failed state of a run whose input was refused
 BUSY = 503  # SQLite is locked by another writer
 PATIENCE_S = 60.0
 HEALTH_PATIENCE_S = 2.0

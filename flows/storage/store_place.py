@@ -4,7 +4,7 @@ import json
 import secrets
 from pathlib import Path
 
-from flows.batches.journal import held
+from flows.storage.journal import held
 
 FILE = ".place"
 

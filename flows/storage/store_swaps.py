@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.batches.journal import held
+from flows.storage.journal import held
 from flows.storage.store_faults import StoreRefusedError
 from flows.storage.store_objects import tag_of
 from flows.storage.store_place import replace

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.progress import Meter, counted, duration
 from core.refusal import Refusal
-from flows.jobs.models import publish
 from flows.settings.settings import Settings
+from flows.training.publish import publish
 from medical.request import MRITrainingRequest
 from video.request import VideoTrainingRequest
 

@@ -10,12 +10,12 @@ from clips import SMALL, prompts_of
 from flows.batches.coordinator import coordinate
 from flows.batches.counts import sampled_s
 from flows.batches.items import items_of
-from flows.batches.journal import append_line, now
 from flows.batches.ledger import Batch
 from flows.batches.shard import run_shard
 from flows.batches.start import open_batch, plan_batch, renew_budgets, reopen, start_batch
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
+from flows.storage.journal import append_line, now
 
 SAMPLE_S = 60.0  # what each draw takes
 SPENT, PASSED = "the GPU minutes are spent", "the deadline has passed"

@@ -18,13 +18,13 @@ from flows.batches import shard as shard_module
 from flows.batches.coordinator import coordinate
 from flows.batches.counts import Tally
 from flows.batches.flow import abandon
-from flows.batches.journal import append_line, held, now, read_lines
 from flows.batches.ledger import Batch, intact
 from flows.batches.start import reopen
 from flows.commands.command_line import main
 from flows.pages.failures import FULL, advice
 from flows.requests.batch_requests import NIGHTLY, BatchLimits, ClipBatchRequest
 from flows.settings.settings import read_settings
+from flows.storage.journal import append_line, held, now, read_lines
 
 DEADLINE_S = 500.0
 

@@ -7,7 +7,6 @@ from core.operations.operation import NotAsAskedError
 from flows.batches.coordinator import coordinate
 from flows.batches.counts import Tally
 from flows.batches.items import items_of
-from flows.batches.journal import append_line, now, read_lines
 from flows.batches.ledger import Batch, intact
 from flows.batches.plan import ends_early
 from flows.batches.quality import Quality
@@ -16,6 +15,7 @@ from flows.batches.start import plan_batch, start_batch
 from flows.commands.command_line import main
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest
 from flows.settings.settings import read_settings
+from flows.storage.journal import append_line, now, read_lines
 
 COLORS = ("red", "blue", "green", "yellow")
 

@@ -16,7 +16,6 @@ from core.models.checkpoints import find_model
 from core.operations.operation import NotAsAskedError
 from flows.batches import shard as shard_module
 from flows.batches.items import items_of
-from flows.batches.journal import append_line, held, now, read_lines
 from flows.batches.ledger import Batch, intact, unfinished
 from flows.batches.makers import Maker
 from flows.batches.plan import make_plan
@@ -24,6 +23,7 @@ from flows.batches.start import plan_batch, start_batch
 from flows.pages.failures import FULL, advice
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
+from flows.storage.journal import append_line, held, now, read_lines
 from video.files.clip import read_metadata
 
 COLORS = ("red", "blue", "green", "yellow")

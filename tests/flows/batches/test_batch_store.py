@@ -12,13 +12,13 @@ from flows.batches import coordinator as coordinator_module
 from flows.batches import shard as shard_module
 from flows.batches.coordinator import Coordinator, coordinate
 from flows.batches.items import items_of
-from flows.batches.journal import read_lines
 from flows.batches.ledger import Batch, intact
 from flows.batches.makers import Maker
 from flows.batches.start import plan_batch, start_batch
 from flows.pages.failures import FULL, advice
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
+from flows.storage.journal import read_lines
 
 DEADLINE_S = 60.0
 

@@ -18,7 +18,7 @@ import torch
 from core.trouble import Trouble
 from flows.commands import command_line
 from flows.commands.command_line import main
-from flows.jobs.pipeline import OPERATIONS
+from flows.jobs.operations import OPERATIONS
 from flows.machines.resources import Resources
 from flows.requests.flow_requests import MODELS
 from medical.files.nifti import read_volume, write_volume

@@ -4,7 +4,8 @@ import pytest
 from cyclopts import App
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from flows.commands.options import options_of, sentence
+from flows.commands.options import options_of
+from flows.requests.complaints import sentence
 
 
 class Request(BaseModel):

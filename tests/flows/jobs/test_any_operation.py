@@ -18,7 +18,7 @@ from flows.batches.start import open_batch, start_batch
 from flows.commands.command_line import main
 from flows.commands.single import run_here
 from flows.gallery.application import PREFIX, alone
-from flows.jobs import job_stages, pipeline
+from flows.jobs import job_stages, operations
 from flows.machines.resources import needed
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
@@ -100,8 +100,8 @@ class Echo:
 
 @pytest.fixture
 def operation(places, monkeypatch):
-    monkeypatch.setitem(pipeline.OPERATIONS, "echo_word", Echo())
-    return pipeline.OPERATIONS["echo_word"]
+    monkeypatch.setitem(operations.OPERATIONS, "echo_word", Echo())
+    return operations.OPERATIONS["echo_word"]
 
 
 def test_a_command_makes_it_and_reproduce_makes_it_again(operation, places, capsys):
@@ -150,17 +150,19 @@ def test_the_gallery_shows_it(operation, places):
 
 
 def test_its_needs_are_known(operation):
-    assert needed(EchoRequest(word="x", times=100)).minutes == pytest.approx(1.25 * 30 / 60)
+    assert needed(operation, EchoRequest(word="x", times=100)).minutes == pytest.approx(
+        1.25 * 30 / 60
+    )
 
 
 def test_its_stages_hand_files_to_each_other(operation, monkeypatch):
     monkeypatch.setattr(job_stages, "run_id", lambda: "1a2b3c4d")
     monkeypatch.setattr(job_stages, "progress_bar", lambda key: _quiet())
     request = EchoRequest(word="ring")
-    inputs = job_stages.check.fn("echo_word", request)
-    drawn = job_stages.draw.fn("echo_word", request, inputs)
+    inputs = job_stages.check.fn(operation, request)
+    drawn = job_stages.draw.fn(operation, request, inputs)
     assert drawn.keys() == {"text", "numbers"}
-    assert job_stages.draw.fn("echo_word", request, inputs) == drawn  # tried again: from its files
+    assert job_stages.draw.fn(operation, request, inputs) == drawn  # tried again: from its files
 
 
 @pytest.mark.slow

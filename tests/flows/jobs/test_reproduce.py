@@ -9,8 +9,8 @@ import torch
 
 from core.models.checkpoints import save_model
 from flows.commands.command_line import main
+from flows.jobs.operations import OPERATIONS
 from flows.jobs.origins import find_origin
-from flows.jobs.pipeline import OPERATIONS
 from flows.jobs.reproduce import compare, threads
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import Volume

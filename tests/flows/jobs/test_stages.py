@@ -10,6 +10,7 @@ from prefect.states import Failed
 
 from flows import train_video
 from flows.jobs import job_stages
+from flows.jobs.operations import OPERATIONS
 from flows.jobs.stages import worth_retrying
 from flows.pages.run_log import LOGGERS, join_run_log
 from medical.files.nifti import write_volume
@@ -74,7 +75,7 @@ def no_server(caplog):
 def test_a_clip_is_sampled_while_the_server_is_away(places, encoder_read_once, no_server):
     size = {"num_frames": 4, "height": 32, "width": 32, "steps": 2, "model": "tiny-video"}
     request = VideoRequest(prompt="a red circle", **size)
-    made = job_stages.draw.fn("text_to_video", request, {})
+    made = job_stages.draw.fn(OPERATIONS["text_to_video"], request, {})
     assert {"video", "preview", "sheet", "numbers"} == made.keys()
     assert read_mp4(made["video"].open()).frames.shape == (4, 32, 32, 3)
 
@@ -86,7 +87,7 @@ def test_a_scan_is_restored_while_the_server_is_away(places, no_server):
     data[3:9, 3:8, 1:3] = 1.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), places / "head.nii.gz")
     request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
-    scan = job_stages.check.fn("super_resolve_mri", request)
+    scan = job_stages.check.fn(OPERATIONS["super_resolve_mri"], request)
     assert scan.keys() == {"scan"}
-    made = job_stages.draw.fn("super_resolve_mri", request, scan)
+    made = job_stages.draw.fn(OPERATIONS["super_resolve_mri"], request, scan)
     assert {"result", "std", "consistency", "picture", "numbers"} == made.keys()

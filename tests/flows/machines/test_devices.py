@@ -9,6 +9,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from flows.jobs.job_stages import check
+from flows.jobs.operations import OPERATIONS
 from flows.machines import devices as devices_module
 from flows.machines.devices import choose_device, gpu_memory_gb, slot
 from video.request import VideoRequest
@@ -43,7 +44,9 @@ def test_a_run_too_large_for_its_gpu_is_refused_before_its_prompt_is_read(
     with pytest.raises(
         ValueError, match=r"needs 1 GPU of 0\.8 GB.*one offers 0\.5 GB of GPU memo"
     ):
-        check.fn("text_to_video", VideoRequest(prompt="a red circle", model="tiny-video"))
+        check.fn(
+            OPERATIONS["text_to_video"], VideoRequest(prompt="a red circle", model="tiny-video")
+        )
 
 
 def test_one_job_at_a_time_holds_a_gpu(gpu):

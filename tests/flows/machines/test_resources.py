@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from flows.jobs.operations import OPERATIONS
 from flows.machines.resources import (
     Resources,
     check_fits,
@@ -28,11 +29,13 @@ def scanned(monkeypatch):
 
 
 def clip(**changes):
-    return needed(VideoRequest(prompt="a red circle", **changes))
+    return needed(OPERATIONS["text_to_video"], VideoRequest(prompt="a red circle", **changes))
 
 
 def head(**changes):
-    return needed(SuperResolutionRequest(scan="head.nii.gz", **changes))
+    return needed(
+        OPERATIONS["super_resolve_mri"], SuperResolutionRequest(scan="head.nii.gz", **changes)
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,13 +68,16 @@ def test_more_of_anything_never_needs_less():
         values = [getattr(wanted, name) for wanted in (small, long, large)]
         assert values == sorted(values)
     assert head(samples=8).minutes > head(samples=2).minutes
-    coarse = needed(SuperResolutionRequest(scan="s", spacing_mm=(4.0, 4.0, 4.0)))
+    coarse = needed(
+        OPERATIONS["super_resolve_mri"],
+        SuperResolutionRequest(scan="s", spacing_mm=(4.0, 4.0, 4.0)),
+    )
     assert coarse.disk_gb == pytest.approx(head().disk_gb / 4, rel=0.01)
 
 
 def test_a_restoration_of_unknown_size_is_refused():
     with pytest.raises(ValueError, match=r"head\.nii\.gz"):
-        needed(SuperResolutionRequest(scan="head.nii.gz"))
+        needed(OPERATIONS["super_resolve_mri"], SuperResolutionRequest(scan="head.nii.gz"))
 
 
 def test_the_first_machine_with_room_is_taken():
@@ -80,7 +86,11 @@ def test_the_first_machine_with_room_is_taken():
 
 
 def test_what_fits_nowhere_is_refused_with_the_numbers():
-    wanted = needed(VideoRequest(prompt="x", height=256, width=256, num_frames=128), gpus=1)
+    wanted = needed(
+        OPERATIONS["text_to_video"],
+        VideoRequest(prompt="x", height=256, width=256, num_frames=128),
+        gpus=1,
+    )
     with pytest.raises(ValueError, match=r"needs 1 GPU of 2\.2 GB, .*0 GPUs.*0\.5 GB of memory"):
         check_fits(wanted, [Resources(memory_gb=0.5, disk_gb=9.0)])
     with pytest.raises(ValueError, match="none offered"):
@@ -105,7 +115,11 @@ def test_a_job_is_refused_where_it_starts_if_the_host_or_its_gpu_is_too_small(tm
         ValueError, match=r"needs 1 CPU, 1000000\.0 GB memory.*one offers .* GB of me"
     ):
         check_here(vast, tmp_path)
-    large = needed(VideoRequest(prompt="x", height=256, width=256, num_frames=128), gpus=1)
+    large = needed(
+        OPERATIONS["text_to_video"],
+        VideoRequest(prompt="x", height=256, width=256, num_frames=128),
+        gpus=1,
+    )
     check_here(large, tmp_path, gpus=[4.0])
     with pytest.raises(ValueError, match=r"1 GPU of 2\.2 GB.*one offers 2 GB of GPU memory"):
         check_here(large, tmp_path, gpus=[2.0])
@@ -138,7 +152,7 @@ def test_runs_that_a_form_starts_fit_the_share_of_a_pod(monkeypatch):
     assert training.memory_gb <= int(asked.removesuffix("Gi")) * 1.0737
     size = ((1000, 1000, 300), (1.0, 1.0, 1.0))
     monkeypatch.setattr("medical.files.nifti.read_size", lambda path: size)
-    huge = needed(SuperResolutionRequest(scan="s"))
+    huge = needed(OPERATIONS["super_resolve_mri"], SuperResolutionRequest(scan="s"))
     assert huge.memory_gb <= int(allowed.removesuffix("Gi")) * 1.0737
     assert most.disk_gb <= int(share["scratch"].removesuffix("Gi"))
 

@@ -12,9 +12,10 @@ from flows import approve_batch
 from flows.batches import flow as batch_flow_module
 from flows.batches.approval import Question, sheet_path
 from flows.batches.ledger import Batch
-from flows.jobs.pipeline import OPERATIONS
+from flows.batches.sheet import is_private
+from flows.jobs.operations import OPERATIONS
 from flows.pages import artifacts as artifacts_module
-from flows.pages.private_pages import is_private, show_outputs
+from flows.pages.private_pages import show_outputs
 from flows.requests.batch_requests import ScanBatchRequest
 from flows.settings.settings import read_settings
 from flows.storage.files import FileRef

@@ -17,18 +17,18 @@ from waiting import PATIENCE_S, until
 
 from flows.batches import makers
 from flows.batches.coordinator import coordinate
-from flows.batches.journal import read_lines
 from flows.batches.ledger import Batch, intact
 from flows.batches.locks import alone, being_made, coordinated, planning
+from flows.batches.upload import Courier
 from flows.machines.hosts import beat, beats
 from flows.machines.hosts_elsewhere import all_beats, forget, tell_once
 from flows.settings.settings import read_settings
 from flows.storage import store_faults as store_faults_module
 from flows.storage import store_leases as store_leases_module
 from flows.storage.delivery import deliver, obtain
+from flows.storage.journal import read_lines
 from flows.storage.store import Store, open_store
 from flows.storage.store_faults import StoreAwayError, StoreRefusedError
-from flows.storage.upload import Courier
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def impatient(monkeypatch):
     soon = partial(open_store, patience_s=0.2)
     monkeypatch.setattr("flows.batches.mirror.open_store", soon)
     monkeypatch.setattr(store_faults_module, "DELAY_S", 0.05)
-    monkeypatch.setattr("flows.storage.upload.AGAIN_S", 0.1)
+    monkeypatch.setattr("flows.batches.upload.AGAIN_S", 0.1)
 
 
 def filled(outputs, **files):
@@ -333,7 +333,7 @@ def test_a_host_that_lost_its_shard_while_the_store_was_away_overwrites_nothing(
     monkeypatch.setattr(
         store_leases_module, "LEASE_S", -1.0
     )  # every lease is old, every silence long
-    monkeypatch.setattr("flows.storage.upload.AGAIN_S", 0.01)
+    monkeypatch.setattr("flows.batches.upload.AGAIN_S", 0.01)
     sample, sampled = makers.Maker.sample, []
     away = threading.Event()
 
@@ -405,7 +405,7 @@ def test_a_shard_goes_on_while_the_store_is_away_and_delivers_at_its_end(
 @pytest.mark.usefixtures("encoder_read_once", "impatient")
 def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, cable, monkeypatch):
     open_s3(monkeypatch, cable.port)
-    monkeypatch.setattr("flows.storage.upload.LONG_S", 0.5)
+    monkeypatch.setattr("flows.batches.upload.LONG_S", 0.5)
     settings = read_settings()
     planned(settings, 2)
     with monkeypatch.context() as patch:
@@ -427,7 +427,7 @@ def test_a_shard_whose_store_stays_away_says_so_and_is_delivered_later(places, c
 
 def test_a_shard_does_not_end_well_when_its_courier_stopped(host, monkeypatch):
     batch = planned(host("one"), 1)
-    monkeypatch.setattr("flows.storage.upload.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("flows.batches.upload.LOOK_EVERY_S", 0.01)
     clip = batch.results / "a.mp4"
     clip.write_bytes(b"a clip")
     courier = Courier(batch.mirror, batch.shard_file(0))

@@ -9,7 +9,8 @@ import pytest
 from stacks import slowed
 
 from core.models.checkpoints import find_model, read_record
-from flows.jobs.pipeline import OPERATIONS, make
+from flows.jobs.operations import OPERATIONS
+from flows.jobs.pipeline import make
 from video.request import VideoRequest
 
 pytestmark = pytest.mark.slow

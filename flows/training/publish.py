@@ -1,24 +1,16 @@
 """Models as flows and commands handle them: named in records, published after training."""
 
 import platform
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from pydantic import BaseModel
 
 from core.models.cards import card
-from core.models.checkpoints import WEIGHTS, find_model, read_record, save_model
+from core.models.checkpoints import find_model, read_record, save_model
 from core.networks.unet import SpatioTemporalUNet
-from core.records import compute, versions
+from core.records import compute, model_facts, versions
 from core.training.checkpoint import history
-
-
-def recorded(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a result's record says of its model: name, kind, objective, digest of the weights."""
-    kept = {name: record[name] for name in ("name", "kind", "objective") if name in record}
-    return {**kept, "sha256": record.get("sha256", {}).get(WEIGHTS, "unknown")}
 
 
 def publish(
@@ -43,7 +35,7 @@ def publish(
     on_gpu = network.device.type == "cuda"
     hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
     start = asked.get("start", "")
-    begun = {"begun_from": recorded(read_record(find_model(start, kind)))} if start else {}
+    begun = {"begun_from": model_facts(read_record(find_model(start, kind)))} if start else {}
     record = {
         **facts,
         "guidance_trained_in": kind == "video" and jumps,
