@@ -8,7 +8,6 @@ where no store is named.
 
 import shutil
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,10 +18,11 @@ from flows.batches.locks import coordinated
 from flows.batches.start import open_batch, plan_batch, start_batch
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings, adopt
+from flows.storage.inputs import INPUTS, object_path, obtain_scan
 from flows.storage.journal import held
 from flows.storage.store import Store
 
-INPUTS, MODELS = ".inputs", ".models"
+MODELS = ".models"
 COPIES_LOCK = ".inputs.lock"
 Asked = tuple[list[Item], list[str]]
 Models = dict[str, dict[str, str]]  # name to kind and to the digest of each file
@@ -117,33 +117,13 @@ def at_hand(batch: Batch, item: Item) -> Item:
     return replace(item, request=item.request.model_copy(update={"scan": str(path)}))
 
 
-def obtain_scan(store: Store, project: Path, digest: str, name: str) -> Path:
-    """A scan from the store under its own name; where it would stand, if the store lacks it.
-
-    Args:
-        store: The store.
-        project: The project's folder under the outputs.
-        digest: Of the scan.
-        name: The file's name.
-    """
-    path = project / INPUTS / digest / name
-    if not path.is_file():
-        arrived = _object(project / INPUTS, digest, name)
-        key = store.key(arrived)
-        for found in store.fetch([key], {key: digest}):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileNotFoundError):  # another process here fetched it and was quicker
-                found.replace(path)
-    return path
-
-
 def _deliver_scans(store: Store, folder: Path, items: list[Item]) -> None:
     there = store.names(store.key(folder)) if any(item.scan for item in items) else {}
     for item in items:
         if item.scan is None:
             continue
         path = Path(item.request.scan)
-        target = _object(folder, item.scan.sha256, path.name)
+        target = object_path(folder, item.scan.sha256, path.name)
         if target.name not in there:
             _put_copy(store, path, target, item.scan.sha256)
 
@@ -219,7 +199,3 @@ def _shelf(batch: Batch, digest: str) -> Path:
 
 def _project(batch: Batch) -> Path:
     return batch.root.parent.parent
-
-
-def _object(folder: Path, digest: str, name: str) -> Path:
-    return folder / f"{digest}{'.nii.gz' if name.lower().endswith('.gz') else '.nii'}"

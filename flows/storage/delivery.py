@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from flows.settings.settings import read_settings
+from flows.storage.inputs import obtain_scan
 from flows.storage.store import LONG_S, Store, open_store
 
 ENDINGS = (".nii.gz", ".nii", ".mp4", ".json", ".webp", ".png")
@@ -66,8 +67,6 @@ def obtain(file: Path) -> Path | None:
 
 def _scan_of(record: Path, store: Store) -> Path | None:
     """The folder of the scan that a record names, if it is not where it was but in the store."""
-    from flows.batches.inputs import obtain_scan
-
     try:
         said = json.loads(record.read_text(encoding="utf-8"))
         scan, digest = Path(said["request"]["scan"]), str(said["inputs"]["scan"]["sha256"])
