@@ -379,7 +379,7 @@ def test_a_shard_goes_on_while_the_store_is_away_and_delivers_at_its_end(
     sample, sampled = makers.Maker.sample, []
 
     def said():
-        return any("wait on this disk" in line.message for line in caplog.records)
+        return any("waiting on this disk" in line.message for line in caplog.records)
 
     def mend_when_missed():
         until(said, "nobody misses the store")
