@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 import lamina
 from flows.commands.command_line import main
-from flows.jobs import pipeline
+from flows.jobs import operations
 
 PROMPT = "two red circles move left"
 CLIP = {"num_frames": 5, "steps": 2, "seed": 7, "fps": 12.0}
@@ -46,7 +46,7 @@ def test_every_name_is_there_and_no_other():
 
 
 def test_operations_are_those_that_flows_run():
-    assert lamina.OPERATIONS == pipeline.OPERATIONS
+    assert lamina.OPERATIONS == operations.OPERATIONS
 
 
 def test_a_clip_is_that_of_the_command_line(models, tmp_path):
