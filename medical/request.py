@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from core.families.names import FamilyName
 from core.request import DiskPath, Request
 from core.training.plan import check_parts
 
@@ -128,6 +129,11 @@ class MRITrainingRequest(Request):
         "along each axis.",
     )
     preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
+    family: FamilyName = Field(
+        default="usual",
+        description="What the network is taught: usual is flow matching and then average "
+        "velocities; the others take steps alone and are described by lamina families list.",
+    )
     start: str = Field(
         default="",
         description="Name of an installed MRI model whose weights training begins from, of this "

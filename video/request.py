@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import DiskPath, Request
 from core.training.plan import check_parts
@@ -57,6 +58,11 @@ class VideoTrainingRequest(Request):
         description="Name of the new model: lower case letters, digits and dashes.",
     )
     preset: Literal["tiny", "base"] = Field("base", description="Size of the network.")
+    family: FamilyName = Field(
+        "usual",
+        description="What the network is taught: usual is flow matching and then average "
+        "velocities; the others take steps alone and are described by lamina families list.",
+    )
     start: str = Field(
         "",
         description="Name of an installed video model whose weights training begins from, of this "

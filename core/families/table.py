@@ -25,7 +25,9 @@ class Entry(NamedTuple):
     Attributes:
         teach: Makes what the trainer minimizes.
         denoiser: Reads the answers of a network that was taught so.
-        sampler: Usual one, of ``core.sampling.samplers`` or ``core.sampling.stochastic``.
+        sampler: Usual one for few steps, of ``core.sampling.samplers`` or
+            ``core.sampling.stochastic``.
+        highest: Level from which it can be walked; below 1 where its answer says nothing there.
         answer: What the network answers with.
         source: Where it is from.
     """
@@ -33,6 +35,7 @@ class Entry(NamedTuple):
     teach: Callable[..., Family]
     denoiser: Callable[[SpatioTemporalUNet, Conditioning], Denoise]
     sampler: str
+    highest: float
     answer: str
     source: str
 
@@ -41,31 +44,35 @@ FAMILIES: dict[str, Entry] = {
     "ddpm": Entry(
         ddpm.DDPM,
         ddpm.denoiser,
-        "ancestral",
+        "dpmpp_2m",
+        0.999,
         "the noise e",
         "Ho et al. 2020; Nichol & Dhariwal 2021 (cosine); Song et al. 2021b (DDIM)",
     ),
     "ddpm_v": Entry(
         ddpm.DDPMVelocity,
         ddpm.velocity_denoiser,
-        "ancestral",
+        "dpmpp_2m",
+        1.0,
         "v = alpha e - sigma x",
         "Salimans & Ho 2022",
     ),
     "score_sde": Entry(
         score_sde.ScoreSDE,
         score_sde.denoiser,
-        "predictor_corrector",
+        "dpmpp_2m",
+        0.999,
         "the noise e = -sigma score",
         "Song et al. 2021 (Score SDE)",
     ),
     "edm": Entry(
-        edm.EDM, edm.denoiser, "heun", "F of D = c_skip x + c_out F", "Karras et al. 2022"
+        edm.EDM, edm.denoiser, "heun", 1.0, "F of D = c_skip x + c_out F", "Karras et al. 2022"
     ),
     "flow_matching": Entry(
         flow.FlowMatching,
         flow.denoiser,
-        "dpmpp_2m",
+        "flow_map",
+        1.0,
         "the velocity e - x",
         "Lipman et al. 2023; Liu et al. 2023",
     ),
@@ -73,6 +80,7 @@ FAMILIES: dict[str, Entry] = {
         consistency.Consistency,
         consistency.denoiser,
         "multistep",
+        1.0,
         "the average velocity to the path's end",
         "Song et al. 2023; Geng et al. 2024 (easy consistency)",
     ),
@@ -80,6 +88,7 @@ FAMILIES: dict[str, Entry] = {
         average_velocity.AverageVelocity,
         average_velocity.denoiser,
         "flow_map",
+        1.0,
         "the average velocity from t to r",
         "Geng et al. 2025, 2025b (MeanFlow)",
     ),

@@ -8,7 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
+from core.families.consistency import Consistency
 from core.families.family import Family
+from core.families.table import FAMILIES
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.training.checkpoint import remember_stages
@@ -78,6 +80,33 @@ def flow_then_jumps(
     plan["learning_rate"] = plateau.learning_rate * jumps.rate
     fall = Plan(steps=jump_steps, minutes=budget - first, warmup=20, cooldown=0.6, **plan)
     return [Stage("flow", flow, plateau), Stage("jumps", jumps, fall)]
+
+
+HALVINGS = 6
+"""Stages of consistency training: its two points lie 1, 1/2, ... 1/32 of a level apart."""
+
+
+def taught(family: str, usual: Callable[[], list[Stage]], **plan: Any) -> list[Stage]:
+    """The stages of one family, or the usual ones.
+
+    Args:
+        family: Name in ``core.families.table``; ``usual`` for the domain's own stages.
+        usual: Makes those.
+        plan: ``steps``, ``minutes`` and what else the plans of all stages take.
+    """
+    if family == "usual":
+        return usual()
+    if family != "consistency":
+        return [Stage(family, FAMILIES[family].teach(), Plan(**plan))]
+    steps, minutes = max(1, plan.pop("steps") // HALVINGS), plan.pop("minutes", 0.0) / HALVINGS
+    return [
+        Stage(
+            f"consistency-{k + 1}",
+            Consistency(gap=0.5**k),
+            Plan(steps=steps, minutes=minutes, cooldown=0.0 if k + 1 < HALVINGS else 0.6, **plan),
+        )
+        for k in range(HALVINGS)
+    ]
 
 
 OnStage = Callable[[str, Progress], None]

@@ -37,6 +37,7 @@ for _name, _help in {
     "video": "Turn sentences into clips.",
     "mri": "Turn thick slices into volumes, and draw datasets of heads.",
     "models": "See which models there are.",
+    "families": "See how networks can be taught.",
     "train": "Train a model on your own data.",
     "batch": "Make many clips or restore many scans, by night.",
 }.items():
@@ -48,6 +49,8 @@ app["mri"].command("flows.commands.mri:super_resolve")
 app["mri"].command("flows.commands.mri:augment")
 app["models"].command("flows.commands.models:list_models", name="list")
 app["models"].command("flows.commands.models:show")
+app["families"].command("flows.commands.families:list_families", name="list")
+app["families"].command("flows.commands.families:show")
 app["train"].command("flows.commands.train:video")
 app["train"].command("flows.commands.train:mri")
 for _name, _help in {

@@ -26,11 +26,11 @@ def publish(
         run: Folder of the training run, for what its checkpoints say of steps and time.
     """
     asked = request.model_dump()
-    jumps = bool(asked["jump_steps"])
+    usual = asked["family"] == "usual"
     facts = {
         "name": folder.name,
         "kind": kind,
-        "objective": "average velocity" if jumps else "flow matching",
+        "objective": network.config["trained_objective"].replace("_", " "),
     }
     on_gpu = network.device.type == "cuda"
     hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
@@ -38,7 +38,7 @@ def publish(
     begun = {"begun_from": model_facts(read_record(find_model(start, kind)))} if start else {}
     record = {
         **facts,
-        "guidance_trained_in": kind == "video" and jumps,
+        "guidance_trained_in": kind == "video" and usual and bool(asked["jump_steps"]),
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "training": {
             "request": asked,

@@ -17,10 +17,11 @@ import torch
 from torch import Tensor
 
 from core.families.table import denoiser
+from core.families.walking import reachable, usual_walk
 from core.networks.unet import SpatioTemporalUNet
 from core.operations.linear_operators import consistent, project
 from core.operations.tiling import Slices, Window, tiled, windows
-from core.sampling.samplers import OnStep, Walk, flow_map
+from core.sampling.samplers import OnStep, Walk
 from core.sampling.schedules import linear
 from core.seeds import noise
 from medical.acquisition.acquisition import AcquiredGrid
@@ -83,13 +84,13 @@ def super_resolve(
         protect: mask on the scan's or the result's grid; None reads ``request.protect``.
         tiling: windows the network sees; None takes the default.
         on_step: called after each sampling step with (done, total, estimate).
-        walk: the sampler; None takes ``flow_map``.
+        walk: the sampler; None takes that of the network's family.
     """
     problem = prepare(volume, request)
     if protect is None and request.protect:
         protect = read_volume(request.protect)
     mask = None if protect is None else protected_voxels(protect, volume, problem)
-    tiling, walk = tiling or Tiling(), walk or flow_map
+    tiling, walk = tiling or Tiling(), walk or usual_walk(network, request.seed)
     with torch.inference_mode():
         base = problem.back_projection()
         sampler = _Sampler(problem, base, request, network=network, tiling=tiling, walk=walk)
@@ -142,7 +143,7 @@ class _Sampler:
             def report(i: int, steps: int, estimate: Tensor, k: int = k) -> None:
                 on_step(k * steps + i, self.request.samples * steps, estimate)
 
-            levels = linear(self.request.steps)
+            levels = reachable(self.network, linear(self.request.steps))
             x = self.walk(self.denoise, z.to(self.device), levels, on_step=report)[0, 0].cpu()
             delta = x - mean
             mean += delta / (k + 1)

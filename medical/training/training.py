@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from core.families.average_velocity import AverageVelocity
 from core.families.flow import FlowMatching
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, first_network
-from core.training.stages import OnStage, Stage, flow_then_jumps, train_stages
+from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
 from medical.anatomy.anatomy import AnatomyRange
 from medical.request import MRITrainingRequest
@@ -75,31 +76,35 @@ def patch_batches(patches: HeadPatches) -> MakeBatch:
     return make_batch
 
 
+PLANNED = {
+    "steps",
+    "minutes",
+    "batch_size",
+    "accumulation",
+    "learning_rate",
+    "seed",
+    "compile",
+}
+"""What a request says of the plan of a stage."""
+
+
 def stages(request: MRITrainingRequest) -> list[Stage]:
     """The run's stages, in order."""
     levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
     shares = request.contrast_share, request.lesion_share, request.deformation_share
-    return flow_then_jumps(
+    words = "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares)
+    shared = {
+        "data": begun_from(words, "mri", request.start),
+        **request.model_dump(include=PLANNED),
+    }
+    usual = partial(
+        flow_then_jumps,
         FlowMatching(power=0.25, **levels),
         AverageVelocity(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
-        data=begun_from(
-            "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares),
-            "mri",
-            request.start,
-        ),
-        **request.model_dump(
-            include={
-                "steps",
-                "jump_steps",
-                "minutes",
-                "batch_size",
-                "accumulation",
-                "learning_rate",
-                "seed",
-                "compile",
-            }
-        ),
+        jump_steps=request.jump_steps,
+        **shared,
     )
+    return taught(request.family, usual, **shared)
 
 
 def train(

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.families.table import denoiser
+from core.families.walking import reachable, usual_walk
 from core.models.checkpoints import find_model, load_model
 from core.networks.unet import SpatioTemporalUNet
 from core.sampling.guidance import guided
@@ -144,8 +145,17 @@ def sample_from(
     device = next(network.parameters()).device
     start, cond = start.to(device), cond.to(device)
     denoise = painting(network, laid_out(cond, network, start), record)
-    walk = walk or SAMPLERS[request.sampler].walk
-    return walk(denoise, start, shifted(request.steps, shift=SHIFT), on_step=on_step)
+    walk = walk or walk_of(request, network)
+    levels = reachable(network, shifted(request.steps, shift=SHIFT))
+    return walk(denoise, start, levels, on_step=on_step)
+
+
+def walk_of(request: VideoRequest, network: SpatioTemporalUNet) -> Walk:
+    """The sampler that was asked for; where nobody did, that of the network's family."""
+    usual = VideoRequest.model_fields["sampler"].default
+    if request.sampler != usual:
+        return SAMPLERS[request.sampler].walk
+    return usual_walk(network, request.seed)
 
 
 def to_frames(x: Volumes) -> Tensor:

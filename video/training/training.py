@@ -19,7 +19,7 @@ from core.tensors import align, sent
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, first_network
 from core.training.plan import Plan
-from core.training.stages import OnStage, Stage, flow_then_jumps, train_stages
+from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
 from video.engines.layouts import layouts, sketch
 from video.engines.own import SHIFT
@@ -147,17 +147,19 @@ def data(request: VideoTrainingRequest, *, sketched: bool = False) -> Material:
     """
     # Rounding states to bfloat16 halves the time of reading the captions.
     encoder = TextEncoder(dtype=torch.bfloat16, device=training_device())
+    guided = request.family == "usual"
+    fps = FRAMES_PER_SECOND
     if not request.clips:
         bank = world(encoder, seed=request.seed, count_shares=request.count_shares)
         return Material(
             world_batches(bank, sketched=sketched),
-            validation(encoder, held_out_prompts(), fps=FRAMES_PER_SECOND, judged=True),
+            validation(encoder, held_out_prompts(), fps=fps, judged=True, guided=guided),
             layout_batches(bank),
             layout_validation(encoder, held_out_prompts(EVENLY)),
         )
     clips = load_clips(request.clips, check=check_length)
     prompts = list(dict.fromkeys(clip.caption for clip in clips))[:PROMPTS]
-    judge = validation(encoder, prompts, fps=clips[0].fps, judged=False)
+    judge = validation(encoder, prompts, fps=clips[0].fps, judged=False, guided=guided)
     return Material(clip_batches(clips, encoder), judge)
 
 
@@ -178,17 +180,22 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
     one, two, three = request.count_shares
     scenes = f"scenes of one, two and three things {one:g} : {two:g} : {three:g}"
     words = begun_from("clips of your own" if request.clips else scenes, "video", request.start)
-    shared: dict[str, Any] = {
+    common: dict[str, Any] = {
         "data": words,
         **request.model_dump(include={"learning_rate", "seed", "compile"}),
     }
-    painting = partial(
+    usual = partial(
         flow_then_jumps,
         FlowMatching(power=0.5, pure_noise_share=0.1, level_mean=1.5, level_std=1.3, focus=FOCUS),
         Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
-        **shared,
-        **request.model_dump(include={"steps", "jump_steps", "batch_size", "accumulation"}),
+        jump_steps=request.jump_steps,
     )
+    shared = common | request.model_dump(include={"steps", "batch_size", "accumulation"})
+
+    def painting(minutes: float) -> list[Stage]:
+        plan = {**shared, "minutes": minutes}
+        return taught(request.family, partial(usual, **plan), **plan)
+
     if given is None or given.layouts is None or not request.layout_steps:
         return painting(minutes=request.minutes)
     layout = Stage(
@@ -199,7 +206,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
             batch_size=LAYOUTS_PER_CLIP * request.batch_size,
             accumulation=request.accumulation,
             minutes=LAYOUT_SHARE * request.minutes,
-            **{**shared, "compile": False},  # it is too small to gain by it
+            **{**common, "compile": False},  # it is too small to gain by it
         ),
         part="layouts",
         make_batch=given.layouts,

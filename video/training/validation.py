@@ -44,7 +44,7 @@ def held_out_prompts(count_shares: Sequence[float] = SINGLE) -> list[str]:
 
 
 def validation(
-    encoder: TextEncoder, prompts: Sequence[str], *, fps: float, judged: bool
+    encoder: TextEncoder, prompts: Sequence[str], *, fps: float, judged: bool, guided: bool = True
 ) -> Validate:
     """Samples ``prompts``, each from its own noise, and says how the clips do.
 
@@ -53,6 +53,7 @@ def validation(
         prompts: One clip each, in the request's usual size and number of steps.
         fps: Frames per second.
         judged: Whether the prompts are of the procedural world, so that the oracle can judge.
+        guided: Whether a network that jumps was trained with guidance inside.
     """
     request = VideoRequest.model_validate({"prompt": "those given"})
     tokens, mask = encoder.encode(list(prompts))
@@ -67,7 +68,7 @@ def validation(
     asked = [parse_caption(prompt) if judged else None for prompt in prompts]
 
     def validate(network: SpatioTemporalUNet) -> Validation:
-        jumps = network.config["trained_objective"] == "average_velocity"
+        jumps = guided and network.config["trained_objective"] == "average_velocity"
         x = sample_from(start, request, told, network, record={"guidance_trained_in": jumps})
         return _judged(x, prompts, asked)
 

@@ -406,3 +406,18 @@ def test_a_scan_is_restored_without_prefect_and_without_the_video_libraries(plac
     words = ["--model", "tiny-mri", "--samples", "1", "--steps", "1"]
     loaded = modules_after(["mri", "super-resolve", str(scan), "o.nii.gz", *words], places)
     assert loaded.isdisjoint({"prefect", "decord", "imageio", "fastapi"})
+
+
+def test_families_are_listed_and_shown(capsys):
+    from core.families.table import FAMILIES
+
+    assert main(["families", "list"]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(FAMILIES)
+    for name, entry in FAMILIES.items():
+        assert main(["families", "show", name]) == 0
+        shown = capsys.readouterr().out
+        assert entry.source in shown
+        assert f"--family {name}" in shown
+    assert main(["families", "show", "gan"]) == 2
+    assert "no such family; choose one of ddpm" in capsys.readouterr().err
