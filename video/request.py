@@ -14,6 +14,12 @@ SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 LAYOUT_STEPS = 4000
+WORLD_WORDS = (
+    "The shipped model shows one to three things, each a circle, square, triangle, star, cross or "
+    "ring; red, green, blue, yellow, magenta, cyan, white or orange; small, medium or large; that "
+    "move left, right, up, down or aslant, bounce, orbit, spin, grow, shrink or stay, at a slow, "
+    "normal or fast pace; on a black, gray, navy or dark green background."
+)
 COUNT_SHARES = (0.8, 0.13, 0.07)
 """Share of training scenes with one, two and three objects."""
 
@@ -24,7 +30,7 @@ class VideoRequest(Request):
     prompt: str = Field(
         min_length=1,
         max_length=400,
-        description="What the clip should show, in one sentence.",
+        description=f"What the clip should show, in one sentence. {WORLD_WORDS}",
     )
     num_frames: int = Field(
         16,

@@ -19,6 +19,9 @@ def card(record: Mapping[str, Any]) -> str:
     if "parameters" in record:
         lines[-1] += f" {record['parameters'] / 1e6:.1f} million weights, stored in bfloat16."
     lines += ["", "## Training", "", *_table(record.get("training", {}))]
+    if vocabulary := record.get("vocabulary"):
+        said = {kind: ", ".join(words) for kind, words in vocabulary.items()}
+        lines += ["", "## Vocabulary", "", *_table(said)]
     results = record.get("results") or {}
     lines += ["", "## Results", ""]
     lines += _table(results) if results else ["Nothing was measured on this model yet."]

@@ -156,7 +156,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         made = VideoRequest.model_validate(asked)
         if made.model not in records:
             records[made.model] = _record(made)
-        reading = serve(made, records[made.model])
+        reading = serve(made, records[made.model], strict=batch.strict)
         made = reading.request
         facts.setdefault(made.prompt, reading.facts)
         if "seed" not in asked:

@@ -17,7 +17,7 @@ from flows.gallery.access import Access
 from flows.gallery.cards import Entry, entries, item_card, newest, result_card
 from flows.gallery.manifests import STATES, Batch, batches, read_batch
 from flows.gallery.places import folders, inside, kind_of, whole_results
-from flows.gallery.results import Result, read_result, single_results
+from flows.gallery.results import READ, Result, read_result, single_results
 
 TEMPLATES = Path(__file__).parent / "templates"
 PER_PAGE = 48
@@ -121,7 +121,9 @@ class Pages:
             result=result,
             crumbs=_crumbs(result),
             asked=[row for row in words.rows(result.request) if row[0] not in hidden],
-            found=list(words.rows(words.table(record.get("extra")))),
+            found=[
+                row for row in words.rows(words.table(record.get("extra"))) if row[0] not in READ
+            ],
             files=[(ROLES.get(role, role), path) for role, path in result.files.items()],
             digests=_digests(record),
             everything=list(words.rows(record)),

@@ -7,9 +7,14 @@ from typing import Any
 from urllib.parse import quote
 
 from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table
-from flows.gallery.words import table
+from flows.gallery.words import table, value
 
 PICTURES = {"preview": ".webp", "frames": ".png"}
+READ = {
+    "prompt_as_typed": "typed as",
+    "read_as": "read as",
+    "not_understood": "not understood",
+}
 NEEDED = {"task", "created", "request", "outputs"}
 
 
@@ -45,6 +50,14 @@ class Result:
     def title(self) -> str:
         """The prompt, or the name of the scan."""
         return title_of(self.request) or self.path.rpartition("/")[2]
+
+    @property
+    def remarks(self) -> list[str]:
+        """How the prompt was read, where something was corrected or left out."""
+        said = table(self.record.get("extra"))
+        return [
+            f"{label}: {value(found)}" for key, label in READ.items() if (found := said.get(key))
+        ]
 
     @property
     def created(self) -> str:

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from core.request import DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
-from video.request import SamplerName
+from video.request import WORLD_WORDS, SamplerName
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
@@ -128,7 +128,9 @@ class ClipBatchRequest(BatchRequest):
     flow = "generate_clips"
 
     name: BatchName = NIGHTLY
-    prompts: str = Field("", description="One prompt per line, if there is no prompt file.")
+    prompts: str = Field(
+        "", description=f"One prompt per line, if there is no prompt file. {WORLD_WORDS}"
+    )
     prompt_file: DiskPath = Field(
         "",
         description="A .txt with one prompt per line, or .csv, .jsonl or .yaml with a column "
@@ -151,6 +153,7 @@ class ClipBatchRequest(BatchRequest):
         description="Seed of every clip; -1 derives each clip's own from what it shall show.",
     )
     model: str = Field("scenes-64", description="Name of an installed video model.")
+    strict: bool = Field(False, description="Refuse a prompt of which a word is not understood.")
     accept_only: bool = Field(
         False,
         description="Keep only clips that show what was asked; others are drawn again with "

@@ -11,6 +11,7 @@ from core.models.checkpoints import find_model, read_record, save_model
 from core.networks.unet import SpatioTemporalUNet
 from core.records import compute, model_facts, versions
 from core.training.checkpoint import history
+from video.world.understanding import VOCABULARY
 
 
 def publish(
@@ -36,8 +37,10 @@ def publish(
     hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
     start = asked.get("start", "")
     begun = {"begun_from": model_facts(read_record(find_model(start, kind)))} if start else {}
+    words = {"vocabulary": VOCABULARY} if kind == "video" and not asked["clips"] else {}
     record = {
         **facts,
+        **words,
         "guidance_trained_in": kind == "video" and usual and bool(asked["jump_steps"]),
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "training": {

@@ -1,5 +1,6 @@
 """Prompts as people type them: what is understood, corrected, left out and refused."""
 
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -11,9 +12,10 @@ from video.world import synonyms
 from video.world.captions import caption
 from video.world.prompts import Claims, ThingClaim, claims_of, lexicon, parse_caption
 from video.world.spelling import distance
-from video.world.understanding import check_servable, statements, understand
+from video.world.understanding import VOCABULARY, check_servable, statements, understand
 from video.world.world import draw_scene
 
+ROOT = Path(__file__).parents[2]
 WORLD = {"training": {"request": {"clips": ""}}}
 
 
@@ -215,6 +217,21 @@ def test_whatever_is_typed_is_read_and_reading_again_corrects_nothing():
 )
 def test_letters_missing_added_changed_or_swapped_are_counted(one, other, gap):
     assert distance(one, other) == distance(other, one) == gap
+
+
+def test_the_form_names_every_word_of_the_vocabulary():
+    said = VideoRequest.model_fields["prompt"].description or ""
+    kinds = VOCABULARY.keys() - {"places", "motions"}
+    words = {word for kind in kinds for word in VOCABULARY[kind]} - {"one", "two"}
+    words |= {word.split()[0] for word in VOCABULARY["motions"]}
+    assert [word for word in words if word not in said] == []
+
+
+def test_card_and_documentation_list_the_vocabulary():
+    rows = [f"| {kind} | {', '.join(words)} |\n" for kind, words in VOCABULARY.items()]
+    for page in ("docs/prompts.md", "video/weights/scenes-64/CARD.md"):
+        text = (ROOT / page).read_text(encoding="utf-8")
+        assert [row for row in rows if row not in text] == []
 
 
 def test_claims_are_said_in_words():

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from core.refusal import Refusal
 from video.world.prompts import EXAMPLE, Claims, parse_caption
-from video.world.scenes import BACKGROUNDS, COLORS, MOTIONS, SHAPES, SIZES, SPEEDS
+from video.world.scenes import BACKGROUNDS, COLORS, MOTIONS, PLACES, SHAPES, SIZES, SPEEDS
 from video.world.spelling import corrected, words_of
 from video.world.tolerant_reader import TolerantReader
 
@@ -20,6 +20,7 @@ VOCABULARY: Final[dict[str, tuple[str, ...]]] = {
     "motions": MOTIONS,
     "speeds": SPEEDS,
     "backgrounds": tuple(BACKGROUNDS),
+    "places": PLACES,
     "counts": ("one", "two", "three"),
 }
 """What the procedural world has."""

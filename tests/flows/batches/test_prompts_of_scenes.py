@@ -27,6 +27,11 @@ def test_prompts_that_cannot_be_shown_are_named_by_row(world_model):
     assert "there is no shape 'heart'" in lines[2]
 
 
+def test_strict_refuses_words_that_are_not_understood(world_model):
+    with pytest.raises(Refusal, match=r"prompts:2: .*not understood: cat"):
+        items_of(asked(world_model, "a ring", "a star and a cat", strict=True))
+
+
 def test_any_prompt_is_taken_where_the_model_does_not_say_what_it_knows(world_model):
     items, _ = items_of(asked("tiny-video", "a cat runs on the beach", "two reed circels"))
     assert [item.request.prompt for item in items] == [

@@ -331,6 +331,7 @@ def test_training_publishes_a_model_that_generates(places, capsys):
     assert {path.name for path in folder.iterdir()} >= {"model.json", "CARD.md", "config.json"}
     record = json.loads((folder / "model.json").read_text())
     assert record["parameters"] > 1000
+    assert "| shapes | circle, square, " in (folder / "CARD.md").read_text()
     done = {name: stage["steps"] for name, stage in record["training"]["stages"].items()}
     assert done == {"flow": 2, "jumps": 1}
     begun = record["training"]["begun_from"]

@@ -145,6 +145,17 @@ def test_a_result_shows_its_record_and_how_to_make_it_again(outputs):
     assert "niivue.umd.js" in scan
 
 
+def test_a_result_says_how_its_prompt_was_read(outputs):
+    record = outputs / "studio/text_to_video/demo-1a2b3c4d/clip.json"
+    held = json.loads(record.read_text())
+    held["extra"] |= {"read_as": ["reed -> red"], "not_understood": ["cat", "<b>"]}
+    record.write_text(json.dumps(held))
+    page = client().get(CLIP_PAGE).text
+    assert "read as: reed -&gt; red<" in page
+    assert "not understood: cat, &lt;b&gt;<" in page
+    assert page.index("not understood") < page.index("<video")
+
+
 def test_a_player_gets_the_range_it_asks_for(outputs):
     address = CLIP_PAGE.replace("/r/", "/f/") + "/clip.mp4"
     whole = client().get(address)

@@ -1,11 +1,14 @@
 """Single runs publish a result that was checked, or nothing."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from clips import SMALL
 from prefect.testing.utilities import prefect_test_harness
 
+from core.refusal import Refusal
 from flows.super_resolve_mri import super_resolve_mri
 from flows.text_to_video import text_to_video
 from medical.files.nifti import Volume, write_volume
@@ -77,3 +80,23 @@ def test_what_has_its_record_stays_whatever_happens_then(places, monkeypatch):
     with pytest.raises(RuntimeError, match="no page"):
         flow(request)
     assert {path.suffix for path in published(places)} >= {".mp4", ".json"}
+
+
+@pytest.mark.usefixtures("server")
+def test_how_a_prompt_is_read_stands_in_record_and_page_of_the_run(
+    places, world_model, monkeypatch
+):
+    shown = []
+    monkeypatch.setattr(
+        "flows.pages.private_pages.show_result", lambda *given, **more: shown.append((given, more))
+    )
+    asked = {**SMALL, "model": world_model}
+    with pytest.raises(Refusal, match="there is no shape 'heart'"):
+        text_to_video(VideoRequest(prompt="a red heart", **asked))
+    assert published(places) == []
+    text_to_video(VideoRequest(prompt="a reed circle and a cat", **asked))
+    (record,) = [path for path in published(places) if path.suffix == ".json"]
+    said = json.loads(record.read_text())["extra"]
+    assert (said["read_as"], said["not_understood"]) == (["reed -> red"], ["cat"])
+    assert "'not understood': 'cat'" in str(shown)
+    assert "'read as': 'reed -> red'" in str(shown)
