@@ -131,7 +131,7 @@ def _measured(title: str, folder: Path) -> dict[str, float]:
     import torch
 
     from core.models.checkpoints import find_model
-    from flows.jobs.pipeline import OPERATIONS
+    from flows.jobs.operations import OPERATIONS
 
     torch.set_num_threads(1)
     name, fields = _request(title, folder)

@@ -3,7 +3,7 @@
 import pytest
 
 from core.operations.operation import Operation
-from flows.jobs.pipeline import OPERATIONS
+from flows.jobs.operations import OPERATIONS
 from tests.benchmarks import estimates
 
 FAIR = {"said_seconds": 1.2, "seconds": 1.0, "said_memory_gb": 0.9, "memory_gb": 1.0}
