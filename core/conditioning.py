@@ -15,6 +15,10 @@ from core.tensors import sent
 class Conditioning:
     """What a sample should show, frozen; any part may be missing.
 
+    >>> cond = Conditioning(spacing=torch.tensor([[0.125, 1.0, 1.0]]))
+    >>> cond.repeat(3).spacing.shape
+    torch.Size([3, 3])
+
     Attributes:
         tokens: (B, L, E) text states.
         token_mask: (B, L) bool, True where a token is real.

@@ -47,7 +47,11 @@ class Meter(Protocol):
 
 
 class Clock:
-    """When something began, and from that when it will end."""
+    """When something began, and from that when it will end.
+
+    >>> Clock().passed() < 60
+    True
+    """
 
     def __init__(self) -> None:
         """Begin now."""
@@ -66,7 +70,12 @@ class Clock:
 
 
 class Throttle:
-    """Says yes at most once in so many seconds, so that reporting costs nothing."""
+    """Says yes at most once in so many seconds, so that reporting costs nothing.
+
+    >>> throttle = Throttle(60.0)
+    >>> throttle.ready(), throttle.ready()
+    (True, False)
+    """
 
     def __init__(self, seconds: float) -> None:
         """The first question is answered with yes."""

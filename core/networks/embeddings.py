@@ -23,7 +23,11 @@ def fourier(values: Tensor, width: int, *, low: float, high: float) -> Tensor:
 
 
 class NumberEmbedding(nn.Module):
-    """A two-layer network over the Fourier features of one number per sample."""
+    """A two-layer network over the Fourier features of one number per sample.
+
+    >>> NumberEmbedding(8, low=0.01, high=1.0)(torch.tensor([0.2, 0.9])).shape
+    torch.Size([2, 8])
+    """
 
     def __init__(self, width: int, *, features: int = 64, low: float, high: float) -> None:
         super().__init__()
@@ -37,7 +41,12 @@ class NumberEmbedding(nn.Module):
 
 
 class SpacingEmbedding(nn.Module):
-    """The grid spacing and the acquired resolution along D, H, W, as logarithms."""
+    """The grid spacing and the acquired resolution along D, H, W, as logarithms.
+
+    >>> spacing = torch.tensor([[4.0, 1.0, 1.0]])
+    >>> SpacingEmbedding(8)(spacing, spacing).shape
+    torch.Size([1, 8])
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -107,6 +116,10 @@ def rotate(x: Tensor, turns: Turns) -> Tensor:
 
 class Places:
     """Where the cells of one level are, as rotations; each computed once, when first used.
+
+    >>> places = Places(torch.zeros(1, 3, 4), height=2, width=2)
+    >>> places.height * places.width
+    4
 
     Args:
         angles: (B or 1, D, head_dim / 2) of the positions along D.

@@ -23,7 +23,15 @@ Network = TypeVar("Network", bound="PretrainedNetwork")
 
 
 class PretrainedNetwork(ModelMixin, ConfigMixin):
-    """A network of diffusers that also reads the model folders that training writes."""
+    """A network of diffusers that also reads the model folders that training writes.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> from core.networks.unet import SpatioTemporalUNet
+    >>> with TemporaryDirectory() as folder:
+    ...     SpatioTemporalUNet(block_out_channels=(8,), down_strides=()).save_pretrained(folder)
+    ...     SpatioTemporalUNet.from_pretrained(folder).config.in_channels
+    3
+    """
 
     @classmethod
     def from_pretrained(

@@ -12,6 +12,9 @@ from torch import Tensor
 class TextMemory:
     """What the network reads from a prompt once: keys, values, and the pooled meaning.
 
+    >>> TextMemory(keys_values=(), mask=None, pooled=torch.zeros(2, 8)).pooled.shape
+    torch.Size([2, 8])
+
     Attributes:
         keys_values: One pair per attention stage, each (B, L, heads, head_dim).
         mask: (B, 1, 1, L) bool, or None when every token is real.

@@ -41,6 +41,10 @@ LEAST_LEVEL = 0.05
 class SpatioTemporalUNet(PretrainedNetwork):
     """Average velocity u(z, t, r) of clips and volumes; Geng et al. 2025 (MeanFlow), Eq. 3.
 
+    >>> network = SpatioTemporalUNet(block_out_channels=(8, 16), down_strides=((1, 2, 2),))
+    >>> network(torch.randn(1, 3, 4, 8, 8), torch.tensor([0.5]), torch.tensor([0.5])).shape
+    torch.Size([1, 3, 4, 8, 8])
+
     Args:
         in_channels: Channels of the sample.
         concat_channels: Channels laid beside it (``Conditioning.concat``), mask included.
@@ -57,16 +61,12 @@ class SpatioTemporalUNet(PretrainedNetwork):
         head_dim: Width of one attention head.
         rope_periods: Shortest and longest rotary wave along D, in the unit of ``spacing``.
         default_spacing: Spacing assumed where the conditioning gives none.
-        prediction: What the last layer answers with: ``"velocity"``, or ``"sample"``, which is
-            turned into one as (z - x) / t. Where a patch holds more values than the network is
-            wide, noise cannot pass through it and only a sample can be predicted
-            (Li & He 2025, "Back to basics").
-        trained_objective: ``"flow_matching"`` or ``"average_velocity"``; only the second knows
-            what a landing level is.
+        prediction: Of the last layer: ``"velocity"``, or ``"sample"``, from which (z - x) / t
+            follows; through wide patches noise cannot pass (Li & He 2025, "Back to basics").
+        trained_objective: ``"flow_matching"``, or ``"average_velocity"``, which knows landings.
         sketch_channels: Channels of ``Conditioning.sketch``; 0 for a network that is shown none.
         sketch_grain: Voxels along D, H, W that one voxel of a sketch stands for.
-        layout_network: Settings of a small network of this class, ``layouts``, that draws what
-            sketches are made from; ``None`` for none. ``forward`` leaves it alone.
+        layout_network: Settings of a small one, ``layouts``, that draws what sketches show.
     """
 
     _supports_gradient_checkpointing = True

@@ -68,6 +68,10 @@ class AxisOperator:
 
     ``None`` leaves an axis alone. Matrices are kept in float64; the work is done in the
     precision of the tensor, float32 at least.
+
+    >>> halves = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]])
+    >>> AxisOperator((halves, None, None)).apply(torch.ones(4, 3, 3)).shape
+    torch.Size([2, 3, 3])
     """
 
     matrices: tuple[Tensor | None, Tensor | None, Tensor | None]
@@ -122,7 +126,11 @@ class AxisOperator:
 
 @dataclass(frozen=True, eq=False)
 class MaskOperator:
-    """Known voxels or frames: ``A x = mask * x`` with a mask of zeros and ones."""
+    """Known voxels or frames: ``A x = mask * x`` with a mask of zeros and ones.
+
+    >>> MaskOperator(torch.tensor([1.0, 0.0])).apply(torch.tensor([3.0, 4.0]))
+    tensor([3., 0.])
+    """
 
     mask: Tensor
 

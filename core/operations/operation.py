@@ -27,6 +27,9 @@ Paths = dict[str, Path]
 class Cost:
     """What a request takes on one core, start of the process and safety margin left out.
 
+    >>> Cost(seconds=60.0, memory_gb=1.2, disk_gb=0.1, results_gb=0.05).seconds
+    60.0
+
     Attributes:
         seconds: Of drawing and writing.
         memory_gb: Peak of main memory, libraries and weights included, in 1e9 bytes.
@@ -44,6 +47,9 @@ class Cost:
 class Model:
     """A loaded model.
 
+    >>> Model(network=None, record={"name": "mine", "kind": "video"}).record["kind"]
+    'video'
+
     Attributes:
         network: On the device that shall draw.
         record: What is known of it.
@@ -56,6 +62,9 @@ class Model:
 @dataclass(frozen=True)
 class Reading:
     """How a request was read before anything is made.
+
+    >>> Reading(request="a red circle", remarks=("circel was read as circle",)).facts
+    {}
 
     Attributes:
         request: As it is made: as it came, or with slips corrected.

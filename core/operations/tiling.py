@@ -25,6 +25,10 @@ Slices = tuple[slice, slice, slice]
 class Window:
     """A box of the volume and its share of every voxel in it.
 
+    >>> one = windows((4, 8, 8), (4, 8, 8), (0, 0, 0))[0]
+    >>> one.slices[1], one.weights[1].sum().item()
+    (slice(0, 8, None), 8.0)
+
     Attributes:
         slices: Along D, H, W.
         weights: One vector per axis; their outer product over all windows sums to 1 everywhere.

@@ -69,7 +69,11 @@ def answers(network: SpatioTemporalUNet, cond: Conditioning) -> Answer:
 
 
 class Level(NamedTuple):
-    """A point of the Gaussian path x_tau = alpha x + sigma e."""
+    """A point of the Gaussian path x_tau = alpha x + sigma e.
+
+    >>> Level(alpha=torch.tensor(0.6), sigma=torch.tensor(0.2)).t
+    tensor(0.2500)
+    """
 
     alpha: Tensor
     sigma: Tensor

@@ -185,7 +185,11 @@ class Walk(Protocol):
 
 
 class StochasticSampler(NamedTuple):
-    """A sampler that adds noise, and its evaluations per step."""
+    """A sampler that adds noise, and its evaluations per step.
+
+    >>> STOCHASTIC["churned"].evaluations
+    2
+    """
 
     walk: Walk
     evaluations: int

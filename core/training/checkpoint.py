@@ -36,6 +36,10 @@ FREE = {
 class Clock:
     """What a run took, and what went wrong on the way.
 
+    >>> clock = Clock(spent_s=60.0)
+    >>> clock.pieces, clock.troubles
+    (1, [])
+
     Attributes:
         spent_s: Seconds of training over all sittings.
         sittings: Of each, the step it began ``from_step`` and the step that was its ``goal``.

@@ -9,6 +9,14 @@ from core.refusal import Refusal
 class WeightAverage:
     """Exponential moving average with a warm-up, so that early weights are soon forgotten.
 
+    >>> network = nn.Linear(1, 1, bias=False)
+    >>> average = WeightAverage(network)
+    >>> with torch.no_grad():
+    ...     _ = network.weight.add_(1.0)
+    >>> average.update(network, step=0)
+    >>> bool(average.state()["weight"] < network.weight)
+    True
+
     Args:
         network: Whose parameters are followed.
         decay: Weight of the past at each step, reached after the warm-up

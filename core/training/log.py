@@ -33,6 +33,11 @@ _files = count()
 class TrainingLog:
     """The log of one stage, for the one process that writes it.
 
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     log = TrainingLog(Path(folder), "flow")
+    ...     log.close()
+
     Args:
         folder: Of the run's log.
         stage: Name of the stage.

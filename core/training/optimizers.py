@@ -35,6 +35,13 @@ class Muon(torch.optim.Optimizer):
     2025), so that one learning rate serves both. Convolution kernels count as matrices
     (out, in * kernel).
 
+    >>> matrix, vector = torch.nn.Parameter(torch.eye(2)), torch.nn.Parameter(torch.ones(2))
+    >>> optimizer = Muon([matrix], [vector], lr=0.1)
+    >>> (matrix @ vector).sum().backward()
+    >>> _ = optimizer.step()
+    >>> bool((vector < 1).all())
+    True
+
     Args:
         inner: Weights of at least two axes inside the network.
         outer: Vectors, embeddings, first and last layers.

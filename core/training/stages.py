@@ -25,6 +25,10 @@ from core.training.watch import Watch
 class Stage(NamedTuple):
     """A part of a training run.
 
+    >>> from core.families.flow import FlowMatching
+    >>> Stage("flow", FlowMatching(), Plan(steps=10)).part
+    ''
+
     Attributes:
         name: Of its folder and in its log.
         objective: What is minimized.

@@ -27,6 +27,9 @@ AVERAGED = ("loss", "error", "gradient_norm")
 class Watch:
     """Who watches a stage.
 
+    >>> Watch(stage="flow").log is None
+    True
+
     Attributes:
         log: Folder of the run's log; None for no log.
         stage: The stage's name.
