@@ -3,7 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-WORDS = {"video": "Text to video", "mri": "Super-resolution of brain MRI"}
+WORDS = {
+    "video": "Text to video",
+    "mri": "Super-resolution of brain MRI",
+    "head": "Drawing of brain MRI heads that nobody has",
+}
 
 
 def card(record: Mapping[str, Any]) -> str:
@@ -26,7 +30,7 @@ def card(record: Mapping[str, Any]) -> str:
     lines += ["", "## Results", ""]
     lines += _table(results) if results else ["Nothing was measured on this model yet."]
     lines += ["", "## Limits", "", *(f"- {limit}." for limit in record.get("limits", ()))]
-    lines.append("- Research use" + ("; not for diagnosis." if kind == "mri" else "."))
+    lines.append("- Research use" + ("; not for diagnosis." if kind in ("mri", "head") else "."))
     if "license" in record:
         lines += ["", "## License", "", f"{record['license']}."]
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""``lamina mri``: fine volumes from thick slices and datasets of drawn heads, in this process."""
+"""``lamina mri``: fine volumes, tissue labels and datasets of drawn heads, in this process."""
 
 import sys
 from pathlib import Path
@@ -60,3 +60,22 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
         return 1
     print(out / "report.html")
     return 0
+
+
+def segment(head: str, output: Path, /, *, overwrite: bool = False) -> None:
+    """Label CSF, gray and white matter of a T1-weighted, skull-stripped head.
+
+    The labels are 0 background, 1 CSF, 2 gray and 3 white matter, on the head's own grid. The
+    record (.json) beside them says how many ml of each there are.
+
+    Args:
+        head: NIfTI file (.nii or .nii.gz) with one 3-D image.
+        output: The NIfTI file to write.
+        overwrite: Replace files that already stand there.
+    """
+    from medical.operations.segmentation import segment as write_labels
+
+    facts = write_labels(head, output, overwrite=overwrite)
+    for tissue, ml in facts["volume_ml"].items():
+        print(f"{tissue}: {ml:.0f} ml")
+    print(output)
