@@ -13,7 +13,7 @@ import os
 import shutil
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -28,11 +28,14 @@ from core.models.files import (
     check_digests,
     read_record,
 )
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.table import network_of
 from core.records import sha256_file
 from core.refusal import Refusal
 from core.tensors import inference_dtype
 from core.trouble import Trouble
+
+if TYPE_CHECKING:
+    from core.networks.unet import SpatioTemporalUNet
 
 logger = logging.getLogger(__name__)
 
@@ -132,14 +135,13 @@ def load_model(
 def _build(folder: Path) -> SpatioTemporalUNet:
     """A network of the shape ``config.json`` describes."""
     try:
-        network = SpatioTemporalUNet.from_config(json.loads((folder / CONFIG).read_text()))
+        network = network_of(json.loads((folder / CONFIG).read_text()))
     except (ValueError, TypeError) as error:
         raise Trouble(
             f"{folder / CONFIG} describes no network of this release ({error}): a config is the "
             "JSON that was saved with the weights; copy the model again."
         ) from error
-    assert isinstance(network, SpatioTemporalUNet)
-    return network
+    return cast("SpatioTemporalUNet", network)  # or another that is called as it is
 
 
 def shelves() -> list[Path]:

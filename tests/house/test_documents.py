@@ -96,6 +96,27 @@ def test_every_file_that_is_named_stands(document):
     assert [name for name in links + named if not (ROOT / name).exists()] == []
 
 
+def additions():
+    """What ``CONTRIBUTING.md`` says can be added: the cells of each row."""
+    section = read("CONTRIBUTING.md").split("## How to add")[1].split("\n## ")[0]
+    rows = [line.strip("|").split(" | ") for line in section.splitlines() if line[:3] == "| a"]
+    return [pytest.param(*row[1:], id=row[0].strip()) for row in rows]
+
+
+@pytest.mark.parametrize(("write", "line", "shown"), additions())
+def test_what_can_be_added_has_its_room_its_table_and_a_test_that_reads_the_table(
+    write, line, shown
+):
+    rooms = re.findall(r"`((?:core|video|medical|flows)/[a-z_/]*)`", write)
+    assert all((ROOT / room).is_dir() for room in rooms)
+    tests = re.findall(r"`(tests/[a-z_/]+\.py)`", shown)
+    assert tests
+    for name, first, second in re.findall(r"`([A-Z]+)` of `([a-z_/.]+)`(?: or `(.+?)`)?", line):
+        for module in filter(None, (first, second)):
+            assert re.search(rf"^{name}\b.* = ", read(module), re.MULTILINE), module
+        assert any(name in read(test) for test in tests), (name, tests)
+
+
 def test_every_environment_variable_that_is_named_is_read():
     named = set(re.findall(r"`(LAMINA_[A-Z]+)`", read("README.md")))
     assert named
