@@ -28,6 +28,9 @@ RESEARCH_USE = "Research use only, not for diagnosis."
 DEEDS = {
     "text_to_video": "The clip was generated from text",
     "super_resolve_mri": "The scan was super-resolved",
+    "insert_mri_lesions": "Lesions were put into the head",
+    "fill_mri_lesions": "The lesions of the head were filled",
+    "inpaint_mri": "A region of the head was painted over",
 }
 RECORDED_VERSIONS = ("lamina", "torch", "diffusers", "numpy", "transformers", "monai", "nibabel")
 

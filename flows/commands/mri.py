@@ -5,6 +5,11 @@ from pathlib import Path
 
 from flows.commands.options import options_of
 from flows.commands.single import run_here
+from medical.lesions.request import (
+    FillLesionsRequest,
+    InpaintMRIRequest,
+    InsertLesionsRequest,
+)
 from medical.request import SuperResolutionRequest
 
 
@@ -20,6 +25,53 @@ def super_resolve(
     Args:
         scan: NIfTI file (.nii or .nii.gz) with one 3-D image.
         output: The NIfTI file to write.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
+
+
+@options_of(InsertLesionsRequest, given=("scan",))
+def insert_lesions(
+    scan: str, output: Path, /, *, request: InsertLesionsRequest, overwrite: bool = False
+) -> None:
+    """Put lesions of multiple sclerosis into a healthy head.
+
+    Beside the output stand the mask (_label-lesion_mask) and the record (.json). Outside the mask
+    every byte is the scan's, header and scaling included.
+
+    Args:
+        scan: NIfTI file (.nii or .nii.gz) with one skull-stripped head.
+        output: The NIfTI file to write.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
+
+
+@options_of(FillLesionsRequest, given=("scan", "mask"))
+def fill_lesions(
+    scan: str, mask: str, output: Path, /, *, request: FillLesionsRequest, overwrite: bool = False
+) -> None:
+    """Fill lesions with the look of the white matter around them.
+
+    Args:
+        scan: NIfTI file (.nii or .nii.gz) with one head.
+        mask: NIfTI mask on the same grid, above 0 in lesions.
+        output: The NIfTI file to write; outside the mask every byte is the scan's.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
+
+
+@options_of(InpaintMRIRequest, given=("scan", "mask"))
+def inpaint(
+    scan: str, mask: str, output: Path, /, *, request: InpaintMRIRequest, overwrite: bool = False
+) -> None:
+    """Paint a region over from what lies around it; no network takes part.
+
+    Args:
+        scan: NIfTI file (.nii or .nii.gz) with one head.
+        mask: NIfTI mask on the same grid, above 0 where to paint.
+        output: The NIfTI file to write; outside the mask every byte is the scan's.
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)

@@ -25,8 +25,7 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
     reading = operation.read(request, strict=strict)
     request = reading.request
 
-    from core.models.checkpoints import find_model
-    from flows.jobs.pipeline import Begun, make
+    from flows.jobs.pipeline import Begun, make, model_folder
     from flows.machines.devices import choose_device
     from flows.machines.resources import check_room
     from flows.machines.watchdog import Patience, holding
@@ -38,8 +37,8 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
         sys.stderr.write(f"{line}\n")
     timings: dict[str, float] = {}
     with timed(timings, "prepare"):
-        folder = find_model(request.model_dump(include={"model"})["model"], operation.kind)
-        model, prepared = operation.load(folder, device), operation.prepare(request)
+        model = operation.load(model_folder(operation, request), device)
+        prepared = operation.prepare(request)
     patience = Patience.with_job(wanted.minutes)
     with terminal_meter("sampling") as bar, holding(device, bar, patience) as meter:
         paths = make(

@@ -14,6 +14,8 @@ from core.request import Request
 from flows.jobs.pipeline import (
     AnyOperation,
     main_output,
+    model_folder,
+    model_record,
     record,
     record_path,
     save_pictures,
@@ -49,7 +51,6 @@ def draw(operation: AnyOperation, request: Request, inputs: Refs) -> Refs:
 
     Its files are what a run that is tried again after a crash goes on from.
     """
-    from core.models.checkpoints import find_model
     from core.records import atomic_path
     from flows.machines.devices import choose_device
     from flows.machines.resources import needed
@@ -65,7 +66,7 @@ def draw(operation: AnyOperation, request: Request, inputs: Refs) -> Refs:
         patience = Patience.with_job(needed(operation, request).minutes)
         prepared = operation.prepare(request)
         with bar as shown, holding(device, shown, patience) as meter:
-            model = operation.load(find_model(_model(request), operation.kind), device)
+            model = operation.load(model_folder(operation, request), device)
             drawn = operation.draw(request, prepared, model, steps_of(meter))
         paths = operation.write(request, drawn, target, overwrite=True)
         paths |= save_pictures(operation, prepared, drawn, target)
@@ -110,10 +111,8 @@ def report(
     timings: dict[str, float],
 ) -> FileRef:
     """Write the record, and show the result in the page of the run."""
-    from core.models.checkpoints import find_model, read_record
-
     paths = {role: ref.open() for role, ref in results.items()}
-    model = read_record(find_model(_model(request), operation.kind))
+    model = model_record(operation, request)
     written = record(
         operation, request, paths, model, facts=facts, timings=timings, overwrite=True
     )
@@ -154,7 +153,3 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     deliver(folder)
     clear_work()
     return {**results, "record": written}
-
-
-def _model(request: Request) -> str:
-    return request.model_dump(include={"model"})["model"]

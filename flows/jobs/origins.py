@@ -11,11 +11,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from core.models.checkpoints import WEIGHTS, find_model, read_record
+from core.models.checkpoints import WEIGHTS
 from core.records import compute, sha256_file, versions
 from core.refusal import Refusal
 from flows.jobs.operations import OPERATIONS
-from flows.jobs.pipeline import AnyOperation
+from flows.jobs.pipeline import AnyOperation, model_folder, model_record
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
 
@@ -53,7 +53,7 @@ class Origin:
     @property
     def model(self) -> Path:
         """Folder of the model that made it."""
-        return find_model(self.request.model, self.operation.kind)
+        return model_folder(self.operation, self.request)
 
 
 def find_origin(file: Path, inputs: Path | None = None) -> Origin:
@@ -145,7 +145,7 @@ def _tagged(file: Path) -> Origin:
     for operation in OPERATIONS.values():
         request = operation.recalled(file)
         if request is not None:
-            find_model(request.model, operation.kind)
+            model_folder(operation, request)
             notes = ["there is no record beside it: weights, versions and threads are today's"]
             role = next(iter(operation.outputs(file)))
             return Origin(file, role, operation.name, request, notes=notes)
@@ -176,14 +176,17 @@ def _with_inputs(
 
 
 def _check_model(origin: Origin, recorded: str) -> None:
-    found = read_record(origin.model).get("sha256", {}).get(WEIGHTS, "unknown")
+    record = model_record(origin.operation, origin.request)
+    found = record.get("sha256", {}).get(WEIGHTS, "unknown")
+    if found == recorded == "unknown" and not origin.model.name:
+        return
     if "unknown" in (found, recorded):
         origin.notes.append("the record does not say which weights were used")
     elif found != recorded:
         raise Refusal(
-            f"model={origin.model.name}: its weights are {found[:12]}, and {origin.file.name} was "
-            f"made by {recorded[:12]}: only the same weights make the same output; install that "
-            "release of the model."
+            f"model={record.get('name')}: its weights are {found[:12]}, and {origin.file.name} "
+            f"was made by {recorded[:12]}: only the same weights make the same output; install "
+            "that release of the model."
         )
 
 

@@ -11,6 +11,11 @@ from flows.requests.batch_requests import (
     ShardRequest,
 )
 from medical.datasets.request import MRIDatasetRequest
+from medical.lesions.request import (
+    FillLesionsRequest,
+    InpaintMRIRequest,
+    InsertLesionsRequest,
+)
 from medical.request import MRITrainingRequest, SuperResolutionRequest
 from video.request import VideoRequest, VideoTrainingRequest
 
@@ -35,6 +40,9 @@ class TidyRequest(Request):
 MODELS: dict[str, type[Request]] = {
     "text_to_video": VideoRequest,
     "super_resolve_mri": SuperResolutionRequest,
+    "insert_mri_lesions": InsertLesionsRequest,
+    "fill_mri_lesions": FillLesionsRequest,
+    "inpaint_mri": InpaintMRIRequest,
     "augment_mri_dataset": MRIDatasetRequest,
     "train_video": VideoTrainingRequest,
     "train_mri": MRITrainingRequest,

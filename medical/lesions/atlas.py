@@ -35,7 +35,8 @@ class LesionAtlas:
         place: (X, Y, Z) how frequent lesions are there, 0 to 1.
         ventricles: (X, Y, Z) whether the lateral ventricles may reach there.
         infratentorial: (X, Y, Z) whether this lies below the tentorium.
-        affine: of these three maps, to MNI millimeters.
+        white: (X, Y, Z) share of white matter in the template, 0 to 1.
+        affine: of these maps, to MNI millimeters.
         outlines: (N, S, S, S) signed distance to the border in radii, below 0 inside.
         owners: whose lesion each outline was taken from, an index into ``people``.
         people: a digest of each person's mask.
@@ -45,6 +46,7 @@ class LesionAtlas:
     place: NDArray[np.float32]
     ventricles: NDArray[np.bool_]
     infratentorial: NDArray[np.bool_]
+    white: NDArray[np.float32]
     affine: NDArray[np.float64]
     outlines: NDArray[np.float32]
     owners: NDArray[np.int64]
@@ -57,7 +59,7 @@ class LesionAtlas:
         """One of the maps on another grid in MNI space, linear between voxels.
 
         Args:
-            values: ``place``, ``ventricles`` or ``infratentorial``.
+            values: one of ``place``, ``ventricles``, ``infratentorial``, ``white``.
             shape: of the other grid.
             affine: from its voxels to MNI millimeters.
         """
@@ -80,6 +82,7 @@ def lesion_atlas(folder: Path = FOLDER) -> LesionAtlas:
         place=arrays["place"].astype(np.float32) / 255,
         ventricles=arrays["zones"] == 1,
         infratentorial=arrays["zones"] == 2,
+        white=arrays["white"].astype(np.float32) / 255,
         affine=arrays["affine"],
         outlines=arrays["outlines"].astype(np.float32) / 32,
         owners=arrays["owners"].astype(np.int64),

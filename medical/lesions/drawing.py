@@ -103,12 +103,19 @@ def draw_lesions(
     return DrawnLesions(mask, joined, contributors, facts)
 
 
-def beyond_measured(wish: LesionWish, atlas: LesionAtlas) -> list[str]:
-    """What of a wish lies outside the loads and counts that were measured, in words."""
+def beyond_measured(wish: LesionWish, atlas: LesionAtlas, *, counted: bool = True) -> list[str]:
+    """What of a wish lies outside the loads and counts that were measured, in words.
+
+    Args:
+        wish: what is asked.
+        atlas: what was measured.
+        counted: whether a count was asked for.
+    """
     loads = np.asarray(atlas.facts["load_ml"])
     counts = np.asarray([count for _, count in atlas.facts["load_and_count"]])
     said = []
-    for value, known, what in ((wish.load_ml, loads, "ml"), (wish.count, counts, "lesions")):
+    asked = ((wish.load_ml, loads, "ml"), (wish.count, counts, "lesions"))
+    for value, known, what in asked if counted else asked[:1]:
         low, high = np.quantile(known, [0.05, 0.95])
         if not low <= value <= high:
             said.append(

@@ -76,6 +76,7 @@ def measure(masks: Iterable[tuple[str, Mask, NDArray[np.float64]]], folder: Path
     arrays = {
         "place": np.round(place * 255).astype(np.uint8),
         "zones": _zones(affine),
+        "white": _white(affine),
         "affine": affine,
         "outlines": np.clip(np.round(np.stack(outlines) * 32), -127, 127).astype(np.int8),
         "owners": np.asarray(owners, dtype=np.int16),
@@ -144,6 +145,15 @@ def _zones(affine: NDArray[np.float64]) -> NDArray[np.uint8]:
     below = (y < -30) & (z < 2 - 0.6 * np.abs(x))
     stem = (np.abs(x) < 18) & (z < -8) & (y < -8)
     return np.where(below | stem, 2, np.where(zone > 0.5, 1, 0)).astype(np.uint8)
+
+
+def _white(affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Share of white matter in the template, 255 for all."""
+    template = template_labels()
+    white = smooth((template.data.numpy() == 3).astype(np.float32), 1.0)
+    return np.round(read_on(white, np.linalg.inv(template.affine) @ affine, SHAPE) * 255).astype(
+        np.uint8
+    )
 
 
 def _nearest_part(parts: NDArray[np.integer], point: NDArray[np.float64]) -> int:

@@ -43,7 +43,11 @@ class Places:
 
 
 def places_of(
-    labels: NDArray[np.uint8], affine: NDArray[np.float64], atlas: LesionAtlas
+    labels: NDArray[np.uint8],
+    affine: NDArray[np.float64],
+    atlas: LesionAtlas,
+    *,
+    spacing_mm: tuple[float, float, float] | None = None,
 ) -> Places:
     """The places for lesions in an anatomy.
 
@@ -51,6 +55,7 @@ def places_of(
         labels: (X, Y, Z), 0 background, 1 CSF, 2 gray, 3 white matter.
         affine: (4, 4), from voxels to MNI-like millimeters.
         atlas: of lesions.
+        spacing_mm: of the voxels in the head; None for that of the affine.
 
     Raises:
         Refusal: There is no white matter, or a label that is no tissue.
@@ -65,7 +70,8 @@ def places_of(
         raise Refusal(
             "an anatomy has no white matter (label 3): lesions lie in it; give labels of a brain."
         )
-    spacing = np.linalg.norm(affine[:3, :3], axis=0)
+    own = np.linalg.norm(affine[:3, :3], axis=0)
+    spacing = own if spacing_mm is None else np.asarray(spacing_mm)
     fluid = (labels == CSF) & (atlas.at(atlas.ventricles, labels.shape, affine) > 0.5)
     hindbrain = atlas.at(atlas.infratentorial, labels.shape, affine) > 0.5
     cortex = (labels == GRAY) & ~hindbrain & ~_core(labels.shape, affine)
@@ -76,7 +82,7 @@ def places_of(
     region[beside] = 1 + REGIONS.index("periventricular")
     region[white & hindbrain] = 1 + REGIONS.index("infratentorial")
     frequency = np.maximum(atlas.at(atlas.place, labels.shape, affine), 0.004)
-    voxel = float(abs(np.linalg.det(affine[:3, :3])))
+    voxel = float(abs(np.linalg.det(affine[:3, :3] / own)) * spacing.prod())
     x, y, z = spacing.tolist()
     return Places(region.astype(np.uint8), frequency, voxel, (x, y, z))
 

@@ -1,5 +1,13 @@
 """What a person may ask for of scans, by name."""
 
+from medical.operations.fill_mri_lesions import FillMRILesions
+from medical.operations.inpaint_mri import InpaintMRI
+from medical.operations.insert_mri_lesions import InsertMRILesions
 from medical.operations.super_resolve_mri import SuperResolveMRI
 
-OPERATIONS = {"super_resolve_mri": SuperResolveMRI()}
+OPERATIONS = {
+    "super_resolve_mri": SuperResolveMRI(),
+    "insert_mri_lesions": InsertMRILesions(),
+    "fill_mri_lesions": FillMRILesions(),
+    "inpaint_mri": InpaintMRI(),
+}

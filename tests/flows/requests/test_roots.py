@@ -58,6 +58,11 @@ def test_the_paths_of_all_forms():
     assert PATHS == [
         ("super_resolve_mri", "scan"),
         ("super_resolve_mri", "protect"),
+        ("insert_mri_lesions", "scan"),
+        ("fill_mri_lesions", "scan"),
+        ("fill_mri_lesions", "mask"),
+        ("inpaint_mri", "scan"),
+        ("inpaint_mri", "mask"),
         ("augment_mri_dataset", "sources"),
         ("train_video", "clips"),
         ("train_mri", "heads"),

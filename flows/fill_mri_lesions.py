@@ -1,0 +1,31 @@
+"""The flow ``fill_mri_lesions``: lesions made to look like the white matter around them."""
+
+from prefect import flow
+
+from flows.jobs.job_stages import Refs, run_stages
+from flows.pages.failures import explained
+from flows.requests.parameters import Asked, OutputName, Project
+from flows.storage.files import DEFAULT_PROJECT
+from medical.lesions.request import FillLesionsRequest
+from medical.operations.table import OPERATIONS
+
+
+@flow(name="fill_mri_lesions", log_prints=True)
+@explained
+def fill_mri_lesions(
+    request: Asked[FillLesionsRequest],
+    output_name: OutputName = "",
+    project: Project = DEFAULT_PROJECT,
+) -> Refs:
+    """Fill the lesions of a head with the look of the white matter around them.
+
+    The head and the record go into a new folder under the outputs root; outside the mask
+    nothing changes.
+    For research, not for diagnosis.
+
+    Args:
+        request: Which head, and how.
+        output_name: Name of the result's folder; empty to name it after the scan.
+        project: Project to file the result under: lower case letters, digits and dashes.
+    """
+    return run_stages(OPERATIONS["fill_mri_lesions"], request, output_name, project)

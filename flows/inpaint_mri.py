@@ -1,0 +1,31 @@
+"""The flow ``inpaint_mri``: a region of a head painted over from what lies around it."""
+
+from prefect import flow
+
+from flows.jobs.job_stages import Refs, run_stages
+from flows.pages.failures import explained
+from flows.requests.parameters import Asked, OutputName, Project
+from flows.storage.files import DEFAULT_PROJECT
+from medical.lesions.request import InpaintMRIRequest
+from medical.operations.table import OPERATIONS
+
+
+@flow(name="inpaint_mri", log_prints=True)
+@explained
+def inpaint_mri(
+    request: Asked[InpaintMRIRequest],
+    output_name: OutputName = "",
+    project: Project = DEFAULT_PROJECT,
+) -> Refs:
+    """Paint a region of a head over from what lies around it.
+
+    No network takes part: no anatomy is invented. The head and the record go into a new folder
+    under the outputs root; outside the mask nothing changes.
+    For research, not for diagnosis.
+
+    Args:
+        request: Which head, and how.
+        output_name: Name of the result's folder; empty to name it after the scan.
+        project: Project to file the result under: lower case letters, digits and dashes.
+    """
+    return run_stages(OPERATIONS["inpaint_mri"], request, output_name, project)

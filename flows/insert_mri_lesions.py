@@ -1,0 +1,31 @@
+"""The flow ``insert_mri_lesions``: lesions put into a healthy head."""
+
+from prefect import flow
+
+from flows.jobs.job_stages import Refs, run_stages
+from flows.pages.failures import explained
+from flows.requests.parameters import Asked, OutputName, Project
+from flows.storage.files import DEFAULT_PROJECT
+from medical.lesions.request import InsertLesionsRequest
+from medical.operations.table import OPERATIONS
+
+
+@flow(name="insert_mri_lesions", log_prints=True)
+@explained
+def insert_mri_lesions(
+    request: Asked[InsertLesionsRequest],
+    output_name: OutputName = "",
+    project: Project = DEFAULT_PROJECT,
+) -> Refs:
+    """Put lesions of multiple sclerosis into a healthy head.
+
+    The head, the mask of its lesions and the record go into a new folder under the outputs
+    root; outside the mask nothing changes.
+    For research, not for diagnosis.
+
+    Args:
+        request: Which head, and how.
+        output_name: Name of the result's folder; empty to name it after the scan.
+        project: Project to file the result under: lower case letters, digits and dashes.
+    """
+    return run_stages(OPERATIONS["insert_mri_lesions"], request, output_name, project)

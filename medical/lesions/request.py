@@ -1,0 +1,63 @@
+"""What a person may ask for of an own head: lesions put in, filled, a region painted over."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from core.request import DiskPath, Request
+
+Region = Literal["periventricular", "juxtacortical", "infratentorial", "deep"]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+SEED = "Same seed, same result; 0 to 2147483647."
+HEAD = "NIfTI file (.nii or .nii.gz) with one 3-D image of a skull-stripped head."
+
+
+class InsertLesionsRequest(Request):
+    """A healthy head that is to have lesions of multiple sclerosis."""
+
+    scan: DiskPath = Field(min_length=1, description=HEAD)
+    load_ml: float = Field(
+        default=10.0,
+        gt=0,
+        le=100,
+        title="Load (ml)",
+        description="Volume of all lesions, above 0 to 100 ml.",
+    )
+    count: int = Field(
+        default=0,
+        ge=0,
+        le=500,
+        description="How many lesions, parts that touch taken as one; 0 for as many as were "
+        "measured with such a load.",
+    )
+    regions: tuple[Region, ...] = Field(
+        default=(),
+        description="Where lesions begin: periventricular, juxtacortical, infratentorial or "
+        "deep. None for all, as frequent as they were measured.",
+    )
+    contrast: Literal["", "T1w", "T2w", "FLAIR"] = Field(
+        default="", description="Of the scan: T1w, T2w or FLAIR; empty to read it from its name."
+    )
+    seed: Seed = Field(default=0, description=SEED)
+
+
+class FillLesionsRequest(Request):
+    """A head whose lesions are to look like the white matter around them."""
+
+    scan: DiskPath = Field(min_length=1, description=HEAD)
+    mask: DiskPath = Field(
+        min_length=1, description="NIfTI mask on the scan's grid, above 0 in lesions."
+    )
+    seed: Seed = Field(default=0, description=SEED)
+
+
+class InpaintMRIRequest(Request):
+    """A head of which a region is to be painted over from what lies around it."""
+
+    scan: DiskPath = Field(min_length=1, description=HEAD)
+    mask: DiskPath = Field(
+        min_length=1, description="NIfTI mask on the scan's grid, above 0 where to paint."
+    )
+    seed: Seed = Field(default=0, description=SEED)

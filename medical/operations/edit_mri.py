@@ -1,0 +1,202 @@
+"""What operations share that change a head inside a mask and leave every other byte as it was."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
+from core.refusal import Refusal
+from core.request import Request
+from medical.files.container import scan_name
+
+if TYPE_CHECKING:
+    from medical.files.volume import Volume
+
+Asked = TypeVar("Asked", bound=Request)
+SECONDS, SECONDS_PER_MILLION = 2.0, 1.5  # on one core of a server CPU, a head of 8 million voxels
+BASE_GB, GB_PER_MILLION = 0.5, 0.15
+BYTES_ON_DISK = 6.0  # of a voxel: the head and its mask, packed
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """A head with changed voxels.
+
+    Attributes:
+        source: the file it was read from.
+        mask: (D, H, W) which voxels are others.
+        values: (D, H, W) intensities.
+        grid: the scan, for the mask's geometry.
+        facts: what was done, in numbers.
+    """
+
+    source: Path
+    mask: NDArray[np.bool_]
+    values: NDArray[np.float32]
+    grid: "Volume"
+    facts: Facts = field(default_factory=dict)
+
+
+class EditMRI(Generic[Asked]):
+    """A head changed inside a mask; see ``core.operations.operation.Operation``.
+
+    Subclasses say what they are called, what may be asked, and ``edit``.
+    """
+
+    name: ClassVar[str]
+    request: ClassVar[type[Request]]
+    kind = "mri"
+    ending = ".nii.gz"
+    noun = "head"
+    private = True
+    draws_mask = False
+
+    def edit(self, request: Asked, scan: "Volume", on_step: OnStep) -> Edit:
+        """The changed head."""
+        raise NotImplementedError
+
+    def title(self, request: Asked) -> str:
+        """The scan's name."""
+        return scan_name(Path(_place(request, "scan")).name)
+
+    def inputs(self, request: Asked) -> Paths:
+        """The scan, and the mask where one is given."""
+        named = {role: _place(request, role) for role in ("scan", "mask")}
+        return {role: Path(name) for role, name in named.items() if name}
+
+    def outputs(self, target: Path) -> Paths:
+        """The head, and the mask where it was drawn."""
+        mask = target.with_name(f"{scan_name(target.name)}_label-lesion_mask{_ending(target)}")
+        return {"result": target, "mask": mask} if self.draws_mask else {"result": target}
+
+    def read(self, request: Asked, *, strict: bool = False) -> Reading:
+        """As it came."""
+        return Reading(request)
+
+    def check(self, request: Asked) -> None:
+        """Refuse a scan that is none, or a mask on another grid."""
+        scan = self.prepare(request)
+        if mask := _place(request, "mask"):
+            read_mask(mask, scan)
+
+    def cost(self, request: Asked) -> Cost:
+        """By the voxels of the scan."""
+        from medical.files.nifti import read_size
+
+        millions = math.prod(read_size(_place(request, "scan"))[0]) / 1e6
+        disk = BYTES_ON_DISK * millions / 1e3
+        seconds = SECONDS + SECONDS_PER_MILLION * millions
+        return Cost(seconds, BASE_GB + GB_PER_MILLION * millions, disk, disk)
+
+    def load(self, folder: Path, device: Any) -> Model:
+        """No network: what is known of the method."""
+        return Model(None, {"name": "no network", "kind": self.kind})
+
+    def prepare(self, request: Asked) -> "Volume":
+        """The scan."""
+        from medical.files.nifti import read_volume
+
+        return read_volume(_place(request, "scan"))
+
+    def draw(self, request: Asked, prepared: "Volume", model: Model, on_step: OnStep) -> Edit:
+        """The changed head."""
+        return self.edit(request, prepared, on_step)
+
+    def judge(self, request: Asked, drawn: Edit) -> Facts:
+        """Nothing that ``edit`` did not see to."""
+        return {}
+
+    def write(self, request: Asked, drawn: Edit, target: Path, *, overwrite: bool) -> Paths:
+        """Write the head, all else of it as it was, and the mask that was drawn."""
+        import torch
+
+        from medical.files.exact import write_changed
+        from medical.files.nifti import write_volume
+
+        paths = self.outputs(target)
+        write_changed(drawn.source, drawn.mask, drawn.values, target, overwrite=overwrite)
+        if "mask" in paths:
+            data = torch.from_numpy(drawn.mask.astype(np.float32))
+            mask = drawn.grid.with_data(data, dtype="uint8", description="lesions, drawn")
+            write_volume(mask, paths["mask"], overwrite=overwrite)
+        return paths
+
+    def numbers(self, drawn: Edit) -> Facts:
+        """What was done."""
+        return drawn.facts
+
+    def verify(self, request: Asked, paths: Mapping[str, Path]) -> Facts:
+        """Hold the file against the scan, byte by byte: nothing outside the mask is another."""
+        from medical.files.exact import differs
+        from medical.files.nifti import read_volume
+
+        scan = self.prepare(request)
+        mask_file = paths.get("mask") or Path(_place(request, "mask"))
+        mask = read_volume(mask_file).data.numpy() > 0
+        outside = int((differs(Path(_place(request, "scan")), paths["result"]) & ~mask).sum())
+        if outside:
+            raise RuntimeError(
+                f"{paths['result'].name} differs from the scan in {outside} voxels outside the "
+                "mask: none may; make it again."
+            )
+        volume = float(mask.sum()) * math.prod(scan.spacing_mm) / 1000
+        return {"mask_ml": round(volume, 4), "shape": " x ".join(map(str, scan.shape))}
+
+    def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
+        """Affine and voxels."""
+        from medical.files.nifti import read_volume
+
+        volume = read_volume(path)
+        return {"entry of the affine": volume.affine, "voxel": volume.data.numpy()}
+
+    def recalled(self, file: Path) -> Asked | None:
+        """None: a head does not say what it was made from."""
+        return None
+
+    def pictures(self, prepared: "Volume", drawn: Edit) -> dict[str, bytes]:
+        """None: pages show no person's head unasked."""
+        return {}
+
+    def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:
+        """What was changed."""
+        kept = {name: facts[name] for name in ("shape", "mask_ml", "method") if name in facts}
+        return {"scan": _place(request, "scan"), **kept, "use": "research, not diagnosis"}
+
+
+def read_mask(path: str, scan: "Volume") -> NDArray[np.bool_]:
+    """A mask on the scan's grid, (D, H, W).
+
+    Raises:
+        Refusal: It lies on another grid, or nothing is in it.
+    """
+    from medical.files.nifti import read_volume
+    from medical.files.volume import same_place
+
+    mask = read_volume(path)
+    if not same_place(mask, scan):
+        raise Refusal(
+            f"{path} has shape {mask.shape} and spacing {_spacing(mask)} mm, the scan "
+            f"{scan.shape} and {_spacing(scan)} mm: a mask lies on the grid of its scan; resample "
+            "it to the scan by nearest neighbors."
+        )
+    found = mask.data.numpy() > 0
+    if not found.any():
+        raise Refusal(f"{path} is 0 everywhere: a mask says where to change; give one that does.")
+    return found
+
+
+def _spacing(volume: "Volume") -> str:
+    return " x ".join(f"{s:.4g}" for s in volume.spacing_mm)
+
+
+def _place(request: Request, role: str) -> str:
+    return str(getattr(request, role, ""))
+
+
+def _ending(target: Path) -> str:
+    return ".nii.gz" if target.name.endswith(".gz") else ".nii"
