@@ -48,7 +48,7 @@ class HeadNorm(nn.RMSNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(..., head_dim) -> (..., head_dim)."""
         exact = torch.promote_types(x.dtype, torch.float32)
-        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)  # (..., 1)
         scale = (length.square() / x.shape[-1] + self.eps).rsqrt()
         return x * scale.to(x.dtype) * self.weight.to(x.dtype)
 
@@ -130,7 +130,7 @@ class Attention(nn.Module, AttentionModuleMixin):
     ) -> Tensor:
         """(N, S, C) -> (N, S, C). ``turns`` of N or 1 rows and S places add rotary positions."""
         q = self.norm_q(self.to_q(x).unflatten(-1, (self.heads, -1)))  # (N, S, heads, head_dim)
-        k, v = keys_values if keys_values is not None else self.keys_and_values(x)
+        k, v = keys_values or self.keys_and_values(x)  # (N, L, heads, head_dim)
         if turns is not None:
             q, k = rotate(q, turns), rotate(k, turns)
         y = self.processor(self, q, k, v, mask).flatten(-2)  # (N, S, C)

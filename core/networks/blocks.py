@@ -70,7 +70,7 @@ class GroupNorm(nn.GroupNorm):
         scale = self.weight / deviation  # (B, C)
         shift = self.bias - mean * scale
         scale, shift = (m[:, None].to(x.dtype) for m in (scale, shift))
-        y = torch.addcmul(shift, tokens, scale).unflatten(1, x.shape[2:])
+        y = torch.addcmul(shift, tokens, scale).unflatten(1, x.shape[2:])  # (B, D, H, W, C)
         return from_tokens(y)
 
 
@@ -96,7 +96,7 @@ class DepthConv(nn.Module):
         weight = self.mix.weight.unflatten(1, (self.kernel, -1)).transpose(1, 2)  # (C, C, kernel)
         reach = (self.kernel // 2, 0)
         flat = to_tokens(x).flatten(2, 3).movedim(-1, 1)  # (B, C, D, H * W), channels last
-        y = F.conv2d(flat, weight[..., None], self.mix.bias, padding=reach)
+        y = F.conv2d(flat, weight[..., None], self.mix.bias, padding=reach)  # (B, C, D, H * W)
         return y.unflatten(3, x.shape[3:])
 
 
@@ -132,7 +132,7 @@ class ResidualBlock(nn.Module):
         """(B, C, D, H, W), (B, emb) -> (B, C', D, H, W)."""
         batch = x.shape[0]
         scale, shift = self.modulation(emb)[:, :, None, None, None].chunk(2, dim=1)
-        h = unfold(self.conv1(fold(F.silu(self.norm1(x)))), batch)
+        h = unfold(self.conv1(fold(F.silu(self.norm1(x)))), batch)  # (B, C', D, H, W)
         h = torch.addcmul(shift, self.norm2(h), 1 + scale)  # (B, C', D, H, W)
         h = unfold(self.conv2(fold(F.silu(h))), batch)
         if x.shape[2] > 1:  # a single frame or slice has no neighbors along D
@@ -186,15 +186,15 @@ class AttentionStage(nn.Module):
             x = x + self._attend_in_space(self.norms[0](x), places)
         if self.text is not None and keys_values is not None:
             tokens = rearrange(self.norms[1](x), "b d h w c -> b (d h w) c")
-            answer = self.text(tokens, keys_values, mask)
+            answer = self.text(tokens, keys_values, mask)  # (B, D * H * W, C)
             x = x + rearrange(answer, "b (d h w) c -> b d h w c", d=d, h=h)
         if d > 1:
             tokens = rearrange(self.norms[2](x), "b d h w c -> (b h w) d c")
             tokens = tokens.contiguous()  # else torch copies the weights, once for every row
-            answer = self.axis(tokens, turns=places.axis)
+            answer = self.axis(tokens, turns=places.axis)  # (B * H * W, D, C)
             x = x + rearrange(answer, "(b h w) d c -> b d h w c", b=b, h=h)
         x = x + self.feed(self.norms[3](x))
-        return from_tokens(x)
+        return from_tokens(x)  # (B, C, D, H, W)
 
     def _attend_in_space(self, x: Tensor, places: Places) -> Tensor:
         """(B, D, H, W, C) -> (B, D, H, W, C), frame by frame or over all frames at once."""
@@ -224,7 +224,7 @@ class Merge(nn.Module):
         """(B, C, D, H, W) -> (B, C', D / sd, H / sh, W / sw)."""
         p, q, r = self.stride
         cells = rearrange(x, "b c (d p) (h q) (w r) -> b d h w (p q r c)", p=p, q=q, r=r)
-        return from_tokens(self.mix(cells))
+        return from_tokens(self.mix(cells))  # (B, C', D / sd, H / sh, W / sw)
 
 
 class SketchStem(Merge):
@@ -268,7 +268,7 @@ class Split(nn.Module):
     def forward(self, x: Volumes) -> Regridded:
         """(B, C, D, H, W) -> (B, C', D * sd, H * sh, W * sw)."""
         p, q, r = self.stride
-        cells = self.mix(to_tokens(x))
+        cells = self.mix(to_tokens(x))  # (B, D, H, W, C' * sd * sh * sw)
         return from_tokens(
             rearrange(cells, "b d h w (p q r c) -> b (d p) (h q) (w r) c", p=p, q=q, r=r)
         )
@@ -296,5 +296,5 @@ class SpatioTemporalBlock(nn.Module):
         places: Places,
     ) -> Features:
         """(B, C, D, H, W) -> (B, C', D, H, W)."""
-        x = self.residual(x, emb)
+        x = self.residual(x, emb)  # (B, C', D, H, W)
         return x if self.attention is None else self.attention(x, keys_values, mask, places)

@@ -36,7 +36,7 @@ class NumberEmbedding(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(B,) or (B, N) -> (B, width): the N embeddings are summed features side by side."""
-        waves = fourier(values, self.features, low=self.low, high=self.high)
+        waves = fourier(values, self.features, low=self.low, high=self.high)  # (B, features)
         return self.layers(waves.to(next(self.layers.parameters()).dtype))
 
 
@@ -54,7 +54,7 @@ class SpacingEmbedding(nn.Module):
 
     def forward(self, spacing: Tensor, resolution: Tensor) -> Tensor:
         """(B, 3), (B, 3) -> (B, width)."""
-        both = torch.cat([spacing, resolution], dim=1).float().clamp_min(1e-6).log()
+        both = torch.cat([spacing, resolution], dim=1).float().clamp_min(1e-6).log()  # (B, 6)
         return self.layers(both.to(next(self.layers.parameters()).dtype))
 
 

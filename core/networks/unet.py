@@ -252,16 +252,16 @@ class SpatioTemporalUNet(PretrainedNetwork):
         r = t if r is None else (r.expand(batch) if r.ndim else r.repeat(batch))
         if memory is None:
             memory = self.read(cond, batch)
-        emb = self._embed(t, r, cond, memory, batch)
+        emb = self._embed(t, r, cond, memory, batch)  # (B, emb)
         x = z if cond.concat is None else torch.cat([z, cond.concat.to(z.dtype)], dim=1)
-        x = pad(x.to(self.stem.mix.weight.dtype), self.cell)
+        x = pad(x.to(self.stem.mix.weight.dtype), self.cell)  # (B, C + Cc, ...) of whole cells
         places = self._places(self._spacing(cond), x.shape[2:])
-        x = self.stem(x)
+        x = self.stem(x)  # (B, width, D / pd, H / ph, W / pw)
         if self.sketch is not None and cond.sketch is not None:
             x = x + self.sketch(cond.sketch.to(x.dtype))
         x = self._walk(x, emb, memory, places)
         x = self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
-        answer = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)
+        answer = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)  # (B, C, D, H, W)
         if self.config["prediction"] == "sample":
             return (z - answer) / align(t.clamp_min(LEAST_LEVEL), z)
         return answer

@@ -29,20 +29,20 @@ class LinearOperator(Protocol):
     """What a degradation must offer to be obeyed during sampling."""
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return ``A x``."""
+        """``A x``."""
         ...
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Return ``A^T y``."""
+        """``A^T y``."""
         ...
 
     def invert(self, y: Tensor) -> Tensor:
-        """Return ``A^+ y``, the smallest ``x`` that explains ``y`` best."""
+        """``A^+ y``, the smallest ``x`` that explains ``y`` best."""
         ...
 
 
 def along_axis(x: Tensor, matrix: Tensor, axis: int) -> Tensor:
-    """Return ``x`` with one of its last three axes multiplied by a matrix.
+    """``x`` with one of its last three axes multiplied by a matrix.
 
     Args:
         x: (..., D, H, W).
@@ -85,7 +85,7 @@ class AxisOperator:
                 )
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return ``A x`` for x (..., D, H, W)."""
+        """``A x`` for x (..., D, H, W)."""
         dtype = torch.promote_types(x.dtype, torch.float32)
         y = x.to(dtype)
         for axis, matrix in enumerate(self.matrices):
@@ -94,11 +94,11 @@ class AxisOperator:
         return y.to(x.dtype)
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Return ``A^T y``."""
+        """``A^T y``."""
         return self.transpose.apply(y)
 
     def invert(self, y: Tensor) -> Tensor:
-        """Return ``A^+ y``; the pseudo-inverse of a Kronecker product is taken axis by axis."""
+        """``A^+ y``; the pseudo-inverse of a Kronecker product is taken axis by axis."""
         return self.pseudo_inverse.apply(y)
 
     @cached_property
@@ -135,27 +135,27 @@ class MaskOperator:
     mask: Tensor
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return x where the mask is one, zero elsewhere."""
+        """``x`` where the mask is one, zero elsewhere."""
         return torch.where(self.mask.bool(), x, torch.zeros_like(x))
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """Return the same masking: a mask is its own adjoint."""
+        """The same masking: a mask is its own adjoint."""
         return self.apply(y)
 
     def invert(self, y: Tensor) -> Tensor:
-        """Return the same masking: a mask is its own pseudo-inverse."""
+        """The same masking: a mask is its own pseudo-inverse."""
         return self.apply(y)
 
 
 def project(x: Tensor, operator: LinearOperator, measured: Tensor, weight: float = 1.0) -> Tensor:
-    """Return ``x + weight * A^+ (y - A x)``; weight 1 gives the nearest x that explains y."""
+    """``x + weight * A^+ (y - A x)``; weight 1 gives the nearest x that explains y."""
     return x + weight * operator.invert(measured - operator.apply(x))
 
 
 def consistent(
     denoise: Denoise, operator: LinearOperator, measured: Tensor, weight: float = 1.0
 ) -> Denoise:
-    """Return a denoiser whose every estimate agrees with the measurement.
+    """A denoiser whose every estimate agrees with the measurement.
 
     Args:
         denoise: the denoiser to wrap.

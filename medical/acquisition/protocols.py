@@ -14,14 +14,14 @@ class AcquisitionRange:
     """What acquisitions training may draw.
 
     Attributes:
-        common_mm: thicknesses drawn exactly, with equal chance.
-        common_share: how often one of them is taken.
-        thickness_mm: limits of the others.
-        gap_share: how often slices have a gap, up to 30 % of their thickness.
-        box_share: how often the slice profile is a box.
-        in_plane_share: how often the other two axes are coarse too, by a factor up to 2.
-        noise_share: how often the scan is noisy.
-        noise_std: largest noise, intensities in [0, 1].
+        common_mm: Thicknesses drawn exactly, with equal chance.
+        common_share: How often one of them is taken.
+        thickness_mm: Limits of the others.
+        gap_share: How often slices have a gap, up to 30 % of their thickness.
+        box_share: How often the slice profile is a box.
+        in_plane_share: How often the other two axes are coarse too, by a factor up to 2.
+        noise_share: How often the scan is noisy.
+        noise_std: Largest noise, intensities in [0, 1].
     """
 
     common_mm: tuple[float, ...] = (2.0, 3.0, 4.0, 4.0, 4.0, 5.0)
@@ -36,7 +36,7 @@ class AcquisitionRange:
     def draw(
         self, generator: torch.Generator, spacing_mm: tuple[float, float, float]
     ) -> Acquisition:
-        """Return a random acquisition in slices along D for a grid of this spacing."""
+        """A random acquisition in slices along D for a grid of this spacing."""
         u = torch.rand(12, generator=generator, dtype=torch.float64).tolist()
         low, high = self.thickness_mm
         thickness = low + (high - low) * u[1]

@@ -33,9 +33,9 @@ class ScannedPatch:
 
     Attributes:
         truth: (D, H, W) float32 with margins along coarse axes.
-        grid: of the acquisition, laid over the truth.
-        inner: the part that is trained on, of one shape in all patches.
-        noise: of the scan, on its grid, on the CPU; None for none.
+        grid: Of the acquisition, laid over the truth.
+        inner: The part that is trained on, of one shape in all patches.
+        noise: Of the scan, on its grid, on the CPU; None for none.
     """
 
     truth: Tensor
@@ -45,7 +45,7 @@ class ScannedPatch:
 
 
 def training_pairs(patches: Sequence[ScannedPatch]) -> dict[str, Tensor]:
-    """Return what the network sees and should answer, as ``HeadPatches.draw_batch`` says it."""
+    """What the network sees and should answer, as ``HeadPatches.draw_batch`` says it."""
     device = patches[0].truth.device
     truth = torch.stack([patch.truth[patch.inner] for patch in patches])
     back = torch.empty_like(truth)
@@ -64,7 +64,7 @@ def training_pairs(patches: Sequence[ScannedPatch]) -> dict[str, Tensor]:
 
 
 def _alike(patches: Sequence[ScannedPatch]) -> list[list[int]]:
-    """Return the places of patches that are coarse along the same axes, group by group."""
+    """The places of patches that are coarse along the same axes, group by group."""
     groups: dict[tuple[bool, ...], list[int]] = {}
     for place, patch in enumerate(patches):
         coarse = tuple(grid is not None for grid in patch.grid.axes)
@@ -73,8 +73,8 @@ def _alike(patches: Sequence[ScannedPatch]) -> list[list[int]]:
 
 
 def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
-    """Return the back-projections of the scans of patches coarse along the same axes."""
-    x = _filled([patch.truth for patch in patches])
+    """The back-projections of the scans of patches coarse along the same axes."""
+    x = _filled([patch.truth for patch in patches])  # (B, D, H, W)
     back: list[Tensor | None] = []
     for axis in range(3):
         grids = [grid for patch in patches if (grid := patch.grid.axes[axis]) is not None]
@@ -83,7 +83,7 @@ def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
             continue
         inner = [patch.inner[axis] for patch in patches]
         degrade = _matrices([degradation_matrix(grid) for grid in grids], x.device)
-        x = _along(x, degrade, axis)
+        x = _along(x, degrade, axis)  # that axis in slices
         pairs = zip(grids, inner, strict=True)
         back.append(_matrices([back_projection_matrix(g)[part] for g, part in pairs], x.device))
     noise = [patch.noise for patch in patches]
@@ -91,26 +91,26 @@ def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
         if field is not None:
             x[place][tuple(slice(n) for n in field.shape)] += sent(field, x.device)
     for axis, matrices in enumerate(back):
-        x = x if matrices is None else _along(x, matrices, axis)
+        x = x if matrices is None else _along(x, matrices, axis)  # the inner part alone
     return x
 
 
 def _along(x: Tensor, matrices: Tensor, axis: int) -> Tensor:
-    """Return (B, D, H, W) with one axis of each multiplied by a matrix of its own, (B, m, n)."""
+    """(B, D, H, W) with one axis of each multiplied by a matrix of its own, (B, m, n)."""
     if axis == 0:
-        return torch.bmm(matrices, x.flatten(2)).unflatten(2, x.shape[2:])
+        return torch.bmm(matrices, x.flatten(2)).unflatten(2, x.shape[2:])  # (B, m, H, W)
     if axis == 1:
-        return matrices[:, None] @ x
-    return x @ matrices.mT[:, None]
+        return matrices[:, None] @ x  # (B, D, m, W)
+    return x @ matrices.mT[:, None]  # (B, D, H, m)
 
 
 def _matrices(matrices: Sequence[Tensor], device: torch.device) -> Tensor:
-    """Return matrices filled up with zeros to a common shape, (B, m, n) float32."""
+    """Matrices filled up with zeros to a common shape, (B, m, n) float32."""
     return sent(_filled([matrix.float() for matrix in matrices]), device)
 
 
 def _filled(parts: Sequence[Tensor]) -> Tensor:
-    """Return tensors of several shapes in one, zero beyond the ends of each."""
+    """Tensors of several shapes in one, zero beyond the ends of each."""
     shapes = {part.shape for part in parts}
     if len(shapes) == 1:
         return torch.stack(list(parts))
@@ -121,10 +121,10 @@ def _filled(parts: Sequence[Tensor]) -> Tensor:
 
 
 def _evidence_maps(patches: Sequence[ScannedPatch], device: torch.device) -> Tensor:
-    """Return how well each voxel was measured, (B, D, H, W): 1 at slice centers."""
+    """How well each voxel was measured, (B, D, H, W): 1 at slice centers."""
     maps = torch.ones((), device=device)
     for axis in range(3):
-        lines = [_evidence(p.grid.axes[axis], p.inner[axis]) for p in patches]
+        lines = [_evidence(p.grid.axes[axis], p.inner[axis]) for p in patches]  # (n,) each
         shape = [-1 if a == axis else 1 for a in range(3)]
         maps = maps * sent(torch.stack(lines), device).view(len(patches), *shape)
     return maps

@@ -27,13 +27,13 @@ class Anatomy:
     def apply(
         self, head: Tensor, box: Box, spacing_mm: Triple, tissues: TissueMap | None
     ) -> Tensor:
-        """Return the changed patch, (D, H, W) float32 on the head's device.
+        """The changed patch, (D, H, W) float32 on the head's device.
 
         Args:
-            head: the whole head, (D, H, W).
-            box: where the patch lies in it.
-            spacing_mm: of the head's voxels.
-            tissues: of the head, turned as it is; needed where the contrast changes.
+            head: The whole head, (D, H, W).
+            box: Where the patch lies in it.
+            spacing_mm: Of the head's voxels.
+            tissues: Of the head, turned as it is; needed where the contrast changes.
         """
         x = self._read(head, box, spacing_mm)
         x = x.to(torch.float32, memory_format=torch.contiguous_format)
@@ -51,7 +51,7 @@ class Anatomy:
         return x
 
     def _read(self, head: Tensor, box: Box, spacing_mm: Triple, *, labels: bool = False) -> Tensor:
-        """Return the patch, displaced; more of the head is read where displacements reach it."""
+        """The patch, displaced; more of the head is read where displacements reach it."""
         if self.deformation is None:
             return head[box]
         wide, origin = [], []
@@ -68,11 +68,11 @@ class AnatomyRange:
     """What changes training may draw, each in a share of the patches.
 
     Attributes:
-        contrast_share: how often each tissue gets a random intensity.
-        lesion_share: how often there are lesions.
-        deformation_share: how often the head has another shape.
-        contrasts: limits of the intensities.
-        lesions: limits of the lesions.
+        contrast_share: How often each tissue gets a random intensity.
+        lesion_share: How often there are lesions.
+        deformation_share: How often the head has another shape.
+        contrasts: Limits of the intensities.
+        lesions: Limits of the lesions.
     """
 
     contrast_share: float = 0.0
@@ -94,14 +94,14 @@ class AnatomyRange:
         spacing_mm: Triple,
         kinds: int,
     ) -> Anatomy:
-        """Return random changes of a patch.
+        """Random changes of a patch.
 
         Args:
-            generator: decides everything.
+            generator: Decides everything.
             levels: (D, H, W) brightness of the patch on the CPU, 0 outside the head.
-            inner: the part of the patch that is trained on, where lesions lie.
-            spacing_mm: of its voxels.
-            kinds: number of labels of the head's tissues, with the background.
+            inner: The part of the patch that is trained on, where lesions lie.
+            spacing_mm: Of its voxels.
+            kinds: Number of labels of the head's tissues, with the background.
         """
         d, h, w = levels.shape
         u = torch.rand(3, generator=generator, dtype=torch.float64).tolist()

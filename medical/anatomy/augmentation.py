@@ -29,11 +29,11 @@ class Variation:
     """How one patch is varied.
 
     Attributes:
-        flips: axes that are mirrored.
-        gamma: exponent of the intensities; 1 for none.
-        curve: heights of a monotone intensity curve at even steps from darkest to brightest;
+        flips: Axes that are mirrored.
+        gamma: Exponent of the intensities; 1 for none.
+        curve: Heights of a monotone intensity curve at even steps from darkest to brightest;
             empty for none.
-        bias: coefficients of a quadratic in the logarithm of the bias field; empty for none.
+        bias: Coefficients of a quadratic in the logarithm of the bias field; empty for none.
     """
 
     flips: tuple[int, ...] = ()
@@ -42,7 +42,7 @@ class Variation:
     bias: tuple[float, ...] = ()
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return the patch (D, H, W) float32 varied; background stays near zero."""
+        """The patch (D, H, W) float32 varied; background stays near zero."""
         x = x.flip(self.flips) if self.flips else x
         x = _exponentiated(x, self.gamma) if self.gamma != 1.0 else x
         x = _curved(x, self.curve) if self.curve else x
@@ -54,10 +54,10 @@ class Augmentation:
     """What variations training may draw.
 
     Attributes:
-        flip_share: how often each axis is mirrored.
-        gamma_share: how often the gamma changes.
-        curve_share: how often intensities follow a random monotone curve.
-        bias_share: how often there is a smooth bias field.
+        flip_share: How often each axis is mirrored.
+        gamma_share: How often the gamma changes.
+        curve_share: How often intensities follow a random monotone curve.
+        bias_share: How often there is a smooth bias field.
     """
 
     flip_share: float = 0.5
@@ -66,7 +66,7 @@ class Augmentation:
     bias_share: float = 0.15
 
     def draw(self, generator: torch.Generator) -> Variation:
-        """Return a random variation."""
+        """A random variation."""
         u = torch.rand(6, generator=generator, dtype=torch.float64).tolist()
         flips = tuple(axis for axis in range(3) if u[axis] < self.flip_share)
         gamma, curve, bias = 1.0, (), ()
@@ -83,12 +83,12 @@ class Augmentation:
 def bias_field(
     shape: Sequence[int], coefficients: tuple[float, ...], device: torch.device
 ) -> Tensor:
-    """Return the exponential of a polynomial of Legendre's, (D, H, W) (Leemput et al. 1999)."""
+    """The exponential of a polynomial of Legendre's, (D, H, W) (Leemput et al. 1999)."""
     size = BIAS_DEGREE + 1
-    grid = torch.zeros(size, size, size)
+    grid = torch.zeros(size, size, size)  # one coefficient for each power
     for power, coefficient in zip(_powers(), coefficients, strict=True):
         grid[power] = coefficient
-    d, h, w = (_legendre(n) for n in shape)
+    d, h, w = (_legendre(n) for n in shape)  # (n, degree + 1) each
     return AxisOperator((d, h, w)).apply(sent(grid, device)).exp()
 
 
@@ -99,12 +99,12 @@ def _exponentiated(x: Tensor, gamma: float) -> Tensor:
 
 
 def _curved(x: Tensor, heights: tuple[float, ...]) -> Tensor:
-    """Return intensities along a piecewise linear curve from their minimum to their maximum."""
+    """Intensities along a piecewise linear curve from their minimum to their maximum."""
     low, high = x.min(), x.max()
-    place = (x - low) * ((len(heights) - 1) / (high - low))
+    place = (x - low) * ((len(heights) - 1) / (high - low))  # (D, H, W)
     piece = place.long().clamp(0, len(heights) - 2)
-    to = sent(torch.tensor(heights, dtype=x.dtype), x.device)
-    curved = to[piece] + (place - piece) * to.diff()[piece]
+    to = sent(torch.tensor(heights, dtype=x.dtype), x.device)  # (points,)
+    curved = to[piece] + (place - piece) * to.diff()[piece]  # (D, H, W)
     # an even patch has no curve
     return torch.where(high > low, curved * (high - low) + low, x)
 
@@ -118,7 +118,7 @@ def _draw_curve(random: np.random.RandomState) -> tuple[float, ...]:
 
 
 def _stream(generator: torch.Generator) -> np.random.RandomState:
-    """Return the numbers MONAI's transform would draw from, after its first one."""
+    """The numbers MONAI's transform would draw from, after its first one."""
     random = np.random.RandomState(int(torch.randint(SEEDS, (), generator=generator)))
     random.rand()
     return random
@@ -134,6 +134,6 @@ def _powers() -> list[tuple[int, int, int]]:
 
 @lru_cache(maxsize=256)
 def _legendre(num_voxels: int) -> Tensor:
-    """Return the polynomials at voxels of an axis from -1 to 1: (num_voxels, degree + 1)."""
-    places = np.linspace(-1.0, 1.0, num_voxels)
+    """The polynomials at voxels of an axis from -1 to 1: (num_voxels, degree + 1)."""
+    places = np.linspace(-1.0, 1.0, num_voxels)  # (num_voxels,)
     return torch.from_numpy(np.polynomial.legendre.legvander(places, BIAS_DEGREE))

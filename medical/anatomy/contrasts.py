@@ -46,7 +46,7 @@ class TissueMap:
     labels: Tensor | None = None
 
     def turned(self, order: tuple[int, int, int]) -> TissueMap:
-        """Return the map with its axes in another order."""
+        """The map with its axes in another order."""
         return TissueMap(self.centers, None if self.labels is None else self.labels.permute(order))
 
 
@@ -56,10 +56,10 @@ class Contrast:
 
     Attributes:
         means: (labels,) float32.
-        stds: of the noise in each.
-        details: factor on the head's own deviation from the mean of a tissue; negative inverts.
-        blur: standard deviation in voxels of the smoothing where labels meet.
-        seed: of the noise.
+        stds: Of the noise in each.
+        details: Factor on the head's own deviation from the mean of a tissue; negative inverts.
+        blur: Standard deviation in voxels of the smoothing where labels meet.
+        seed: Of the noise.
     """
 
     means: Tensor
@@ -69,32 +69,32 @@ class Contrast:
     seed: int
 
     def apply(self, x: Tensor, centers: Tensor, labels: Tensor | None = None) -> Tensor:
-        """Return the patch in this contrast, (D, H, W), its noise drawn on its device.
+        """The patch in this contrast, (D, H, W), its noise drawn on its device.
 
         Args:
-            x: the patch as scanned, (D, H, W).
-            centers: the mean intensity of each label in the head.
+            x: The patch as scanned, (D, H, W).
+            centers: The mean intensity of each label in the head.
             labels: (D, H, W); None takes intensities for mixtures of tissues.
         """
         noise = torch.Generator(x.device).manual_seed(self.seed)
-        field = torch.randn(x.shape, generator=noise, device=x.device)
+        field = torch.randn(x.shape, generator=noise, device=x.device)  # (D, H, W)
         if labels is None:
             return self._graded(x, centers, field).clamp(min=0.0)
         table, index = torch.stack([self.means, self.stds, self.details, centers]), labels.long()
-        mean, std, detail, center = (row[index] for row in sent(table, x.device))
-        drawn, center = smoothed(torch.stack([mean + std * field, center]), self.blur)
+        mean, std, detail, center = (row[index] for row in sent(table, x.device))  # (D, H, W) each
+        drawn, center = smoothed(torch.stack([mean + std * field, center]), self.blur)  # (D, H, W)
         return (drawn + detail * (x - center)).clamp(min=0.0)
 
     def _graded(self, x: Tensor, centers: Tensor, field: Tensor) -> Tensor:
-        """Return means and deviations in proportion to the tissues on either side of x."""
-        rise, means = centers.diff(), self.means.clone()
+        """Means and deviations in proportion to the tissues on either side of x."""
+        rise, means = centers.diff(), self.means.clone()  # (labels - 1,), (labels,)
         for k in range(2, len(means)):
             most = STEEPEST * rise[k - 1]
             means[k] = means[k - 1] + (means[k] - means[k - 1]).clamp(-most, most)
-        table = sent(torch.stack([centers, means, self.stds]), x.device)
-        below = torch.bucketize(x, table[0][1:-1])
-        low, high = table[:, below], table[:, below + 1]
-        share = ((x - low[0]) / (high[0] - low[0])).clamp(max=1.0)
+        table = sent(torch.stack([centers, means, self.stds]), x.device)  # (3, labels)
+        below = torch.bucketize(x, table[0][1:-1])  # (D, H, W)
+        low, high = table[:, below], table[:, below + 1]  # (3, D, H, W)
+        share = ((x - low[0]) / (high[0] - low[0])).clamp(max=1.0)  # (D, H, W)
         mean, std = low[1:] + share * (high[1:] - low[1:])
         return mean + float(self.details[-1]) * (x - table[0, -1]).clamp(min=0.0) + std * field
 
@@ -104,10 +104,10 @@ class ContrastRange:
     """What contrasts training may draw.
 
     Attributes:
-        means: limits of a tissue's mean.
-        most_std: largest noise within a tissue.
-        most_detail: largest factor on the head's own detail, of either sign.
-        blur: limits of the smoothing, voxels.
+        means: Limits of a tissue's mean.
+        most_std: Largest noise within a tissue.
+        most_detail: Largest factor on the head's own detail, of either sign.
+        blur: Limits of the smoothing, voxels.
     """
 
     means: tuple[float, float] = (0.05, 1.0)
@@ -116,8 +116,8 @@ class ContrastRange:
     blur: tuple[float, float] = (0.35, 0.65)
 
     def draw(self, generator: torch.Generator, num_labels: int) -> Contrast:
-        """Return a random contrast of ``num_labels`` labels, background included."""
-        u = torch.rand((3, num_labels), generator=generator)
+        """A random contrast of ``num_labels`` labels, background included."""
+        u = torch.rand((3, num_labels), generator=generator)  # (3, labels)
         inside = (torch.arange(num_labels) > 0).float()
         low, high = self.means
         blur = self.blur[0] + (self.blur[1] - self.blur[0]) * float(
@@ -133,11 +133,11 @@ class ContrastRange:
 
 
 def smoothed(x: Tensor, sigma: float) -> Tensor:
-    """Return volumes (N, D, H, W) under a Gaussian of five voxels; borders are continued."""
+    """Volumes (N, D, H, W) under a Gaussian of five voxels; borders are continued."""
     place = torch.arange(-2.0, 3.0)
-    kernel = torch.exp(-0.5 * (place / sigma) ** 2)
+    kernel = torch.exp(-0.5 * (place / sigma) ** 2)  # (5,)
     kernel = sent(kernel / kernel.sum(), x.device)
-    y = x[:, None]
+    y = x[:, None]  # (N, 1, D, H, W)
     for axis in range(3):
         shape = [5 if a == axis else 1 for a in range(3)]
         padding = [2 if a // 2 == 2 - axis else 0 for a in range(6)]
@@ -146,7 +146,7 @@ def smoothed(x: Tensor, sigma: float) -> Tensor:
 
 
 def tissue_map(head: Tensor, labels: Tensor | None = None) -> TissueMap:
-    """Return the tissues of a head: as labeled, or split by its own intensities.
+    """The tissues of a head: as labeled, or split by its own intensities.
 
     Args:
         head: (D, H, W), intensities in [0, 1].
@@ -170,7 +170,7 @@ def check_kinds(kinds: Tensor) -> None:
     """Refuse the labels of a map, in rising order, where they cannot be those of tissues.
 
     Raises:
-        Refusal: there are too many, or one is below 0.
+        Refusal: There are too many, or one is below 0.
     """
     if len(kinds) > MOST_LABELS - 1:
         raise Refusal(
@@ -185,19 +185,19 @@ def check_kinds(kinds: Tensor) -> None:
 
 
 def _k_means(values: Tensor) -> Tensor:
-    """Return the centers of ``TISSUES`` classes of intensities, in rising order, after a zero.
+    """The centers of ``TISSUES`` classes of intensities, in rising order, after a zero.
 
     Lloyd's rounds over a histogram, from even steps of intensity; nothing is random.
     """
     top = float(values.max()) if len(values) else 1.0
-    counts = torch.histc(values, HISTOGRAM, 0.0, top)
+    counts = torch.histc(values, HISTOGRAM, 0.0, top)  # (HISTOGRAM,)
     place = (torch.arange(HISTOGRAM) + 0.5) * top / HISTOGRAM
     share = counts.cumsum(0) / counts.sum().clamp(min=1.0)
     ends = torch.searchsorted(share, torch.tensor([0.02, 0.98])).clamp(max=HISTOGRAM - 1)
     low, high = place[ends]
-    centers = low + (high - low) * (torch.arange(TISSUES) + 0.5) / TISSUES
+    centers = low + (high - low) * (torch.arange(TISSUES) + 0.5) / TISSUES  # (TISSUES,)
     for _ in range(ROUNDS):
-        nearest = torch.bucketize(place, _between(centers))
+        nearest = torch.bucketize(place, _between(centers))  # (HISTOGRAM,)
         weight = torch.zeros(TISSUES).index_add_(0, nearest, counts)
         total = torch.zeros(TISSUES).index_add_(0, nearest, counts * place)
         centers = torch.where(weight > 0, total / weight.clamp(min=1.0), centers)
@@ -211,7 +211,7 @@ def _between(centers: Tensor) -> Tensor:
 
 def _measured(head: Tensor, labels: Tensor, num_labels: int) -> TissueMap:
     # On the CPU: a GPU adds in an order of its own, and the sums would differ from run to run.
-    index = labels.flatten().cpu().int()
-    total = torch.bincount(index, head.flatten().cpu().double(), minlength=num_labels)
+    index = labels.flatten().cpu().int()  # (D * H * W,)
+    total = torch.bincount(index, head.flatten().cpu().double(), minlength=num_labels)  # (labels,)
     weight = torch.bincount(index, minlength=num_labels)
     return TissueMap((total / weight.clamp(min=1)).float(), labels)

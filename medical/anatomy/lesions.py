@@ -29,9 +29,9 @@ class Lesion:
     """One blob.
 
     Attributes:
-        center: its voxel in the patch.
-        radii_mm: along D, H, W.
-        change: of the intensity at its middle, as a share of the way to 1; negative to 0.
+        center: Its voxel in the patch.
+        radii_mm: Along D, H, W.
+        change: Of the intensity at its middle, as a share of the way to 1; negative to 0.
         rough: (ROUGH, ROUGH, ROUGH), what is added to the distance from the middle, in radii.
     """
 
@@ -50,10 +50,10 @@ class Lesion:
             away = (torch.arange(low, high, device=x.device) - at) * (mm / self.radii_mm[axis])
             distance = distance + away.square().view([-1 if a == axis else 1 for a in range(3)])
         box = tuple(parts)
-        rough = sent(self.rough, x.device)[None, None]
+        rough = sent(self.rough, x.device)[None, None]  # (1, 1, ROUGH, ROUGH, ROUGH)
         rough = F.interpolate(rough, distance.shape, mode="trilinear", align_corners=True)[0, 0]
         edge = 0.3 * max(spacing_mm) / min(self.radii_mm)  # about a voxel wide
-        blob = torch.sigmoid((1.0 - distance.sqrt() - rough) / edge)
+        blob = torch.sigmoid((1.0 - distance.sqrt() - rough) / edge)  # (d, h, w) of the box
         blob = blob * (distance < EXTENT**2) * inside[box]
         aim = 1.0 if self.change > 0 else 0.0
         x[box] += abs(self.change) * blob * (aim - x[box])
@@ -64,10 +64,10 @@ class LesionRange:
     """What lesions training may draw.
 
     Attributes:
-        most: largest number of them in a patch.
-        radius_mm: limits of the mean radius; small ones are as frequent as large ones, by ratio.
-        change: limits of the change, a share of the way to 1 or to 0.
-        roughness: standard deviation of the border, in radii.
+        most: Largest number of them in a patch.
+        radius_mm: Limits of the mean radius; small ones are as frequent as large ones, by ratio.
+        change: Limits of the change, a share of the way to 1 or to 0.
+        roughness: Standard deviation of the border, in radii.
     """
 
     most: int = 4
@@ -78,19 +78,19 @@ class LesionRange:
     def draw(
         self, generator: torch.Generator, levels: Tensor, inner: tuple[slice, slice, slice]
     ) -> tuple[Lesion, ...]:
-        """Return random lesions for a patch.
+        """Random lesions for a patch.
 
         Args:
-            generator: decides everything.
+            generator: Decides everything.
             levels: (D, H, W) brightness of the patch, 0 where there is no head; lesions lie in
                 its brighter half, where the white matter of a T1-weighted head is.
-            inner: the part of the patch they lie in.
+            inner: The part of the patch they lie in.
         """
         coarse = levels[inner][::2, ::2, ::2]
         bright = coarse[coarse > 0]
         if len(bright) == 0:
             return ()
-        places = (coarse >= bright.median()).nonzero() * 2
+        places = (coarse >= bright.median()).nonzero() * 2  # (N, 3)
         places += torch.tensor([part.start for part in inner])
         count = 1 + int(torch.randint(self.most, (), generator=generator))
         return tuple(self._draw_one(generator, places) for _ in range(count))

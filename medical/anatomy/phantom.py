@@ -15,7 +15,7 @@ MNI_CODE = 4
 
 
 def template_head() -> Volume:
-    """Return the MNI152 head that nilearn bundles: 1 mm, skull-stripped, intensities in [0, 1].
+    """The MNI152 head that nilearn bundles: 1 mm, skull-stripped, intensities in [0, 1].
 
     ICBM 2009a nonlinear symmetric, Fonov et al. 2011.
     """
@@ -26,7 +26,7 @@ def template_head() -> Volume:
 
 
 def template_labels() -> Volume:
-    """Return the tissues of that template: 0 background, 1 CSF, 2 gray and 3 white matter, 1 mm.
+    """The tissues of that template: 0 background, 1 CSF, 2 gray and 3 white matter, 1 mm.
 
     The mean of 152 young adults, so it is no single person's anatomy.
     """
@@ -45,12 +45,12 @@ def template_labels() -> Volume:
 def thick_slice_scan(
     thickness_mm: float = 4.0, *, noise_std: float = 0.0, seed: int = 0
 ) -> Volume:
-    """Return the template as a scanner with thick axial slices would have stored it (int16).
+    """The template as a scanner with thick axial slices would have stored it (int16).
 
     Args:
-        thickness_mm: of the contiguous slices, Gaussian profile.
-        noise_std: of the scan, intensities in [0, 1].
-        seed: of the noise.
+        thickness_mm: Of the contiguous slices, Gaussian profile.
+        noise_std: Of the scan, intensities in [0, 1].
+        seed: Of the noise.
     """
     acquisition = Acquisition.slices(2, SliceSampling(thickness_mm), noise_std)
     scan = acquire(template_head(), acquisition, seed=seed)

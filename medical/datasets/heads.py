@@ -43,8 +43,8 @@ class Head:
     Attributes:
         labels: (X, Y, Z) 0 background, 1 CSF, 2 gray, 3 white matter.
         affine: (4, 4), voxels to millimeters.
-        contributors: mean weight of each person, by hash.
-        facts: what was drawn.
+        contributors: Mean weight of each person, by hash.
+        facts: What was drawn.
         to_mni: (4, 4), millimeters of this head to those of MNI space.
     """
 
@@ -60,9 +60,9 @@ class Heads(Protocol):
     """A source of heads.
 
     Attributes:
-        people: who may contribute; none where no single person does.
-        words: what heads are drawn from, for people.
-        digest: of what heads are drawn from.
+        people: Who may contribute; none where no single person does.
+        words: What heads are drawn from, for people.
+        digest: Of what heads are drawn from.
     """
 
     people: Sequence[Contributor]

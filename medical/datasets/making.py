@@ -41,10 +41,10 @@ class Maker:
     """All that making a dataset needs.
 
     Attributes:
-        request: what was asked.
-        plan: what follows from it.
-        heads: where heads come from.
-        atlas: of lesions.
+        request: What was asked.
+        plan: What follows from it.
+        heads: Where heads come from.
+        atlas: Of lesions.
     """
 
     request: MRIDatasetRequest
@@ -68,9 +68,9 @@ class Dataset:
     """A dataset as it stands.
 
     Attributes:
-        folder: where.
-        made: heads that passed.
-        missing: subjects for which no head passed.
+        folder: Where.
+        made: Heads that passed.
+        missing: Subjects for which no head passed.
     """
 
     folder: Path
@@ -84,9 +84,9 @@ def make_dataset(
     """Make what is missing of a dataset.
 
     Args:
-        maker: request and plan.
-        out: its folder; made where it lacks.
-        on_volume: told after each head how many of how many stand.
+        maker: Request and plan.
+        out: Its folder; made where it lacks.
+        on_volume: Told after each head how many of how many stand.
 
     Raises:
         Refusal: Another dataset stands there.
@@ -113,9 +113,9 @@ def claim(maker: Maker, out: Path, *, write: bool = True) -> None:
     """Write the request into the folder, or find the same there.
 
     Args:
-        maker: request and plan.
-        out: the folder.
-        write: whether to write it where nothing stands.
+        maker: Request and plan.
+        out: The folder.
+        write: Whether to write it where nothing stands.
 
     Raises:
         Refusal: The folder holds something else.

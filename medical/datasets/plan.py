@@ -28,11 +28,11 @@ class Planned:
     """One head of a dataset.
 
     Attributes:
-        subject: its name, ``sub-001``.
-        index: its place, from 0.
-        fold: which of the splits it validates in.
-        wish: its lesions; None for a healthy head.
-        seed: of its first attempt; see ``attempt_seed``.
+        subject: Its name, ``sub-001``.
+        index: Its place, from 0.
+        fold: Which of the splits it validates in.
+        wish: Its lesions; None for a healthy head.
+        seed: Of its first attempt; see ``attempt_seed``.
     """
 
     subject: str
@@ -51,11 +51,11 @@ class Plan:
     """A whole dataset.
 
     Attributes:
-        key: digest of all that decides its bytes.
-        volumes: its heads.
-        pools: the people anatomies are drawn from, for each fold.
-        lesion_pools: the people lesion outlines are drawn from, for each fold.
-        said: what a reader must know: requests beyond what was measured, people who may be
+        key: Digest of all that decides its bytes.
+        volumes: Its heads.
+        pools: The people anatomies are drawn from, for each fold.
+        lesion_pools: The people lesion outlines are drawn from, for each fold.
+        said: What a reader must know: requests beyond what was measured, people who may be
             recognized.
     """
 

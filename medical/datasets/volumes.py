@@ -38,10 +38,10 @@ class DrawnVolume:
     """A head in memory.
 
     Attributes:
-        head: its anatomy.
-        images: contrast to intensities, whole numbers.
+        head: Its anatomy.
+        images: Contrast to intensities, whole numbers.
         lesions: None for a healthy head.
-        facts: what is known of it.
+        facts: What is known of it.
     """
 
     head: Head
@@ -136,11 +136,11 @@ def write_case(
     """Copy a subject's images and labels into an nnU-Net dataset; the files.
 
     Args:
-        subject: whose.
-        root: of the BIDS dataset they stand in.
+        subject: Whose.
+        root: Of the BIDS dataset they stand in.
         folder: ``DatasetNNN_NAME``.
-        contrasts: in the order of the channels.
-        healthy: whether tissues are the labels, and not lesions.
+        contrasts: In the order of the channels.
+        healthy: Whether tissues are the labels, and not lesions.
     """
     case = case_of(subject)
     label = bids.tissue_path(subject) if healthy else bids.mask_path(subject)

@@ -38,7 +38,7 @@ KINDS: dict[str, AnatomyRange] = {
 def contact_sheet(
     rows: Mapping[str, HeadPatches], *, columns: int = 10, seed: int = 0
 ) -> NDArray[np.uint8]:
-    """Return a picture (H, W), a row of patches for each name, cut across H.
+    """A picture (H, W), a row of patches for each name, cut across H.
 
     Above is the back-projection, below the truth; the thick axis runs from top to bottom.
     """
@@ -65,7 +65,7 @@ def _row(name: str, patches: HeadPatches, columns: int, seed: int) -> NDArray[np
 
 
 def _plane(draw: PatchDraw) -> int:
-    """Return the plane across H to show: through the largest lesion, or the middle."""
+    """The plane across H to show: through the largest lesion, or the middle."""
     outer, inner = draw.outer[1], draw.inner[1]
     if not draw.anatomy.lesions:
         return (inner.stop - inner.start) // 2

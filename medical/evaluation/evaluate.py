@@ -34,9 +34,9 @@ class Score:
 
     Attributes:
         psnr: dB in the foreground, peak 1.
-        ssim: mean over planes through the thick axis (``SSIM_SETTINGS``).
-        consistency: mean absolute difference of degrade(result) from the scan.
-        seconds: wall time.
+        ssim: Mean over planes through the thick axis (``SSIM_SETTINGS``).
+        consistency: Mean absolute difference of degrade(result) from the scan.
+        seconds: Wall time.
     """
 
     psnr: float
@@ -46,7 +46,7 @@ class Score:
 
 
 def trimmed(volume: Volume, acquisition: Acquisition) -> Volume:
-    """Return the volume cut, evenly at both ends, to a whole number of slices.
+    """The volume cut, evenly at both ends, to a whole number of slices.
 
     Only then do the corners of scan and head agree and every method can answer on the truth's
     own grid.
@@ -70,13 +70,13 @@ def evaluate(
     *,
     on_score: Callable[[int, str, Score], None] | None = None,
 ) -> dict[str, Score]:
-    """Return the mean score of cubic, back-projection and every other method over heads.
+    """The mean score of cubic, back-projection and every other method over heads.
 
     Args:
-        heads: truths, intensities in [0, 1]; trimmed to whole slices here.
-        acquisition: makes the scans, along the heads' own axes.
-        methods: name and restoration of what is compared with the two baselines.
-        on_score: called after each score with (head, method, score).
+        heads: Truths, intensities in [0, 1]; trimmed to whole slices here.
+        acquisition: Makes the scans, along the heads' own axes.
+        methods: Name and restoration of what is compared with the two baselines.
+        on_score: Called after each score with (head, method, score).
     """
     scores: dict[str, list[Score]] = {}
     for index, head in enumerate(heads):
@@ -98,10 +98,10 @@ def compare(
     """Yield name, estimate and score of cubic, back-projection and every other method.
 
     Args:
-        truth: one head, trimmed to whole slices, intensities in [0, 1].
-        acquisition: makes the scan.
-        methods: name and restoration of what is compared with the two baselines.
-        told: what back-projection is told of the acquisition; None tells it the truth. It has
+        truth: One head, trimmed to whole slices, intensities in [0, 1].
+        acquisition: Makes the scan.
+        methods: Name and restoration of what is compared with the two baselines.
+        told: What back-projection is told of the acquisition; None tells it the truth. It has
             the true distance between slices.
     """
     acquired = acquisition.on_grid(truth.shape, truth.spacing_mm)
@@ -115,12 +115,12 @@ def compare(
 
 
 def ssim(estimate: Tensor, truth: Tensor, *, across: int = 0) -> float:
-    """Return the mean structural similarity of the planes of two volumes in [0, 1].
+    """The mean structural similarity of the planes of two volumes in [0, 1].
 
     Args:
         estimate: (D, H, W).
         truth: (D, H, W).
-        across: axis at right angles to the planes; one that is not the thick one.
+        across: Axis at right angles to the planes; one that is not the thick one.
     """
     metric = SSIMMetric(spatial_dims=2, **SSIM_SETTINGS)
     planes = (x.movedim(across, 0)[:, None].contiguous() for x in (estimate, truth))
@@ -142,7 +142,7 @@ def _score(
             f"a method returned {tuple(estimate.shape)} for a head of {truth.shape}: results are "
             "compared voxel by voxel; return them on the truth's grid."
         )
-    mask = foreground(truth.data)
+    mask = foreground(truth.data)  # (D, H, W)
     box = _box(mask)
     across = 1 if acquired.axes[0] is not None else 0
     return Score(

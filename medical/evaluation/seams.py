@@ -19,7 +19,7 @@ def seam_energy(
     *,
     reference: Tensor | None = None,
 ) -> float:
-    """Return the energy of jumps at window borders over that elsewhere; 1 is seamless.
+    """The energy of jumps at window borders over that elsewhere; 1 is seamless.
 
     A jump is the step across a border beyond the mean of the steps before and after it. Each
     border is compared with places nearby on the same axis, a whole number of slice periods
@@ -28,9 +28,9 @@ def seam_energy(
 
     Args:
         x: (D, H, W).
-        windows: slices along D, H, W that were blended.
-        periods: slice distance in voxels along D, H, W; 1 where the grid is the scan's own.
-        reference: the same anatomy without windows, the back-projection; None for none.
+        windows: Slices along D, H, W that were blended.
+        periods: Slice distance in voxels along D, H, W; 1 where the grid is the scan's own.
+        reference: The same anatomy without windows, the back-projection; None for none.
     """
     at_border, elsewhere = 0.0, 0.0
     for axis in range(3):
@@ -56,7 +56,7 @@ def _contrast(x: Tensor, axis: int, border: int, near: list[int]) -> float:
 
 
 def _jump(x: Tensor, axis: int, place: int) -> float:
-    """Return the mean squared jump between the planes ``place - 1`` and ``place``."""
-    before, last, first, after = (x.select(axis, place + k) for k in (-2, -1, 0, 1))
+    """The mean squared jump between the planes ``place - 1`` and ``place``."""
+    before, last, first, after = (x.select(axis, place + k) for k in (-2, -1, 0, 1))  # planes
     beyond = (first - last) - ((last - before) + (after - first)) / 2
     return float(torch.mean(beyond.double().square()))

@@ -53,10 +53,10 @@ def write_descriptions(
     """Write what describes the dataset and its derivatives as a whole.
 
     Args:
-        root: of the raw dataset.
-        name: of the dataset.
-        readme: text for people.
-        generated: name and version of the software.
+        root: Of the raw dataset.
+        name: Of the dataset.
+        readme: Text for people.
+        generated: Name and version of the software.
     """
     raw = {
         "Name": name,
@@ -87,9 +87,9 @@ def write_participants(
     """Write ``participants.tsv`` and what its columns mean.
 
     Args:
-        root: of the dataset.
-        rows: a table row for each participant, ``participant_id`` among them.
-        columns: name of each further column and its description in BIDS' words.
+        root: Of the dataset.
+        rows: A table row for each participant, ``participant_id`` among them.
+        columns: Name of each further column and its description in BIDS' words.
     """
     names = ["participant_id", *columns]
     lines = ["\t".join(names)]

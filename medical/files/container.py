@@ -20,12 +20,12 @@ GZIP_WINDOW = 31  # zlib's word for a gzip member with the largest window
 
 
 def scan_name(name: str) -> str:
-    """Return a scan's file name without its suffix, in whatever case that is written."""
+    """A scan's file name without its suffix, in whatever case that is written."""
     return re.split(r"\.nii", name, maxsplit=1, flags=re.IGNORECASE)[0]
 
 
 def is_gzip(path: Path) -> bool:
-    """Return whether readers take the file for gzip, which they tell by its name."""
+    """Whether readers take the file for gzip, which they tell by its name."""
     return path.name.lower().endswith(".gz")
 
 
@@ -33,11 +33,11 @@ def check_size(path: Path, needed: int) -> None:
     """Refuse a file that cannot hold so many bytes, or a scan that no memory here can.
 
     Args:
-        path: the file.
-        needed: bytes from its start to its last voxel, unpacked.
+        path: The file.
+        needed: Bytes from its start to its last voxel, unpacked.
 
     Raises:
-        Refusal: the header promises more than there is, or than can be held.
+        Refusal: The header promises more than there is, or than can be held.
     """
     size = path.stat().st_size
     most = size * HIGHEST_RATIO if is_gzip(path) else size
@@ -61,11 +61,11 @@ def check_gzip(path: Path, needed: int) -> None:
     refused, too: after a damaged block such a file looks the same.
 
     Args:
-        path: the file.
-        needed: bytes up to the last voxel, unpacked.
+        path: The file.
+        needed: Bytes up to the last voxel, unpacked.
 
     Raises:
-        Refusal: a checksum or a block is wrong, or the file was cut.
+        Refusal: A checksum or a block is wrong, or the file was cut.
     """
     try:
         unpacked = _unpacked_size(path)
@@ -82,7 +82,7 @@ def check_gzip(path: Path, needed: int) -> None:
 
 
 def _unpacked_size(path: Path) -> int:
-    """Return how many bytes all gzip members hold, after checking each against its checksum."""
+    """How many bytes all gzip members hold, after checking each against its checksum."""
     total, member, rest = 0, zlib.decompressobj(GZIP_WINDOW), b""
     with path.open("rb") as file:
         while True:

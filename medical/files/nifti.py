@@ -30,13 +30,13 @@ SHEAR_TOLERANCE = 1e-4
 
 
 def read_volume(path: str | Path) -> Volume:
-    """Return the scan in a NIfTI file, intensities as stored times slope plus intercept.
+    """The scan in a NIfTI file, intensities as stored times slope plus intercept.
 
     Args:
-        path: a .nii or .nii.gz file with one 3-D image of real numbers.
+        path: A .nii or .nii.gz file with one 3-D image of real numbers.
 
     Raises:
-        Refusal: the file is not such an image, or its grid has no place in space.
+        Refusal: The file is not such an image, or its grid has no place in space.
     """
     path = Path(path)
     image = _open(path)
@@ -47,10 +47,10 @@ def read_volume(path: str | Path) -> Volume:
 
 
 def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """Return shape and spacing (mm) of the scan in a NIfTI file, without reading its voxels.
+    """Shape and spacing (mm) of the scan in a NIfTI file, without reading its voxels.
 
     Raises:
-        Refusal: the file is not such an image, or its grid has no place in space.
+        Refusal: The file is not such an image, or its grid has no place in space.
     """
     path = Path(path)
     image = _open(path)
@@ -64,16 +64,16 @@ def write_volume(
     """Write a volume as NIfTI, read it back, and only then give it its name.
 
     Args:
-        volume: voxels, affine and the header they keep.
-        path: a new .nii or .nii.gz file.
-        description: text for the header's descrip, 80 bytes at most; None keeps the volume's.
-        overwrite: whether an existing file may be replaced.
+        volume: Voxels, affine and the header they keep.
+        path: A new .nii or .nii.gz file.
+        description: Text for the header's descrip, 80 bytes at most; None keeps the volume's.
+        overwrite: Whether an existing file may be replaced.
 
     Returns:
         The path written.
 
     Raises:
-        Refusal: the name, the description or the voxels cannot be stored.
+        Refusal: The name, the description or the voxels cannot be stored.
     """
     path = Path(path)
     if not path.name.endswith(SUFFIXES):
@@ -146,14 +146,14 @@ def _check_image(path: Path, image: nib.Nifti1Image) -> None:
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a shape without the axes beyond the third that hold one volume."""
+    """A shape without the axes beyond the third that hold one volume."""
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]
     return tuple(map(int, shape))
 
 
 def _last_byte(image: nib.Nifti1Image) -> int:
-    """Return how many bytes there are up to the last voxel, as the header says."""
+    """How many bytes there are up to the last voxel, as the header says."""
     voxels = math.prod(map(int, image.shape))
     return int(_proxy(image).offset) + voxels * np.dtype(image.get_data_dtype()).itemsize
 
@@ -212,7 +212,7 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
 
 
 def _stored_sizes(image: nib.Nifti1Image) -> tuple[float, ...]:
-    """Return the voxel sizes in the file: what nibabel loaded has 1 where they are 0."""
+    """The voxel sizes in the file: what nibabel loaded has 1 where they are 0."""
     with image.file_map["image"].get_prepare_fileobj("rb") as file:
         kind = type(image).header_class
         header = kind(file.read(kind.sizeof_hdr), check=False)
@@ -246,7 +246,7 @@ def _checked_description(text: str) -> bytes:
 
 
 def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
-    """Return the image to save: voxels in the stored type, and a header that says so."""
+    """The image to save: voxels in the stored type, and a header that says so."""
     info = volume.header
     kind = nib.Nifti2Image if len(info.template) == 540 else nib.Nifti1Image
     header = kind.header_class(info.template or None, check=False)
@@ -275,7 +275,7 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
 
 
 def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
-    """Return intensities as the header stores them: unscaled, rounded and clipped to its type."""
+    """Intensities as the header stores them: unscaled, rounded and clipped to its type."""
     dtype = np.dtype(header.dtype)
     raw = (data.cpu().numpy().astype(np.float64) - header.intercept) / header.slope
     if dtype.kind == "f":
@@ -288,13 +288,13 @@ def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
 
 
 def as_stored(volume: Volume) -> Tensor:
-    """Return the intensities that a reader of the written file would find, in float32."""
+    """The intensities that a reader of the written file would find, in float32."""
     info = volume.header
     raw = stored_voxels(volume.data, info).astype(np.float64)
     return torch.from_numpy((raw * info.slope + info.intercept).astype(np.float32))
 
 
 def is_sheared(affine: NDArray[np.float64]) -> bool:
-    """Return whether the axes of a grid are not at right angles, which no qform can say."""
+    """Whether the axes of a grid are not at right angles, which no qform can say."""
     columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     return bool(np.abs(columns.T @ columns - np.eye(3)).max() > SHEAR_TOLERANCE)

@@ -40,10 +40,10 @@ def write_description(
 
     Args:
         folder: ``DatasetNNN_NAME``.
-        channels: contrast of each channel.
-        labels: name to value, background 0.
-        count: how many cases there are.
-        extra: further facts, which nnU-Net leaves alone.
+        channels: Contrast of each channel.
+        labels: Name to value, background 0.
+        count: How many cases there are.
+        extra: Further facts, which nnU-Net leaves alone.
     """
     content = {
         "channel_names": {str(i): name for i, name in enumerate(channels)},
@@ -60,7 +60,7 @@ def write_splits(folder: Path, folds: Mapping[str, int]) -> Path:
 
     Args:
         folder: ``DatasetNNN_NAME``.
-        folds: case to fold. Cases of one fold alone can be held against nobody: they all train.
+        folds: Case to fold. Cases of one fold alone can be held against nobody: they all train.
     """
     known = sorted(set(folds.values()))
     splits = [

@@ -24,15 +24,15 @@ class FileHeader:
     """The part of a NIfTI header that a result hands back unchanged.
 
     Attributes:
-        dtype: numpy name of the stored type, "int16" for most scanners.
+        dtype: NumPy's name of the stored type, "int16" for most scanners.
         slope: scl_slope; stored value = (intensity - intercept) / slope.
         intercept: scl_inter.
-        sform_code: meaning of the sform, 0 unknown, 1 scanner, 2 aligned, 4 MNI.
-        qform_code: meaning of the qform.
+        sform_code: Meaning of the sform, 0 unknown, 1 scanner, 2 aligned, 4 MNI.
+        qform_code: Meaning of the qform.
         units: xyzt_units byte, 2 for mm, 10 for mm and seconds.
-        description: descrip, 80 bytes at most.
-        template: the whole header as bytes, for the fields nobody here reads; empty for none.
-        rescaled: whether the voxels are no longer intensities of the file's own kind.
+        description: The field descrip, 80 bytes at most.
+        template: The whole header as bytes, for the fields nobody here reads; empty for none.
+        rescaled: Whether the voxels are no longer intensities of the file's own kind.
     """
 
     dtype: str = "float32"
@@ -96,14 +96,14 @@ class Volume:
         dtype: str | None = None,
         description: str | None = None,
     ) -> Volume:
-        """Return other voxels under this volume's header.
+        """Other voxels under this volume's header.
 
         Args:
             data: (D, H, W).
-            affine: of the new grid; None keeps this one.
-            dtype: stored type for maps that are not intensities ("float32", unscaled);
+            affine: Of the new grid; None keeps this one.
+            dtype: Stored type for maps that are not intensities ("float32", unscaled);
                 None keeps the file's own type and scaling.
-            description: text for the header; None keeps the file's own.
+            description: Text for the header; None keeps the file's own.
         """
         header = self.header
         if dtype is not None:
@@ -123,15 +123,15 @@ class Grid:
 
 
 def same_place(volume: Volume, reference: Volume, grid: Grid | None = None) -> bool:
-    """Return whether a volume's voxels are those of another, or of a grid in its units.
+    """Whether a volume's voxels are those of another, or of a grid in its units.
 
     Held against each other in millimeters at all corners: a spacing that differs by a thousandth
     differs by a quarter of a voxel after 256 of them.
 
     Args:
-        volume: the one in question, for instance a mask.
-        reference: the scan.
-        grid: another grid for the scan; None for its own.
+        volume: The one in question, for instance a mask.
+        reference: The scan.
+        grid: Another grid for the scan; None for its own.
     """
     shape, affine = reference.shape, reference.affine_mm
     if grid is not None:
@@ -140,7 +140,7 @@ def same_place(volume: Volume, reference: Volume, grid: Grid | None = None) -> b
         return False
     corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
     corners[:, :3] = corners[:, :3] * shape - 0.5
-    moved = np.linalg.norm((corners @ (volume.affine_mm - affine).T)[:, :3], axis=1)
+    moved = np.linalg.norm((corners @ (volume.affine_mm - affine).T)[:, :3], axis=1)  # (8,)
     return bool(moved.max() <= SAME_PLACE * np.linalg.norm(affine[:3, :3], axis=0).min())
 
 
@@ -151,7 +151,7 @@ def _in_mm(affine: NDArray[np.float64], header: FileHeader) -> NDArray[np.float6
 def finer_grid(
     volume: Volume, spacing_mm: tuple[float, float, float], *, tolerance: float = 1e-3
 ) -> Grid:
-    """Return the grid of the requested spacing that shares the volume's center.
+    """The grid of the requested spacing that shares the volume's center.
 
     Where the extent divides evenly, the corners of the field of view are the same before and
     after: ``A' = A D`` with voxel 0 moved to index ``(1 - f) / (2 f)``. Where it does not, the
@@ -160,9 +160,9 @@ def finer_grid(
     keeps its spacing, which is then coarser than asked by less than half a voxel in all.
 
     Args:
-        volume: the scan as acquired.
-        spacing_mm: largest wanted; an axis that is as fine already is left alone.
-        tolerance: relative difference below which two spacings count as the same.
+        volume: The scan as acquired.
+        spacing_mm: Largest wanted; an axis that is as fine already is left alone.
+        tolerance: Relative difference below which two spacings count as the same.
     """
     affine = volume.affine.copy()
     origin = volume.affine[:3, 3].copy()

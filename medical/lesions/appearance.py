@@ -45,8 +45,8 @@ def insert(
         image: (X, Y, Z) intensities.
         lesions: (X, Y, Z) number of the lesion at each voxel, 0 for none.
         contrast: ``T1w``, ``T2w`` or ``FLAIR``.
-        spacing_mm: of the voxels.
-        seed: decides brightness and texture.
+        spacing_mm: Of the voxels.
+        seed: Decides brightness and texture.
     """
     changed = image.copy()
     ratio = draw_ratio(contrast, seed)
@@ -79,8 +79,8 @@ def fill(
     Args:
         image: (X, Y, Z) intensities.
         mask: (X, Y, Z) where lesions are.
-        spacing_mm: of the voxels.
-        seed: decides the texture.
+        spacing_mm: Of the voxels.
+        seed: Decides the texture.
     """
     filled = image.copy()
     parts, _ = parts_of(mask)

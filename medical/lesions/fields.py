@@ -49,11 +49,11 @@ def read_on(
     """Values on another grid.
 
     Args:
-        values: of this grid.
+        values: Of this grid.
         across: (4, 4), from voxels of the other grid to voxels of this one.
-        shape: of the other grid.
-        order: of the splines between voxels.
-        beyond: what lies outside: ``constant`` for 0, ``nearest`` for the border's.
+        shape: Of the other grid.
+        order: Of the splines between voxels.
+        beyond: What lies outside: ``constant`` for 0, ``nearest`` for the border's.
     """
     matrix, offset = across[:3, :3], across[:3, 3]
     read = _scipy.affine_transform(values, matrix, offset, tuple(shape), order=order, mode=beyond)

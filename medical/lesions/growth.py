@@ -26,7 +26,7 @@ class Outline:
     Attributes:
         distance: (S, S, S) signed distance to its border, in radii.
         turn: (3, 3), from millimeters of the head to those of the outline.
-        owners: the people whose outlines it was made of.
+        owners: The people whose outlines it was made of.
     """
 
     distance: NDArray[np.float32]
@@ -49,9 +49,9 @@ def draw_outline(
     """A new shape from two outlines of different people, if there are two.
 
     Args:
-        random: decides everything.
-        atlas: with the outlines.
-        people: whose outlines may be used, indices into ``atlas.people``.
+        random: Decides everything.
+        atlas: With the outlines.
+        people: Whose outlines may be used, indices into ``atlas.people``.
     """
     owned = np.flatnonzero(np.isin(atlas.owners, people))
     first = int(random.choice(owned))
@@ -99,12 +99,12 @@ def grow(
     lesions are frequent.
 
     Args:
-        outline: its shape.
-        seed: where it begins; must be free.
-        voxels: how many it shall have.
+        outline: Its shape.
+        seed: Where it begins; must be free.
+        voxels: How many it shall have.
         free: (X, Y, Z) where it may grow.
         frequency: (X, Y, Z) how often lesions are found there.
-        spacing_mm: of the voxels.
+        spacing_mm: Of the voxels.
     """
     spacing = np.asarray(spacing_mm)
     radius = float((3 * voxels * spacing.prod() / (4 * np.pi)) ** (1 / 3))

@@ -17,17 +17,17 @@ FOREGROUND = 0.08
 
 
 def foreground(x: Tensor, threshold: float = FOREGROUND) -> Tensor:
-    """Return the binary closing of x > threshold, (D, H, W) bool, for intensities in [0, 1]."""
+    """The binary closing of x > threshold, (D, H, W) bool, for intensities in [0, 1]."""
     structure = ndimage.generate_binary_structure(3, 1)
     closed = ndimage.binary_closing((x > threshold).cpu().numpy(), structure, iterations=1)
     return torch.from_numpy(closed).to(x.device)
 
 
 def cubic(scan: Tensor, grid: AcquiredGrid) -> Tensor:
-    """Return the scan (D, H, W) brought to the fine grid by cubic B-splines."""
+    """The scan (D, H, W) brought to the fine grid by cubic B-splines."""
     return grid.cubic().apply(scan)
 
 
 def back_projection(scan: Tensor, grid: AcquiredGrid) -> Tensor:
-    """Return the scan (D, H, W) brought to the fine grid by 12 steps of back-projection."""
+    """The scan (D, H, W) brought to the fine grid by 12 steps of back-projection."""
     return grid.back_projection().apply(scan)

@@ -19,15 +19,15 @@ COLUMNS = ("scan", "restored", "uncertainty")
 
 
 def picture(scan: Volume, restoration: Restoration, *, max_bytes: int = MAX_BYTES) -> bytes:
-    """Return a PNG with three orthogonal cuts of scan, result and uncertainty.
+    """A PNG with three orthogonal cuts of scan, result and uncertainty.
 
     Rows are cuts across the result's three array axes through the middle of the head, drawn in
     millimeters; the scan is shown as it was acquired, without interpolation.
 
     Args:
-        scan: as given to ``super_resolve``.
-        restoration: as returned by it.
-        max_bytes: the picture is drawn smaller until it fits.
+        scan: As given to ``super_resolve``.
+        restoration: As returned by it.
+        max_bytes: The picture is drawn smaller until it fits.
     """
     for dpi in (110, 90, 70, 50, 35):
         png = _draw(scan, restoration, dpi)
@@ -78,12 +78,12 @@ def _draw(scan: Volume, restoration: Restoration, dpi: int) -> bytes:
 
 
 def cut(volume: Volume, axis: int, box: Box) -> tuple[NDArray[np.float32], float]:
-    """Return one plane of a volume, ready to draw, and its pixels' aspect.
+    """One plane of a volume, ready to draw, and its pixels' aspect.
 
     Args:
-        volume: any.
-        axis: of the array, across which to cut, through the middle of the box.
-        box: part of the field of view to show, as shares of each axis.
+        volume: Any.
+        axis: Of the array, across which to cut, through the middle of the box.
+        box: Part of the field of view to show, as shares of each axis.
     """
     middle = (box[axis][0] + box[axis][1]) / 2
     plane = volume.data.select(axis, min(volume.shape[axis] - 1, int(middle * volume.shape[axis])))
@@ -96,7 +96,7 @@ def cut(volume: Volume, axis: int, box: Box) -> tuple[NDArray[np.float32], float
 
 
 def _box(volume: Volume, margin: float = 0.03) -> Box:
-    """Return where the bright voxels are, as shares of the field of view, with a margin."""
+    """Where the bright voxels are, as shares of the field of view, with a margin."""
     bright = volume.data > 0.1 * float(volume.data.max())
     if not bool(bright.any()):
         return (0.0, 1.0), (0.0, 1.0), (0.0, 1.0)

@@ -13,7 +13,7 @@ RESIDUAL_SCALE = 0.05
 
 
 def condition(back_projection: Tensor, evidence: Tensor) -> Tensor:
-    """Return the network's condition channels (..., 2, D, H, W).
+    """The network's condition channels (..., 2, D, H, W).
 
     Args:
         back_projection: (..., D, H, W), intensities in [0, 1]; sent as about [-1, 1].

@@ -25,8 +25,8 @@ class HeadFiles:
     """The heads of a dataset.
 
     Attributes:
-        taken: file of each head by its name, ``sub-01`` or ``sub-01_ses-2_run-1``.
-        left_out: every other file that is named like one, with the reason.
+        taken: File of each head by its name, ``sub-01`` or ``sub-01_ses-2_run-1``.
+        left_out: Every other file that is named like one, with the reason.
     """
 
     taken: Mapping[str, Path]
@@ -38,13 +38,13 @@ class HeadFiles:
 
 
 def find_heads(folder: str | Path) -> HeadFiles:
-    """Return the T1w heads of a BIDS folder, with and without sessions.
+    """The T1w heads of a BIDS folder, with and without sessions.
 
     Args:
         folder: BIDS root with ``sub-*/[ses-*/]anat/sub-*_T1w.nii[.gz]``.
 
     Raises:
-        Refusal: a file's header is none.
+        Refusal: A file's header is none.
     """
     taken, left_out = dict[str, Path](), dict[Path, str]()
     for path in _named_like_heads(Path(folder)):
@@ -57,7 +57,7 @@ def find_heads(folder: str | Path) -> HeadFiles:
 
 
 def labels_beside(head: Path) -> Path | None:
-    """Return the label map beside a head, if it has one."""
+    """The label map beside a head, if it has one."""
     stem = scan_name(head.name).removesuffix(T1) + LABELS
     beside = (head.with_name(stem + suffix) for suffix in SUFFIXES)
     return next((path for path in beside if path.is_file()), None)

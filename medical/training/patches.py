@@ -39,13 +39,13 @@ class PatchRecipe:
     """What patches are, and how they come about.
 
     Attributes:
-        size: of a patch along the thick axis and the other two.
-        slice_axis: array axis of the heads that is taken as the thick one most of the time.
-        other_axis_share: how often one of the other two is taken instead.
-        min_foreground: share of a patch that must be head.
-        acquisitions: what may be drawn.
-        anatomies: what may be changed of the heads before; nothing by default.
-        augmentation: how intensities are varied and axes flipped; None for not at all.
+        size: Of a patch along the thick axis and the other two.
+        slice_axis: Array axis of the heads that is taken as the thick one most of the time.
+        other_axis_share: How often one of the other two is taken instead.
+        min_foreground: Share of a patch that must be head.
+        acquisitions: What may be drawn.
+        anatomies: What may be changed of the heads before; nothing by default.
+        augmentation: How intensities are varied and axes flipped; None for not at all.
     """
 
     size: tuple[int, int, int] = (32, 32, 32)
@@ -62,14 +62,14 @@ class PatchDraw:
     """All that was drawn of one patch.
 
     Attributes:
-        head: which one.
-        order: the head's axes as the patch has them, the thick one first.
-        outer: the patch with its margins in the head so turned.
-        inner: the part without margins, in the patch.
-        grid: of the acquisition, laid over the outer patch.
-        anatomy: what is changed before the scan.
-        variation: of its intensities and its direction.
-        noise: of the scan; None for none.
+        head: Which one.
+        order: The head's axes as the patch has them, the thick one first.
+        outer: The patch with its margins in the head so turned.
+        inner: The part without margins, in the patch.
+        grid: Of the acquisition, laid over the outer patch.
+        anatomy: What is changed before the scan.
+        variation: Of its intensities and its direction.
+        noise: Of the scan; None for none.
     """
 
     head: int
@@ -86,12 +86,12 @@ class HeadPatches:
     """Random patches of heads, degraded by random acquisitions, with what was lost as target.
 
     Args:
-        volumes: heads (D, H, W), intensities in [0, 1].
-        spacing_mm: grid spacing of each head; None for 1 mm.
-        recipe: how they are cut, changed and scanned.
-        labels: label map of each head on its grid, None for a head without one; used where
+        volumes: Heads (D, H, W), intensities in [0, 1].
+        spacing_mm: Grid spacing of each head; None for 1 mm.
+        recipe: How they are cut, changed and scanned.
+        labels: Label map of each head on its grid, None for a head without one; used where
             contrasts are changed, and made from the intensities where missing.
-        device: where the heads lie and batches are made.
+        device: Where the heads lie and batches are made.
     """
 
     def __init__(
@@ -136,17 +136,17 @@ class HeadPatches:
         labels: Mapping[str, Tensor] | None = None,
         device: torch.device | str = "cpu",
     ) -> HeadPatches:
-        """Return patches of loaded heads, each with its spacing and its labels if it has any."""
+        """Patches of loaded heads, each with its spacing and its labels if it has any."""
         volumes = [volume.data for _, volume in heads]
         spacing = [volume.spacing_mm for _, volume in heads]
         known = [(labels or {}).get(name) for name, _ in heads]
         return cls(volumes, spacing, recipe, labels=known, device=device)
 
     def draw_batch(self, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """Return ``batch_size`` random training pairs on the device.
+        """``batch_size`` random training pairs on the device.
 
         Args:
-            batch_size: number of patches.
+            batch_size: Number of patches.
             generator: CPU generator that decides everything.
 
         Returns:
@@ -159,7 +159,7 @@ class HeadPatches:
         return training_pairs([self.obey(self.draw(generator)) for _ in range(batch_size)])
 
     def draw(self, generator: torch.Generator) -> PatchDraw:
-        """Return all that is random of one patch."""
+        """All that is random of one patch."""
         recipe = self.recipe
         head = _randint(len(self.volumes), generator)
         order = self._draw_order(generator)
@@ -181,16 +181,16 @@ class HeadPatches:
         return PatchDraw(head, order, outer, inner, grid, anatomy, variation, noise)
 
     def obey(self, draw: PatchDraw) -> ScannedPatch:
-        """Return the patch that was drawn, on the device, ready to be scanned."""
+        """The patch that was drawn, on the device, ready to be scanned."""
         tissues = None
         if draw.anatomy.contrast is not None:
             tissues = self.tissues[draw.head].turned(draw.order)
-        view = self.volumes[draw.head].permute(draw.order)
+        view = self.volumes[draw.head].permute(draw.order)  # the head, thick axis first
         truth = draw.anatomy.apply(view, draw.outer, draw.grid.spacing_mm, tissues)
         return ScannedPatch(draw.variation.apply(truth), draw.grid, draw.inner, draw.noise)
 
     def _draw_order(self, generator: torch.Generator) -> Order:
-        """Return a random thick axis and the other two in random order."""
+        """A random thick axis and the other two in random order."""
         chosen = self.recipe.slice_axis
         if float(torch.rand((), generator=generator)) < self.recipe.other_axis_share:
             chosen = (self.recipe.slice_axis + 1 + _randint(2, generator)) % 3
@@ -204,13 +204,13 @@ class HeadPatches:
         return d, h, w
 
     def _levels(self, head: int, order: Order, box: tuple[slice, ...]) -> Tensor:
-        """Return the brightness of a part of a turned head, on the CPU; 0 outside the head."""
+        """The brightness of a part of a turned head, on the CPU; 0 outside the head."""
         if self.levels is None:
             return _levels(self.volumes[head].permute(order)[box])
         return self.levels[head].permute(order)[box]
 
     def _draw_corner(self, head: int, order: Order, generator: torch.Generator) -> list[int]:
-        """Return the corner of a random patch that holds enough head.
+        """The corner of a random patch that holds enough head.
 
         Corners are drawn anywhere first, then around bright voxels.
         """
@@ -232,9 +232,9 @@ class HeadPatches:
     def _around_bright(
         self, head: int, order: Order, room: list[int], generator: torch.Generator
     ) -> list[int]:
-        """Return the corner of a patch around a random voxel of the head."""
+        """The corner of a patch around a random voxel of the head."""
         every = (slice(None, None, 8),) * 3
-        bright = self._levels(head, order, every).nonzero() * 8
+        bright = self._levels(head, order, every).nonzero() * 8  # (N, 3)
         if len(bright) == 0:
             raise Refusal(
                 f"a head of shape {tuple(self.volumes[head].shape)} has no voxel above "
@@ -247,7 +247,7 @@ class HeadPatches:
     def _boxes(
         self, head: int, order: Order, start: list[int], spacing: Triple, acquisition: Acquisition
     ) -> tuple[Box, Box]:
-        """Return the patch with a margin along coarse axes, and where the patch lies in it."""
+        """The patch with a margin along coarse axes, and where the patch lies in it."""
         outer, inner = [], []
         for axis, sampling in enumerate(acquisition.axes):
             margin = 0 if sampling is None else round(3 * sampling.pitch_mm / spacing[axis]) + 1
@@ -260,8 +260,8 @@ class HeadPatches:
 
 
 def _levels(x: Tensor) -> Tensor:
-    """Return brightness in whole steps, uint8; 0 where there is no head."""
-    steps = (LEVELS * x.float()).clamp(1, 255).to(torch.uint8)
+    """Brightness in whole steps, uint8; 0 where there is no head."""
+    steps = (LEVELS * x.float()).clamp(1, 255).to(torch.uint8)  # (D, H, W)
     return torch.where(x > FOREGROUND, steps, 0)
 
 
