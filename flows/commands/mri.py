@@ -89,7 +89,7 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     """
     from core.progress import terminal_meter
     from flows.commands.stack import read_request
-    from flows.jobs.datasets import make, planned
+    from flows.jobs.dataset_plans import make, planned
     from medical.datasets.making import claim
     from medical.datasets.request import MRIDatasetRequest
 
@@ -131,3 +131,29 @@ def segment(head: str, output: Path, /, *, overwrite: bool = False) -> None:
     for tissue, ml in facts["volume_ml"].items():
         print(f"{tissue}: {ml:.0f} ml")
     print(output)
+
+
+def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:
+    """List the volumes and models to destroy when a person withdraws.
+
+    Args:
+        participant: Data set and participant, such as ds002748:sub-01; sub-01 alone for every
+            data set that is known; or the hash in a record.
+        datasets: Folders below which datasets are looked for; by default the outputs.
+    """
+    from flows.settings.settings import read_settings
+    from medical.datasets.withdrawal import traces
+
+    outputs = read_settings().outputs
+    found = traces(participant, datasets or ((outputs,) if outputs.is_dir() else ()))
+    for place in found.volumes:
+        print(f"volume {place}")
+    for name in found.models:
+        print(f"model {name}")
+    for name in found.silent:
+        sys.stderr.write(f"note: the record of {name} does not name the people it was made from\n")
+    sys.stderr.write(
+        f"{len(found.volumes)} volumes and {len(found.models)} models name this person, in "
+        f"{found.searched} datasets.\n"
+    )
+    return 0

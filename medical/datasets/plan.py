@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -72,6 +74,7 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     Raises:
         Refusal: Too few people stand behind it, or they may be recognized and nobody accepted it.
     """
+    check_sources(request.sources)
     eligible = eligible_people(request, heads)
     pools = split(eligible, FOLDS, FEWEST_PEOPLE) if eligible else ((),) * FOLDS
     folds = len(pools)
@@ -96,6 +99,28 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     order = sorted(range(len(atlas.people)), key=lambda i: atlas.people[i])
     lesion_pools = tuple(tuple(order[k::folds]) for k in range(folds))
     return Plan(key, volumes, pools, lesion_pools, tuple(said))
+
+
+def check_sources(sources: str) -> None:
+    """Refuse a folder of people that heads cannot be drawn from.
+
+    Raises:
+        Refusal: It is no BIDS folder, holds too few people, or is not the shipped model's.
+    """
+    if not sources:
+        return
+    found = {path.parents[1].name for path in Path(sources).glob("sub-*/anat/sub-*_T1w.nii*")}
+    fewest = math.ceil(FEWEST_PEOPLE * 4 / 3)
+    if len(found) < fewest:
+        raise Refusal(
+            f"sources={sources} holds T1-weighted heads of {len(found)} people: a dataset is "
+            f"drawn from {fewest} or more, of whom a quarter serve the audit alone; name a BIDS "
+            "folder with more people."
+        )
+    raise Refusal(
+        f"sources={sources}: heads are drawn from the people of a model alone, and none was made "
+        "from this folder; leave sources empty for the shipped one."
+    )
 
 
 def eligible_people(request: MRIDatasetRequest, heads: Heads) -> tuple[Contributor, ...]:

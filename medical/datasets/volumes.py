@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from core.records import sha256_file
-from medical.datasets.heads import Head, Heads
+from medical.anatomy.site import draw_site, scanned
+from medical.datasets.heads import WHITE_AT, Head, Heads
 from medical.datasets.plan import Plan, Planned
 from medical.datasets.request import MRIDatasetRequest
 from medical.files import bids, nnunet
@@ -79,6 +80,10 @@ def draw_volume(
             changed = insert(image, lesions.mask, name, places.spacing_mm, seed)
             images[name] = np.rint(changed).clip(0, 32767)
             looks[name] = round(draw_ratio(name, seed), 4)
+    site = draw_site(request.site, seed)
+    for place, (name, image) in enumerate(images.items()):
+        seen = scanned(image, site, request.spacing_mm, WHITE_AT, [4, seed, place])
+        images[name] = np.rint(seen).clip(0, 32767)
     facts = {
         "subject": planned.subject,
         "fold": planned.fold,
@@ -91,6 +96,7 @@ def draw_volume(
         "anatomy": dict(head.facts),
         "lesions": dict(lesions.facts) if lesions else None,
         "lesion_to_white_matter": looks,
+        "site": site.facts,
     }
     return DrawnVolume(head, images, lesions, facts)
 

@@ -13,6 +13,7 @@ from medical.datasets.heads import Contributor, Head, TemplateHeads
 from medical.datasets.making import Maker, make_dataset
 from medical.datasets.plan import eligible_people, make_plan, split
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.withdrawal import traces
 from medical.files.nifti import read_volume
 from medical.files.nnunet import faults
 from medical.lesions.atlas import lesion_atlas
@@ -186,6 +187,34 @@ def test_more_heads_than_the_evidence_covers_must_be_accepted():
         make_plan(request, heads, lesion_atlas())
     accepted = request.model_copy(update={"accept_linkage": True})
     assert "may recognize" in make_plan(accepted, heads, lesion_atlas()).said[0]
+
+
+def test_a_site_changes_images_and_not_labels(heads, dataset, tmp_path):
+    out = tmp_path / "out"
+    make_dataset(maker(heads, count=1, site="varied"), out)
+    record = json.loads((out / "volumes" / "sub-001.json").read_text())
+    assert record["site"]["noise"] > 0
+    image = read_volume(out / "bids" / "sub-001" / "anat" / "sub-001_T1w.nii.gz").data
+    assert float(image.max()) < 3000
+
+
+def test_sources_of_two_people_are_refused(heads, tmp_path):
+    for name in ("sub-1", "sub-2"):
+        (tmp_path / name / "anat").mkdir(parents=True)
+        (tmp_path / name / "anat" / f"{name}_T1w.nii.gz").touch()
+    with pytest.raises(Refusal, match="heads of 2 people"):
+        maker(heads, sources=str(tmp_path))
+
+
+def test_a_person_who_withdraws_is_found_and_nobody_else(dataset):
+    record = json.loads((dataset / "volumes" / "sub-002.json").read_text())
+    person = next(iter(record["contributors"]["lesions"]))
+    found = traces(person, [dataset.parent])
+    assert dataset / "volumes" / "sub-002.json" in found.volumes
+    assert found.models == ("ms-lesions",)
+    assert traces("ds002748:sub-01", [dataset.parent]).volumes == ()
+    with pytest.raises(Refusal, match="such as ds002748:sub-01"):
+        traces("not a name!", [dataset.parent])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,83 @@
+"""The command that makes a dataset: planned, made, left alone, refused, by exit code."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flows.commands.command_line import main
+from medical.datasets import making
+from medical.datasets.heads import Head, TemplateHeads
+
+ASKED = {"name": "pilot", "count": 1, "contrasts": ["FLAIR"], "spacing_mm": [4, 4, 4],
+         "lesions": {"load_ml": [5, 6], "count": [3, 4]}}  # fmt: skip
+
+
+class Ball(TemplateHeads):
+    """A ball of white matter in gray."""
+
+    def draw(self, seed, spacing_mm, people):
+        affine = np.diag([*spacing_mm, 1.0])
+        affine[:3, 3] = (-79.0, -113.0, -70.0)
+        x, y, z = np.indices((40, 48, 38)) * 4.0 + affine[:3, 3].reshape(3, 1, 1, 1)
+        radius = np.sqrt((x / 68) ** 2 + ((y + 18) / 85) ** 2 + ((z - 8) / 62) ** 2)
+        labels = np.select([radius < 0.75, radius < 0.95, radius < 1.0], [3, 2, 1], 0)
+        return Head(labels.astype(np.uint8), affine, {}, {"seed": seed, "age": None, "sex": None})
+
+
+@pytest.fixture
+def asked(places, monkeypatch):
+    source = "shipped_heads" if hasattr(making, "shipped_heads") else "TemplateHeads"
+    monkeypatch.setattr(making, source, Ball)
+
+    def write(**changes):
+        path = places / "request.json"
+        path.write_text(json.dumps({**ASKED, **changes}))
+        return str(path)
+
+    return write
+
+
+def test_a_dataset_is_planned_made_and_left_alone(asked, places, capsys):
+    out = places / "out"
+    assert main(["mri", "augment", asked(), str(out), "--dry-run"]) == 0
+    assert "1 heads, FLAIR: needs" in capsys.readouterr().out
+    assert not out.exists()
+    assert main(["mri", "augment", asked(), str(out)]) == 0
+    assert Path(capsys.readouterr().out.splitlines()[-1]) == out / "report.html"
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*")}
+    assert main(["mri", "augment", asked(), str(out)]) == 0
+    assert {p: p.stat().st_mtime_ns for p in out.rglob("*")} == before
+    capsys.readouterr()
+    assert main(["mri", "augment", asked(seed=9), str(out)]) == 2
+    assert "a dataset is never changed" in capsys.readouterr().err
+
+
+def test_a_dataset_that_misses_heads_ends_with_1(asked, places, capsys, monkeypatch):
+    monkeypatch.setattr(making, "judge", lambda *_: ["never"])
+    monkeypatch.setattr(making, "ATTEMPTS", 1)
+    assert main(["mri", "augment", asked(), str(places / "out")]) == 1
+    assert "sub-001" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"contrasts": ["PD"]}, "contrasts"), ({"count": 0}, "at least 1"),
+     ({"lesion": {}}, "is no field of this request"),
+     ({"lesions": {"load_ml": [5, 200]}}, "at most 100"),
+     ({"sources": "nowhere"}, "heads of 0 people")],
+)  # fmt: skip
+def test_a_request_that_cannot_be_served_is_refused(asked, places, capsys, changes, words):
+    assert main(["mri", "augment", asked(**changes), str(places / "out")]) == 2
+    assert words in capsys.readouterr().err
+    assert not (places / "out").exists()
+
+
+def test_a_person_who_withdraws_is_looked_for_among_the_outputs(asked, places, capsys):
+    assert main(["mri", "augment", asked(), str(places / "out")]) == 0
+    record = json.loads((places / "out" / "volumes" / "sub-001.json").read_text())
+    person = next(iter(record["contributors"]["lesions"]))
+    capsys.readouterr()
+    assert main(["mri", "withdraw", person, "--datasets", str(places)]) == 0
+    assert f"volume {places / 'out' / 'volumes' / 'sub-001.json'}" in capsys.readouterr().out
