@@ -74,7 +74,7 @@ class Footage:
             height, width = self.stored
             wide = max(1, round(width * max(self.pixel, 1)))
             tall = max(1, round(height / min(self.pixel, 1)))
-            image = np.asarray(Image.fromarray(image).resize((wide, tall)))
+            image = np.array(Image.fromarray(image).resize((wide, tall)))
         image = np.rot90(image, round(frame.rotation / 90) % 4)
         size = self.tag.get("size")
         if size in _true_sizes(*image.shape[:2]):
