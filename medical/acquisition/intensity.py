@@ -10,6 +10,7 @@ from torch import Tensor
 from core.refusal import Refusal
 
 PERCENTILE = 99.9
+MOST_FILLS = 4  # different numbers that stand for no tissue
 
 
 @dataclass(frozen=True)
@@ -63,3 +64,27 @@ def measure_scale(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
     rank = max(1, min(above.numel(), round(percentile / 100.0 * above.numel())))
     high = low + float(above.kthvalue(rank).values)
     return IntensityScale(low, high, percentile)
+
+
+def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the intensities with fill raised to zero or the lowest real one, and where it was.
+
+    Fill is what stands where nothing was measured, such as -1024 or -32768: the only number below
+    zero, or the lowest, further from the next than all others are from each other.
+
+    Args:
+        x: intensities, any shape.
+    """
+    low, lowest = float(x.min()), None
+    rest = x[x > low] if low < 0 else x[:0]
+    for number in range(MOST_FILLS):
+        if rest.numel() == 0:
+            break
+        real = float(rest.min())
+        spread = measure_scale(rest - real).high if float(rest.max()) > real else 0.0
+        if 0 < spread < real - low or (number == 0 and real >= 0 < spread):
+            lowest = min(real, 0.0)
+        low, rest = real, rest[rest > real]
+    if lowest is None:
+        return x, torch.zeros_like(x, dtype=torch.bool)
+    return x.clamp(min=lowest), x < lowest

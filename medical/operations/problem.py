@@ -15,7 +15,7 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.refusal import Refusal
 from medical.acquisition.acquisition import AcquiredGrid, Acquisition, SliceSampling
-from medical.acquisition.intensity import IntensityScale, measure_scale
+from medical.acquisition.intensity import IntensityScale, measure_scale, without_fill
 from medical.files.volume import Grid, Volume, finer_grid, same_place
 from medical.operations.residual import condition
 from medical.request import SuperResolutionRequest
@@ -34,6 +34,7 @@ class Problem:
         order: file axis of each of D, H, W.
         scale: of the intensities.
         grid: the fine grid along the file's axes.
+        filled: voxels of the scan that hold a number for no tissue, taken as background.
     """
 
     scan: Tensor
@@ -42,6 +43,7 @@ class Problem:
     order: tuple[int, int, int]
     scale: IntensityScale
     grid: Grid
+    filled: int = 0
 
     def to_file(self, x: Tensor) -> Tensor:
         """Return a (D, H, W) tensor with its axes as in the file."""
@@ -91,9 +93,10 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
     acquired = turned.on_grid(
         _take(grid.shape, order), _take(grid.spacing_mm, order), _take(volume.shape, order)
     )
-    scale = measure_scale(volume.data)
-    scan = scale.apply(volume.data).permute(*order).contiguous()
-    return Problem(scan, acquired, acquisition, order, scale, grid)
+    data, fill = without_fill(volume.data)
+    scale = measure_scale(data)
+    scan = scale.apply(data).permute(*order).contiguous()
+    return Problem(scan, acquired, acquisition, order, scale, grid, int(fill.sum()))
 
 
 def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:

@@ -32,6 +32,7 @@ class Restoration:
         num_protected: voxels where the product is the scan itself, interpolated by cubic
             B-splines.
         sampler: what walked from noise to each sample.
+        num_filled: voxels of the scan with a number for no tissue, taken as background.
     """
 
     mean: Volume
@@ -44,9 +45,11 @@ class Restoration:
     samples: int
     num_protected: int
     sampler: str = "flow_map"
+    num_filled: int = 0
 
     def record(self) -> dict[str, object]:
         """Return the numbers for the record beside the files."""
+        filled: dict[str, object] = {"filled_voxels": self.num_filled} if self.num_filled else {}
         return {
             "shape": list(self.mean.shape),
             "spacing_mm": [round(s, 6) for s in self.mean.spacing_mm],
@@ -61,6 +64,7 @@ class Restoration:
                 else "unknown: one sample has no spread, and the map of it is zero"
             ),
             "protected_voxels": self.num_protected,
+            **filled,
         }
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> dict[str, Path]:

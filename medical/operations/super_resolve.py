@@ -10,6 +10,7 @@ Axes: inside, D is the thick axis; ``Problem.order`` says which axis of the file
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, replace
 
@@ -25,6 +26,7 @@ from core.sampling.samplers import OnStep, Walk
 from core.sampling.schedules import linear
 from core.seeds import noise
 from medical.acquisition.acquisition import AcquiredGrid
+from medical.acquisition.intensity import without_fill
 from medical.evaluation.seams import seam_energy
 from medical.files.nifti import as_stored, read_volume
 from medical.files.volume import Volume
@@ -32,6 +34,8 @@ from medical.operations.problem import Problem, prepare, protected_voxels
 from medical.operations.residual import RESIDUAL_SCALE
 from medical.operations.restoration import Restoration
 from medical.request import SuperResolutionRequest
+
+logger = logging.getLogger(__name__)
 
 EMPTY_BELOW = 0.05
 EMPTY_SHARE = 1e-3
@@ -87,6 +91,11 @@ def super_resolve(
         walk: the sampler; None takes that of the network's family.
     """
     problem = prepare(volume, request)
+    if problem.filled:
+        logger.warning(
+            "%d voxels of the scan hold a number that stands for no tissue: taken as background",
+            problem.filled,
+        )
     if protect is None and request.protect:
         protect = read_volume(request.protect)
     mask = None if protect is None else protected_voxels(protect, volume, problem)
@@ -225,7 +234,8 @@ def _restoration(
     scale, affine = problem.scale, problem.grid.affine
     data, spread = scale.invert(problem.to_file(result)), scale.stretch(problem.to_file(std))
     if mask is not None:
-        interpolated = problem.acquired.cubic().apply(volume.data.permute(*problem.order))
+        measured, _ = without_fill(volume.data)
+        interpolated = problem.acquired.cubic().apply(measured.permute(*problem.order))
         data = torch.where(mask, problem.to_file(interpolated), data)
         spread = torch.where(mask, torch.zeros_like(spread), spread)
     text = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
@@ -245,6 +255,7 @@ def _restoration(
         scale=scale,
         samples=request.samples,
         num_protected=0 if mask is None else int(mask.sum()),
+        num_filled=problem.filled,
     )
 
 

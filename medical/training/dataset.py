@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.progress import counted
 from core.refusal import Refusal
-from medical.acquisition.intensity import measure_scale
+from medical.acquisition.intensity import measure_scale, without_fill
 from medical.anatomy.contrasts import BACKGROUND, check_kinds
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
@@ -111,7 +111,8 @@ def _scaled(volume: Volume) -> Volume | None:
     """The head with intensities in [0, 1]; None where next to nothing of it is bright."""
     if float(volume.data.min()) == float(volume.data.max()):
         return None
-    scaled = measure_scale(volume.data).apply(volume.data)
+    measured, _ = without_fill(volume.data)
+    scaled = measure_scale(measured).apply(measured)
     if float((scaled > FOREGROUND).float().mean()) < LEAST_HEAD:
         return None
     return volume.with_data(scaled, dtype="float32")
@@ -134,7 +135,8 @@ def _checked(file: Path, labels: Tensor, head: Tensor) -> Tensor:
         check_kinds(torch.unique(numbers))
     except Refusal as error:
         raise Refusal(f"{file}: {error}") from error
-    inside = measure_scale(head).apply(head) > BACKGROUND
+    measured, _ = without_fill(head)
+    inside = measure_scale(measured).apply(measured) > BACKGROUND
     share = float((numbers[inside] > 0).float().mean())
     if share < LEAST_LABELED:
         raise Refusal(

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medical.acquisition.intensity import IntensityScale, measure_scale
+from medical.acquisition.intensity import IntensityScale, measure_scale, without_fill
 
 
 def test_the_protocol_is_the_999_permille_of_positive_voxels():
@@ -46,3 +46,38 @@ def test_a_constant_scan_is_refused(value):
 
 def test_deviations_have_no_offset():
     assert float(IntensityScale(-10.0, 90.0).stretch(torch.tensor(0.5))) == 50.0
+
+
+def tissue(*, low=0.0, high=900.0):
+    x = torch.rand(20, 20, 10, generator=torch.Generator().manual_seed(3))
+    return (low + (high - low) * x * (x > 0.3)).round()
+
+
+@pytest.mark.parametrize("value", [-1.0, -1024.0, -32768.0])
+@pytest.mark.parametrize("where", [(0, 0, 0), slice(0, 4)])
+@pytest.mark.parametrize("high", [100.0, 4000.0])
+def test_a_number_for_no_tissue_does_not_set_the_scale(value, where, high):
+    x, filled = tissue(high=high), tissue(high=high)
+    filled[where] = value
+    found, fill = without_fill(filled)
+    assert torch.equal(fill, filled == value)
+    assert torch.equal(found, torch.where(fill, 0.0, x))
+    assert measure_scale(found).low == 0
+
+
+def test_several_such_numbers_are_found_in_signed_scans():
+    x = tissue(low=-500.0, high=500.0)
+    x[0], x[1, 0] = -32768.0, -10000.0
+    found, fill = without_fill(x)
+    assert int(fill.sum()) == 200 + 10
+    assert float(found.min()) == -500
+
+
+@pytest.mark.parametrize(
+    "x",
+    [tissue(), tissue() - 2000, tissue(low=-500.0), torch.randn(9, 9, 9), torch.full((3,), -7)],
+)
+def test_intensities_below_zero_that_mean_something_stay(x):
+    found, fill = without_fill(x)
+    assert not fill.any()
+    assert torch.equal(found, x)

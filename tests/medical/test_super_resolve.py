@@ -204,6 +204,21 @@ def test_protected_voxels_are_the_interpolated_scan_bit_for_bit():
     assert torch.equal(again.mean.data, result.mean.data)
 
 
+@pytest.mark.parametrize("where", [(0, 0, 0), np.s_[:3], np.s_[10:12, 5:8, 2]])
+@pytest.mark.parametrize("value", [-32768.0, -1024.0])
+def test_numbers_for_no_tissue_change_nothing_elsewhere(where, value, caplog):
+    scan = scan_of(head((24, 24, 24)))
+    empty, filled = scan.data.clone(), scan.data.clone()
+    empty[where], filled[where] = 0.0, value
+    plain = super_resolve(scan.with_data(empty), request(), StandIn(), tiling=SMALL)
+    assert not caplog.text
+    found = super_resolve(scan.with_data(filled), request(), StandIn(), tiling=SMALL)
+    assert torch.equal(found.mean.data, plain.mean.data)
+    assert found.consistency == plain.consistency
+    assert found.record()["filled_voxels"] == int((filled == value).sum())
+    assert f"{found.num_filled} voxels of the scan hold a number that stands for" in caplog.text
+
+
 def test_the_mask_may_be_a_file_and_must_fit(tmp_path):
     scan = scan_of(head((24, 24, 40)))
     mask = scan.with_data(torch.ones(scan.shape), dtype="uint8")
