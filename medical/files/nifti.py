@@ -22,7 +22,7 @@ from torch import Tensor
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import check_gzip, check_size, is_gzip
-from medical.files.volume import FileHeader, Volume
+from medical.files.volume import FileHeader, Volume, check_near
 
 SUFFIXES = (".nii", ".nii.gz")
 DESCRIPTION_BYTES = 80
@@ -208,6 +208,7 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
             f"{path} has the affine {affine[:3].round(4).tolist()}: it must be finite and "
             "invertible, or voxels have no size; repair the header."
         )
+    check_near(path, _shape(image.shape), affine, _describe(image).unit_mm)
     return affine
 
 
@@ -250,9 +251,8 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
     info = volume.header
     kind = nib.Nifti2Image if len(info.template) == 540 else nib.Nifti1Image
     header = kind.header_class(info.template or None, check=False)
-    if (
-        _shape(header.get_data_shape()) != volume.shape
-    ):  # the order of slices that are no longer there
+    # The order of slices that are no longer there.
+    if _shape(header.get_data_shape()) != volume.shape:
         for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
             header[name] = 0
     for name in {"db_name", "aux_file"} & set(header.keys()):  # scanners write names there

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from core.refusal import Refusal
 
+MOST_AWAY_MM = 10_000.0
 SAME_PLACE = 0.05  # of a voxel: float32 headers round to less, and no other grid is that close
 
 
@@ -142,6 +144,24 @@ def same_place(volume: Volume, reference: Volume, grid: Grid | None = None) -> b
     corners[:, :3] = corners[:, :3] * shape - 0.5
     moved = np.linalg.norm((corners @ (volume.affine_mm - affine).T)[:, :3], axis=1)  # (8,)
     return bool(moved.max() <= SAME_PLACE * np.linalg.norm(affine[:3, :3], axis=0).min())
+
+
+def check_near(
+    path: Path, shape: tuple[int, ...], affine: NDArray[np.float64], unit_mm: float
+) -> None:
+    """Refuse a grid so far away that a header, which holds float32, cannot say where it lies.
+
+    Raises:
+        Refusal: a corner lies over 10 m from the scanner's center.
+    """
+    corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
+    corners[:, :3] *= shape
+    far = float(np.abs(corners @ affine[:3].T).max()) * unit_mm
+    if far > MOST_AWAY_MM:
+        raise Refusal(
+            f"{path} puts voxels {far:.3g} mm from the scanner's center: at most "
+            f"{MOST_AWAY_MM:g} mm can be told in a header; repair its affine and unit of length."
+        )
 
 
 def _in_mm(affine: NDArray[np.float64], header: FileHeader) -> NDArray[np.float64]:

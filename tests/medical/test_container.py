@@ -55,6 +55,9 @@ def put(folder, name, content):
         (told(84, "<2f", 0, 0, sform=0), r"size \(1.0, 0.0, 0.0\)"),
         (bytes(blob(VOXELS * 1e300)), r"up to 8.9\de\+302: .* float32, at most 3.4e\+38; divide"),
         (told(112, "<2f", 3e38, 0), "float32, at most"),
+        (told(292, "<f", 1e29), r"puts voxels 1e\+29 mm from .*: at most 10000 mm can be told"),
+        (told(324, "<f", -8.8e11), "puts voxels 8.8e.11 mm from the scanner's center: .*; repair"),
+        (told(123, "<b", 1), "puts voxels 2.4e.04 mm from the scanner's center: .*unit of length"),
     ],
 )
 def test_a_header_that_lies_is_refused_by_name(tmp_path, name, content, words):

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from core.refusal import Refusal
-from flows.jobs.pipeline import make, operation_named
+from flows.jobs.operations import operation_named
+from flows.jobs.pipeline import make
 from flows.requests.prompt_tables import READERS, read_rows, requests_of
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import FileHeader, Volume
