@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,6 +90,28 @@ def test_everything_stands_where_it_is_looked_for(dataset):
     assert "unapproved" in (dataset / "report.html").read_text()
     assert json.loads((dataset / "dataset.json").read_text())["approval"] == "unapproved"
     assert not (dataset / "quarantine").exists()
+
+
+def bids_validator(folder):
+    """What the real validator ends with, and says; it needs no network."""
+    program = Path(sys.executable).with_name("bids-validator-deno")
+    if not program.exists():
+        pytest.skip("the extra dev is not installed")
+    ended = subprocess.run([program, folder], capture_output=True, text=True, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def test_the_bids_validator_finds_no_error(dataset, tmp_path):
+    code, words = bids_validator(dataset / "bids")
+    assert (code, "[ERROR]" in words) == (0, False), words
+    code, words = bids_validator(dataset / "bids" / "derivatives" / "lamina")
+    assert (code, "[ERROR]" in words) == (0, False), words
+    broken = shutil.copytree(dataset / "bids", tmp_path / "bids")
+    anat = broken / "sub-001" / "anat"
+    (anat / "sub-001_T1w.nii.gz").rename(anat / "sub-001_T1ish.nii.gz")
+    code, words = bids_validator(broken)
+    assert code != 0
+    assert "[ERROR]" in words
 
 
 def test_nnunet_finds_no_fault_and_no_fold_validates_on_what_it_saw(dataset):
