@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.refusal import Refusal
+from flows.batches.derivatives import renew_derivatives
 from flows.batches.ledger import ENDED, Batch, Outcome
 from flows.storage.journal import append_line, now
 
@@ -144,6 +145,8 @@ def decide(batch: Batch, run: str, question: Question, answer: Answer) -> dict[s
     for address in question.items:
         if address in rejected and _made(known.get(address)):
             _reject(batch, known[address], answer)
+    if rejected:
+        renew_derivatives(batch)
     titles = dict(zip(question.items, question.titles, strict=True))
     said = {
         "format_version": FORMAT_VERSION,

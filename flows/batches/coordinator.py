@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, TypeVar
 
 from core.progress import Clock, Meter, counted
 from flows.batches.counts import Tally
+from flows.batches.derivatives import renew_derivatives
 from flows.batches.inputs import deliver_inputs, items_here_or_planned
 from flows.batches.ledger import GOING_ON, STORE_FAULTS, Batch
 from flows.batches.locks import being_made, confirm_coordinated, coordinated, sign_of_life
@@ -236,6 +237,7 @@ class Coordinator:
         if count:
             self.batch.change(seconds_per_item=round(seconds / count, 4))
         clear_leftovers(self.batch)
+        renew_derivatives(self.batch)
         self._tell()
         said = self.batch.read()
         return {

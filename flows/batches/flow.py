@@ -9,11 +9,12 @@ from typing import Any
 from prefect.context import get_run_context
 
 from flows.batches.coordinator import coordinate
+from flows.batches.derivatives import FOLDER
 from flows.batches.events import announcing
 from flows.batches.ledger import Batch
 from flows.batches.needs import shard_needs
 from flows.batches.nights import DATE, night_of, of_night
-from flows.batches.scans import find_scans
+from flows.batches.scans import scans_of
 from flows.batches.shard_runs import Deployed, cancel
 from flows.batches.sheet import contact_sheet, is_private
 from flows.pages.artifacts import batch_page, progress_bar, show_result
@@ -48,7 +49,9 @@ def coordinate_batch(
     page = batch_page(project, request.name)
     with progress_bar("batch-progress", page) as meter, announcing(batch):
         ended = coordinate(settings, project, request, hands, meter)
+    dataset = batch.root / FOLDER
     facts = {**ended, "folder": batch.root}
+    facts |= {"BIDS derivatives": dataset} if dataset.is_dir() else {}
     picture = "" if is_private(batch) else contact_sheet(batch)
     show_result(f"Batch {request.name}: {ended['state']}", picture, facts, page)
     return ended
@@ -61,7 +64,7 @@ def check_scans(request: ScanBatchRequest, settings: Settings) -> None:
     """
     folder = Path(request.scans)
     if roots(settings) is not None and folder.expanduser().is_dir():
-        check_files(map(str, find_scans(folder, request.subjects.split())), settings)
+        check_files(map(str, scans_of(request)), settings)
 
 
 def abandon(flow: Any, flow_run: Any, state: Any) -> None:

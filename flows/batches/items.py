@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from core.refusal import Refusal
-from flows.batches.scans import find_scans
+from flows.batches.scans import scans_of
 from flows.jobs.operations import operation_named, operation_of
 from flows.jobs.pipeline import AnyOperation
 from flows.requests.batch_requests import (
@@ -182,7 +182,7 @@ def _scans(batch: ScanBatchRequest) -> list[Item]:
     shared = batch.model_dump(include=set(SCAN_FIELDS))
     weights = ""
     items = []
-    for path in find_scans(Path(batch.scans), batch.subjects.split()):
+    for path in scans_of(batch):
         try:
             digest, size = sha256_file(path), path.stat().st_size
         except OSError as error:

@@ -19,7 +19,8 @@ SUFFIXES = (".nii", ".nii.gz")
 OTHER_FORMATS = (".img", ".mgh", ".mgz", ".dcm", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
 OWN_MAPS = ("_std", "_consistency")
 NOT_RAW = ("derivatives", "sourcedata", "code")
-SUFFIX = "_T1w"
+USUAL = ("T1w",)
+SAME = {"PD": "PDw"}
 ANNEXED = b"/annex/objects/"
 SHOWN = 20  # paths of one reason that a plan names
 
@@ -32,11 +33,52 @@ FORMAT = "not NIfTI, so convert it to .nii.gz"
 FOLDER = "a folder, not a file"
 PACKED = "the same scan is taken as .nii.gz"
 IGNORED = "named by .bidsignore"
-OTHER = f"another suffix than {SUFFIX}"
+OTHER = "another suffix than"
+ENTITIES = "without the entities asked for:"
 OUTSIDE = "not below a sub-* folder of the dataset"
 TREE = f"no part of the raw dataset ({', '.join(NOT_RAW)})"
 SUBFOLDER = "in a subfolder, and of a folder that is no BIDS dataset only its own files are taken"
 UNASKED = "of a subject that was not asked for"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which images are asked for.
+
+    Attributes:
+        subjects: BIDS labels, with or without ``sub-``; empty for all.
+        suffixes: Of images of a BIDS dataset.
+        entities: Such as ``ses-01``; values of one entity are alternatives.
+    """
+
+    subjects: Sequence[str] = ()
+    suffixes: Sequence[str] = USUAL
+    entities: Sequence[str] = ()
+
+    def unfit(self, inside: Path) -> str:
+        """Why an image below the dataset's folder is not asked for; empty if it is."""
+        suffix = scan_name(inside.name).rpartition("_")[2]
+        if SAME.get(suffix, suffix) not in {SAME.get(name, name) for name in self.suffixes}:
+            return f"{OTHER} {' or '.join(self.suffixes)}"
+        return self.without(inside)
+
+    def without(self, inside: Path) -> str:
+        """The same by entities alone."""
+        parts = [*inside.parts[:-1], *scan_name(inside.name).split("_")]
+        has = {_entity(part) for part in parts if "-" in part}
+        asked = defaultdict[str, set[tuple[str, str]]](set)
+        for word in self.entities:
+            key, value = _entity(word)
+            asked[key].add((key, value))
+        if all(has & values for values in asked.values()):
+            return ""
+        return f"{ENTITIES} {' '.join(self.entities)}"
+
+
+def _entity(part: str) -> tuple[str, str]:
+    """Key and value of ``run-01``; numbers without their zeros ahead."""
+    key, _, value = part.partition("-")
+    return key, value.lstrip("0") or "0" if value.isdecimal() else value
 
 
 @dataclass(frozen=True)
@@ -61,40 +103,45 @@ class Survey:
         return [f"{_listed(names)}: {reason}" for reason, names in by_reason.items()]
 
 
-def find_scans(folder: Path, subjects: Sequence[str] = ()) -> list[Path]:
-    """The scans of a folder, sorted by path; see ``survey``."""
-    return survey(folder, subjects).taken
+def scans_of(request: ScanBatchRequest) -> list[Path]:
+    """The scans that a request asks for, sorted by path; see ``survey``."""
+    return survey(Path(request.scans), wanted_of(request)).taken
 
 
-def survey(folder: Path, subjects: Sequence[str] = ()) -> Survey:
+def wanted_of(request: ScanBatchRequest) -> Wanted:
+    """Which images a request asks for."""
+    return Wanted(request.subjects.split(), request.suffixes.split(), request.entities.split())
+
+
+def survey(folder: Path, wanted: Wanted | None = None) -> Survey:
     """What a folder holds: a BIDS dataset, or NIfTI files side by side.
 
-    Of a BIDS dataset ``sub-*/**/*_T1w.nii[.gz]`` are taken, linked folders and all sessions
+    Of a BIDS dataset ``sub-*/**/*_SUFFIX.nii[.gz]`` are taken, linked folders and all sessions
     included, and what ``.bidsignore`` names is not.
 
     Args:
         folder: The dataset or the folder.
-        subjects: BIDS labels, with or without ``sub-``; empty for all.
+        wanted: Which images; by default every T1-weighted one.
 
     Raises:
         Refusal: There is no such folder, no scan in it, or none of a subject.
     """
-    folder = folder.expanduser().resolve()
+    folder, wanted = folder.expanduser().resolve(), wanted or Wanted()
     if not folder.is_dir():
         raise Refusal(
             f"scans={folder}: there is no such folder; name a BIDS dataset or a folder of NIfTI "
             "files by its full path."
         )
     subject_folders = any(path.is_dir() for path in folder.glob("sub-*"))
-    found = _dataset(folder) if subject_folders else _plain(folder)
+    found = _dataset(folder, wanted) if subject_folders else _plain(folder, wanted)
     if not found.taken and subject_folders:  # of which none holds a scan to take
-        beside = _plain(folder)
+        beside = _plain(folder, wanted)
         found = beside if beside.taken else found
-    found = _of_subjects(found, {f"sub-{name.removeprefix('sub-')}" for name in subjects})
+    found = _of_subjects(found, {f"sub-{name.removeprefix('sub-')}" for name in wanted.subjects})
     if not found.taken:
         reasons = f" ({'; '.join(found.says())})" if found.left_out else ""
         raise Refusal(
-            f"scans={folder}: it holds neither sub-*/*{SUFFIX}.nii.gz nor NIfTI files that can "
+            f"scans={folder}: it holds neither sub-*/*{_either(wanted)} nor NIfTI files that can "
             f"be taken{reasons}; point to a BIDS dataset or to the folder of the scans."
         )
     return found
@@ -104,10 +151,14 @@ def left_out_of(request: BatchRequest) -> list[str]:
     """What a request leaves out and why; nothing where its folder stands on another host."""
     if not isinstance(request, ScanBatchRequest) or not request.source.is_dir():
         return []
-    return survey(Path(request.scans), request.subjects.split()).says()
+    return survey(Path(request.scans), wanted_of(request)).says()
 
 
-def _dataset(folder: Path) -> Survey:
+def _either(wanted: Wanted) -> str:
+    return " or ".join(f"_{suffix}.nii.gz" for suffix in wanted.suffixes)
+
+
+def _dataset(folder: Path, wanted: Wanted) -> Survey:
     ignored = read_ignored(folder / ".bidsignore")
     taken, left_out = list[Path](), dict[Path, str]()
     for path in _walk(folder, folder, frozenset()):
@@ -119,7 +170,7 @@ def _dataset(folder: Path) -> Survey:
         elif ignored(inside.as_posix()):
             reason = IGNORED
         else:
-            reason = _unfit(path) or ("" if scan_name(path.name).endswith(SUFFIX) else OTHER)
+            reason = _unfit(path) or wanted.unfit(inside)
         if reason:
             left_out[path] = reason
         else:
@@ -131,11 +182,11 @@ def _dataset(folder: Path) -> Survey:
     return Survey(folder, sorted(set(taken) - left_out.keys()), left_out)
 
 
-def _plain(folder: Path) -> Survey:
+def _plain(folder: Path, wanted: Wanted) -> Survey:
     taken, left_out = list[Path](), dict[Path, str]()
     for path in _entries(folder):
         if _looks_like_scan(path):
-            if reason := _unfit(path):
+            if reason := _unfit(path) or wanted.without(Path(path.name)):
                 left_out[path] = reason
             else:
                 taken.append(path)

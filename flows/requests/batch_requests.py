@@ -208,11 +208,23 @@ class ScanBatchRequest(BatchRequest):
     name: BatchName = NIGHTLY
     scans: DiskPath = Field(
         min_length=1,
-        description="A BIDS dataset, whose *_T1w.nii.gz and *_T1w.nii are taken, or a folder of "
-        "NIfTI files. May hold {date}.",
+        description="A BIDS dataset, whose images are restored into a BIDS derivative "
+        "dataset, or a folder of NIfTI files. May hold {date}.",
     )
     subjects: str = Field(
         "", description="Only these subjects, separated by spaces: 01 02; empty for all."
+    )
+    suffixes: str = Field(
+        "T1w",
+        pattern=r"^ *[A-Za-z0-9]+( +[A-Za-z0-9]+)* *$",
+        description="Of a BIDS dataset, only images of these suffixes, separated by spaces: T1w "
+        "T2w FLAIR PDw. The shipped model knows T1w best.",
+    )
+    entities: str = Field(
+        "",
+        pattern=r"^ *([A-Za-z]+-[A-Za-z0-9]+( +|$))*$",
+        description="Only images with these BIDS entities, separated by spaces: ses-01 run-1; "
+        "several values of one are alternatives: ses-01 ses-02. Empty for all.",
     )
     spacing_mm: tuple[float, float, float] = Field(
         (1.0, 1.0, 1.0), description="Largest voxel size wanted along the three axes."

@@ -6,6 +6,7 @@ BIDS 1.10. A dataset of drawn heads says in every table that its people do not e
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,19 @@ from core.records import atomic_path
 VERSION = "1.10.0"
 DERIVATIVE = "derivatives/lamina"
 LICENSE = "CC0"
+
+
+def entities_of(name: str) -> tuple[dict[str, str], str]:
+    """The entities of a file's name in order, and its suffix; none where the name is no BIDS.
+
+    >>> entities_of("sub-01_ses-2_T1w.nii.gz")
+    ({'sub': '01', 'ses': '2'}, 'T1w')
+    """
+    *parts, suffix = name.partition(".")[0].split("_")
+    pairs = [re.fullmatch(r"([a-zA-Z]+)-([a-zA-Z0-9+]+)", part) for part in parts]
+    if not suffix.isalnum() or not all(pairs):
+        return {}, ""
+    return {pair[1]: pair[2] for pair in pairs if pair}, suffix
 
 
 def image_path(subject: str, contrast: str) -> str:

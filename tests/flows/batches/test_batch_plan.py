@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from flows.batches.items import Item, derived_seed, drawn_again, items_of
 from flows.batches.plan import check_room, expected_seconds, make_plan
-from flows.batches.scans import find_scans
+from flows.batches.scans import Wanted, survey
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest
 from video.request import VideoRequest
 
@@ -149,10 +149,13 @@ def dataset(tmp_path):
 
 
 def test_scans_of_a_dataset_or_of_a_folder(dataset, tmp_path):
-    assert [p.name for p in find_scans(dataset)] == [f"sub-0{n}_T1w.nii.gz" for n in (1, 2, 3)]
-    assert [p.name[:6] for p in find_scans(dataset, ["02", "sub-03"])] == ["sub-02", "sub-03"]
+    assert [p.name for p in survey(dataset).taken] == [f"sub-0{n}_T1w.nii.gz" for n in (1, 2, 3)]
+    assert [p.name[:6] for p in survey(dataset, Wanted(["02", "sub-03"])).taken] == [
+        "sub-02",
+        "sub-03",
+    ]
     plain = scan(tmp_path / "plain" / "head.nii.gz", 1)
-    assert find_scans(plain.parent) == [plain]
+    assert survey(plain.parent).taken == [plain]
 
 
 def test_a_scan_is_addressed_by_its_bytes(places, dataset, tmp_path):
@@ -172,11 +175,11 @@ def test_a_scan_is_addressed_by_its_bytes(places, dataset, tmp_path):
 )
 def test_a_subject_that_is_not_there_is_refused(dataset, subjects, words):
     with pytest.raises(ValueError, match=words):
-        find_scans(dataset, subjects.split())
+        survey(dataset, Wanted(subjects.split()))
 
 
 def test_a_folder_without_scans_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"it holds neither .*; point"):
-        find_scans(tmp_path)
+        survey(tmp_path)
     with pytest.raises(ValueError, match="there is no such folder; name"):
-        find_scans(tmp_path / "none")
+        survey(tmp_path / "none")

@@ -14,7 +14,7 @@ from core.refusal import Refusal
 from flows.batches.bidsignore import read_ignored
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, intact
-from flows.batches.scans import find_scans, survey
+from flows.batches.scans import Wanted, survey
 from flows.batches.shard import run_shard
 from flows.batches.start import plan_batch, start_batch
 from flows.commands.command_line import main
@@ -36,11 +36,11 @@ def scan(path: Path, value: int = 1) -> Path:
 
 
 def taken(folder: Path, *subjects: str) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in find_scans(folder, subjects)]
+    return [path.relative_to(folder).as_posix() for path in survey(folder, Wanted(subjects)).taken]
 
 
 def left_out(folder: Path, *subjects: str) -> dict[str, str]:
-    found = survey(folder, subjects)
+    found = survey(folder, Wanted(subjects))
     return {path.relative_to(folder).as_posix(): why for path, why in found.left_out.items()}
 
 
@@ -151,7 +151,7 @@ def test_subjects_are_looked_for_below_the_dataset_only(tmp_path):
     assert left_out(folder, "01") == {T1.format("02"): "of a subject that was not asked for"}
     shutil.rmtree(folder / "sub-01")
     with pytest.raises(Refusal, match="sub-01 not found"):
-        find_scans(folder, ["01"])
+        survey(folder, Wanted(["01"]))
 
 
 def test_bidsignore_is_heeded(dataset):
@@ -249,7 +249,7 @@ def test_a_plan_lists_what_it_takes_and_what_it_leaves_out(places, dataset, caps
     assert main(words(dataset, "plan")) == 0
     lines = capsys.readouterr().out.splitlines()
     assert f"takes {dataset / T1.format('01')}" in lines
-    assert "1 file left out, sub-01/anat/sub-01_T2w.nii.gz: another suffix than _T1w" in lines
+    assert "1 file left out, sub-01/anat/sub-01_T2w.nii.gz: another suffix than T1w" in lines
     assert [line for line in lines if "sub-01_run-2_T1w.nii.gz: its link leads nowhere" in line]
 
 

@@ -1,0 +1,159 @@
+"""A BIDS derivative dataset of restored scans: names, sidecars, descriptions, sources.
+
+BIDS has no suffix for an uncertainty map, so its own stands in the dataset's ``.bidsignore``.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from core.records import atomic_path, versions
+from medical.files.bids import VERSION, entities_of, write_json, write_text
+from medical.files.container import scan_name
+
+LABEL: Final = "sr"
+UNCERTAINTY: Final = "uncertainty"
+RAW: Final = "raw"
+"""How sources name the dataset they stand in: ``bids:raw:sub-01/anat/...``."""
+SAYS: Final = {
+    "result": "Restored to finer voxels: mean of the samples drawn by the model.",
+    "std": "Uncertainty: standard deviation over the samples, on the scan's intensity scale.",
+}
+README: Final = f"""Scans restored to finer voxels, for research and not for diagnosis.
+
+Of each scan there is the restored image, *_desc-{LABEL}_SUFFIX.nii.gz, and beside it, under the
+name ..._desc-{LABEL}_{UNCERTAINTY}.nii.gz, how far the samples differ, voxel by voxel. BIDS has no
+suffix for such a map; .bidsignore names it. Detail that the scan did not hold was invented by the
+model. The sidecars name the source of each file, the model and the seed. SkullStripped is what the
+source's own sidecar says; where it says nothing, it is taken not to be.
+"""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """One restored scan.
+
+    Attributes:
+        source: The scan, below its dataset's folder.
+        files: The volumes by role: ``result`` and ``std``.
+        record: What the record beside them says.
+    """
+
+    source: Path
+    files: Mapping[str, Path]
+    record: Mapping[str, Any]
+
+
+def derived_path(source: Path, role: str) -> Path | None:
+    """Where a volume goes below the dataset, None for a scan without a name that BIDS knows.
+
+    >>> derived_path(Path("sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"), "std").name
+    'sub-01_ses-2_desc-sr_uncertainty.nii.gz'
+    """
+    entities, suffix = entities_of(source.name)
+    if "sub" not in entities or not suffix:
+        return None
+    entities.pop("desc", None)
+    kept = "_".join(f"{key}-{value}" for key, value in entities.items())
+    ending = suffix if role == "result" else UNCERTAINTY
+    folders = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
+    return Path(*folders, "anat", f"{kept}_desc-{LABEL}_{ending}.nii.gz")
+
+
+def write_derivatives(root: Path, dataset: Path, scans: Sequence[Restored]) -> list[Path]:
+    """Write or renew the derivative dataset; the volumes in it.
+
+    Volumes are hard links to the results where the disk allows it, else copies. Volumes of an
+    earlier time that are not among these are removed.
+
+    Args:
+        root: Of the derivative dataset.
+        dataset: Of the scans.
+        scans: What was restored of it.
+    """
+    written: list[Path] = []
+    for scan in scans:
+        for role, file in scan.files.items():
+            inside = derived_path(scan.source, role)
+            if inside is not None:
+                _place(file, root / inside)
+                sidecar = _sidecar(dataset, scan, role)
+                write_json(root / inside.with_name(f"{scan_name(inside.name)}.json"), sidecar)
+                written.append(root / inside)
+    _describe(root, dataset)
+    for old in set(root.glob(f"sub-*/**/*_desc-{LABEL}_*.nii.gz")) - set(written):
+        old.unlink()
+        old.with_name(f"{scan_name(old.name)}.json").unlink(missing_ok=True)
+    return sorted(written)
+
+
+def _place(file: Path, target: Path) -> None:
+    if target.exists() and os.path.samefile(file, target):
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(target, overwrite=True) as temporary:
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(file, temporary)
+        except OSError:  # no links here, or another disk
+            shutil.copyfile(file, temporary)
+
+
+def _sidecar(dataset: Path, scan: Restored, role: str) -> dict[str, Any]:
+    request, model = scan.record.get("request", {}), scan.record.get("model", {})
+    described = {
+        "Description": SAYS[role],
+        "Sources": [f"bids:{RAW}:{scan.source.as_posix()}"],
+        "SkullStripped": _stripped(dataset / scan.source),
+        "SpatialReference": "orig",
+    }
+    said = {
+        "Model": model.get("name"),
+        "ModelWeightsSHA256": model.get("sha256"),
+        "Seed": request.get("seed"),
+        "SamplesDrawn": request.get("samples"),
+        "SamplingSteps": request.get("steps"),
+        "IntendedUse": scan.record.get("intended_use"),
+    }
+    return described | {name: value for name, value in said.items() if value is not None}
+
+
+def _stripped(scan: Path) -> bool:
+    return bool(_read(scan.with_name(f"{scan_name(scan.name)}.json")).get("SkullStripped", False))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _describe(root: Path, dataset: Path) -> None:
+    raw = _read(dataset / "dataset_description.json")
+    source = {"URL": dataset.as_uri()}
+    source |= {"DOI": raw["DatasetDOI"]} if isinstance(raw.get("DatasetDOI"), str) else {}
+    described = {
+        "Name": f"{raw.get('Name') or dataset.name}: restored to finer voxels",
+        "BIDSVersion": VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [
+            {
+                "Name": "Lamina",
+                "Version": versions()["lamina"],
+                "Description": "Super-resolution of scans in thick slices.",
+            }
+        ],
+        "SourceDatasets": [source],
+        "DatasetLinks": {RAW: dataset.as_uri()},
+    }
+    for field in ("License", "Authors"):
+        described |= {field: raw[field]} if raw.get(field) else {}
+    write_json(root / "dataset_description.json", described)
+    write_text(root / "README.md", README)
+    write_text(root / ".bidsignore", f"*_{UNCERTAINTY}.nii.gz\n*_{UNCERTAINTY}.json\n")
