@@ -19,6 +19,7 @@ from medical.datasets.heads import Heads, TemplateHeads
 from medical.datasets.plan import Plan, Planned, make_plan, plain
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.strata import strata
 from medical.datasets.tables import write_tables
 from medical.datasets.volumes import (
     DrawnVolume,
@@ -32,6 +33,7 @@ from medical.files.bids import DERIVATIVE, write_json
 from medical.lesions.atlas import LesionAtlas, lesion_atlas
 
 ATTEMPTS = 5
+UNKEPT = ".drawn"  # images of a dataset that is not written as BIDS
 REQUEST, RECORD = "request.json", "dataset.json"
 OnVolume = Callable[[int, int], None]
 
@@ -94,6 +96,7 @@ def make_dataset(
     claim(maker, out)
     if _complete(maker, out):
         return Dataset(out, maker.request.count, ())
+    _clear(out)
     records, missing = [], []
     for done, planned in enumerate(maker.plan.volumes, start=1):
         record = _standing(planned, out) or _make(maker, planned, out)
@@ -149,6 +152,13 @@ def _complete(maker: Maker, out: Path) -> bool:
     return whole and not summary["missing"] and summary["files"] == _common(maker.request, out)
 
 
+def _clear(out: Path) -> None:
+    """Remove what a process that was killed left half-written."""
+    for part in [*out.rglob(".part-*")]:
+        part.unlink(missing_ok=True)
+    shutil.rmtree(out / UNKEPT, ignore_errors=True)
+
+
 def _standing(planned: Planned, out: Path) -> dict[str, Any] | None:
     """The record of a head all of whose files stand as they were written; None for no such."""
     path = _record_path(planned, out)
@@ -190,7 +200,7 @@ def _publish(maker: Maker, planned: Planned, drawn: DrawnVolume, out: Path) -> d
     """Write a head in the formats asked, its record last."""
     request, subject = maker.request, planned.subject
     wants_bids = "bids" in request.formats
-    root = out / "bids" if wants_bids else out / ".drawn"
+    root = out / "bids" if wants_bids else out / UNKEPT
     files = write_images(drawn, subject, root)
     if "nnunet" in request.formats:
         folder = out / "nnunet" / request.nnunet_name
@@ -219,6 +229,7 @@ def _summary(
         "plan": plain(maker.plan),
         "made": len(records),
         "missing": missing,
+        "strata": strata(maker.request, records),
         "quarantined": sorted(path.name for path in (out / "quarantine").glob("*/")),
     }
 

@@ -35,6 +35,8 @@ def write_report(
         f"<ul>{said}</ul>" if said else "",
         "<h2>Asked and delivered</h2>",
         _table(("head", "fold", "ml asked", "ml", "lesions asked", "lesions"), rows),
+        "<h2>Strata</h2>",
+        _table(("stratum", "", "asked", "delivered", "people"), _strata(summary["strata"])),
         "<h2>Quarantine</h2>",
         f"<p>{len(summary['quarantined'])} volumes were drawn and set aside.</p>",
     ]
@@ -59,6 +61,11 @@ def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
         str(count["asked"]),
         str(count["delivered"]),
     )
+
+
+def _strata(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    names = ("kind", "value", "asked", "delivered", "people")
+    return [tuple(str(row[name]) for name in names) for row in rows]
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -138,6 +138,18 @@ def test_a_fault_of_a_raw_dataset_is_found(dataset, tmp_path):
     assert faults(folder)
 
 
+def test_what_was_asked_and_delivered_is_told_by_strata(dataset):
+    rows = json.loads((dataset / "dataset.json").read_text())["strata"]
+    loads = [row for row in rows if row["kind"] == "load"]
+    assert loads[0]["value"] == "5 to 7.5 ml"
+    assert sum(row["delivered"] for row in loads) == 3
+    regions = sum(row["delivered"] for row in rows if row["kind"] == "region")
+    records = [json.loads(p.read_text()) for p in (dataset / "volumes").iterdir()]
+    assert regions == sum(r["lesions"]["count"]["delivered"] for r in records)
+    assert all(row["people"] > 0 for row in rows if row["delivered"])
+    assert "5 to 7.5 ml" in (dataset / "report.html").read_text()
+
+
 def test_the_same_request_changes_nothing_and_another_is_refused(heads, dataset):
     before = {p: p.stat().st_mtime_ns for p in dataset.rglob("*")}
     assert make_dataset(maker(heads), dataset).made == 3
@@ -156,6 +168,8 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(heads, dataset, tmp_pat
         make_dataset(maker(heads), out, lambda done, _: killed() if done == 2 else None)
     (out / "volumes" / "sub-002.json").unlink()  # killed before its record, between its files
     next((out / "bids" / "sub-002" / "anat").glob("*_T1w.nii.gz")).unlink()
+    for place in ("bids/sub-002/anat/.part-1.nii.gz", "nnunet/Dataset501_pilot/imagesTr/.part-2"):
+        (out / place).write_bytes(b"half of it")
     make_dataset(maker(heads), out)
     assert contents(out) == contents(dataset)
 
