@@ -63,6 +63,12 @@ def batch_of(folder: Path, **fields) -> Batch:
     return batch
 
 
+def derived(batch: Batch) -> Path:
+    root = renew_derivatives(batch)
+    assert root is not None
+    return root
+
+
 def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -83,8 +89,7 @@ def complaints(folder: Path) -> list[str]:
 
 def test_the_validator_accepts_the_derivatives_and_sees_what_is_wrong(places, dataset):
     batch = batch_of(dataset, suffixes="T1w T2w FLAIR")
-    root = renew_derivatives(batch)
-    assert root is not None
+    root = derived(batch)
     assert complaints(root) == []
     image = "sub-02/ses-01/anat/sub-02_ses-01_run-1_desc-sr_T1w.nii.gz"
     assert image in files(root)
@@ -111,7 +116,7 @@ def test_a_batch_of_a_dataset_ends_with_its_derivatives(places, dataset, capsys)
 
 def test_volumes_are_the_results_and_name_their_sources(places, dataset):
     batch = batch_of(dataset)
-    root = renew_derivatives(batch)
+    root = derived(batch)
     about = json.loads((root / "dataset_description.json").read_text())
     assert (about["DatasetType"], about["GeneratedBy"][0]["Name"]) == ("derivative", "Lamina")
     assert about["DatasetLinks"] == {"raw": dataset.as_uri()}
@@ -120,7 +125,7 @@ def test_volumes_are_the_results_and_name_their_sources(places, dataset):
         inside = Path(item.row).relative_to(dataset)
         made = batch.outcomes()[item.address]["files"]
         for role in ("result", "std"):
-            volume = root / derived_path(inside, role)
+            volume = root / (derived_path(inside, role) or "")
             assert volume.samefile(batch.root / made[role]["path"])
             said = json.loads(volume.with_name(volume.name.replace("nii.gz", "json")).read_text())
             assert said["Sources"] == [f"bids:raw:{inside.as_posix()}"]
@@ -130,9 +135,9 @@ def test_volumes_are_the_results_and_name_their_sources(places, dataset):
 
 def test_what_is_no_longer_among_the_results_leaves_the_derivatives(places, dataset):
     batch = batch_of(dataset, suffixes="T1w T2w")
-    before = files(renew_derivatives(batch))
+    before = files(derived(batch))
     smaller = batch_of(dataset, suffixes="T2w")
-    after = files(renew_derivatives(smaller))
+    after = files(derived(smaller))
     assert {name for name in after if "nii" in name} == {
         "sub-01/anat/sub-01_desc-sr_T2w.nii.gz",
         "sub-01/anat/sub-01_desc-sr_uncertainty.nii.gz",
