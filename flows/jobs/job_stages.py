@@ -82,7 +82,10 @@ def draw(operation: AnyOperation, request: Request, inputs: Refs) -> Refs:
 
 @patient_stage
 def publish(operation: AnyOperation, drawn: Refs, folder: Path, name: str) -> Refs:
-    """Copy the files to their final place, each whole or not at all."""
+    """Copy the files to their final place, each whole or not at all.
+
+    Each is known by the digest of what was written: a copy with other bytes is no result.
+    """
     from core.records import atomic_path
 
     target = folder / f"{name}{operation.ending}"
@@ -92,7 +95,10 @@ def publish(operation: AnyOperation, drawn: Refs, folder: Path, name: str) -> Re
     for role, path in published.items():
         with atomic_path(path, overwrite=True) as temporary:
             shutil.copyfile(drawn[role].open(), temporary)
-    return {role: FileRef.of(path) for role, path in published.items()}
+    return {
+        role: FileRef(path=str(path.resolve()), sha256=drawn[role].sha256)
+        for role, path in published.items()
+    }
 
 
 @patient_stage

@@ -59,17 +59,22 @@ class Clip:
 
     @property
     def rate(self) -> Fraction:
-        """The exact rate: film and broadcast decimals (23.976, 29.97) mean n * 1000 / 1001."""
-        for whole in (24, 30, 48, 60, 120, 240):
-            broadcast = Fraction(whole * 1000, 1001)
-            if abs(float(broadcast) / self.fps - 1) < 4e-5:
-                return broadcast
-        return Fraction(self.fps).limit_denominator(min(1001, int(60_000 / self.fps)))
+        """The exact rate."""
+        return exact_rate(self.fps)
 
     @property
     def seconds(self) -> float:
         """How long the clip runs."""
         return float(len(self.frames) / self.rate)
+
+
+def exact_rate(fps: float) -> Fraction:
+    """What a decimal means: film and broadcast (23.976, 29.97) mean n * 1000 / 1001."""
+    for whole in (24, 30, 48, 60, 120, 240):
+        broadcast = Fraction(whole * 1000, 1001)
+        if abs(float(broadcast) / fps - 1) < 4e-5:
+            return broadcast
+    return Fraction(fps).limit_denominator(min(1001, int(60_000 / fps)))
 
 
 def write_mp4(

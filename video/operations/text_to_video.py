@@ -134,23 +134,30 @@ class TextToVideo:
         return {}
 
     def verify(self, request: VideoRequest, paths: Mapping[str, Path]) -> Facts:
-        """Hold frames, size and prompt of the file against the request."""
-        from video.files.clip import read_metadata, read_mp4
+        """Hold what the file says of frames, size and prompt against the request.
+
+        Nothing is decoded: its pixels were compared when it was written.
+        """
+        from video.files.clip import exact_rate
+        from video.files.footage import look
 
         path = paths["video"]
-        clip, tag = read_mp4(path), read_metadata(path)
-        found = (*clip.frames.shape[:3], tag.get("prompt"))
-        asked = (request.num_frames, request.height, request.width, request.prompt)
+        footage = look(path)
+        stored, said = footage.stored, footage.tag
+        found = (footage.count, *stored, said.get("size"), said.get("metadata", {}).get("prompt"))
+        height, width = request.height, request.width
+        even = (height + height % 2, width + width % 2)
+        asked = (request.num_frames, *even, [height, width], request.prompt)
         if found != asked:
             raise RuntimeError(
-                f"{path.name} holds {found}: frames, height, width and prompt should be {asked}; "
-                "generate it again."
+                f"{path.name} holds {found}: frames, stored height and width, size shown and "
+                f"prompt should be {asked}; generate it again."
             )
         return {
-            "frames": len(clip.frames),
-            "size": f"{clip.frames.shape[2]} x {clip.frames.shape[1]}",
-            "fps": clip.fps,
-            "seconds": round(clip.seconds, 3),
+            "frames": footage.count,
+            "size": f"{width} x {height}",
+            "fps": footage.fps,
+            "seconds": round(float(footage.count / exact_rate(footage.fps)), 3),
         }
 
     def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:

@@ -13,6 +13,7 @@ from flows.jobs import job_stages
 from flows.jobs.operations import OPERATIONS
 from flows.jobs.stages import worth_retrying
 from flows.pages.run_log import LOGGERS, join_run_log
+from flows.storage.files import FileRef
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
@@ -43,6 +44,18 @@ def test_refused_input_is_not_tried_again_and_faults_are(error, again):
 def test_no_stage_hashes_its_arguments_or_keeps_its_result(stage):
     assert stage.cache_policy == NO_CACHE
     assert stage.persist_result is False
+
+
+def test_a_copy_with_other_bytes_is_no_result(tmp_path, monkeypatch):
+    source = tmp_path / "drawn.mp4"
+    source.write_bytes(b"frames")
+    operation, drawn = OPERATIONS["text_to_video"], {"video": FileRef.of(source)}
+    whole = job_stages.publish.fn(operation, drawn, tmp_path, "whole")
+    assert whole["video"].open().read_bytes() == b"frames"
+    monkeypatch.setattr("shutil.copyfile", lambda _, target: target.write_bytes(b"fram"))
+    torn = job_stages.publish.fn(operation, drawn, tmp_path, "torn")
+    with pytest.raises(RuntimeError, match="holds sha256"):
+        job_stages.verify.fn(operation, VideoRequest(prompt="a red circle"), torn)
 
 
 def test_the_domain_speaks_into_the_run_once():
