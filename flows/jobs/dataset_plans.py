@@ -24,7 +24,8 @@ def planned(request: MRIDatasetRequest, out: Path) -> "tuple[Maker, Resources]":
     from medical.datasets.cost import dataset_cost
     from medical.datasets.making import Maker
 
-    maker, cost = Maker.of(request), dataset_cost(request)
+    maker = Maker.of(request)
+    cost = dataset_cost(request, maker.heads.seconds)
     wanted = Resources(
         gpus=0,
         gpu_memory_gb=0.0,

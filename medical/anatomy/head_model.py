@@ -6,13 +6,14 @@ One folder, as every model: the network in ``weights.safetensors`` paints, the s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from core.models.checkpoints import find_model, load_model, save_model
-from core.models.files import read_record
+from core.models.files import WEIGHTS, read_record
 from core.networks.unet import SpatioTemporalUNet
 from core.records import sha256_file
 from core.refusal import Refusal
@@ -54,7 +55,8 @@ def load_pool(folder: Path, *, device: torch.device | str = "cpu") -> Pool:
             "the model again."
         )
     assert network.layouts is not None
-    return read_pool(folder, folding(network.layouts), painter(network))
+    pool = read_pool(folder, folding(network.layouts), painter(network))
+    return replace(pool, digest=f"{found[:16]}-{record['sha256'][WEIGHTS][:16]}")
 
 
 def save_pool(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.refusal import Refusal
-from medical.anatomy.drawn import Anatomy
 from medical.anatomy.filters import Floats, blurred
 from medical.anatomy.site import draw_site, scanned
 from medical.anatomy.tissues import TISSUES
@@ -16,6 +16,27 @@ from medical.anatomy.transfer import MEASURED, T1_WHITE, Measured, transferred
 
 WITH_LESIONS = Callable[[Floats, str], Floats]
 """(image, contrast) -> the image with lesions in it."""
+
+
+@runtime_checkable
+class Scannable(Protocol):
+    """What an image can be made of, as ``medical.anatomy.drawn.Anatomy``: labels and texture."""
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """(X, Y, Z) 0 background, 1 CSF, 2 gray, 3 white matter."""
+        ...
+
+    @property
+    def texture(self) -> Floats | None:
+        """(X, Y, Z) T1-weighted, white matter at 0.75; None where none was painted."""
+        ...
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance of voxels."""
+        ...
+
 
 WHITE_AT = 1000.0
 """Intensity of white matter, in every contrast."""
@@ -25,7 +46,7 @@ TEXTURE = 0.045
 
 
 def render(
-    anatomy: Anatomy,
+    anatomy: Scannable,
     contrasts: Sequence[str],
     *,
     lesions: WITH_LESIONS | None = None,
@@ -90,7 +111,7 @@ def check_labels(labels: NDArray[np.integer]) -> None:
         )
 
 
-def _unpainted(anatomy: Anatomy, measured: Measured, seed: int) -> Floats:
+def _unpainted(anatomy: Scannable, measured: Measured, seed: int) -> Floats:
     """A T1-weighted image of class means, soft borders and a smooth texture."""
     sigma = [SOFT_MM / s for s in anatomy.spacing_mm]
     clean = np.array([0, *measured.means], np.float32)[anatomy.labels]

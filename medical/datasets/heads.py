@@ -63,11 +63,13 @@ class Heads(Protocol):
         people: Who may contribute; none where no single person does.
         words: What heads are drawn from, for people.
         digest: Of what heads are drawn from.
+        seconds: Of one core, for one head, beside what any head takes.
     """
 
     people: Sequence[Contributor]
     words: str
     digest: str
+    seconds: float
 
     def draw(self, seed: int, spacing_mm: Spacing, people: Sequence[Contributor]) -> Head:
         """A head of some of the people, from a seed."""
@@ -86,6 +88,7 @@ class TemplateHeads:
     people: Sequence[Contributor] = ()
     words = "the MNI152 template (Fonov et al. 2011), the mean of 152 adults, bent at random"
     digest = "mni152-icbm2009a-1mm"
+    seconds = 0.0
 
     @cached_property
     def _template(self) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

@@ -15,7 +15,8 @@ from typing import Any
 
 from core.records import sha256_file
 from core.refusal import Refusal
-from medical.datasets.heads import Heads, TemplateHeads
+from medical.datasets.heads import Heads
+from medical.datasets.people import shipped_heads
 from medical.datasets.plan import Plan, Planned, make_plan, plain
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
@@ -61,7 +62,7 @@ class Maker:
         Raises:
             Refusal: Nobody's data can serve it.
         """
-        heads, atlas = TemplateHeads(), lesion_atlas()
+        heads, atlas = shipped_heads(), lesion_atlas()
         return cls(request, make_plan(request, heads, atlas), heads, atlas)
 
 

@@ -30,7 +30,7 @@ ASKED = {
 class BallHeads:
     """Heads that take no time: a ball of white matter in gray in fluid, with two ventricles."""
 
-    people, words, digest = (), "a ball", "ball"
+    people, words, digest, seconds = (), "a ball", "ball", 0.0
     render = TemplateHeads.render
 
     def draw(self, seed, spacing_mm, people):

@@ -132,3 +132,34 @@ def test_labels_of_a_scan_are_written_with_their_volumes(tmp_path) -> None:
     with pytest.raises(Refusal, match="not a NIfTI name"):
         segment(tmp_path / "head.nii.gz", tmp_path / "labels.txt")
     segment(tmp_path / "head.nii.gz", tmp_path / "labels.nii.gz", overwrite=True)
+
+
+def test_a_dataset_draws_its_heads_from_the_people_asked_for() -> None:
+    from medical.datasets.people import PeopleHeads
+
+    heads = PeopleHeads(pool(8))
+    some = heads.people[:6]
+    head = heads.draw(3, (3.0, 3.0, 3.0), some)
+    assert set(head.contributors) == {person.hash for person in some}
+    images = heads.render(head, ["T1w", "FLAIR"], 3)
+    assert list(images) == ["T1w", "FLAIR"]
+    assert images["T1w"].shape == head.labels.shape
+    white = np.median(images["T1w"][head.labels == 3])
+    assert white == pytest.approx(1000, rel=0.1)
+    assert "not anonymous" in heads.words
+
+
+def test_the_shipped_model_is_whole_and_says_that_a_holder_of_a_scan_can_recognize_it() -> None:
+    from core.models.checkpoints import find_model
+    from medical.anatomy.pool import person_hash
+
+    folder = find_model("drawn-heads-1mm", "head")
+    people = {person.hash for person in load_pool(folder).people}
+    assert len(people) == 45
+    everybody = [person_hash("ds002748", f"sub-{k:02d}") for k in range(1, 73)]
+    assert people <= set(everybody)
+    card = (folder / "CARD.md").read_text()
+    assert "can recognize their map" in card
+    assert "pseudonymous, not anonymous" in card
+    assert "CC0" in card
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 14e6
