@@ -1,12 +1,13 @@
 """What the requests of all floors have in common: they are fixed, and their forms are plain."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from core.refusal import Refusal
 
+Asked = TypeVar("Asked", bound="Request")
 WORDS = {
     "bids": "BIDS",
     "cpu": "CPU",
@@ -58,11 +59,19 @@ class Request(BaseModel):
     2
     """
 
+    before: ClassVar[dict[str, Any]] = {}
+    """What fields stood for before they existed; records of then lack them."""
+
     model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         field_title_generator=lambda name, _: title(name),
     )
+
+    @classmethod
+    def remembered(cls: type[Asked], recorded: dict[str, Any]) -> Asked:
+        """The request that a record holds, whose fields may have been fewer."""
+        return cls.model_validate({**cls.before, **recorded})
 
     @model_validator(mode="before")
     @classmethod

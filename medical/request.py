@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -73,12 +73,12 @@ class SuperResolutionRequest(Request):
         json_schema_extra={"position": 7},
     )
     noise_std: float = Field(
-        default=0.0,
-        ge=0.0,
+        default=-1.0,
+        ge=-1.0,
         le=0.2,
         title="Noise",
-        description="Noise of the scan as a share of its brightest tissue, 0 to 0.2. Above 0 "
-        "the result need not repeat the scan exactly.",
+        description="Noise of the scan as a share of its brightest tissue, 0 to 0.2; below 0 it "
+        "is estimated. Above 0 the scan is cleaned first and need not be repeated exactly.",
         json_schema_extra={"position": 8},
     )
     protect: DiskPath = Field(
@@ -94,6 +94,14 @@ class SuperResolutionRequest(Request):
         description="Name of a super-resolution model; `lamina models list` shows them.",
         json_schema_extra={"position": 10},
     )
+    edition: Literal[1, 2] = Field(
+        default=2,
+        description="How scans are understood. 1 makes results of earlier releases again: every "
+        "voxel sets the intensity scale, and planes are taken for stacks of slices.",
+        json_schema_extra={"position": 11},
+    )
+
+    before: ClassVar[dict[str, Any]] = {"edition": 1}
 
 
 class MRITrainingRequest(Request):

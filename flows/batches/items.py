@@ -94,7 +94,7 @@ class Item:
         before = "super_resolve_mri" if "scan" in line["request"] else "text_to_video"
         operation = operation_named(line.get("operation", before))  # old plans do not say it
         scan = Scan(**line["scan"]) if "scan" in line else None
-        request = operation.request.model_validate(line["request"])
+        request = operation.request.remembered(line["request"])
         return cls(line["item"], line["row"], request, scan, line.get("facts", {}))
 
 

@@ -78,7 +78,7 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
             "can be made again; name one of these."
         )
     role, name = _role(file, record)
-    request = OPERATIONS[task].request.model_validate(record["request"])
+    request = OPERATIONS[task].request.remembered(record["request"])
     found = _with_inputs(request, record.get("inputs", {}), file.parent, inputs)
     origin = Origin(
         file.with_name(name) if file.suffix == ".json" else file,

@@ -240,7 +240,12 @@ class ScanBatchRequest(BatchRequest):
     profile: Literal["gaussian", "box"] = Field(
         "gaussian", description="Shape of a slice along its thickness."
     )
-    noise_std: float = Field(0.0, ge=0, le=0.2, description="Noise of the scans, 0 to 0.2.")
+    noise_std: float = Field(
+        default=-1.0,
+        ge=-1,
+        le=0.2,
+        description="Noise of the scans, 0 to 0.2; below 0 it is estimated of each.",
+    )
     seed: int = Field(
         OWN_SEED,
         ge=OWN_SEED,

@@ -21,9 +21,10 @@ from torch import Tensor
 
 from core.operations.linear_operators import AxisOperator
 from core.refusal import Refusal
+from medical.acquisition.bands import band_interpolation, band_sampling
 from medical.files.volume import Volume
 
-Profile = Literal["gaussian", "box"]
+Profile = Literal["gaussian", "box", "band"]
 BACK_PROJECTION_STEPS = 12
 SPLINE_MARGIN = 12  # samples of continuation at each end; a spline filter forgets 0.27 a sample
 
@@ -35,7 +36,8 @@ class SliceSampling:
     Attributes:
         thickness_mm: full width at half maximum of the slice profile.
         gap_mm: distance between neighboring slices; negative where slices overlap.
-        profile: "gaussian", or "box" for a perfectly rectangular slice.
+        profile: "gaussian", or "box" for a perfectly rectangular slice; "band" for an axis in
+            plane, which holds every wave that its samples can.
         phase_mm: shift of all slices from the centered position.
     """
 
@@ -50,9 +52,10 @@ class SliceSampling:
                 f"thickness_mm={self.thickness_mm:g}, gap_mm={self.gap_mm:g}: thickness and "
                 "thickness + gap are positive; take both from the scan's protocol."
             )
-        if self.profile not in ("gaussian", "box"):
+        if self.profile not in ("gaussian", "box", "band"):
             raise Refusal(
-                f"profile={self.profile!r}: slice profiles are 'gaussian' and 'box'; pick one."
+                f"profile={self.profile!r}: slice profiles are 'gaussian' and 'box', and in plane "
+                "'band'; pick one."
             )
 
     @property
@@ -91,6 +94,8 @@ def degradation_matrix(grid: AxisGrid) -> Tensor:
 
     Rows sum to one, also at the ends of the field of view where a profile is cut off.
     """
+    if grid.sampling.profile == "band":
+        return torch.from_numpy(band_sampling(grid.slice_coordinates(), grid.num_slices))
     pitch, thickness = grid.sampling.pitch_mm, grid.sampling.thickness_mm
     distance = (grid.slice_coordinates()[None, :] - np.arange(grid.num_slices)[:, None]) * pitch
     if grid.sampling.profile == "gaussian":
@@ -143,6 +148,8 @@ def back_projection_matrix(grid: AxisGrid, steps: int = BACK_PROJECTION_STEPS) -
     ``x <- x + U (y - A x)`` is linear in y, so starting from ``x = U y`` the whole iteration is
     one matrix (Irani and Peleg 1991). It is iterated among slices, ``x = U p``, which are few.
     """
+    if grid.sampling.profile == "band":
+        return torch.from_numpy(band_interpolation(grid.slice_coordinates(), grid.num_slices))
     degrade, upsample = degradation_matrix(grid), cubic_matrix(grid)
     identity = torch.eye(grid.num_slices, dtype=torch.float64)
     slices, again = identity, degrade @ upsample

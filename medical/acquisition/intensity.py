@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,25 +11,37 @@ from core.refusal import Refusal
 
 PERCENTILE = 99.9
 MOST_FILLS = 4  # different numbers that stand for no tissue
+GAPS = (0.02, 0.25)  # below and above: so far from the rest, as a share of its range, is no tissue
+STEPS = 8.0  # mean steps between values of the rest: so far is no next level of a coarse scale
+FEWEST_LEVELS = 8  # with fewer nobody can say what is far away
+BACKGROUND_SHARE = 0.2  # of all voxels: so many at the low end are air, not padding
+FEW = 5e-4  # of all voxels: so few at the high end do not move the percentile
 
 
 @dataclass(frozen=True)
 class IntensityScale:
-    """A linear map of intensities and its inverse; nothing is clipped.
+    """A linear map of intensities and its inverse.
 
     Attributes:
         low: intensity that becomes 0.
         high: intensity that becomes 1.
         percentile: of the voxels above ``low`` that gave ``high``.
+        least: lowest intensity that is tissue or air; what lies below is held there.
+        most: highest intensity that is tissue; what lies above is held there.
+        held: how many voxels lie outside.
     """
 
     low: float
     high: float
     percentile: float = PERCENTILE
+    least: float = -torch.inf
+    most: float = torch.inf
+    held: int = 0
 
     def apply(self, x: Tensor) -> Tensor:
         """Return float32 intensities with low at 0 and high at 1."""
-        return ((x.double() - self.low) / (self.high - self.low)).to(torch.float32)
+        x = x.double().clamp(self.least, self.most) if self.held else x.double()
+        return ((x - self.low) / (self.high - self.low)).to(torch.float32)
 
     def invert(self, x: Tensor) -> Tensor:
         """Return intensities on the scanner's scale, to float32 precision."""
@@ -41,19 +53,35 @@ class IntensityScale:
 
     def record(self) -> dict[str, float]:
         """Return the numbers that undo this scale, for the sidecar."""
-        return asdict(self)
+        bounds = ("least", "most", "held")
+        return {k: v for k, v in asdict(self).items() if self.held or k not in bounds}
 
 
 def measure_scale(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
     """Return the scale that puts the 99.9 percentile of positive voxels at 1.
 
     Zero stays zero, so background stays background; only a volume with negative intensities
-    has its minimum moved to 0.
+    has its minimum moved to 0. Values far from all others (a damaged voxel, padding) do not
+    count: they are held where the rest ends.
 
     Args:
         x: intensities, any shape.
         percentile: of the voxels above the low end.
     """
+    ordered = x.flatten().sort().values.double()
+    first, last = _body(ordered)
+    above = ordered.numel() - last
+    if first == 0 and above == 0:
+        return scale_of_all(ordered, percentile)
+    body = ordered[first:last]
+    least, most = float(body[0]), float(body[-1])
+    counted = ordered.clamp(least, most) if above <= FEW * ordered.numel() else body
+    scale = scale_of_all(counted, percentile)
+    return replace(scale, least=least, most=most, held=first + above)
+
+
+def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
+    """Return the scale by every voxel, extreme ones included."""
     low = min(0.0, float(x.min()))
     above = x[x > low].flatten().double() - low
     if above.numel() == 0:
@@ -81,10 +109,33 @@ def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:
         if rest.numel() == 0:
             break
         real = float(rest.min())
-        spread = measure_scale(rest - real).high if float(rest.max()) > real else 0.0
+        spread = scale_of_all(rest - real).high if float(rest.max()) > real else 0.0
         if 0 < spread < real - low or (number == 0 and real >= 0 < spread):
             lowest = min(real, 0.0)
         low, rest = real, rest[rest > real]
     if lowest is None:
         return x, torch.zeros_like(x, dtype=torch.bool)
     return x.clamp(min=lowest), x < lowest
+
+
+def _body(ordered: Tensor) -> tuple[int, int]:
+    """Return where, among values in order, those begin and end that lie close together.
+
+    The widest gap parts the fewer levels at one end from the rest, until none is wide. What is
+    not negative stays: zero is air, however far from it tissue begins.
+    """
+    levels, counts = torch.unique_consecutive(ordered, return_counts=True)
+    begin, end = 0, levels.numel()
+    while end - begin > FEWEST_LEVELS:
+        at = begin + int(levels[begin:end].diff().argmax()) + 1
+        below = at - begin < end - at
+        low, high = (at, end) if below else (begin, at)
+        extent = float(levels[high - 1] - levels[low])
+        wide = max(GAPS[0 if below else 1], STEPS / max(1, high - low - 1)) * extent
+        share = float(counts[begin:at].sum()) / ordered.numel()
+        air = below and (float(levels[at - 1]) >= 0.0 or share > BACKGROUND_SHARE)
+        few = high - low < FEWEST_LEVELS
+        if few or air or float(levels[at] - levels[at - 1]) <= wide:
+            break
+        begin, end = low, high
+    return int(counts[:begin].sum()), int(counts[:end].sum())

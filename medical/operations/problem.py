@@ -5,7 +5,9 @@ Axes: D is the thick axis here; ``Problem.order`` says which axis of the file th
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -14,13 +16,21 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.refusal import Refusal
-from medical.acquisition.acquisition import AcquiredGrid, Acquisition, SliceSampling
-from medical.acquisition.intensity import IntensityScale, measure_scale, without_fill
+from medical.acquisition.acquisition import AcquiredGrid, Acquisition, Profile, SliceSampling
+from medical.acquisition.intensity import (
+    IntensityScale,
+    measure_scale,
+    scale_of_all,
+    without_fill,
+)
+from medical.acquisition.noise import denoised, estimate_noise
 from medical.files.volume import Grid, Volume, finer_grid, same_place
 from medical.operations.residual import condition
 from medical.request import SuperResolutionRequest
 
 T = TypeVar("T")
+LEARNED_NOISE = 0.004  # what estimate_noise finds in heads that the network was trained on
+THICKEST = 2.0  # thickness of slices over their distance
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,22 +38,48 @@ class Problem:
     """A scan made ready: thick axis first, intensities in [0, 1].
 
     Attributes:
-        scan: (D, H, W) as acquired.
+        measured: (D, H, W) as acquired.
         acquired: the acquisition on the fine grid, axes as in ``scan``.
         acquisition: the same along the file's axes.
         order: file axis of each of D, H, W.
         scale: of the intensities.
         grid: the fine grid along the file's axes.
         filled: voxels of the scan that hold a number for no tissue, taken as background.
+        told_noise: standard deviation of the noise, intensities in [0, 1]; None where nobody
+            told it.
+        bounded: whether the result stays within the scan's own intensities.
     """
 
-    scan: Tensor
+    measured: Tensor
     acquired: AcquiredGrid
     acquisition: Acquisition
     order: tuple[int, int, int]
     scale: IntensityScale
     grid: Grid
     filled: int = 0
+    told_noise: float | None = 0.0
+    bounded: bool = False
+
+    @cached_property
+    def noise_std(self) -> float:
+        """Standard deviation of the scan's noise: as told, or else estimated.
+
+        What the scans hold that the network was trained on is no noise to it.
+        """
+        if self.told_noise is not None:
+            return self.told_noise
+        found = estimate_noise(self.measured) or 0.0
+        return round(math.sqrt(max(0.0, found**2 - LEARNED_NOISE**2)), 4)
+
+    @cached_property
+    def scan(self) -> Tensor:
+        """The scan (D, H, W), cleaned of its noise."""
+        return denoised(self.measured, self.noise_std) if self.bounded else self.measured
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and highest intensity that the result may have."""
+        return float(self.measured.min()), float(self.measured.max()) if self.bounded else math.inf
 
     def to_file(self, x: Tensor) -> Tensor:
         """Return a (D, H, W) tensor with its axes as in the file."""
@@ -83,20 +119,27 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
     axes: list[SliceSampling | None] = [None, None, None]
     for axis in range(3):
         if grid.shape[axis] != volume.shape[axis]:
-            axes[axis] = SliceSampling(volume.spacing_mm[axis])
+            in_plane: Profile = "gaussian" if request.edition == 1 else "band"
+            axes[axis] = SliceSampling(volume.spacing_mm[axis], profile=in_plane)
     axes[thick] = _thick_sampling(volume.spacing_mm[thick], request)
-    acquisition = Acquisition((axes[0], axes[1], axes[2]), request.noise_std)
+    acquisition = Acquisition((axes[0], axes[1], axes[2]))
 
     first, second = (axis for axis in range(3) if axis != thick)
     order = (thick, first, second)
-    turned = Acquisition((axes[thick], axes[first], axes[second]), request.noise_std)
+    turned = Acquisition((axes[thick], axes[first], axes[second]))
     acquired = turned.on_grid(
         _take(grid.shape, order), _take(grid.spacing_mm, order), _take(volume.shape, order)
     )
-    data, fill = without_fill(volume.data)
-    scale = measure_scale(data)
+    bounded, data, filled = request.edition > 1, volume.data, 0
+    if bounded:
+        data, fill = without_fill(data)
+        filled = int(fill.sum())
+    scale = measure_scale(data) if bounded else scale_of_all(data)
     scan = scale.apply(data).permute(*order).contiguous()
-    return Problem(scan, acquired, acquisition, order, scale, grid, int(fill.sum()))
+    told = None if bounded and request.noise_std < 0 else max(0.0, request.noise_std)
+    return Problem(
+        scan, acquired, acquisition, order, scale, grid, filled, told_noise=told, bounded=bounded
+    )
 
 
 def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
@@ -135,6 +178,12 @@ def _thick_sampling(pitch: float, request: SuperResolutionRequest) -> SliceSampl
         raise Refusal(
             f"slice_gap_mm={gap:g}: the file's slices are {pitch:g} mm apart, gap included; "
             "give a smaller gap."
+        )
+    if request.edition > 1 and thickness > THICKEST * pitch:
+        raise Refusal(
+            f"slice_thickness_mm={thickness:g}: the file's slices are {pitch:g} mm apart, and "
+            f"slices of more than {THICKEST:g} times that blur into one another; give the "
+            "thickness of the protocol, or none."
         )
     thickness = thickness or pitch - gap
     return SliceSampling(thickness, pitch - thickness, request.profile)

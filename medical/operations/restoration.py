@@ -33,6 +33,7 @@ class Restoration:
             B-splines.
         sampler: what walked from noise to each sample.
         num_filled: voxels of the scan with a number for no tissue, taken as background.
+        remarks: what was found of the scan and what was assumed, one line each.
     """
 
     mean: Volume
@@ -46,6 +47,7 @@ class Restoration:
     num_protected: int
     sampler: str = "flow_map"
     num_filled: int = 0
+    remarks: tuple[str, ...] = ()
 
     def record(self) -> dict[str, object]:
         """Return the numbers for the record beside the files."""
@@ -65,6 +67,7 @@ class Restoration:
             ),
             "protected_voxels": self.num_protected,
             **filled,
+            **({"remarks": list(self.remarks)} if self.remarks else {}),
         }
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> dict[str, Path]:

@@ -31,6 +31,7 @@ from medical.evaluation.seams import seam_energy
 from medical.files.nifti import as_stored, read_volume
 from medical.files.volume import Volume
 from medical.operations.problem import Problem, prepare, protected_voxels
+from medical.operations.remarks import remarks
 from medical.operations.residual import RESIDUAL_SCALE
 from medical.operations.restoration import Restoration
 from medical.request import SuperResolutionRequest
@@ -104,7 +105,7 @@ def super_resolve(
         base = problem.back_projection()
         sampler = _Sampler(problem, base, request, network=network, tiling=tiling, walk=walk)
         mean, std = sampler.moments(on_step or _ignore)
-        result = _obedient(base + RESIDUAL_SCALE * mean, problem, request.noise_std)
+        result = _obedient(base + RESIDUAL_SCALE * mean, problem)
         borders, periods = [w.slices for w in sampler.windows], _periods(problem.acquired)
         seam = seam_energy(result, borders, periods, reference=base)
         restored = _restoration(
@@ -139,7 +140,7 @@ class _Sampler:
             tiled(self._windows_denoised, self.windows, batch_size=tiling.batch_size),
             operator,
             missing[None, None].to(self.device),
-            weight=obedience(request.noise_std),
+            weight=obedience(problem.noise_std),
         )
 
     def moments(self, on_step: OnStep) -> tuple[Tensor, Tensor]:
@@ -203,19 +204,20 @@ def obedience(noise_std: float) -> float:
     return RESIDUAL_SCALE**2 / (RESIDUAL_SCALE**2 + noise_std**2)
 
 
-def _obedient(x: Tensor, problem: Problem, noise_std: float) -> Tensor:
-    """Return x without intensities below the scan's lowest, still explaining the scan.
+def _obedient(x: Tensor, problem: Problem) -> Tensor:
+    """Return x without intensities outside the scan's own, still explaining the scan.
 
     Projections onto both sets in turn (von Neumann 1950), until what was cut off no longer
     matters. A noisy scan is approached once, by its weight, and not explained exactly.
     """
-    operator, floor = problem.acquired.operator(), float(problem.scan.min())
-    if noise_std > 0:
-        return project(x, operator, problem.scan, obedience(noise_std)).clamp(min=floor)
+    operator, (least, most) = problem.acquired.operator(), problem.limits
+    weight = obedience(problem.noise_std)
+    if weight < 1:
+        return project(x, operator, problem.scan, weight).clamp(least, most)
     for _ in range(MAX_PROJECTIONS):
         x = project(x, operator, problem.scan)
-        cut_off = float((floor - x).clamp(min=0.0).mean())
-        x = x.clamp(min=floor)
+        cut_off = float((least - x).clamp(min=0.0).mean() + (x - most).clamp(min=0.0).mean())
+        x = x.clamp(least, most)
         if cut_off < CLIPPED_BELOW:
             break
     return x
@@ -241,7 +243,7 @@ def _restoration(
     text = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
     mean = volume.with_data(data, affine, description=text)
     final = scale.apply(as_stored(mean)).permute(*problem.order)  # rounded as in the file
-    difference = problem.acquired.operator().apply(final) - problem.scan
+    difference = problem.acquired.operator().apply(final) - problem.measured
     spread_text = f"{text}; std" if request.samples > 1 else f"{text}; std unknown"
     return Restoration(
         mean=mean,
@@ -251,11 +253,12 @@ def _restoration(
         ),
         consistency=float(difference.abs().mean()),
         seam=seam,
-        acquisition=problem.acquisition,
+        acquisition=replace(problem.acquisition, noise_std=problem.noise_std),
         scale=scale,
         samples=request.samples,
         num_protected=0 if mask is None else int(mask.sum()),
         num_filled=problem.filled,
+        remarks=remarks(problem, request),
     )
 
 

@@ -55,8 +55,13 @@ class SuperResolveMRI:
         return output_paths(target)
 
     def read(self, request: SuperResolutionRequest, *, strict: bool = False) -> Reading:
-        """As it came: a scan leaves nothing to be understood in part."""
-        return Reading(request)
+        """As it came, with what the scan shows and what is assumed of it."""
+        from medical.files.nifti import read_volume
+        from medical.operations.problem import prepare
+        from medical.operations.remarks import remarks
+
+        problem = prepare(read_volume(request.scan), request)
+        return Reading(request, remarks=remarks(problem, request))
 
     def check(self, request: SuperResolutionRequest) -> None:
         """Refuse a scan or mask that is no volume, a mask on another grid, a grid not finer."""
@@ -124,12 +129,14 @@ class SuperResolveMRI:
     def verify(self, request: SuperResolutionRequest, paths: Mapping[str, Path]) -> Facts:
         """Hold grid and values of the files against the scan and the request."""
         from medical.files.nifti import read_volume
-        from medical.operations.verification import check_place
+        from medical.operations.verification import check_intensities, check_place
 
         scan, result = read_volume(request.scan), read_volume(paths["result"])
         std = read_volume(paths["std"])
         for volume in (result, std):
             check_place(scan, volume, request.spacing_mm)
+        if request.edition > 1 and not request.protect:
+            check_intensities(scan, result)
         if float(std.data.min()) < 0:
             raise RuntimeError(
                 f"{paths['std'].name} falls to {float(std.data.min()):.3g}: an uncertainty is "

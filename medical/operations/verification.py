@@ -7,8 +7,12 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from medical.acquisition.intensity import measure_scale
 from medical.files.volume import Volume
 
+RANGE_ROUNDED = 2e-3  # of the scan's range: files store whole numbers and float32
+MEAN_MOVED = 0.1  # of the scan's standard deviation
+ENERGY = (0.6, 1.5)  # standard deviation of the result over that of the scan
 ROUNDED_MM = 0.01  # affines are stored in float32
 TOLERANCE = 1e-3  # of spacings that count as the same
 
@@ -43,6 +47,33 @@ def check_place(scan: Volume, result: Volume, spacing_mm: tuple[float, float, fl
                 f"{scan.shape[axis]} of {old:.6g} mm, or of {wanted:g} mm with ends at most half "
                 "a voxel away; restore the scan again."
             )
+
+
+def check_intensities(scan: Volume, result: Volume) -> None:
+    """Hold a result's intensities against those of its scan.
+
+    Args:
+        scan: as acquired.
+        result: read back from its file.
+
+    Raises:
+        RuntimeError: the result leaves the scan's range, is brighter or darker on the whole, or
+            is far smoother or rougher.
+    """
+    scale = measure_scale(scan.data)
+    held = scale.invert(scale.apply(scan.data)).double()
+    least, most = float(held.min()), float(held.max())
+    step = max(0.5 * abs(scan.header.slope) * 1.01, RANGE_ROUNDED * (most - least))
+    found = result.data.double()
+    low, high, spread = float(found.min()), float(found.max()), float(held.std())
+    moved, energy = float(found.mean() - held.mean()) / spread, float(found.std()) / spread
+    within = least - step <= low and high <= most + step
+    if not (within and abs(moved) <= MEAN_MOVED and ENERGY[0] <= energy <= ENERGY[1]):
+        raise RuntimeError(
+            f"the result holds {low:.6g} to {high:.6g}, its mean lies {moved:.2g} and its spread "
+            f"is {energy:.2g} of the scan's spread: a result stays within the scan's "
+            f"{least:.6g} to {most:.6g} and keeps mean and spread; check thickness and noise."
+        )
 
 
 def _corner_shifts_mm(scan: Volume, result: Volume) -> NDArray[np.float64]:

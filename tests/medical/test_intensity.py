@@ -2,10 +2,15 @@
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medical.acquisition.intensity import IntensityScale, measure_scale, without_fill
+from medical.acquisition.intensity import (
+    IntensityScale,
+    measure_scale,
+    scale_of_all,
+    without_fill,
+)
 
 
 def test_the_protocol_is_the_999_permille_of_positive_voxels():
@@ -16,6 +21,7 @@ def test_the_protocol_is_the_999_permille_of_positive_voxels():
     assert float(scale.apply(x).max()) == pytest.approx(1000 / 999)
 
 
+@settings(deadline=None)
 @given(
     low=st.floats(-2000, 0),
     span=st.floats(0.01, 1e5),
@@ -81,3 +87,66 @@ def test_intensities_below_zero_that_mean_something_stay(x):
     found, fill = without_fill(x)
     assert not fill.any()
     assert torch.equal(found, x)
+
+
+def body(seed):
+    """Air and tissue of 0 to 900, as whole numbers."""
+    generator = torch.Generator().manual_seed(seed)
+    tissue = (500 + 130 * torch.randn(18, 18, 12, generator=generator)).clamp(0, 900).round()
+    return torch.nn.functional.pad(tissue, (3, 3, 4, 4, 4, 4))
+
+
+VALUES = st.integers(-32768, 32767)
+
+
+def _check_outlier(seed, value, border):
+    x = body(seed)
+    clean = measure_scale(x)
+    assert clean == scale_of_all(x)
+    spoiled = x.clone()
+    if border:
+        spoiled[:2] = value
+    else:
+        spoiled[0, 0, 0] = value
+    data, fill = without_fill(spoiled)
+    found = measure_scale(data)
+    assert found.low == clean.low
+    if not border or not 0.9 * 900 < value <= 900 * 1.3:
+        assert found.high == pytest.approx(clean.high, rel=0.1)
+    held, most = found.apply(data), float(x.max())
+    assert float(held.min()) >= -1e-6
+    assert float(held.max()) <= 1.6
+    assert bool(fill.any()) == (value < 0)
+    if not 0 <= value <= 1.3 * most:
+        assert found.held + int(fill.sum()) > 0
+    elif value <= most:
+        assert found.held == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 99), value=VALUES, border=st.booleans())
+def test_no_voxel_and_no_padding_sets_the_scale(seed, value, border):
+    _check_outlier(seed, value, border)
+
+
+@pytest.mark.slow
+@settings(max_examples=500, deadline=None)
+@given(seed=st.integers(0, 99), value=VALUES, border=st.booleans())
+def test_none_of_500_sets_the_scale(seed, value, border):
+    _check_outlier(seed, value, border)
+
+
+def test_what_was_held_is_recorded():
+    x = body(0)
+    assert "held" not in measure_scale(x).record()
+    x[0, 0, :2] = torch.tensor([-32768.0, 32767.0])
+    scale = measure_scale(x)
+    assert (scale.held, scale.record()["held"], scale.least) == (2, 2, 0.0)
+    assert IntensityScale(**scale.record()) == scale
+
+
+@pytest.mark.parametrize("shift", [0.0, -2000.0])
+def test_few_levels_and_shifted_scans_keep_all_they_hold(shift):
+    x = (body(1) / 900 * 7).round() + shift
+    assert measure_scale(x) == scale_of_all(x)
+    assert measure_scale(body(1) + shift) == scale_of_all(body(1) + shift)

@@ -73,7 +73,9 @@ class Scanned:
     def acquisition(self, spacing_mm: Spacing, told: float = 1.0) -> Acquisition:
         """The acquisition; with another thickness and the same distance where told so."""
         if self.in_plane > 1.0:
-            first, second = (SliceSampling(self.in_plane * s) for s in spacing_mm[:2])
+            first, second = (
+                SliceSampling(self.in_plane * s, profile="band") for s in spacing_mm[:2]
+            )
             return Acquisition((first, second, None))
         pitch = self.pitch_mm(spacing_mm)
         thickness = told * pitch
@@ -82,7 +84,8 @@ class Scanned:
     def request(self, spacing_mm: Spacing, **asked: int) -> SuperResolutionRequest:
         """What the model is asked."""
         told = 0.0 if self.in_plane > 1.0 else self.told * self.pitch_mm(spacing_mm)
-        fields = {"spacing_mm": spacing_mm, "slice_thickness_mm": told, "seed": SEED, **asked}
+        fields = {"spacing_mm": spacing_mm, "slice_thickness_mm": told, "seed": SEED}
+        fields |= {"noise_std": 0.0, **asked}
         return SuperResolutionRequest.model_validate({"scan": "in memory", **fields})
 
     def pitch_mm(self, spacing_mm: Spacing) -> float:

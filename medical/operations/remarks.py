@@ -1,0 +1,52 @@
+"""What a person should know of a restoration before it is made: what was found and assumed."""
+
+from __future__ import annotations
+
+from medical.operations.problem import Problem
+from medical.request import SuperResolutionRequest
+
+
+def remarks(problem: Problem, request: SuperResolutionRequest) -> tuple[str, ...]:
+    """Return one line for each thing that the scan showed or that nobody told.
+
+    Args:
+        problem: the scan made ready.
+        request: what was asked.
+    """
+    if not problem.bounded:
+        return ()
+    found = [_held(problem), _noise(problem), _profile(problem, request)]
+    return tuple(line for line in found if line)
+
+
+def _held(problem: Problem) -> str:
+    scale, count = problem.scale, problem.filled + problem.scale.held
+    if problem.filled and not scale.held:
+        return f"{count} voxels hold a number for no tissue: they are taken as background"
+    if not count:
+        return ""
+    return (
+        f"{count} voxels lie far outside the other intensities, {scale.least:g} to "
+        f"{scale.most:g}: they do not count for the intensity scale and are held at its ends"
+    )
+
+
+def _noise(problem: Problem) -> str:
+    if problem.told_noise is not None:
+        return ""
+    if problem.noise_std == 0:
+        return "noise: none found beyond that of the heads the model was trained on"
+    return (
+        f"noise: {100 * problem.noise_std:.2g} % of the brightest tissue, estimated from the "
+        "scan, which is cleaned of it first; noise_std=0 repeats the scan exactly"
+    )
+
+
+def _profile(problem: Problem, request: SuperResolutionRequest) -> str:
+    sampling = problem.acquisition.axes[problem.order[0]]
+    if sampling is None or request.slice_thickness_mm or request.slice_gap_mm:
+        return ""
+    return (
+        f"slice profile: nobody told it, so slices are taken to be {sampling.thickness_mm:.3g} mm "
+        f"thick, as far as they are apart, {sampling.profile} in shape"
+    )
