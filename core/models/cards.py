@@ -10,6 +10,24 @@ WORDS = {
 }
 
 
+FEWEST_STEPS = 500  # of training, below which a network draws next to nothing
+
+
+def unfinished(record: Mapping[str, Any]) -> str:
+    """Why a model is not one to use yet; empty where it is, or where nobody knows.
+
+    Args:
+        record: Of the model; its training says how many steps each stage took.
+    """
+    training = record.get("training")
+    stages = training.get("stages") if isinstance(training, Mapping) else None
+    if not isinstance(stages, Mapping):
+        return ""
+    taken = [stage.get("steps", 0) for stage in stages.values() if isinstance(stage, Mapping)]
+    steps = sum(count for count in taken if isinstance(count, int))
+    return f"unfinished: {steps} steps of training" if steps < FEWEST_STEPS else ""
+
+
 def card(record: Mapping[str, Any]) -> str:
     """The record of a model as Markdown: what it is, how it was trained, how it does, its limits.
 
@@ -22,6 +40,8 @@ def card(record: Mapping[str, Any]) -> str:
     lines = [f"# {record['name']}", "", f"{WORDS[kind]}; trained by {objective}."]
     if "parameters" in record:
         lines[-1] += f" {record['parameters'] / 1e6:.1f} million weights, stored in bfloat16."
+    if why := unfinished(record):
+        lines[-1] += f" It is {why}."
     lines += ["", "## Training", "", *_table(record.get("training", {}))]
     if vocabulary := record.get("vocabulary"):
         said = {kind: ", ".join(words) for kind, words in vocabulary.items()}

@@ -316,13 +316,35 @@ def test_models_are_listed_and_shown(places, capsys):
         ["tiny-video", "video"],
     ]
     assert main(["models", "show", "tiny-mri"]) == 0
+    assert capsys.readouterr().out.startswith("# tiny-mri\n\nSuper-resolution of brain MRI")
+    assert main(["models", "show", "heads-1mm"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("# heads-1mm\n") == shown.count("## Limits") == 1
+    assert "{" not in shown
+    assert main(["models", "show", "tiny-mri", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["kind"] == "mri"
+
+
+@pytest.mark.parametrize(
+    ("steps", "marked"),
+    [({"flow": 13, "jumps": 10}, True), ({"flow": 499}, True), ({"flow": 500}, False)],
+)
+def test_a_model_of_a_few_steps_is_marked_in_lists(places, monkeypatch, capsys, steps, marked):
+    shutil.copytree(os.environ["LAMINA_MODELS"], places / "models")
+    monkeypatch.setenv("LAMINA_MODELS", str(places / "models"))
+    path = places / "models/tiny-mri/model.json"
+    record = json.loads(path.read_text())
+    record["training"] = {"stages": {name: {"steps": n} for name, n in steps.items()}}
+    path.write_text(json.dumps(record))
+    assert main(["models", "list"]) == 0
+    (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("tiny-mri")]
+    assert line.endswith(f"unfinished: {sum(steps.values())} steps of training") is marked
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
 def test_training_publishes_a_model_that_generates(places, capsys):
     words = ["--name", "mine", "--preset", "tiny", "--steps", "2", "--jump-steps", "1"]
-    assert main(["models", "show", "tiny-video"]) == 0
+    assert main(["models", "show", "tiny-video", "--json"]) == 0
     start = json.loads(capsys.readouterr().out)
     words += ["--start", "tiny-video"]
     assert main(["train", "video", *words, "--batch-size", "2"]) == 0
