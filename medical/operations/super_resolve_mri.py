@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
+from core.refusal import Refusal
 from medical.files.container import scan_name
 from medical.request import SuperResolutionRequest
 
@@ -94,7 +95,10 @@ class SuperResolveMRI:
         from medical.operations.problem import prepare, protected_voxels
 
         scan = read_volume(request.scan)
-        problem = prepare(scan, request)
+        try:
+            problem = prepare(scan, request)
+        except Refusal as error:
+            raise Refusal(f"{request.scan}: {error}") from error
         if request.protect:
             protected_voxels(read_volume(request.protect), scan, problem)
         return scan

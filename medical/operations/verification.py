@@ -66,7 +66,9 @@ def check_intensities(scan: Volume, result: Volume) -> None:
     step = max(0.5 * abs(scan.header.slope) * 1.01, RANGE_ROUNDED * (most - least))
     found = result.data.double()
     low, high, spread = float(found.min()), float(found.max()), float(held.std())
-    moved, energy = float(found.mean() - held.mean()) / spread, float(found.std()) / spread
+    moved, energy = 0.0, 1.0  # of a scan that is the same everywhere, whose range says it all
+    if spread > 0:
+        moved, energy = float(found.mean() - held.mean()) / spread, float(found.std()) / spread
     within = least - step <= low and high <= most + step
     if not (within and abs(moved) <= MEAN_MOVED and ENERGY[0] <= energy <= ENERGY[1]):
         raise RuntimeError(

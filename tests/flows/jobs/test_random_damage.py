@@ -127,6 +127,20 @@ def test_a_damaged_scan_is_restored_and_verified_or_refused(tiny_models, scan, t
     assert numbers["made"] > 0.1 * GROUP
 
 
+def test_a_scan_that_is_the_same_everywhere_is_restored_or_refused_by_file(tiny_models, tmp_path):
+    operation = operation_named("super_resolve_mri")
+    model = operation.load(tiny_models / "tiny-mri", torch.device("cpu"))
+    for value, words in ((7.0, ""), (-7.0, "some contrast")):
+        path = tmp_path / f"scan{value:g}.nii"
+        volume = Volume(torch.full((12, 10, 4), value), np.diag([1.0, 1.0, 4.0, 1.0]))
+        write_volume(volume, path)
+        request = SuperResolutionRequest(scan=str(path), model="tiny-mri", samples=1)
+        target = tmp_path / f"out{value:g}.nii.gz"
+        paths, said = outcome(lambda r=request, t=target: make(operation, r, t, model))
+        assert words in said
+        assert str(path) in said or float(read_volume(paths["result"]).data.mean()) == value
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """The bytes of a small clip."""
