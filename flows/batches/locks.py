@@ -33,7 +33,7 @@ def coordinated(batch: Batch) -> Iterator[bool]:
 
 
 def confirm_coordinated(batch: Batch) -> None:
-    """Return if this process still coordinates a batch.
+    """Whether this process still coordinates a batch.
 
     Raises:
         LostLeaseError: Another host took over.

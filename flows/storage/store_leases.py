@@ -85,7 +85,7 @@ class Lease:
             )
 
     def confirm(self) -> None:
-        """Return if it is held for sure, after asking the store if need be.
+        """Whether it is held for sure, after asking the store if need be.
 
         Raises:
             LostLeaseError: Another host has it, or had it.
@@ -155,7 +155,7 @@ def store_time(store: Store) -> float:
 
 
 def check_turns(store: Store) -> None:
-    """Return if a write gives way to one that came before it.
+    """Whether a write gives way to one that came before it.
 
     Raises:
         StoreRefusedError: The store writes whatever it is told to compare.

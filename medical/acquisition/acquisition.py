@@ -81,7 +81,7 @@ class AxisGrid:
     sampling: SliceSampling
 
     def slice_coordinates(self) -> NDArray[np.float64]:
-        """Return where each fine voxel lies, counted in slices: (num_voxels,)."""
+        """Where each fine voxel lies, counted in slices: (num_voxels,)."""
         voxels = (np.arange(self.num_voxels) - (self.num_voxels - 1) / 2) * self.spacing_mm
         offset = (self.num_slices - 1) / 2
         positions = (voxels - self.sampling.phase_mm) / self.sampling.pitch_mm + offset
@@ -90,7 +90,7 @@ class AxisGrid:
 
 @lru_cache(maxsize=64)
 def degradation_matrix(grid: AxisGrid) -> Tensor:
-    """Return the slices as weighted means of voxels: (num_slices, num_voxels) float64.
+    """The slices as weighted means of voxels: (num_slices, num_voxels) float64.
 
     Rows sum to one, also at the ends of the field of view where a profile is cut off.
     """
@@ -118,7 +118,7 @@ def degradation_matrix(grid: AxisGrid) -> Tensor:
 
 @lru_cache(maxsize=64)
 def cubic_matrix(grid: AxisGrid) -> Tensor:
-    """Return cubic B-spline interpolation from slices to voxels: (num_voxels, num_slices).
+    """Cubic B-spline interpolation from slices to voxels: (num_voxels, num_slices).
 
     Beyond the outermost slice centers the scan is continued by its end values, as
     ``scipy.ndimage`` does with ``mode="nearest"``.
@@ -136,14 +136,14 @@ def cubic_matrix(grid: AxisGrid) -> Tensor:
 
 @lru_cache(maxsize=256)
 def _spline_coefficients(num_slices: int) -> NDArray[np.float64]:
-    """Return the spline filter of the continued scan: (num_slices + 2 margins, num_slices)."""
+    """The spline filter of the continued scan: (num_slices + 2 margins, num_slices)."""
     continued = np.pad(np.eye(num_slices), ((SPLINE_MARGIN, SPLINE_MARGIN), (0, 0)), mode="edge")
     return np.asarray(ndimage.spline_filter1d(continued, 3, axis=0, mode="mirror"))
 
 
 @lru_cache(maxsize=64)
 def back_projection_matrix(grid: AxisGrid, steps: int = BACK_PROJECTION_STEPS) -> Tensor:
-    """Return iterated back-projection as one matrix: (num_voxels, num_slices).
+    """Iterated back-projection as one matrix: (num_voxels, num_slices).
 
     ``x <- x + U (y - A x)`` is linear in y, so starting from ``x = U y`` the whole iteration is
     one matrix (Irani and Peleg 1991). It is iterated among slices, ``x = U p``, which are few.
@@ -160,7 +160,7 @@ def back_projection_matrix(grid: AxisGrid, steps: int = BACK_PROJECTION_STEPS) -
 
 @lru_cache(maxsize=64)
 def evidence(grid: AxisGrid) -> Tensor:
-    """Return how close each voxel is to a slice center, (num_voxels,): 1 at one, 0 half-way."""
+    """How close each voxel is to a slice center, (num_voxels,): 1 at one, 0 half-way."""
     position = grid.slice_coordinates()
     nearest = np.clip(np.round(position), 0.0, grid.num_slices - 1.0)
     return torch.from_numpy(np.clip(1.0 - 2.0 * np.abs(position - nearest), 0.0, None))
@@ -183,7 +183,7 @@ class Acquisition:
 
     @classmethod
     def slices(cls, axis: int, sampling: SliceSampling, noise_std: float = 0.0) -> Acquisition:
-        """Return an acquisition in slices along one axis, the other two left alone."""
+        """An acquisition in slices along one axis, the other two left alone."""
         d, h, w = (sampling if axis == a else None for a in range(3))
         return cls((d, h, w), noise_std)
 
@@ -193,7 +193,7 @@ class Acquisition:
         spacing_mm: tuple[float, float, float],
         num_slices: tuple[int, int, int] | None = None,
     ) -> AcquiredGrid:
-        """Return this acquisition laid over a fine grid.
+        """This acquisition laid over a fine grid.
 
         Args:
             shape: (D, H, W) of the fine grid.
@@ -222,19 +222,19 @@ class AcquiredGrid:
     spacing_mm: tuple[float, float, float]
 
     def operator(self) -> AxisOperator:
-        """Return the degradation, from the fine grid to the scan."""
+        """The degradation, from the fine grid to the scan."""
         return self._operator(degradation_matrix)
 
     def cubic(self) -> AxisOperator:
-        """Return cubic B-spline interpolation, from the scan to the fine grid."""
+        """Cubic B-spline interpolation, from the scan to the fine grid."""
         return self._operator(cubic_matrix)
 
     def back_projection(self) -> AxisOperator:
-        """Return iterated back-projection, from the scan to the fine grid, axis by axis."""
+        """Iterated back-projection, from the scan to the fine grid, axis by axis."""
         return self._operator(back_projection_matrix)
 
     def evidence_map(self) -> Tensor:
-        """Return how well each voxel was measured, (D, H, W) float32: 1 at slice centers."""
+        """How well each voxel was measured, (D, H, W) float32: 1 at slice centers."""
         d, h, w = (
             torch.ones(size) if grid is None else evidence(grid).float()
             for size, grid in zip(self.shape, self.axes, strict=True)
@@ -242,7 +242,7 @@ class AcquiredGrid:
         return d[:, None, None] * h[None, :, None] * w[None, None, :]
 
     def scan_shape(self) -> tuple[int, int, int]:
-        """Return the shape of the scan: slices along coarse axes, voxels along the others."""
+        """The shape of the scan: slices along coarse axes, voxels along the others."""
         d, h, w = (
             size if grid is None else grid.num_slices
             for size, grid in zip(self.shape, self.axes, strict=True)
@@ -250,7 +250,7 @@ class AcquiredGrid:
         return d, h, w
 
     def resolution_mm(self) -> tuple[float, float, float]:
-        """Return the resolution of the scan along D, H, W: slice thickness, or grid spacing."""
+        """The resolution of the scan along D, H, W: slice thickness, or grid spacing."""
         d, h, w = (
             spacing if grid is None else grid.sampling.thickness_mm
             for spacing, grid in zip(self.spacing_mm, self.axes, strict=True)
@@ -263,7 +263,7 @@ class AcquiredGrid:
 
 
 def acquire(volume: Volume, acquisition: Acquisition, *, seed: int = 0) -> Volume:
-    """Return the scan an acquisition makes of a volume, with the affine of its slices.
+    """The scan an acquisition makes of a volume, with the affine of its slices.
 
     Args:
         volume: fine voxels; any intensities.

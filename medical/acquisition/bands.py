@@ -15,7 +15,7 @@ Matrix = NDArray[np.float64]
 
 
 def band_interpolation(positions: Matrix, num_samples: int) -> Matrix:
-    """Return the finer grid's values from the scan's: (num_voxels, num_samples).
+    """The finer grid's values from the scan's: (num_voxels, num_samples).
 
     Args:
         positions: of the voxels, counted in samples, 0 at the first.
@@ -28,7 +28,7 @@ def band_interpolation(positions: Matrix, num_samples: int) -> Matrix:
 
 
 def band_sampling(positions: Matrix, num_samples: int) -> Matrix:
-    """Return the scan's values from the finer grid's: (num_samples, num_voxels).
+    """The scan's values from the finer grid's: (num_samples, num_voxels).
 
     The waves that the scan holds are fitted to the finer grid and read at the samples, so that
     interpolating and sampling again changes nothing.
@@ -37,7 +37,7 @@ def band_sampling(positions: Matrix, num_samples: int) -> Matrix:
 
 
 def _waves(positions: Matrix, wave: NDArray[np.int64], num_samples: int) -> Matrix:
-    """Return orthonormal cosine waves (DCT-II) at positions: (num_positions, num_waves)."""
+    """Orthonormal cosine waves (DCT-II) at positions: (num_positions, num_waves)."""
     phase = np.pi / num_samples * (positions[:, None] + 0.5) * wave
     scale = np.where(wave == 0, np.sqrt(1.0 / num_samples), np.sqrt(2.0 / num_samples))
     return np.cos(phase) * scale

@@ -39,26 +39,26 @@ class IntensityScale:
     held: int = 0
 
     def apply(self, x: Tensor) -> Tensor:
-        """Return float32 intensities with low at 0 and high at 1."""
+        """Float32 intensities with low at 0 and high at 1."""
         x = x.double().clamp(self.least, self.most) if self.held else x.double()
         return ((x - self.low) / (self.high - self.low)).to(torch.float32)
 
     def invert(self, x: Tensor) -> Tensor:
-        """Return intensities on the scanner's scale, to float32 precision."""
+        """Intensities on the scanner's scale, to float32 precision."""
         return (x.double() * (self.high - self.low) + self.low).to(torch.float32)
 
     def stretch(self, x: Tensor) -> Tensor:
-        """Return differences or deviations on the scanner's scale (no offset)."""
+        """Differences or deviations on the scanner's scale (no offset)."""
         return x * (self.high - self.low)
 
     def record(self) -> dict[str, float]:
-        """Return the numbers that undo this scale, for the sidecar."""
+        """The numbers that undo this scale, for the sidecar."""
         bounds = ("least", "most", "held")
         return {k: v for k, v in asdict(self).items() if self.held or k not in bounds}
 
 
 def measure_scale(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
-    """Return the scale that puts the 99.9 percentile of positive voxels at 1.
+    """The scale that puts the 99.9 percentile of positive voxels at 1.
 
     Zero stays zero, so background stays background; only a volume with negative intensities
     has its minimum moved to 0. Values far from all others (a damaged voxel, padding) do not
@@ -81,7 +81,7 @@ def measure_scale(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
 
 
 def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
-    """Return the scale by every voxel, extreme ones included."""
+    """The scale by every voxel, extreme ones included."""
     low = min(0.0, float(x.min()))
     above = x[x > low].flatten().double() - low
     if above.numel() == 0:
@@ -95,7 +95,7 @@ def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
 
 
 def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the intensities with fill raised to zero or the lowest real one, and where it was.
+    """The intensities with fill raised to zero or the lowest real one, and where it was.
 
     Fill is what stands where nothing was measured, such as -1024 or -32768: the only number below
     zero, or the lowest, further from the next than all others are from each other.
@@ -119,7 +119,7 @@ def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _body(ordered: Tensor) -> tuple[int, int]:
-    """Return where, among values in order, those begin and end that lie close together.
+    """Where, among values in order, those begin and end that lie close together.
 
     The widest gap parts the fewer levels at one end from the rest, until none is wide. What is
     not negative stays: zero is air, however far from it tissue begins.

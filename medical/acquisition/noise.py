@@ -23,7 +23,7 @@ Shift = tuple[int, ...]
 
 
 def estimate_noise(scan: Tensor) -> float | None:
-    """Return the standard deviation of the noise, by the evenest tissue; None for too little.
+    """The standard deviation of the noise, by the evenest tissue; None for too little.
 
     Of all in-plane squares of 5 x 5 voxels of tissue the tenth with the least variance is taken.
     Anatomy leaves some of their principal components empty; noise fills all alike (Pyatykh and
@@ -46,7 +46,7 @@ def estimate_noise(scan: Tensor) -> float | None:
 
 
 def denoised(scan: Tensor, noise_std: float) -> Tensor:
-    """Return the scan without the waves that noise explains, block by overlapping block.
+    """The scan without the waves that noise explains, block by overlapping block.
 
     Blocks are written as cosine waves; weak waves are dropped (Yaroslavsky and others 2001), and
     what is left tells how much of each wave to keep (Wiener). Blocks with few waves count more.
@@ -81,7 +81,7 @@ def _filtered(noisy: Array, noise_std: float, guide: Array | None) -> Array:
 
 
 def _waves(x: Array, shift: Shift) -> Array:
-    """Return the cosine waves of blocks laid side by side, the first one shifted outward."""
+    """The cosine waves of blocks laid side by side, the first one shifted outward."""
     ends = [
         (start, -(size + start) % block)
         for size, start, block in zip(x.shape, shift, BLOCK, strict=True)
@@ -94,7 +94,7 @@ def _waves(x: Array, shift: Shift) -> Array:
 
 
 def _joined(blocks: Array, shift: Shift, shape: tuple[int, ...]) -> Array:
-    """Return blocks as the volume that they were cut from."""
+    """Blocks as the volume that they were cut from."""
     whole = [count * block for count, block in zip(blocks.shape[:3], BLOCK, strict=True)]
     x = blocks.transpose(0, 3, 1, 4, 2, 5).reshape(whole)
     return x[tuple(slice(start, start + n) for start, n in zip(shift, shape, strict=True))]

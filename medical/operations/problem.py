@@ -82,19 +82,19 @@ class Problem:
         return float(self.measured.min()), float(self.measured.max()) if self.bounded else math.inf
 
     def to_file(self, x: Tensor) -> Tensor:
-        """Return a (D, H, W) tensor with its axes as in the file."""
+        """A (D, H, W) tensor with its axes as in the file."""
         return x.permute(*np.argsort(self.order).tolist()).contiguous()
 
     def back_projection(self) -> Tensor:
-        """Return the scan on the fine grid, (D, H, W): where the network starts from."""
+        """The scan on the fine grid, (D, H, W): where the network starts from."""
         return self.acquired.back_projection().apply(self.scan)
 
     def channels(self, back_projection: Tensor) -> Tensor:
-        """Return what lies beside the sample, (1, 2, D, H, W)."""
+        """What lies beside the sample, (1, 2, D, H, W)."""
         return condition(back_projection, self.acquired.evidence_map())[None]
 
     def conditioning(self) -> Conditioning:
-        """Return the numbers the network is told about this scan."""
+        """The numbers the network is told about this scan."""
         return Conditioning(
             spacing=torch.tensor([self.acquired.spacing_mm], dtype=torch.float32),
             resolution=torch.tensor([self.acquired.resolution_mm()], dtype=torch.float32),
@@ -102,7 +102,7 @@ class Problem:
 
 
 def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
-    """Return the scan, its acquisition and the grid asked for.
+    """The scan, its acquisition and the grid asked for.
 
     Raises:
         Refusal: there is nothing to restore, or thickness and gap contradict the file.
@@ -143,7 +143,7 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
 
 
 def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
-    """Return which voxels of the result (file's axes) a mask protects, as bool.
+    """Which voxels of the result (file's axes) a mask protects, as bool.
 
     A mask on the scan's grid protects every fine voxel whose nearest scan voxel it holds.
     """
@@ -166,7 +166,7 @@ def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
 
 
 def _thick_sampling(pitch: float, request: SuperResolutionRequest) -> SliceSampling:
-    """Return thickness and gap of the thick axis; what is not said follows from the spacing."""
+    """Thickness and gap of the thick axis; what is not said follows from the spacing."""
     thickness, gap = request.slice_thickness_mm, request.slice_gap_mm
     if thickness and gap and abs(thickness + gap - pitch) > 0.01 * pitch:
         raise Refusal(

@@ -7,7 +7,7 @@ from medical.request import SuperResolutionRequest
 
 
 def remarks(problem: Problem, request: SuperResolutionRequest) -> tuple[str, ...]:
-    """Return one line for each thing that the scan showed or that nobody told.
+    """One line for each thing that the scan showed or that nobody told.
 
     Args:
         problem: the scan made ready.

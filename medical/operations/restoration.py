@@ -50,7 +50,7 @@ class Restoration:
     remarks: tuple[str, ...] = ()
 
     def record(self) -> dict[str, object]:
-        """Return the numbers for the record beside the files."""
+        """The numbers for the record beside the files."""
         filled: dict[str, object] = {"filled_voxels": self.num_filled} if self.num_filled else {}
         return {
             "shape": list(self.mean.shape),
@@ -90,7 +90,7 @@ class Restoration:
 
 
 def output_paths(path: str | Path) -> dict[str, Path]:
-    """Return where result, std and consistency map go for one output name."""
+    """Where result, std and consistency map go for one output name."""
     path = Path(path)
     suffix = next((s for s in SUFFIXES if path.name.endswith(s)), None)
     if suffix is None or path.name == suffix:

@@ -61,7 +61,7 @@ class Tiling:
     batch_size: int = 2
 
     def fitted(self, shape: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Return the smallest window that covers a box with as few windows as ``size`` does."""
+        """The smallest window that covers a box with as few windows as ``size`` does."""
         sizes = []
         for length, size, overlap in zip(shape, self.size, self.overlap, strict=True):
             count = max(1, math.ceil((length - overlap) / (size - overlap)))
@@ -80,7 +80,7 @@ def super_resolve(
     on_step: OnStep | None = None,
     walk: Walk | None = None,
 ) -> Restoration:
-    """Return the scan restored to the requested spacing, with its uncertainty and consistency.
+    """The scan restored to the requested spacing, with its uncertainty and consistency.
 
     Args:
         volume: the scan.
@@ -144,7 +144,7 @@ class _Sampler:
         )
 
     def moments(self, on_step: OnStep) -> tuple[Tensor, Tensor]:
-        """Return mean and standard deviation (D, H, W) over the samples, by Welford's update."""
+        """Mean and standard deviation (D, H, W) over the samples, by Welford's update."""
         mean = torch.zeros(self.shape)
         spread = torch.zeros(self.shape)
         for k in range(self.request.samples):
@@ -163,7 +163,7 @@ class _Sampler:
         return mean, (spread / (count if count % 2 == 0 else max(1, count - 1))).sqrt_()
 
     def _cover(self, tiling: Tiling) -> list[Window]:
-        """Return windows over what is more than background; the rest needs no network."""
+        """Windows over what is more than background; the rest needs no network."""
         bright = self.base > EMPTY_BELOW
         box = bounding_box(bright, margin=tiling.cell)
         d, h, w = (side.stop - side.start for side in box)
@@ -181,7 +181,7 @@ class _Sampler:
 
 
 def bounding_box(bright: Tensor, *, margin: int) -> Slices:
-    """Return the box around all true voxels (D, H, W), widened by a margin inside the volume."""
+    """The box around all true voxels (D, H, W), widened by a margin inside the volume."""
     sides = []
     for axis, size in enumerate(bright.shape):
         others = tuple(a for a in range(3) if a != axis)
@@ -191,7 +191,7 @@ def bounding_box(bright: Tensor, *, margin: int) -> Slices:
 
 
 def _shifted(window: Window, box: Slices) -> Window:
-    """Return a window of a box as a window of the volume."""
+    """A window of a box as a window of the volume."""
     d, h, w = (
         slice(outer.start + inner.start, outer.start + inner.stop)
         for outer, inner in zip(box, window.slices, strict=True)
@@ -200,12 +200,12 @@ def _shifted(window: Window, box: Slices) -> Window:
 
 
 def obedience(noise_std: float) -> float:
-    """Return the weight of the scan against the network: 1 without noise (Wiener)."""
+    """The weight of the scan against the network: 1 without noise (Wiener)."""
     return RESIDUAL_SCALE**2 / (RESIDUAL_SCALE**2 + noise_std**2)
 
 
 def _obedient(x: Tensor, problem: Problem) -> Tensor:
-    """Return x without intensities outside the scan's own, still explaining the scan.
+    """X without intensities outside the scan's own, still explaining the scan.
 
     Projections onto both sets in turn (von Neumann 1950), until what was cut off no longer
     matters. A noisy scan is approached once, by its weight, and not explained exactly.

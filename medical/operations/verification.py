@@ -79,7 +79,7 @@ def check_intensities(scan: Volume, result: Volume) -> None:
 
 
 def _corner_shifts_mm(scan: Volume, result: Volume) -> NDArray[np.float64]:
-    """Return how far the eight corners moved at most, along each axis of the scan: (3,)."""
+    """How far the eight corners moved at most, along each axis of the scan: (3,)."""
     largest = np.zeros(3)
     for ends in itertools.product((0, 1), repeat=3):
         index = [end * count - 0.5 for end, count in zip(ends, result.shape, strict=True)]

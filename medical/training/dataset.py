@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 def load_heads(folder: str | Path, least_size: int = 1) -> list[tuple[str, Volume]]:
-    """Return (name, volume) of every T1w head in a BIDS folder, intensities in [0, 1].
+    """(name, volume) of every T1w head in a BIDS folder, intensities in [0, 1].
 
     A head's name is its file's, without the ending: ``sub-01``, or ``sub-01_run-2``.
 
@@ -73,7 +73,7 @@ def load_heads(folder: str | Path, least_size: int = 1) -> list[tuple[str, Volum
 def split_heads(
     heads: Sequence[tuple[str, Volume]], split: Literal["train", "validation"]
 ) -> list[tuple[str, Volume]]:
-    """Return one side of the fixed split: every sixth subject, by id, is for validation.
+    """One side of the fixed split: every sixth subject, by id, is for validation.
 
     All heads of a subject are on the same side.
     """
@@ -84,7 +84,7 @@ def split_heads(
 
 
 def load_labels(folder: str | Path) -> dict[str, Tensor]:
-    """Return the label map of each head that has one beside it, by its name, (D, H, W) int32.
+    """The label map of each head that has one beside it, by its name, (D, H, W) int32.
 
     Args:
         folder: BIDS root; ``sub-01_T1w.nii.gz`` is labeled by ``sub-01_dseg.nii.gz``.

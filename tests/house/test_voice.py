@@ -7,16 +7,6 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FLOORS = ("core", "video", "medical", "lamina")
-OTHER_VOICE = {
-    "medical/acquisition/acquisition.py",
-    "medical/acquisition/intensity.py",
-    "medical/operations/problem.py",
-    "medical/operations/restoration.py",
-    "medical/operations/super_resolve.py",
-    "medical/operations/verification.py",
-    "medical/training/dataset.py",
-}
-"""Files whose docstrings still say ``Return the volume`` where all others say ``The volume``."""
 SHORT = 3
 """Statements of a function short enough for its docstring to say all shapes."""
 FILES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
@@ -39,7 +29,7 @@ def test_docstrings_name_what_they_give(path):
         for node in functions(path)
         if (ast.get_docstring(node) or "").startswith(("Return ", "Returns "))
     ]
-    assert not said or named(path) in OTHER_VOICE
+    assert not said
 
 
 def test_a_forward_says_its_shapes_in_the_right_margin():
