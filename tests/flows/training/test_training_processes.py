@@ -1,6 +1,7 @@
 """Training on several processes of one machine."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -90,8 +91,12 @@ def test_a_process_beside_the_first_is_silent_about_refused_input(
     places, monkeypatch, capfd, kind, fields
 ):
     monkeypatch.setattr(peer, "end_with_parent", lambda: None)
-    with pytest.raises(SystemExit, match=r"^1$"):
-        peer.main(kind, json.dumps(fields))
+    try:
+        with pytest.raises(SystemExit, match=r"^1$"):
+            peer.main(kind, json.dumps(fields))
+    finally:
+        for room in ("core", "medical", "video"):
+            logging.getLogger(room).setLevel(logging.NOTSET)
     assert capfd.readouterr().err == ""
 
 
