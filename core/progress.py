@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LINE_EVERY_S = 5.0
+STEP_LINE_EVERY_S = 0.05
+RESUMED = "resumed"  # in place of the estimate: the job went on from a kept step
 MINUTE, HOUR = 60, 3600
 
 
@@ -109,7 +111,11 @@ def counted(number: int, thing: str) -> str:
 def steps_of(meter: Meter) -> Callable[[int, int, object], None]:
     """The meter as samplers call it: steps done, steps in all, the estimate so far."""
     clock = Clock()
-    return lambda done, total, _estimate: meter(done, total, clock.says(done, total))
+
+    def step(done: int, total: int, estimate: object) -> None:
+        meter(done, total, RESUMED if estimate is RESUMED else clock.says(done, total))
+
+    return step
 
 
 @contextmanager
@@ -152,16 +158,19 @@ def timed(timings: dict[str, float], name: str) -> Iterator[None]:
 
 
 @contextmanager
-def terminal_meters(labels: Sequence[str], stream: Stream | None = None) -> Iterator[list[Meter]]:
+def terminal_meters(
+    labels: Sequence[str], stream: Stream | None = None, *, each_step: bool = False
+) -> Iterator[list[Meter]]:
     """Meters that draw on a terminal or write lines elsewhere, one for each label.
 
     Args:
         labels: What is under way, such as ``sampling``.
         stream: Where to; by default standard error, so that results can be piped.
+        each_step: Write a line for each step, as steps take long.
     """
     place = stream or sys.stderr
     if not place.isatty():
-        yield [_Lines(label, place) for label in labels]
+        yield [_Steps(place) if each_step else _Lines(label, place) for label in labels]
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -173,9 +182,11 @@ def terminal_meters(labels: Sequence[str], stream: Stream | None = None) -> Iter
 
 
 @contextmanager
-def terminal_meter(label: str, stream: Stream | None = None) -> Iterator[Meter]:
+def terminal_meter(
+    label: str, stream: Stream | None = None, *, each_step: bool = False
+) -> Iterator[Meter]:
     """The meter of a single job; see ``terminal_meters``."""
-    with terminal_meters([label], stream) as (meter,):
+    with terminal_meters([label], stream, each_step=each_step) as (meter,):
         yield meter
 
 
@@ -199,4 +210,19 @@ class _Lines:
             return
         self._said = words
         self._stream.write(f"{words}\n")
+        self._stream.flush()
+
+
+class _Steps:
+    """A line for each step, for whoever reads along or counts them."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._throttle = Throttle(STEP_LINE_EVERY_S)
+
+    def __call__(self, done: int, total: int, note: str = "") -> None:
+        resumed = note == RESUMED
+        if not (resumed or self._throttle.ready() or done >= total):
+            return
+        self._stream.write(f"{'resumed at ' if resumed else ''}step {done} of {total}\n")
         self._stream.flush()

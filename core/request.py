@@ -38,11 +38,17 @@ def title(name: str) -> str:
 class OnDisk:
     """Marks a field that names a file or a folder of the machine that does the work.
 
+    Attributes:
+        names: Whether a text that begins with a letter or digit and has no slash is a name to
+            look up, which opens no path.
+
     >>> class Asked(Request):
     ...     scan: Annotated[str, OnDisk()]
     >>> Asked(scan="in.nii.gz").scan
     'in.nii.gz'
     """
+
+    names: bool = False
 
 
 DiskPath = Annotated[str, OnDisk()]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from core.models.checkpoints import find_folder
-from core.models.files import read_record
+from core.models.installed import load_folder
 from core.operations.operation import Model, OnStep, Operation
 from core.refusal import Refusal
 from lamina.operations import OPERATIONS
@@ -41,10 +41,7 @@ def load(model: Named, *, device: torch.device | str | None = None) -> Model:
     Raises:
         Refusal: There is no such model, or it holds other bytes than its record says.
     """
-    folder = find_folder(model)
-    kind = read_record(folder)["kind"]
-    operation = next(each for each in OPERATIONS.values() if each.kind == kind)
-    return operation.load(folder, _device(device))
+    return load_folder(find_folder(model), _device(device))
 
 
 def generate(
@@ -132,7 +129,7 @@ def _loaded(
     device: torch.device | str | None,
 ) -> Model:
     if not isinstance(model, Model):
-        return operation.load(find_folder(model, operation.kind), _device(device))
+        return load_folder(find_folder(model, operation.kind), _device(device))
     kind = model.record["kind"]
     if kind != operation.kind:
         raise Refusal(

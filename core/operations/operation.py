@@ -8,7 +8,7 @@ the domain it belongs to; who runs them, where and when stands in ``flows``.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,6 +75,48 @@ class Reading:
     request: Any
     facts: Facts = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class ModelSource(Protocol):
+    """A model that may be loaded, known before it is: hashable, and equal where it is the same.
+
+    Attributes:
+        name: By which a person knows it.
+        delivered: Whether a batch hands it to hosts that share no disk.
+        slow: Whether a step takes so long that a log tells each.
+    """
+
+    @property
+    def name(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def delivered(self) -> bool:
+        """See above."""
+        ...
+
+    @property
+    def slow(self) -> bool:
+        """See above."""
+        ...
+
+    def record(self) -> dict[str, Any]:
+        """What is known of it: name, kind, digests; no weights are read.
+
+        Raises:
+            Refusal: It is not installed, or not whole.
+        """
+        ...
+
+    def load(self, device: Any) -> Model:
+        """The model on a device.
+
+        Raises:
+            Refusal: Likewise.
+        """
+        ...
 
 
 class NotAsAskedError(Exception):
@@ -153,8 +195,12 @@ class Operation(Protocol[Asked, Prepared, Drawn]):
         """
         ...
 
-    def load(self, folder: Path, device: Any) -> Model:
-        """The model in a folder, on a device."""
+    def settled(self, request: Asked) -> Asked:
+        """The request with nothing left open, as the record tells it."""
+        ...
+
+    def source(self, request: Asked) -> ModelSource:
+        """The model that answers."""
         ...
 
     def prepare(self, request: Asked) -> Prepared:

@@ -57,7 +57,8 @@ def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:
     known: Models = batch.read().get("models", {})
     found = dict[str, dict[str, str]]()
     for item in wanted:
-        if (name := item.request.model) not in known | found:
+        source = item.operation.source(item.request)
+        if source.delivered and (name := source.name) not in known | found:
             found[name] = _deliver_model(batch, name, item.operation.kind)
     if found:
         batch.change(models={**known, **found})

@@ -10,9 +10,11 @@ import json
 import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from core.operations.operation import ModelSource
 from core.refusal import Refusal
 from flows.batches.scans import scans_of
 from flows.jobs.operations import operation_named, operation_of
@@ -28,7 +30,7 @@ from flows.requests.batch_requests import (
 from flows.requests.prompt_tables import prompt_rows, read_rows, requests_of
 from flows.storage.files import plain_name
 from medical.request import SuperResolutionRequest
-from video.request import VideoRequest
+from video.request import OWN_ONLY, USUAL, VideoRequest
 
 ADDRESS_DIGITS = 16
 SURELY_READ = 62  # characters of a prompt that the encoder takes whatever they are
@@ -145,24 +147,26 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
             "turn accept_only on, or leave plateau_draws at 0."
         )
     rows = read_rows(Path(batch.prompt_file)) if batch.prompt_file else prompt_rows(batch.prompts)
-    shared = batch.model_dump(include=set(CLIP_FIELDS))
-    records: dict[str, dict[str, Any]] = {}
+    shared = {name: getattr(batch, name) for name in CLIP_FIELDS}
+    others = shared if batch.engine else _of_other_engines(shared)
+    record_of = cache(lambda source: source.record())
     facts: dict[str, dict[str, Any]] = {}  # by prompt as drawn
 
     def make(fields: dict[str, Any]) -> VideoRequest:
-        asked = {**shared, **fields}
+        asked = {**(others if fields.get("engine") else shared), **fields}
         if "seed" not in fields and batch.seed != OWN_SEED:
             asked["seed"] = batch.seed
         made = VideoRequest.model_validate(asked)
-        if made.model not in records:
-            records[made.model] = _record(made)
-        reading = serve(made, records[made.model], strict=batch.strict)
+        reading = serve(made, record_of(_source(made)), strict=batch.strict)
         made = reading.request
         facts.setdefault(made.prompt, reading.facts)
         if "seed" not in asked:
-            seed = derived_seed(made.model_dump(mode="json", exclude={"seed"}))
+            seed = derived_seed(_content(made, without="seed"))
             made = made.model_copy(update={"seed": seed})
-        _check_length(made.prompt)
+        if made.engine:
+            operation_of(made).check(made)
+        else:
+            _check_length(made.prompt)
         if batch.accept_only:
             _check_readable(made)
         return made
@@ -170,8 +174,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
     extra = {"accept_only": True} if batch.accept_only else {}
     items = []
     for row, made in requests_of(rows, make, VideoRequest.model_fields):
-        content = {**made.model_dump(mode="json"), **extra}
-        address = address_of(content, _weights(records[made.model]))
+        address = address_of(_content(made) | extra, _weights(record_of(_source(made))))
         items.append(Item(address, row, made, facts=facts[made.prompt]))
     return items
 
@@ -194,7 +197,7 @@ def _scans(batch: ScanBatchRequest) -> list[Item]:
         content = made.model_dump(mode="json", exclude={"scan", "seed"}) | {"scan": digest}
         seed = derived_seed(content) if batch.seed == OWN_SEED else batch.seed
         made = made.model_copy(update={"seed": seed})
-        weights = weights or _weights(_record(made))
+        weights = weights or _weights(_source(made).record())
         address, scan = address_of({**content, "seed": seed}, weights), Scan(digest, size)
         items.append(Item(address, str(path), made, scan))
     return items
@@ -209,16 +212,25 @@ def _distinct(items: Iterable[Item]) -> tuple[list[Item], list[str]]:
     return list(first.values()), repeated
 
 
-def _record(request: Any) -> dict[str, Any]:
-    """What is known of the model that will answer."""
-    from core.models.checkpoints import find_model, read_record
+def _of_other_engines(shared: dict[str, Any]) -> dict[str, Any]:
+    """What a batch of our own model says to rows that name an engine: not what is its own."""
+    usual = {name: value for name, (value, _, _) in USUAL.items()}
+    kept = {name: value for name, value in shared.items() if name not in OWN_ONLY}
+    return {name: value for name, value in kept.items() if value != usual.get(name)}
 
-    return read_record(find_model(request.model, operation_of(request).kind))
+
+def _content(made: VideoRequest, without: str = "") -> dict[str, Any]:
+    """What a clip shall be; an engine counts by its digest, wherever it stands."""
+    return made.model_dump(mode="json", exclude={"engine", without})
+
+
+def _source(request: Any) -> ModelSource:
+    return operation_of(request).source(request)
 
 
 def _weights(record: dict[str, Any]) -> str:
     """The digest of a model's weights."""
-    from core.models.checkpoints import WEIGHTS
+    from core.models.files import WEIGHTS
 
     return str(record["sha256"].get(WEIGHTS))
 

@@ -11,8 +11,7 @@ from typing import Any
 
 import torch
 
-from core.models.checkpoints import find_model, read_record
-from core.operations.operation import Model
+from core.operations.operation import Model, ModelSource
 from core.progress import timed
 from core.records import sha256_file
 from core.refusal import Refusal
@@ -57,20 +56,21 @@ class Networks:
     def __init__(self, device: torch.device) -> None:
         """Load nothing yet."""
         self._device = device
-        self._loaded: dict[tuple[str, str], Model] = {}
+        self._loaded: dict[ModelSource, Model] = {}
 
-    def named(self, operation: AnyOperation, name: str) -> Model:
-        """The model of that name."""
-        if (operation.kind, name) not in self._loaded:
-            folder = find_model(name, operation.kind)
-            self._loaded[operation.kind, name] = operation.load(folder, self._device)
-        return self._loaded[operation.kind, name]
+    def of(self, operation: AnyOperation, request: Any) -> Model:
+        """The model that answers a request."""
+        source = operation.source(request)
+        if source not in self._loaded:
+            self._loaded[source] = source.load(self._device)
+        return self._loaded[source]
 
-    def record(self, operation: AnyOperation, name: str) -> dict[str, Any]:
+    def record(self, operation: AnyOperation, request: Any) -> dict[str, Any]:
         """What is known of the model, which needs no network."""
-        if known := self._loaded.get((operation.kind, name)):
+        source = operation.source(request)
+        if known := self._loaded.get(source):
             return known.record
-        return read_record(find_model(name, operation.kind))
+        return source.record()
 
 
 class Maker:
@@ -99,7 +99,7 @@ class Maker:
 
     def load(self, item: Item) -> None:
         """Have ready what most items need."""
-        self.networks.named(item.operation, item.request.model)
+        self.networks.of(item.operation, item.request)
 
     def prepare(self, job: Job) -> Any:
         """Whatever ``sample`` needs beyond the request.
@@ -117,7 +117,7 @@ class Maker:
     def sample(self, job: Job) -> Any:
         """The result in memory, off the device."""
         operation, request = job.item.operation, job.request
-        model = self.networks.named(operation, request.model)
+        model = self.networks.of(operation, request)
         return operation.draw(request, job.prepared, model, _no_op)
 
     def finish(self, job: Job, batch: Batch) -> Paths:
@@ -141,7 +141,7 @@ class Maker:
             facts |= operation.numbers(drawn) | operation.verify(request, paths)
         with timed(job.timings, "pictures"):
             paths |= save_pictures(operation, job.prepared, drawn, target)
-        model = self.networks.record(operation, request.model)
+        model = self.networks.record(operation, request)
         recorded = record(
             operation, request, paths, model, facts=facts, timings=job.timings, overwrite=True
         )

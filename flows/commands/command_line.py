@@ -38,6 +38,7 @@ for _name, _help in {
     "mri": "Turn thick slices into volumes, and draw datasets of heads.",
     "models": "See which models there are.",
     "families": "See how networks can be taught.",
+    "engines": "See what else can draw clips, and what it takes.",
     "train": "Train a model on your own data.",
     "batch": "Make many clips or restore many scans, by night.",
 }.items():
@@ -52,6 +53,9 @@ app["models"].command("flows.commands.models:list_models", name="list")
 app["models"].command("flows.commands.models:show")
 app["families"].command("flows.commands.families:list_families", name="list")
 app["families"].command("flows.commands.families:show")
+app["engines"].command("flows.commands.engines:list_engines", name="list")
+app["engines"].command("flows.commands.engines:check")
+app["engines"].command("flows.commands.engines:show")
 app["train"].command("flows.commands.train:video")
 app["train"].command("flows.commands.train:mri")
 for _name, _help in {

@@ -25,7 +25,7 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
     reading = operation.read(request, strict=strict)
     request = reading.request
 
-    from flows.jobs.pipeline import Begun, make, model_folder
+    from flows.jobs.pipeline import Begun, make
     from flows.machines.devices import choose_device
     from flows.machines.resources import check_room
     from flows.machines.watchdog import Patience, holding
@@ -37,10 +37,13 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
         sys.stderr.write(f"{line}\n")
     timings: dict[str, float] = {}
     with timed(timings, "prepare"):
-        model = operation.load(model_folder(operation, request), device)
-        prepared = operation.prepare(request)
+        source = operation.source(request)
+        model, prepared = source.load(device), operation.prepare(request)
     patience = Patience.with_job(wanted.minutes)
-    with terminal_meter("sampling") as bar, holding(device, bar, patience) as meter:
+    with (
+        terminal_meter("sampling", each_step=source.slow) as bar,
+        holding(device, bar, patience) as meter,
+    ):
         paths = make(
             operation, request, output, model, on_step=steps_of(meter), overwrite=overwrite,
             begun=Begun(prepared, timings, reading.facts),

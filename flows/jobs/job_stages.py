@@ -14,8 +14,6 @@ from core.request import Request
 from flows.jobs.pipeline import (
     AnyOperation,
     main_output,
-    model_folder,
-    model_record,
     record,
     record_path,
     save_pictures,
@@ -66,7 +64,7 @@ def draw(operation: AnyOperation, request: Request, inputs: Refs) -> Refs:
         patience = Patience.with_job(needed(operation, request).minutes)
         prepared = operation.prepare(request)
         with bar as shown, holding(device, shown, patience) as meter:
-            model = operation.load(model_folder(operation, request), device)
+            model = operation.source(request).load(device)
             drawn = operation.draw(request, prepared, model, steps_of(meter))
         paths = operation.write(request, drawn, target, overwrite=True)
         paths |= save_pictures(operation, prepared, drawn, target)
@@ -118,7 +116,7 @@ def report(
 ) -> FileRef:
     """Write the record, and show the result in the page of the run."""
     paths = {role: ref.open() for role, ref in results.items()}
-    model = model_record(operation, request)
+    model = operation.source(request).record()
     written = record(
         operation, request, paths, model, facts=facts, timings=timings, overwrite=True
     )

@@ -12,10 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from core.models.checkpoints import WEIGHTS
+from core.operations.operation import ModelSource
 from core.records import compute, sha256_file, versions
 from core.refusal import Refusal
 from flows.jobs.operations import OPERATIONS
-from flows.jobs.pipeline import AnyOperation, model_folder, model_record
+from flows.jobs.pipeline import AnyOperation
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
 
@@ -51,9 +52,9 @@ class Origin:
         return OPERATIONS[self.task]
 
     @property
-    def model(self) -> Path:
-        """Folder of the model that made it."""
-        return model_folder(self.operation, self.request)
+    def model(self) -> ModelSource:
+        """The model that made it."""
+        return self.operation.source(self.request)
 
 
 def find_origin(file: Path, inputs: Path | None = None) -> Origin:
@@ -145,7 +146,7 @@ def _tagged(file: Path) -> Origin:
     for operation in OPERATIONS.values():
         request = operation.recalled(file)
         if request is not None:
-            model_folder(operation, request)
+            operation.source(request).record()
             notes = ["there is no record beside it: weights, versions and threads are today's"]
             role = next(iter(operation.outputs(file)))
             return Origin(file, role, operation.name, request, notes=notes)
@@ -176,15 +177,14 @@ def _with_inputs(
 
 
 def _check_model(origin: Origin, recorded: str) -> None:
-    record = model_record(origin.operation, origin.request)
-    found = record.get("sha256", {}).get(WEIGHTS, "unknown")
-    if found == recorded == "unknown" and not origin.model.name:
+    found = origin.model.record().get("sha256", {}).get(WEIGHTS, "unknown")
+    if found == recorded == "unknown" and not origin.model.delivered:
         return
     if "unknown" in (found, recorded):
         origin.notes.append("the record does not say which weights were used")
     elif found != recorded:
         raise Refusal(
-            f"model={record.get('name')}: its weights are {found[:12]}, and {origin.file.name} "
+            f"model={origin.model.name}: its weights are {found[:12]}, and {origin.file.name} "
             f"was made by {recorded[:12]}: only the same weights make the same output; install "
             "that release of the model."
         )

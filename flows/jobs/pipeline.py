@@ -45,26 +45,6 @@ def main_output(paths: Mapping[str, Path]) -> Path:
     return next(iter(paths.values()))
 
 
-def model_folder(operation: AnyOperation, request: Request) -> Path:
-    """The folder of the model that a request names; an empty path where it names none.
-
-    Raises:
-        Refusal: There is no such model.
-    """
-    from core.models.checkpoints import find_model
-
-    name = str(getattr(request, "model", ""))
-    return find_model(name, operation.kind) if name else Path()
-
-
-def model_record(operation: AnyOperation, request: Request) -> dict[str, Any]:
-    """What is known of a request's model, or of the method of an operation without one."""
-    from core.models.checkpoints import read_record
-
-    folder = model_folder(operation, request)
-    return read_record(folder) if folder.name else operation.load(folder, "cpu").record
-
-
 def check_targets(
     operation: AnyOperation, request: Request, target: Path, *, overwrite: bool
 ) -> None:
@@ -148,7 +128,7 @@ def record(
         timings: Step to seconds.
         overwrite: Replace a record that stands there.
     """
-    asked = request.model_dump()
+    asked = operation.settled(request).model_dump()
     return write_record(
         record_path(main_output(paths)),
         task=operation.name,

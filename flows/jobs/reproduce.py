@@ -41,7 +41,7 @@ def remake(origin: Origin, target: Path, meter: Meter) -> Path:
     operation, device = origin.operation, choose_device(read_settings().device)
     check_room(operation, origin.request, device, target.absolute().parent)
     with threads(origin.threads), slot(device):
-        model = operation.load(origin.model, device)
+        model = origin.model.load(device)
         paths = make(
             operation, origin.request, target, model, on_step=steps_of(meter), overwrite=True
         )

@@ -7,11 +7,13 @@ from pydantic import Field
 
 from core.request import DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
-from video.request import WORLD_WORDS, SamplerName
+from video import request as clips
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
-CLIP_FIELDS = ("num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "model")
+CLIP_FIELDS = (
+    "engine", "num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "model",
+)  # fmt: skip
 SCAN_FIELDS = (
     "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
     "noise_std", "model",
@@ -121,7 +123,7 @@ class BatchRequest(Request):
         return Path()
 
 
-class ClipBatchRequest(BatchRequest):
+class ClipBatchRequest(BatchRequest, clips.EngineRequest):
     """Many clips, from a prompt file or from lines of text."""
 
     operation = "text_to_video"
@@ -129,7 +131,7 @@ class ClipBatchRequest(BatchRequest):
 
     name: BatchName = NIGHTLY
     prompts: str = Field(
-        "", description=f"One prompt per line, if there is no prompt file. {WORLD_WORDS}"
+        "", description=f"One prompt per line, if there is no prompt file. {clips.WORLD_WORDS}"
     )
     prompt_file: DiskPath = Field(
         "",
@@ -137,22 +139,21 @@ class ClipBatchRequest(BatchRequest):
         "`prompt`; further columns override the fields below, row by row. Lines of a .txt or .csv "
         "that begin with # are comments. May hold {date}.",
     )
-    num_frames: int = Field(16, ge=1, le=128, description="Frames of each clip, 1 to 128.")
-    fps: float = Field(8.0, ge=0.1, le=120, description="Frames per second, 0.1 to 120.")
-    height: int = Field(64, ge=16, le=256, description="Height in pixels, 16 to 256.")
-    width: int = Field(64, ge=16, le=256, description="Width in pixels, 16 to 256.")
-    steps: int = Field(4, ge=1, le=128, description="Sampling steps of each clip, 1 to 128.")
-    sampler: SamplerName = Field(
-        "flow_map", description="flow_map is usual; as for a single clip."
-    )
-    guidance: float = Field(2.0, ge=1, le=8, description="How strictly prompts are followed.")
+    engine: clips.EngineName = ""
+    num_frames: clips.NumFrames = clips.EMPTY
+    fps: clips.FPS = clips.EMPTY
+    height: clips.Side = clips.EMPTY
+    width: clips.Side = clips.EMPTY
+    steps: clips.Steps = clips.EMPTY
+    sampler: clips.Sampler = "flow_map"
+    guidance: clips.Guidance = clips.EMPTY
     seed: int = Field(
         OWN_SEED,
         ge=OWN_SEED,
         lt=2**63,
         description="Seed of every clip; -1 derives each clip's own from what it shall show.",
     )
-    model: str = Field("scenes-64", description="Name of an installed video model.")
+    model: clips.ModelName = "scenes-64"
     strict: bool = Field(False, description="Refuse a prompt of which a word is not understood.")
     accept_only: bool = Field(
         False,

@@ -25,7 +25,7 @@ def roots(settings: Settings) -> tuple[Path, ...] | None:
     if not settings.inputs and not is_shared(settings):
         return None
     demonstration = settings.home / "demo"
-    return (*settings.inputs, settings.outputs, *settings.models, demonstration)
+    return (*settings.inputs, settings.outputs, *settings.models, *settings.engines, demonstration)
 
 
 def check_paths(request: BaseModel, settings: Settings) -> None:
@@ -57,8 +57,14 @@ def named_paths(request: BaseModel, before: str = "") -> Iterator[tuple[str, str
         value = getattr(request, name)
         if isinstance(value, BaseModel):
             yield from named_paths(value, f"{before}{name}.")
-        elif value and any(isinstance(mark, OnDisk) for mark in field.metadata):
+        elif value and any(_opens(mark, str(value)) for mark in field.metadata):
             yield before + name, str(value)
+
+
+def _opens(mark: object, value: str) -> bool:
+    """Whether a field so marked opens its value as a path."""
+    is_name = "/" not in value and value[0].isalnum()
+    return isinstance(mark, OnDisk) and not (mark.names and is_name)
 
 
 def _lies_in(text: str, allowed: tuple[Path, ...]) -> bool:

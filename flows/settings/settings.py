@@ -63,6 +63,7 @@ class Settings:
         outputs: Root of everything that flows write.
         models: Folders of the operator's own models, searched before the shipped ones; new
             models are written to the first.
+        engines: Folders that hold engines of video, each a folder of diffusers.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"cuda:N"``.
         port: The server's port, if it is free.
         gpus: How many GPUs to serve, real ones first, then pretended ones that compute on the
@@ -88,6 +89,7 @@ class Settings:
     models: tuple[Path, ...]
     device: str
     port: int
+    engines: tuple[Path, ...] = ()
     gpus: str = ""
     slot: str = ""
     ray: str = ""
@@ -131,6 +133,7 @@ class Settings:
             "LAMINA_HOME": str(self.home),
             "LAMINA_OUTPUTS": str(self.outputs),
             "LAMINA_MODELS": os.pathsep.join(map(str, self.models)),
+            "LAMINA_ENGINES": os.pathsep.join(map(str, self.engines)),
             "LAMINA_DEVICE": self.device,
             "LAMINA_PORT": str(self.port),
             "LAMINA_GPUS": self.gpus,
@@ -166,6 +169,8 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         outputs=folder_of("LAMINA_OUTPUTS", outputs),
         models=folders_of("LAMINA_MODELS", variables.get("LAMINA_MODELS", ""))
         or (home / "models",),
+        engines=folders_of("LAMINA_ENGINES", variables.get("LAMINA_ENGINES", ""))
+        or (home / "engines",),
         device=device_of(variables.get("LAMINA_DEVICE") or "auto"),
         port=port_of(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
         gallery_tokens=Path(tokens).expanduser().resolve() if tokens else None,

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
+from core.models.methods import Method
+from core.operations.operation import Cost, Facts, Model, ModelSource, OnStep, Paths, Reading
 from core.refusal import Refusal
 from core.request import Request
 from medical.files.container import scan_name
@@ -93,9 +94,13 @@ class EditMRI(Generic[Asked]):
         seconds = SECONDS + SECONDS_PER_MILLION * millions
         return Cost(seconds, BASE_GB + GB_PER_MILLION * millions, disk, disk)
 
-    def load(self, folder: Path, device: Any) -> Model:
+    def settled(self, request: Asked) -> Asked:
+        """The request itself."""
+        return request
+
+    def source(self, request: Asked) -> ModelSource:
         """No network: what is known of the method."""
-        return Model(None, {"name": "no network", "kind": self.kind})
+        return Method("no network", self.kind)
 
     def prepare(self, request: Asked) -> "Volume":
         """The scan."""

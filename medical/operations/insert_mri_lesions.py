@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.operations.operation import Model, OnStep, Reading
+from core.models.methods import Method
+from core.operations.operation import ModelSource, OnStep, Reading
 from medical.lesions.request import InsertLesionsRequest
 from medical.operations.edit_mri import Edit, EditMRI
 
@@ -20,13 +21,11 @@ class InsertMRILesions(EditMRI[InsertLesionsRequest]):
     request = InsertLesionsRequest
     draws_mask = True
 
-    def load(self, folder: Path, device: Any) -> Model:
+    def source(self, request: InsertLesionsRequest) -> ModelSource:
         """What lesions are drawn by: measurements of real ones."""
-        from core.models.files import WEIGHTS
         from medical.lesions.atlas import lesion_atlas
 
-        digest = lesion_atlas().digest
-        return Model(None, {"name": "ms-lesions", "kind": self.kind, "sha256": {WEIGHTS: digest}})
+        return Method("ms-lesions", self.kind, lesion_atlas().digest)
 
     def read(self, request: InsertLesionsRequest, *, strict: bool = False) -> Reading:
         """As it came, and what of it lies outside what was measured."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
+from core.operations.operation import Cost, Facts, Model, ModelSource, OnStep, Paths, Reading
 from core.refusal import Refusal
 from medical.files.container import scan_name
 from medical.request import SuperResolutionRequest
@@ -66,9 +66,7 @@ class SuperResolveMRI:
 
     def check(self, request: SuperResolutionRequest) -> None:
         """Refuse a scan or mask that is no volume, a mask on another grid, a grid not finer."""
-        from core.models.checkpoints import find_model
-
-        find_model(request.model, self.kind)
+        self.source(request).record()
         self.prepare(request)
 
     def cost(self, request: SuperResolutionRequest) -> Cost:
@@ -83,11 +81,15 @@ class SuperResolveMRI:
         disk_gb, results_gb = BYTES_ON_DISK * per_million, RESULT_BYTES * per_million
         return Cost(seconds, memory_gb, disk_gb, results_gb)
 
-    def load(self, folder: Path, device: Any) -> Model:
-        """The network, and what is known of it."""
-        from core.models.checkpoints import load_model
+    def settled(self, request: SuperResolutionRequest) -> SuperResolutionRequest:
+        """The request itself."""
+        return request
 
-        return Model(*load_model(folder, device=device))
+    def source(self, request: SuperResolutionRequest) -> ModelSource:
+        """The installed model that is named."""
+        from core.models.installed import Installed
+
+        return Installed(request.model, self.kind)
 
     def prepare(self, request: SuperResolutionRequest) -> "Volume":
         """The scan, after refusing it or its mask where they cannot be restored."""

@@ -30,7 +30,7 @@ from flows.jobs.pipeline import make
 from core.models.checkpoints import find_model
 items, _ = items_of(ClipBatchRequest.model_validate_json(sys.argv[1]))
 work = items[0].operation
-model = work.load(find_model(items[0].request.model, work.kind), "cpu")
+model = work.source(items[0].request).load("cpu")
 start = time.monotonic()
 for item in items:
     make(work, item.request, Path(sys.argv[2]) / f"{item.stem}.mp4", model)

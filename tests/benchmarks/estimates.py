@@ -130,7 +130,6 @@ def _measured(title: str, folder: Path) -> dict[str, float]:
     """Do the request in this process; what was said, and what it took."""
     import torch
 
-    from core.models.checkpoints import find_model
     from flows.jobs.operations import OPERATIONS
 
     torch.set_num_threads(1)
@@ -138,7 +137,7 @@ def _measured(title: str, folder: Path) -> dict[str, float]:
     operation = OPERATIONS[name]
     request = operation.request(**fields)
     said = operation.cost(request)
-    model = operation.load(find_model(request.model, operation.kind), "cpu")
+    model = operation.source(request).load("cpu")
     prepared, times = operation.prepare(request), []
     for turn in range(TURNS if title in CLIPS else 1):
         start = time.process_time()

@@ -82,7 +82,7 @@ def encoder() -> Any:
 @pytest.fixture
 def encoder_read_once(encoder: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Shards take the encoder that is read already."""
-    monkeypatch.setattr("video.operations.text_to_video.TextToVideo._encoder", encoder)
+    monkeypatch.setattr("video.engines.own_engine.encoder", lambda: encoder)
 
 
 @pytest.fixture

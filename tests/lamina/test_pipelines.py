@@ -139,7 +139,7 @@ def test_a_bar_counts_all_steps(video, capsys):
     assert "4/4" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("wish", [{"frames": 3}, {"num_frames": 0}, {"num_videos_per_prompt": 0}])
+@pytest.mark.parametrize("wish", [{"frames": 3}, {"num_frames": -1}, {"num_videos_per_prompt": 0}])
 def test_what_cannot_be_asked_is_refused(video, wish):
     with pytest.raises((ValidationError, TypeError, lamina.Refusal)):
         video(PROMPT, **wish)

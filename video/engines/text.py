@@ -5,7 +5,8 @@ Nothing is fetched: the weights are read once, hashed, and the same bytes are lo
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +20,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.models.bert.configuration_bert import BertConfig
 from transformers.models.bert.modeling_bert import BertModel
 from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+from transformers.utils import logging
 
 from core.refusal import Refusal
 from core.tensors import sent
@@ -29,6 +31,18 @@ MOST_TOKENS = 64  # with the two that mark the ends
 WIDTH = 384
 AT_ONCE = 1024
 """Prompts that are read side by side, of many."""
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep the library from drawing bars for the block."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 class TextEncoder:

@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
@@ -39,10 +39,11 @@ PREVIEW_SIDE = 192
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Frames (T, H, W, 3) of uint8 RGB, and how many of them pass in a second."""
+    """Frames (T, H, W, 3) of uint8 RGB, how many of them pass in a second, how they were made."""
 
     frames: NDArray[np.uint8]
     fps: float
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape, kind = self.frames.shape, self.frames.dtype

@@ -4,7 +4,6 @@ Everything heavy is imported where it is needed: forms and commands read this wi
 """
 
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +15,10 @@ from core.refusal import Refusal
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
-    from core.conditioning import Conditioning
-    from video.engines.text import TextEncoder
+    from video.engines.engine import Engine
     from video.files.clip import Clip
 
-# Measured with scenes-64 in float32 on one core of a server CPU, 16 to 128 frames and 64 to 128
-# pixels a side, within a quarter: seconds = FIXED + steps * (LINEAR * n + SQUARE * n**2), n in
-# millions of pixels (attention is square in it)
-FIXED_S, LINEAR_S, SQUARE_S = 0.3, 0.3, 0.6  # with the layout
-BASE_GB, GB_PER_MILLION = 0.62, 0.14
-BYTES_ON_DISK = 16.0  # of a pixel's results and unfinished work
-RESULT_BYTES = 2.0  # of a pixel, at most
-TAGGED = {"prompt", "seed", "model", "steps", "sampler", "guidance"}
+TAGGED = {"prompt", "seed", "engine", "model", "steps", "sampler", "guidance"}
 PREVIEW_KB = 100
 SAID = {
     "prompt_as_typed": "prompt as typed",
@@ -62,52 +53,40 @@ class TextToVideo:
 
     def read(self, request: VideoRequest, *, strict: bool = False) -> Reading:
         """With the prompt corrected, where the model knows the procedural world alone."""
-        from core.models.checkpoints import find_model, read_record
         from video.engines.served_prompts import serve
 
-        return serve(request, read_record(find_model(request.model, self.kind)), strict=strict)
+        if request.engine:
+            return Reading(request)
+        return serve(request, self.source(request).record(), strict=strict)
+
+    def settled(self, request: VideoRequest) -> VideoRequest:
+        """The request with the engine's own values for what was left at 0."""
+        return self.source(request).settled(request)
+
+    def source(self, request: VideoRequest) -> "Engine":
+        """The engine that is named, or our own."""
+        from video.engines.shelf import engine_of
+
+        return engine_of(request)
 
     def check(self, request: VideoRequest) -> None:
-        """Refuse a model that is not installed."""
-        from core.models.checkpoints import find_model
-
-        find_model(request.model, self.kind)
+        """Refuse an engine or a model that is not there, and what it does not take."""
+        self.source(request).check(request)
 
     def cost(self, request: VideoRequest) -> Cost:
-        """By frames, pixels and steps."""
-        n = request.num_frames * request.height * request.width / 1e6
-        seconds = request.steps * (LINEAR_S * n + SQUARE_S * n * n) + FIXED_S
-        memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
-        disk_gb, results_gb = BYTES_ON_DISK * per_million, RESULT_BYTES * per_million
-        return Cost(seconds, memory_gb, disk_gb, results_gb)
+        """What the engine says."""
+        return self.source(request).needs(request)
 
-    def load(self, folder: Path, device: Any) -> Model:
-        """The network, and what is known of it."""
-        from core.models.checkpoints import load_model
+    def prepare(self, request: VideoRequest) -> Any:
+        """What drawing needs beyond the request, such as the prompt's text states."""
+        return self.source(request).encode(request)
 
-        return Model(*load_model(folder, device=device))
-
-    @cached_property
-    def _encoder(self) -> "TextEncoder":
-        from video.engines.text import TextEncoder
-
-        return TextEncoder()
-
-    def prepare(self, request: VideoRequest) -> "Conditioning":
-        """The prompt's text states."""
-        from video.engines.own import embed
-
-        return embed(request, self._encoder)
-
-    def draw(
-        self, request: VideoRequest, prepared: "Conditioning", model: Model, on_step: OnStep
-    ) -> "Clip":
+    def draw(self, request: VideoRequest, prepared: Any, model: Model, on_step: OnStep) -> "Clip":
         """The clip's frames."""
-        from video.engines.own import frame_rate, sample, to_frames
-        from video.files.clip import Clip
+        from video.engines.engine import never
 
-        x = sample(request, prepared, model.network, model.record, on_step=on_step)
-        return Clip(to_frames(x.cpu()).numpy(), frame_rate(request))
+        asked, engine = self.settled(request), self.source(request).ready(model)
+        return engine.decode(asked, engine.denoise(asked, prepared, on_step, never))
 
     def judge(self, request: VideoRequest, drawn: "Clip") -> Facts:
         """What the clip shows as asked, axis by axis, as the oracle reads it."""
@@ -126,12 +105,14 @@ class TextToVideo:
         """Write the mp4, verified, with prompt, seed and model in its tag."""
         from video.files.clip import write_mp4
 
-        tag = request.model_dump(include=TAGGED)
-        return {"video": write_mp4(drawn, target, metadata=tag, overwrite=overwrite)}
+        tag = self.settled(request).model_dump(include=TAGGED)
+        path = write_mp4(drawn, target, metadata=tag, overwrite=overwrite)
+        self.source(request).forget(request)
+        return {"video": path}
 
     def numbers(self, drawn: "Clip") -> Facts:
-        """None: the file holds all there is."""
-        return {}
+        """How the engine made it; of our own model the file holds all there is."""
+        return {"engine": dict(drawn.facts)} if drawn.facts else {}
 
     def verify(self, request: VideoRequest, paths: Mapping[str, Path]) -> Facts:
         """Hold what the file says of frames, size and prompt against the request.
@@ -141,7 +122,7 @@ class TextToVideo:
         from video.files.clip import exact_rate
         from video.files.footage import look
 
-        path = paths["video"]
+        path, request = paths["video"], self.settled(request)
         footage = look(path)
         stored, said = footage.stored, footage.tag
         found = (footage.count, *stored, said.get("size"), said.get("metadata", {}).get("prompt"))
@@ -178,7 +159,7 @@ class TextToVideo:
         shape = {"num_frames": frames, "height": height, "width": width, "fps": clip.fps}
         return VideoRequest.model_validate(tag | shape)
 
-    def pictures(self, prepared: "Conditioning", drawn: "Clip") -> dict[str, bytes]:
+    def pictures(self, prepared: Any, drawn: "Clip") -> dict[str, bytes]:
         """An animated preview, and a sheet of all frames."""
         from video.files.clip import contact_sheet, webp_preview
 

@@ -13,6 +13,7 @@ from waiting import until
 
 from core.models import checkpoints
 from core.models.checkpoints import find_model
+from core.models.installed import load_folder
 from core.operations.operation import NotAsAskedError
 from flows.batches import shard as shard_module
 from flows.batches.items import items_of
@@ -75,7 +76,7 @@ def test_a_shard_makes_its_items_once_and_each_as_a_single_run_would(places):
     assert run(batch).plain() == {"stood": 3, "left": 0, "ended": ""}
     item, _ = batch.items()[1]
     work = item.operation
-    model = work.load(find_model("tiny-video", work.kind), "cpu")
+    model = load_folder(find_model("tiny-video", work.kind), "cpu")
     alone = make(work, item.request, places / "alone.mp4", model)["video"]
     clip = batch.results / f"{item.stem}.mp4"
     assert clip.read_bytes() == alone.read_bytes()
@@ -95,7 +96,7 @@ def test_a_shard_loads_its_network_once_whatever_the_number_of_items(places, mon
         loaded.append(folder.name)
         return load_model(folder, **options)
 
-    monkeypatch.setattr(checkpoints, "load_model", counted)
+    monkeypatch.setattr("core.models.installed.load_model", counted)
     assert run(started(prompts(5))).plain() == {"made": 5, "left": 0, "ended": ""}
     assert loaded == ["tiny-video"]
 

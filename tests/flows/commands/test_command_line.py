@@ -287,7 +287,7 @@ def test_what_this_machine_cannot_hold_is_refused_before_the_model_is_read(
 ):
     tight = Resources(memory_gb=0.1, disk_gb=1e6)
     monkeypatch.setattr("flows.machines.resources.this_host", lambda *_, **__: tight)
-    monkeypatch.setattr("core.models.checkpoints.load_model", None)
+    monkeypatch.setattr("core.models.installed.load_model", None)
     output = places / ("o.mp4" if kind == "video" else "o.nii.gz")
     words = {
         "video": [*CLIP, str(output), "--model", "tiny-video"],

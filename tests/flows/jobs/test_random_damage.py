@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.models.installed import load_folder
 from core.refusal import Refusal
 from flows.jobs.operations import operation_named
 from flows.jobs.pipeline import make
@@ -94,7 +95,7 @@ def scan(tmp_path_factory):
 def test_a_damaged_scan_is_restored_and_verified_or_refused(tiny_models, scan, tmp_path, seed):
     draw = random.Random(seed)
     operation = operation_named("super_resolve_mri")
-    model = operation.load(tiny_models / "tiny-mri", torch.device("cpu"))
+    model = load_folder(tiny_models / "tiny-mri", torch.device("cpu"))
     numbers = {"refused": 0, "made": 0}
 
     def restore(request, target):
@@ -129,7 +130,7 @@ def test_a_damaged_scan_is_restored_and_verified_or_refused(tiny_models, scan, t
 
 def test_a_scan_that_is_the_same_everywhere_is_restored_or_refused_by_file(tiny_models, tmp_path):
     operation = operation_named("super_resolve_mri")
-    model = operation.load(tiny_models / "tiny-mri", torch.device("cpu"))
+    model = load_folder(tiny_models / "tiny-mri", torch.device("cpu"))
     for value, words in ((7.0, ""), (-7.0, "some contrast")):
         path = tmp_path / f"scan{value:g}.nii"
         volume = Volume(torch.full((12, 10, 4), value), np.diag([1.0, 1.0, 4.0, 1.0]))

@@ -56,6 +56,7 @@ def test_every_text_is_a_path_or_a_plain_name_or_known_to_be_neither(flow):
 
 def test_the_paths_of_all_forms():
     assert PATHS == [
+        ("text_to_video", "engine"),
         ("super_resolve_mri", "scan"),
         ("super_resolve_mri", "protect"),
         ("insert_mri_lesions", "scan"),
@@ -67,6 +68,7 @@ def test_the_paths_of_all_forms():
         ("train_video", "clips"),
         ("train_mri", "heads"),
         ("generate_clips", "prompt_file"),
+        ("generate_clips", "engine"),
         ("restore_scans", "scans"),
     ]
 

@@ -9,6 +9,7 @@ import pytest
 from stacks import slowed
 
 from core.models.checkpoints import find_model, read_record
+from core.models.installed import load_folder
 from flows.jobs.operations import OPERATIONS
 from flows.jobs.pipeline import make
 from video.request import VideoRequest
@@ -41,6 +42,6 @@ def test_a_training_is_over_within_its_minutes_and_its_model_generates(places, m
         prompt="a red circle moves left", num_frames=4, height=32, width=32, model="timed"
     )
     work = OPERATIONS["text_to_video"]
-    model = work.load(find_model("timed", work.kind), "cpu")
+    model = load_folder(find_model("timed", work.kind), "cpu")
     paths = make(work, request, places / "clip.mp4", model)
     assert work.verify(request, paths)

@@ -1,0 +1,186 @@
+"""A folder of diffusers as an engine: known by its configs, drawn by its own pipeline.
+
+What is found without weights is kept by the configs' digest, so that the next request is refused
+or let through at once, without a library.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.operations.operation import Cost, Model
+from core.refusal import Refusal
+from video.engines.engine import Abilities, Ability, Loaded, refuse_inability
+from video.engines.folder_files import EngineFolder
+from video.engines.places import known_folder, states_folder
+from video.engines.rules import Rules
+from video.request import EMPTY, VideoRequest
+
+if TYPE_CHECKING:
+    from video.engines.survey import Survey
+
+KNOWN_BY = 1  # raise it where a survey finds something else than before
+BASE_GB, WORKING = 1.2, 1.3  # libraries, and what a forward takes beside its weights, times those
+BYTES_OF_PIXEL = 400.0  # while decoding, in float32
+FLOPS = 2e10  # of one core in a second, at least
+
+
+@dataclass(frozen=True)
+class DiffusersFolder:
+    """See ``video.engines.engine.Engine``.
+
+    Attributes:
+        path: Of the folder.
+    """
+
+    path: Path
+    kind = "diffusers"
+    delivered = False
+    slow = True
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    @cached_property
+    def folder(self) -> EngineFolder:
+        """Its files, which were looked at."""
+        folder = EngineFolder(self.path)
+        folder.check()
+        return folder
+
+    @cached_property
+    def survey(self) -> "Survey":
+        """What is known without weights, from the last time or found now."""
+        from importlib.metadata import version
+
+        key = f"{KNOWN_BY} {version('diffusers')} {self.folder.config_digest}"
+        digest = hashlib.sha256(key.encode()).hexdigest()[:32]
+        return _known(known_folder() / f"{digest}.json", self.folder)
+
+    @property
+    def rules(self) -> Rules:
+        """What it takes."""
+        return self.survey.rules
+
+    @property
+    def abilities(self) -> Abilities:
+        """What it can."""
+        return frozenset(self.survey.abilities)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over configs and weights; each file of weights is read once, not every time."""
+        digest = hashlib.sha256(self.folder.config_digest.encode())
+        for path in self.folder.weights():
+            digest.update(_digest_of(path).encode())
+        return digest.hexdigest()
+
+    def settled(self, request: VideoRequest) -> VideoRequest:
+        """The request with the pipeline's own defaults."""
+        told = {name: getattr(request, name) for name in self.survey.usual}
+        usual = {n: self.survey.usual[n] for n, value in told.items() if value == EMPTY}
+        whole = {n: int(v) if n in ("num_frames", "height", "width", "steps") else float(v)
+                 for n, v in usual.items()}  # fmt: skip
+        return request.model_copy(update=whole)
+
+    def check(self, request: VideoRequest) -> None:
+        """Refuse what it cannot, or what is off its rules."""
+        wanted: dict[str, Ability] = {"prompt": "text"}
+        if request.guidance:
+            wanted["guidance"] = "guidance"
+        refuse_inability(self.name, self.abilities, wanted)
+        if "decode_apart" not in self.abilities:
+            raise Refusal(
+                f"engine={request.engine}: {self.folder.pipeline} does not decode at its end, "
+                "as the engines do that can be driven here; name another."
+            )
+        asked = self.settled(request)
+        self.rules.check(self.name, asked.num_frames, asked.height, asked.width, asked.steps)
+
+    def needs(self, request: VideoRequest) -> Cost:
+        """From the weights and the pixels, by what such networks take at least."""
+        asked = self.settled(request)
+        weights = sum(self.folder.bytes_of(p.name) for p in self.folder.parts if p.weighs)
+        pixels = asked.num_frames * asked.height * asked.width
+        memory_gb = BASE_GB + (WORKING * weights + BYTES_OF_PIXEL * pixels) / 1e9
+        tokens = pixels / self.rules.packing / (self.rules.side / 2) ** 2
+        seconds = 2 * 2 * weights / 4 * max(1.0, tokens) * asked.steps / FLOPS
+        disk_gb = pixels * 16 / 1e9
+        return Cost(min(seconds, 1e7) + 1.0, memory_gb, disk_gb, pixels * 2 / 1e9)
+
+    def record(self) -> dict[str, Any]:
+        """Name, kind of engine, pipeline and digest, as a model's record has them."""
+        from core.models.files import WEIGHTS
+
+        return {
+            "name": self.name,
+            "kind": "video",
+            "engine": self.kind,
+            "objective": self.folder.pipeline,
+            "sha256": {WEIGHTS: self.digest},
+        }
+
+    def encode(self, request: VideoRequest) -> None:
+        """Nothing: the pipeline reads the prompt itself."""
+
+    def ready(self, model: Model) -> Loaded:
+        """The pipeline itself."""
+        return model.network
+
+    def key(self, request: VideoRequest) -> dict[str, Any]:
+        """What makes a clip."""
+        asked = self.settled(request).model_dump(mode="json", exclude={"engine", "fps"})
+        return {"asked": asked, "engine": self.digest}
+
+    def forget(self, request: VideoRequest) -> None:
+        """Remove the state of a clip that stands."""
+        from video.engines.states import StateFile
+
+        StateFile(states_folder(), self.key(request)).forget()
+
+    def load(self, device: Any) -> Model:
+        """The pipeline with its weights."""
+        from video.engines.diffusers_pipeline import LoadedFolder
+
+        return Model(LoadedFolder(self, device), self.record())
+
+
+def _known(path: Path, folder: EngineFolder) -> "Survey":
+    """What stands in a file, or is found and put there."""
+    if path.is_file():
+        from video.engines.survey import Survey
+
+        try:
+            return Survey.of_plain(json.loads(path.read_text()))
+        except (ValueError, TypeError, KeyError):
+            pass  # of a release that wrote something else
+    from core.records import atomic_path
+    from video.engines.skeleton import survey
+
+    found = survey(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text(json.dumps(found.plain()))
+    return found
+
+
+def _digest_of(path: Path) -> str:
+    """SHA-256 of a file, from the last time if it has not changed since."""
+    from core.records import atomic_path, sha256_file
+
+    state = os.stat(path)
+    key = f"{path} {state.st_size} {state.st_mtime_ns} {state.st_ino}"
+    kept = known_folder() / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.sha256"
+    if kept.is_file() and len(text := kept.read_text()) == 64:
+        return text
+    digest = sha256_file(path)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(kept, overwrite=True) as temporary:
+        temporary.write_text(digest)
+    return digest

@@ -1,0 +1,188 @@
+"""A pipeline of diffusers with its weights: drawn step by step, decoded apart."""
+
+import gc
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from core.operations.operation import OnStep
+from core.progress import RESUMED
+from core.refusal import Refusal
+from video.engines.engine import Latents, Stop
+from video.engines.places import states_folder
+from video.engines.skeleton import pipeline_class, quiet
+from video.engines.states import StateFile
+from video.engines.steps import Decoding, Walk
+from video.files.clip import Clip
+from video.request import VideoRequest
+
+if TYPE_CHECKING:
+    from video.engines.diffusers_folder import DiffusersFolder
+
+logger = logging.getLogger(__name__)
+
+REWRITING = {"complex_human_instruction": [], "use_resolution_binning": False}
+"""What pipelines would make of a request by themselves, turned off."""
+SAME_WORDS = 2  # a vocabulary counts a template otherwise than the library by more
+OTHER_PROMPTS = "a red circle", "two dogs on a beach at night"
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+class LoadedFolder:
+    """See ``video.engines.engine.Loaded``."""
+
+    def __init__(self, engine: "DiffusersFolder", device: Any) -> None:
+        """Read the weights, from safetensors of the folder alone.
+
+        Raises:
+            Refusal: They are not whole, or the tokenizer reads nothing.
+        """
+        self.engine, self.device = engine, torch.device(device)
+        dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        made = pipeline_class(engine.folder)
+        with quiet():
+            try:
+                pipe = made.from_pretrained(
+                    str(engine.folder.path),
+                    local_files_only=True,
+                    use_safetensors=True,
+                    trust_remote_code=False,
+                    torch_dtype=dtype,
+                )
+            except (OSError, ValueError, KeyError, AttributeError) as error:
+                raise Refusal(
+                    f"{engine.path}: {engine.folder.pipeline} cannot be loaded from it ({error}): "
+                    "all its parts must be whole; copy the whole folder again."
+                ) from error
+        pipe.set_progress_bar_config(disable=True)
+        self.pipe = pipe.to(self.device)
+        self.call = inspect.signature(made.__call__).parameters
+        self.facts = {"dtype": str(dtype)[6:], "device": self.device.type}
+        check_words(self.pipe, engine.name)
+
+    def denoise(
+        self, request: VideoRequest, prepared: None, on_step: OnStep, stop: Stop
+    ) -> Latents:
+        """Walk the noise down, from the kept state where there is one."""
+        kept = self._state_of(request) if "resume" in self.engine.abilities else None
+        generator = torch.Generator("cpu").manual_seed(request.seed)
+
+        def told(done: int, total: int, resumed: bool) -> None:
+            on_step(done, total, RESUMED if resumed else None)
+
+        walk = Walk(self.pipe, generator, kept, told=told, stop=stop)
+        arguments = self._arguments(request) | {"generator": generator}
+        with quiet(), torch.inference_mode():
+            try:
+                with walk.taken():
+                    self.pipe(**arguments)
+            except Decoding as reached:
+                self.pipe.maybe_free_model_hooks()
+                if walk.kept:
+                    walk.kept.settle()
+                facts = self.facts | {"network_calls": walk.calls}
+                facts |= {"resumed_at_step": walk.resumed} if walk.resumed else {}
+                return Latents(reached.told, facts)
+        raise AssertionError(f"{self.engine.name} came to no decoder")
+
+    def decode(self, request: VideoRequest, latents: Latents) -> Clip:
+        """The frames; once more in tiles where memory ran short."""
+        args, kwargs = latents.values
+        vae = self.pipe.vae
+        with quiet(), torch.inference_mode():
+            try:
+                found = vae.decode(*args, **kwargs)
+            except (MemoryError, RuntimeError) as error:
+                if not _out_of_memory(error) or not hasattr(vae, "enable_tiling"):
+                    raise
+                logger.warning("memory ran short while decoding: decoded again in tiles")
+                gc.collect()
+                vae.enable_tiling()
+                try:
+                    found = vae.decode(*args, **kwargs)
+                finally:
+                    vae.disable_tiling()
+                latents.facts["decoded_in_tiles"] = True
+            pixels = found[0] if isinstance(found, tuple) else found.sample
+            frames = self.pipe.video_processor.postprocess_video(pixels, output_type="np")[0]
+        if not np.isfinite(frames).all():
+            raise RuntimeError(
+                f"{self.engine.name} gave values that are no numbers; draw with another seed or "
+                "more exact arithmetic."
+            )
+        levels = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
+        return Clip(levels, request.fps, latents.facts)
+
+    def close(self) -> None:
+        """Free the memory."""
+        del self.pipe
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _state_of(self, request: VideoRequest) -> StateFile:
+        how = {**self.facts, "threads": torch.get_num_threads(), "torch": torch.__version__}
+        return StateFile(states_folder(), self.engine.key(request), how)
+
+    def _arguments(self, request: VideoRequest) -> dict[str, Any]:
+        words = self.engine.survey.words
+        told: dict[str, Any] = {
+            words["frames"]: request.num_frames,
+            words["steps"]: request.steps,
+            "prompt": request.prompt,
+            "output_type": "np",
+        }
+        for name in ("height", "width", "guidance", "fps"):
+            if name in words:
+                told[words[name]] = getattr(request, name)
+        if "tokens" in words:
+            told[words["tokens"]] = self.engine.rules.tokens
+        told |= {name: value for name, value in REWRITING.items() if name in self.call}
+        return told | self._template()
+
+    def _template(self) -> dict[str, Any]:
+        """The template around a prompt with the number of words that are cut off before it.
+
+        The library has that number fixed for one vocabulary.
+        """
+        said = self.call.get("prompt_template")
+        if said is None or not isinstance(said.default, dict):
+            return {}
+        before = said.default["template"].partition("{}")[0]
+        crop = len(self.pipe.tokenizer(before)["input_ids"])
+        if abs(crop - said.default["crop_start"]) <= SAME_WORDS:
+            return {}
+        return {"prompt_template": said.default | {"crop_start": crop}}
+
+
+def check_words(pipe: Any, name: str) -> None:
+    """Refuse a tokenizer that reads nothing, which the libraries make of an empty folder.
+
+    Raises:
+        Refusal: Two prompts read the same, or it knows other words than the text encoder.
+    """
+    for part in ("tokenizer", "tokenizer_2"):
+        if (tokenizer := getattr(pipe, part, None)) is None:
+            continue
+        first, second = (tokenizer(prompt)["input_ids"] for prompt in OTHER_PROMPTS)
+        unknown = getattr(tokenizer, "unk_token_id", None)
+        if first == second or first.count(unknown) > len(first) / 2:
+            raise Refusal(
+                f"{name}: its {part} reads two different prompts alike, so clips would ignore "
+                "what is asked: a tokenizer knows its words; copy the whole folder again."
+            )
+        encoder = getattr(pipe, part.replace("tokenizer", "text_encoder"), None)
+        rows = encoder.get_input_embeddings().weight.shape[0] if encoder is not None else 0
+        if rows and max(first + second) >= rows:
+            raise Refusal(
+                f"{name}: its {part} knows more words than its text encoder, which has {rows}: "
+                "the two belong together; copy the whole folder again."
+            )
+
+
+def _out_of_memory(error: BaseException) -> bool:
+    text = str(error).lower()
+    return isinstance(error, MemoryError) or any(words in text for words in OUT_OF_MEMORY)

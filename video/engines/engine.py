@@ -1,0 +1,146 @@
+"""The contract of what draws clips: our own model, a folder of diffusers, a server, a filter.
+
+An ``Engine`` is known before it is loaded: what it can, what it takes, what a clip costs; a
+``Loaded`` one draws. Nothing here knows torch, so that a request is refused at once.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from core.operations.operation import Cost, Model, ModelSource, OnStep
+from core.refusal import Refusal
+from video.engines.rules import Rules
+from video.request import VideoRequest
+
+if TYPE_CHECKING:
+    from video.files.clip import Clip
+
+Ability = Literal[
+    "text", "image", "last", "clip", "mask", "strength", "negative", "guidance", "several", "lora",
+    "resume", "decode_apart",
+]  # fmt: skip
+Abilities = frozenset[Ability]
+Stop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Latents:
+    """What denoising leaves for decoding.
+
+    Attributes:
+        values: What the engine's decoder takes.
+        facts: What the record says of how they came about.
+    """
+
+    values: Any
+    facts: dict[str, Any]
+
+
+@runtime_checkable
+class Engine(ModelSource, Protocol):
+    """What draws clips, before it is loaded.
+
+    Attributes:
+        kind: ``own``, ``diffusers``, ``server`` or ``filter``.
+    """
+
+    @property
+    def kind(self) -> str:
+        """See above."""
+        ...
+
+    @property
+    def abilities(self) -> Abilities:
+        """What of a request it can."""
+        ...
+
+    @property
+    def rules(self) -> Rules:
+        """What it takes."""
+        ...
+
+    def settled(self, request: VideoRequest) -> VideoRequest:
+        """The request with what the engine usually takes wherever it was left at 0."""
+        ...
+
+    def check(self, request: VideoRequest) -> None:
+        """Refuse what it does not take; no weights are read.
+
+        Raises:
+            Refusal: With the nearest lawful values.
+        """
+        ...
+
+    def needs(self, request: VideoRequest) -> Cost:
+        """Seconds and memory, from sizes alone."""
+        ...
+
+    def forget(self, request: VideoRequest) -> None:
+        """Remove what was kept of a clip under way, as its file stands."""
+        ...
+
+    def ready(self, model: Model) -> "Loaded":
+        """What ``load`` gave, ready to draw."""
+        ...
+
+    def encode(self, request: VideoRequest) -> Any:
+        """What drawing needs beyond the request and can be had without the engine's weights."""
+        ...
+
+
+@runtime_checkable
+class Loaded(Protocol):
+    """An engine with its weights in memory."""
+
+    def denoise(
+        self, request: VideoRequest, prepared: Any, on_step: OnStep, stop: Stop
+    ) -> Latents:
+        """Walk the noise down, from a kept state where there is one.
+
+        Args:
+            request: Settled and checked.
+            prepared: What ``encode`` gave.
+            on_step: Told of each step.
+            stop: Asked after each step whether to end.
+
+        Raises:
+            StoppedError: ``stop`` said so; what is done is kept where the engine can.
+        """
+        ...
+
+    def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
+        """The frames, in tiles where memory does not do otherwise; may be called again."""
+        ...
+
+    def close(self) -> None:
+        """Free the memory, and put back what was set for the whole process."""
+        ...
+
+
+class StoppedError(Exception):
+    """Drawing was ended by whoever asked for it."""
+
+
+def never() -> bool:
+    """Never stop."""
+    return False
+
+
+def refuse_inability(name: str, abilities: Abilities, asked: Mapping[str, Ability]) -> None:
+    """Refuse what an engine cannot.
+
+    Args:
+        name: Of the engine.
+        abilities: What it can.
+        asked: Fields that were given, and what each wants.
+
+    Raises:
+        Refusal: With the first that it cannot.
+    """
+    for field, ability in asked.items():
+        if ability not in abilities:
+            raise Refusal(
+                f"{field}: the engine {name} knows no {ability}: it can do "
+                f"{', '.join(sorted(abilities))}; leave {field} out or name another engine."
+            )

@@ -1,0 +1,120 @@
+"""Our own model as one engine among others."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from core.operations.operation import Cost, Model, OnStep
+from video.engines.engine import Abilities, Latents, Stop, StoppedError
+from video.engines.rules import Rules
+from video.request import VideoRequest
+
+if TYPE_CHECKING:
+    from core.conditioning import Conditioning
+    from video.engines.text import TextEncoder
+    from video.files.clip import Clip
+
+# Measured with scenes-64 in float32 on one core of a server CPU, 16 to 128 frames and 64 to 128
+# pixels a side, within a quarter: seconds = FIXED + steps * (LINEAR * n + SQUARE * n**2), n in
+# millions of pixels (attention is square in it)
+FIXED_S, LINEAR_S, SQUARE_S = 0.3, 0.3, 0.6  # with the layout
+BASE_GB, GB_PER_MILLION = 0.62, 0.14
+BYTES_ON_DISK = 16.0  # of a pixel's results and unfinished work
+RESULT_BYTES = 2.0  # of a pixel, at most
+
+
+@dataclass(frozen=True)
+class OwnEngine:
+    """An installed model; see ``video.engines.engine.Engine``.
+
+    Attributes:
+        name: Of the model.
+    """
+
+    name: str
+    kind = "own"
+    delivered = True
+    slow = False
+    rules = Rules(side=1)
+    abilities: Abilities = frozenset({"text", "guidance", "decode_apart"})
+
+    def settled(self, request: VideoRequest) -> VideoRequest:
+        """The request itself: its form knows the usual values."""
+        return request
+
+    def check(self, request: VideoRequest) -> None:
+        """Refuse a model that is not installed; all else the form refused."""
+        self.record()
+
+    def needs(self, request: VideoRequest) -> Cost:
+        """By frames, pixels and steps."""
+        n = request.num_frames * request.height * request.width / 1e6
+        seconds = request.steps * (LINEAR_S * n + SQUARE_S * n * n) + FIXED_S
+        memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
+        disk_gb, results_gb = BYTES_ON_DISK * per_million, RESULT_BYTES * per_million
+        return Cost(seconds, memory_gb, disk_gb, results_gb)
+
+    def record(self) -> dict[str, Any]:
+        """What its ``model.json`` says."""
+        from core.models.installed import Installed
+
+        return Installed(self.name, "video").record()
+
+    def forget(self, request: VideoRequest) -> None:
+        """Nothing is kept: a clip takes a second."""
+
+    def encode(self, request: VideoRequest) -> "Conditioning":
+        """The prompt's text states."""
+        from video.engines.own import embed
+
+        return embed(request, encoder())
+
+    def load(self, device: Any) -> Model:
+        """The network, and what is known of it."""
+        from core.models.installed import Installed
+
+        return Installed(self.name, "video").load(device)
+
+    def ready(self, model: Model) -> "LoadedOwn":
+        """The network with what is done around it."""
+        return LoadedOwn(model)
+
+
+class LoadedOwn:
+    """See ``video.engines.engine.Loaded``."""
+
+    def __init__(self, model: Model) -> None:
+        """Take the loaded model."""
+        self.model = model
+
+    def denoise(
+        self, request: VideoRequest, prepared: "Conditioning", on_step: OnStep, stop: Stop
+    ) -> Latents:
+        """Walk the noise down."""
+        from video.engines.own import sample
+
+        def step(done: int, total: int, estimate: Any) -> None:
+            on_step(done, total, estimate)
+            if stop():
+                raise StoppedError
+
+        x = sample(request, prepared, self.model.network, self.model.record, on_step=step)
+        return Latents(x.cpu(), {})
+
+    def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
+        """The frames: of pixels, there is nothing to decode."""
+        from video.engines.own import frame_rate, to_frames
+        from video.files.clip import Clip
+
+        return Clip(to_frames(latents.values).numpy(), frame_rate(request))
+
+    def close(self) -> None:
+        """Nothing was set."""
+
+
+@cache
+def encoder() -> "TextEncoder":
+    """The reader of prompts, read once."""
+    from video.engines.text import TextEncoder
+
+    return TextEncoder()

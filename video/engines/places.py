@@ -1,0 +1,26 @@
+"""Where engines stand on this machine, and where what is known of them and their clips is kept."""
+
+import os
+from pathlib import Path
+
+HOME = ".lamina"
+
+
+def shelves() -> list[Path]:
+    """Folders that hold engines' folders, by LAMINA_ENGINES."""
+    named = os.environ.get("LAMINA_ENGINES", "").split(os.pathsep)
+    return [Path(path).expanduser() for path in named if path] or [_home() / "engines"]
+
+
+def known_folder() -> Path:
+    """What was found of engines, by digests."""
+    return _home() / "known-engines"
+
+
+def states_folder() -> Path:
+    """States of clips under way."""
+    return _home() / "states"
+
+
+def _home() -> Path:
+    return Path(os.environ.get("LAMINA_HOME") or HOME).expanduser()

@@ -1,0 +1,65 @@
+"""Engines by what a request names: our own model, a name on a shelf, a folder."""
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.refusal import Refusal
+from video.engines.diffusers_folder import DiffusersFolder
+from video.engines.folder_files import INDEX
+from video.engines.own_engine import OwnEngine
+from video.engines.places import shelves
+from video.request import VideoRequest
+
+if TYPE_CHECKING:
+    from video.engines.engine import Engine
+
+
+def engine_of(request: VideoRequest) -> "Engine":
+    """The engine that a request names.
+
+    Raises:
+        Refusal: There is none of that name.
+    """
+    if not request.engine:
+        return _own(request.model)
+    return find_engine(request.engine)
+
+
+def find_engine(name: str) -> "Engine":
+    """An engine by its name on a shelf, or by its folder, which has a slash.
+
+    Raises:
+        Refusal: There is none.
+    """
+    if "/" in name or not name[:1].isalnum():
+        return _of_folder(Path(name).expanduser().resolve())
+    found = {folder.name: folder for folder in reversed(folders())}
+    if name not in found:
+        named = ", ".join(sorted(found)) or "none"
+        raise Refusal(
+            f"engine={name}: no such engine stands on the shelves of LAMINA_ENGINES (there: "
+            f"{named}): an engine is named as `lamina engines list` shows it, or as a folder with "
+            f"a slash; write ./{name} for a folder here."
+        )
+    return _of_folder(found[name].resolve())
+
+
+def folders() -> list[Path]:
+    """All folders of engines on the shelves; the first of a name wins."""
+    return [path.parent for shelf in shelves() for path in sorted(shelf.glob(f"*/{INDEX}"))]
+
+
+@cache
+def _own(name: str) -> OwnEngine:
+    return OwnEngine(name)
+
+
+@cache
+def _of_folder(path: Path) -> "Engine":
+    if not path.is_dir():
+        raise Refusal(
+            f"engine={path}: there is no such folder: an engine is a folder of diffusers with "
+            f"{INDEX}; check the name."
+        )
+    return DiffusersFolder(path)

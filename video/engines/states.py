@@ -1,0 +1,155 @@
+"""The state of a clip under way, kept on disk: a run that was killed goes on with the same bytes.
+
+A state is numbers in safetensors and JSON beside them, never a pickle. It stands under the digest
+of request and engine, so that only the very same clip goes on from it.
+"""
+
+import hashlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from core.records import atomic_path
+from core.refusal import Refusal
+
+logger = logging.getLogger(__name__)
+
+PATIENCE_S = 0.25
+DAY_S = 86_400.0
+LONGEST_KEPT_S = 30 * DAY_S
+PLAIN = (bool, int, float, str, type(None))
+
+
+class UnkeepableError(Exception):
+    """A value that a state cannot hold."""
+
+
+def flat(value: Any, tensors: dict[str, torch.Tensor]) -> Any:
+    """A tree of plain values and tensors as JSON; tensors go into ``tensors`` by number.
+
+    Raises:
+        UnkeepableError: It holds something else.
+    """
+    if isinstance(value, PLAIN):
+        return {"plain": value}
+    if isinstance(value, np.ndarray | np.generic):
+        return {"array": flat(torch.as_tensor(np.asarray(value)), tensors)}
+    if isinstance(value, torch.Tensor):
+        name = str(len(tensors))
+        # clone: what is written in the background must not change meanwhile
+        tensors[name] = value.detach().to("cpu", copy=True).contiguous()
+        return {"tensor": name, "device": value.device.type}
+    if isinstance(value, list | tuple):
+        return {type(value).__name__: [flat(one, tensors) for one in value]}
+    if isinstance(value, Mapping) and all(isinstance(name, str) for name in value):
+        return {"table": {name: flat(one, tensors) for name, one in value.items()}}
+    raise UnkeepableError(f"{type(value).__name__}")
+
+
+def full(said: Any, tensors: Mapping[str, torch.Tensor], device: Any) -> Any:
+    """The tree that ``flat`` gave; tensors that were not on the CPU go to ``device``."""
+    ((kind, value),) = [(k, v) for k, v in said.items() if k != "device"]
+    if kind == "tensor":
+        return tensors[value].clone().to("cpu" if said["device"] == "cpu" else device)
+    if kind == "array":
+        return full(value, tensors, device).numpy()
+    if kind in ("list", "tuple"):
+        values = [full(one, tensors, device) for one in value]
+        return values if kind == "list" else tuple(values)
+    if kind == "table":
+        return {name: full(one, tensors, device) for name, one in value.items()}
+    return value
+
+
+class StateFile:
+    """Where the state of one clip stands, written in the background, newest alone."""
+
+    def __init__(
+        self, folder: Path, key: Mapping[str, Any], how: Mapping[str, Any] | None = None
+    ) -> None:
+        """Take the place.
+
+        Args:
+            folder: Of all states.
+            key: What makes the clip: request and engine.
+            how: On what it is drawn; a state that was drawn on something else is not gone on from.
+        """
+        self._how = dict(how or {})
+        text = json.dumps(key, sort_keys=True, default=str)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        self.path = folder / f"{digest[:32]}.safetensors"
+        self._waiting: list[tuple[dict[str, torch.Tensor], str]] = []
+        self._turn = threading.Condition()
+        self._writer: threading.Thread | None = None
+
+    def read(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+        """What was kept, as ``flat`` gave it; None where nothing whole is."""
+        if not self.path.is_file():
+            return None
+        try:
+            with safe_open(self.path, "pt") as file:
+                said = json.loads((file.metadata() or {})["state"])
+                if said["how"] != self._how:
+                    return None
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+                return said["tree"], tensors
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            logger.warning("the state %s cannot be read (%s): drawn anew", self.path.name, error)
+            return None
+
+    def keep(self, tree: Any) -> None:
+        """Write a tree in the background; one that still waits is left out for it.
+
+        Raises:
+            UnkeepableError: It holds what no state can.
+        """
+        tensors: dict[str, torch.Tensor] = {}
+        self._turn_over()
+        said = json.dumps({"how": self._how, "tree": flat(tree, tensors)})
+        with self._turn:
+            self._waiting[:] = [(tensors, said)]
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write, daemon=True)
+                self._writer.start()
+
+    def _turn_over(self) -> None:
+        """Give the one before some time to stand, so that a kill costs no more than a step."""
+        if writer := self._writer:
+            writer.join(PATIENCE_S)
+
+    def settle(self) -> None:
+        """Wait until what was kept stands."""
+        if writer := self._writer:
+            writer.join()
+
+    def forget(self) -> None:
+        """Remove the state, and those that nobody went on from for a month."""
+        self.settle()
+        self.path.unlink(missing_ok=True)
+        old = time.time() - LONGEST_KEPT_S
+        for path in self.path.parent.glob("*.safetensors"):
+            if path.stat().st_mtime < old:
+                path.unlink(missing_ok=True)
+
+    def _write(self) -> None:
+        while True:
+            with self._turn:
+                if not self._waiting:
+                    self._writer = None
+                    return
+                tensors, said = self._waiting.pop()
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                with atomic_path(self.path, overwrite=True) as temporary:
+                    save_file(tensors, temporary, {"state": said})
+            except (OSError, Refusal) as error:  # the clip is more than its state
+                logger.warning("the state of a clip could not be kept: %s", error)
