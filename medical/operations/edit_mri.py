@@ -1,6 +1,7 @@
 """What operations share that change a head inside a mask and leave every other byte as it was."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ class Edit:
     facts: Facts = field(default_factory=dict)
 
 
-class EditMRI(Generic[Asked]):
+class EditMRI(ABC, Generic[Asked]):
     """A head changed inside a mask; see ``core.operations.operation.Operation``.
 
     Subclasses say what they are called, what may be asked, and ``edit``.
@@ -57,9 +58,9 @@ class EditMRI(Generic[Asked]):
     private = True
     draws_mask = False
 
+    @abstractmethod
     def edit(self, request: Asked, scan: "Volume", on_step: OnStep) -> Edit:
         """The changed head."""
-        raise NotImplementedError
 
     def title(self, request: Asked) -> str:
         """The scan's name."""
