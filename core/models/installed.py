@@ -16,6 +16,9 @@ class Installed:
     Attributes:
         name: Its folder's name.
         kind: ``video`` or ``mri``.
+
+    >>> Installed("heads-1mm", "mri").record()["kind"]
+    'mri'
     """
 
     name: str

@@ -16,6 +16,9 @@ class Method:
         name: By which records know it.
         kind: ``video`` or ``mri``.
         digest: SHA-256 of what it was measured from; empty where there is nothing.
+
+    >>> Method("harmonic filling", "mri").record()
+    {'name': 'harmonic filling', 'kind': 'mri'}
     """
 
     name: str

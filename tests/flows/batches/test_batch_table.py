@@ -66,7 +66,7 @@ def test_a_column_without_a_value_is_refused_if_nothing_is_called_so(places):
 
 
 def test_at_most_ten_complaints_and_how_many_more(places):
-    path = written(places, "bad.csv", "prompt,steps\n" + "a,0\n" * 25)
+    path = written(places, "bad.csv", "prompt,steps\n" + "a,-1\n" * 25)
     with pytest.raises(ValueError, match="and 15 more") as caught:
         items_of(ClipBatchRequest(prompt_file=str(path), model="tiny-video"))
     assert len(str(caught.value).splitlines()) == 11
