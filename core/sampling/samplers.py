@@ -71,15 +71,20 @@ def heun(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = igno
     """Second order: average the velocities at both ends. Karras et al. 2022, Algorithm 1."""
     steps = checked(levels, z)
     for i, (t, r) in enumerate(steps, 1):
-        estimate = denoise(z, t, t)
-        start = velocity_from_denoised(z, estimate, t)
-        guess = z + (r - t) * start
-        if r > 0:
-            end = velocity_from_denoised(guess, denoise(guess, r, r), r)
-            guess = z + (r - t) * (start + end) / 2
-        z = guess
+        z, estimate = heun_step(denoise, z, t, r)
         on_step(i, len(steps), estimate)
     return z
+
+
+def heun_step(denoise: Denoise, z: Volumes, t: Tensor, r: Tensor) -> tuple[Volumes, Volumes]:
+    """One step of ``heun`` from ``t`` to ``r``: where it leads, and the estimate at ``t``."""
+    estimate = denoise(z, t, t)
+    start = velocity_from_denoised(z, estimate, t)
+    guess = z + (r - t) * start
+    if r > 0:
+        end = velocity_from_denoised(guess, denoise(guess, r, r), r)
+        guess = z + (r - t) * (start + end) / 2
+    return guess, estimate
 
 
 def dpmpp_2m(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore) -> Volumes:

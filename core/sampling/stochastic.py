@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from core.refusal import Refusal
-from core.sampling.path import Denoise, epsilon_from_denoised, velocity_from_denoised
-from core.sampling.samplers import OnStep, checked, ignore
+from core.sampling.path import Denoise, epsilon_from_denoised
+from core.sampling.samplers import OnStep, checked, heun_step, ignore
 from core.tensors import Levels, Volumes
 
 
@@ -89,13 +89,7 @@ def churned(
             more = inflation * (raised**2 - sigma**2).sqrt()
             z = (z / (1 - t) + more * _noise(z, generator)) / (1 + raised)
             high = raised / (1 + raised)
-        estimate = denoise(z, high, high)
-        start = velocity_from_denoised(z, estimate, high)
-        guess = z + (r - high) * start
-        if r > 0:
-            end = velocity_from_denoised(guess, denoise(guess, r, r), r)
-            guess = z + (r - high) * (start + end) / 2
-        z = guess
+        z, estimate = heun_step(denoise, z, high, r)
         on_step(i, len(steps), estimate)
     return z
 
