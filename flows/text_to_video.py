@@ -1,4 +1,4 @@
-"""The flow ``text_to_video``: a sentence becomes a verified mp4 with its record."""
+"""The flow ``text_to_video``: a sentence becomes a verified clip with its record."""
 
 from prefect import flow
 
@@ -17,11 +17,12 @@ def text_to_video(
 ) -> Refs:
     """Turn a sentence into a clip.
 
-    The mp4, its pictures and its record go into a new folder under the outputs root.
+    The clip, its pictures and its record go into a new folder under the outputs root.
 
     Args:
         request: What to show, and how.
-        output_name: Name of the result's folder; empty to name it after the prompt.
+        output_name: Name of the result and its folder; empty to name it after the prompt. With the
+            ending .webm, .gif or .webp the clip is that kind of file, else an mp4.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
     return run_stages(OPERATIONS["text_to_video"], request, output_name, project)

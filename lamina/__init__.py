@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from medical.operations.restoration import Restoration
     from medical.request import SuperResolutionRequest
     from video.files.clip import Clip, read_mp4, write_mp4
+    from video.files.formats import read_clip, write_clip
     from video.request import VideoRequest
 
 HOMES = {
@@ -42,10 +43,12 @@ HOMES = {
     "list_models": "core.models.checkpoints",
     "load": "lamina.calls",
     "load_model": "core.models.checkpoints",
+    "read_clip": "video.files.formats",
     "read_mp4": "video.files.clip",
     "read_volume": "medical.files.nifti",
     "save_model": "core.models.checkpoints",
     "super_resolve": "lamina.calls",
+    "write_clip": "video.files.formats",
     "write_mp4": "video.files.clip",
     "write_volume": "medical.files.nifti",
 }
@@ -66,10 +69,12 @@ __all__ = [
     "list_models",
     "load",
     "load_model",
+    "read_clip",
     "read_mp4",
     "read_volume",
     "save_model",
     "super_resolve",
+    "write_clip",
     "write_mp4",
     "write_volume",
 ]

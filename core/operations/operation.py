@@ -139,7 +139,7 @@ class Operation(Protocol[Asked, Prepared, Drawn]):
         name: Of the flow, its deployment, the task in records; ``verb_object`` in plain words.
         kind: Of model: ``video`` or ``mri``.
         request: What a person may ask; form, command line, docs and tests read it.
-        ending: Of the main output's name, such as ``.mp4``.
+        endings: That the main output's name may have, the usual one first, such as ``.mp4``.
         noun: What a result is called that has no name of its own, such as ``clip``.
         private: Whether results show people, so that pages may have to hide them.
     """
@@ -147,7 +147,7 @@ class Operation(Protocol[Asked, Prepared, Drawn]):
     name: str
     kind: str
     request: type[Asked]
-    ending: str
+    endings: tuple[str, ...]
     noun: str
     private: bool
 
@@ -159,8 +159,12 @@ class Operation(Protocol[Asked, Prepared, Drawn]):
         """The files it reads, by the request's field that names them."""
         ...
 
-    def outputs(self, target: Path) -> Paths:
+    def outputs(self, target: Path, request: Asked | None = None) -> Paths:
         """Where everything goes that can be made again, by role, the main output first.
+
+        Args:
+            target: The main output.
+            request: Where it is known: what it asks for must fit a file of that name.
 
         Raises:
             Refusal: The name is not one that such a file may have.

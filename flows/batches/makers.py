@@ -134,7 +134,7 @@ class Maker:
         if self._judge:
             facts |= {"draw": job.draw, **operation.judge(request, drawn)}
             job.score = 1.0
-        target = batch.results / f"{job.item.stem}{operation.ending}"
+        target = batch.results / f"{job.item.stem}{operation.endings[0]}"
         with timed(job.timings, "encode"):
             paths = operation.write(request, drawn, target, overwrite=True)
         with timed(job.timings, "verify"):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.progress import terminal_meter
+from core.refusal import Refusal
 from flows.storage.delivery import obtain
 from flows.storage.files import check_apart
 
@@ -24,7 +25,7 @@ def reproduce(
     record, its model or its inputs are not what is needed.
 
     Args:
-        file: An mp4 or a NIfTI volume that Lamina made, or its record. One that another host
+        file: A clip or a NIfTI volume that Lamina made, or its record. One that another host
             made is fetched from LAMINA_STORE to where it belongs under LAMINA_OUTPUTS, and so is
             the scan that it was made from.
         output: Where to keep what is made again; by default it is only compared.
@@ -40,7 +41,7 @@ def reproduce(
     for note in origin.notes:
         print(f"  note: {note}")
     with tempfile.TemporaryDirectory(prefix="lamina-") as folder:
-        target = output or Path(folder) / f"again{origin.operation.ending}"
+        target = output or Path(folder) / f"again{_ending(origin)}"
         _check(target, origin, overwrite=overwrite)
         with terminal_meter("sampling") as meter:
             made = remake(origin, target, meter)
@@ -51,11 +52,23 @@ def reproduce(
     return 0 if verdict.same else DIFFERENT
 
 
+def _ending(origin: "Origin") -> str:
+    """Of what is made again: that of the file, so that like is compared with like."""
+    from flows.jobs.pipeline import ending_of
+
+    return ending_of(origin.operation, origin.file.name) or origin.operation.endings[0]
+
+
 def _check(target: Path, origin: "Origin", *, overwrite: bool) -> None:
     """Refuse a target that cannot be written, before anything is made."""
     from flows.jobs.origins import record_beside
     from flows.jobs.pipeline import check_targets
 
     check_targets(origin.operation, origin.request, target, overwrite=overwrite)
+    if origin.operation.kind == "video" and target.suffix.lower() != _ending(origin):
+        raise Refusal(
+            f"{target.name}: {origin.file.name} is compared with what is made again, so both are "
+            f"files of one kind; give a name ending in {_ending(origin)}."
+        )
     for path in (*origin.operation.outputs(target).values(), record_beside(target)):
         check_apart(path, str(origin.file), str(record_beside(origin.file)))

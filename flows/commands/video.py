@@ -23,7 +23,7 @@ def generate(
 
     Args:
         prompt: What the clip should show, in one sentence.
-        output: The mp4 file to write.
+        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
         strict: Refuse a prompt of which a word is not understood.
         overwrite: Replace files that already stand there.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from flows.gallery.manifests import Batch, Item, batches
-from flows.gallery.results import Result, single_results
+from flows.gallery.results import FILMS, Result, single_results
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def result_card(result: Result, note: str = "") -> Card:
     """The card of a result."""
     base = f"/p/{quote(result.project)}/"
     main, picture = result.main, result.picture
-    plays = main is not None and main.suffix == ".mp4"
+    plays = main is not None and main.suffix.lower() in FILMS
     return Card(
         title=result.title,
         page=base + result.page,

@@ -161,7 +161,7 @@ def _item(key: str, line: Mapping[str, Any], outcome: Mapping[str, Any]) -> Item
 
 
 def _stem(name: str) -> str:
-    for ending in (".nii.gz", ".nii", ".mp4", ".json", ".webp", ".png"):
+    for ending in (".nii.gz", ".nii", ".mp4", ".webm", ".gif", ".json", ".webp", ".png"):
         if name.endswith(ending):
             return name.removesuffix(ending)
     return name

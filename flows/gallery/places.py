@@ -19,6 +19,8 @@ PART = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\u
 BATCHES = "batches"
 KINDS = {  # every kind of file that a flow writes for a person, by its ending
     ".mp4": "video/mp4",
+    ".webm": "video/webm",
+    ".gif": "image/gif",
     ".webp": "image/webp",
     ".png": "image/png",
     ".nii.gz": "application/gzip",

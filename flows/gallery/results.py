@@ -9,6 +9,8 @@ from urllib.parse import quote
 from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table
 from flows.gallery.words import table, value
 
+FILMS = {".mp4", ".webm"}  # what a player shows; other clips are pictures that move
+MOVING = {".gif", ".webp"}
 PICTURES = {"preview": ".webp", "frames": ".png"}
 READ = {
     "prompt_as_typed": "typed as",
@@ -74,9 +76,16 @@ class Result:
 
     @property
     def picture(self) -> Path | None:
-        """A picture for a card: the playing preview, else a still one."""
+        """A picture for a card: the playing preview, the clip if it is one, else a still one."""
+        if self.moves and "preview" not in self.files:
+            return self.main
         names = ("preview", "picture", "frames")
         return next((self.files[name] for name in names if name in self.files), None)
+
+    @property
+    def moves(self) -> bool:
+        """Whether the file that was asked for is a picture that moves."""
+        return self.main is not None and self.main.suffix.lower() in MOVING
 
     @property
     def page(self) -> str:

@@ -14,8 +14,9 @@ from core.request import Request
 from flows.jobs.pipeline import (
     AnyOperation,
     main_output,
+    name_and_ending,
+    picture_path,
     record,
-    record_path,
     save_pictures,
 )
 from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
@@ -24,7 +25,7 @@ from flows.pages.private_pages import show_outputs
 from flows.pages.run_log import join_run_log
 from flows.settings.settings import read_settings
 from flows.storage.delivery import deliver
-from flows.storage.files import FileRef, checked_project, plain_name, result_folder
+from flows.storage.files import FileRef, checked_project, result_folder
 from flows.storage.quota import Quota
 
 Refs = dict[str, FileRef]
@@ -44,17 +45,18 @@ def check(operation: AnyOperation, request: Request) -> Refs:
 
 
 @stage
-def draw(operation: AnyOperation, request: Request, inputs: Refs) -> Refs:
+def draw(operation: AnyOperation, request: Request, inputs: Refs, ending: str) -> Refs:
     """Draw the result, holding the GPU if there is one, and write it into the work folder.
 
-    Its files are what a run that is tried again after a crash goes on from.
+    Its files are what a run that is tried again after a crash goes on from. ``ending`` is that of
+    the main output.
     """
     from core.records import atomic_path
     from flows.machines.devices import choose_device
     from flows.machines.resources import needed
     from flows.machines.watchdog import Patience, holding
 
-    target = work_folder() / f"result{operation.ending}"
+    target = work_folder() / f"result{ending}"
     done = work_folder() / "files.json"
     if not done.exists():
         for ref in inputs.values():
@@ -79,17 +81,16 @@ def draw(operation: AnyOperation, request: Request, inputs: Refs) -> Refs:
 
 
 @patient_stage
-def publish(operation: AnyOperation, drawn: Refs, folder: Path, name: str) -> Refs:
+def publish(operation: AnyOperation, drawn: Refs, target: Path) -> Refs:
     """Copy the files to their final place, each whole or not at all.
 
     Each is known by the digest of what was written: a copy with other bytes is no result.
     """
     from core.records import atomic_path
 
-    target = folder / f"{name}{operation.ending}"
     published = operation.outputs(target)
     for role in drawn.keys() - published.keys() - {"numbers"}:
-        published[role] = record_path(target).with_suffix(Path(drawn[role].path).suffix)
+        published[role] = picture_path(target, role)
     for role, path in published.items():
         with atomic_path(path, overwrite=True) as temporary:
             shutil.copyfile(drawn[role].open(), temporary)
@@ -131,7 +132,8 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     Args:
         work: What to do.
         request: What was asked.
-        output_name: Name of the result's folder; empty to name it after the request.
+        output_name: Name of the result and of its folder, its ending the kind of file; empty to
+            name it after the request.
         project: Project to file the result under.
     """
     join_run_log()
@@ -139,17 +141,17 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     with timed(timings, "prepare"):
         reading = work.read(request)
     request = reading.request
-    name = plain_name(output_name or work.title(request), work.noun)
+    name, ending = name_and_ending(work, request, output_name)
     settings = read_settings()
     Quota(settings, checked_project(project)).check()
     folder = result_folder(settings.outputs, project, work.name, name, run_id())
     with timed(timings, "prepare"):
         inputs = check(work, request)
     with timed(timings, "sample"):
-        drawn = draw(work, request, inputs)
+        drawn = draw(work, request, inputs, ending)
     with publishing(folder):
         with timed(timings, "encode"):
-            results = publish(work, drawn, folder, name)
+            results = publish(work, drawn, folder / f"{name}{ending}")
         with timed(timings, "verify"):
             facts = verify(work, request, results)
         facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts | reading.facts

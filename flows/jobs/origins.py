@@ -61,7 +61,7 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     """The origin of an output, with its inputs found and its model checked.
 
     Args:
-        file: An mp4 or a NIfTI volume that a flow or a command wrote, or its record.
+        file: A clip or a NIfTI volume that a flow or a command wrote, or its record.
         inputs: Folder to look for inputs in that are no longer where they were.
 
     Raises:
@@ -138,7 +138,7 @@ def _role(file: Path, record: Mapping[str, Any]) -> tuple[str, str]:
 def _roles(record: Mapping[str, Any]) -> list[str]:
     """What can be made again, the main output first."""
     operation = OPERATIONS[str(record["task"])]
-    return list(operation.outputs(Path(f"result{operation.ending}")))
+    return list(operation.outputs(Path(f"result{operation.endings[0]}")))
 
 
 def _tagged(file: Path) -> Origin:

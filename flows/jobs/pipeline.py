@@ -4,6 +4,7 @@ A command, a shard and ``reproduce`` take the steps in one process; ``stages.py`
 the same ones with files between them.
 """
 
+import mimetypes
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from core.operations.operation import Facts, Model, OnStep, Operation, Paths
 from core.progress import timed
 from core.records import atomic_path, model_facts, write_record
 from core.request import Request
-from flows.storage.files import check_apart, check_target
+from flows.storage.files import check_apart, check_target, plain_name
 
 AnyOperation = Operation[Any, Any, Any]
 SUFFIXES = {"preview": ".webp", "sheet": ".png", "picture": ".png"}  # of pictures, by role
@@ -40,9 +41,44 @@ def record_path(output: Path) -> Path:
     return output.with_name(output.name.removesuffix(".gz")).with_suffix(".json")
 
 
+def ending_of(operation: AnyOperation, name: str) -> str:
+    """The ending by which a file is known as such an operation's output; empty for none."""
+    return next((end for end in operation.endings if name.lower().endswith(end)), "")
+
+
+def picture_path(output: Path, role: str) -> Path:
+    """Where a picture of a main output stands: under its name, if it does not have that itself."""
+    usual = record_path(output).with_suffix(SUFFIXES[role])
+    return usual.with_stem(f"{usual.stem}_{role}") if usual == output else usual
+
+
 def main_output(paths: Mapping[str, Path]) -> Path:
     """The first of an operation's outputs."""
     return next(iter(paths.values()))
+
+
+def name_and_ending(
+    operation: AnyOperation, request: Request, output_name: str
+) -> tuple[str, str]:
+    """The plain name of a main output that a person named so, and its ending.
+
+    Args:
+        operation: What will be done.
+        request: What is asked; gives the name where ``output_name`` is empty.
+        output_name: Anything a person typed; an ending of the operation's says the kind of file.
+
+    Raises:
+        Refusal: Files of that kind are not written.
+    """
+    asked = ending_of(operation, output_name)
+    kind = "" if asked else mimetypes.guess_type(output_name)[0] or ""
+    if kind.startswith(("video/", "image/")):
+        operation.outputs(Path(output_name))
+    ending = asked or operation.endings[0]
+    stem = output_name[: len(output_name) - len(asked)]
+    name = plain_name(stem or operation.title(request), operation.noun)
+    operation.outputs(Path(f"{name}{ending}"), request)
+    return name, ending
 
 
 def check_targets(
@@ -54,7 +90,7 @@ def check_targets(
         Refusal: With the name.
     """
     inputs = [str(path) for path in operation.inputs(request).values()]
-    for path in (*operation.outputs(target).values(), record_path(target)):
+    for path in (*operation.outputs(target, request).values(), record_path(target)):
         check_target(path, overwrite=overwrite)
         check_apart(path, *inputs)
 
@@ -101,7 +137,7 @@ def save_pictures(operation: AnyOperation, prepared: Any, drawn: Any, output: Pa
     """Write what a person looks at beside the main output; the files by role."""
     paths = {}
     for role, image in operation.pictures(prepared, drawn).items():
-        paths[role] = record_path(output).with_suffix(SUFFIXES[role])
+        paths[role] = picture_path(output, role)
         with atomic_path(paths[role], overwrite=True) as temporary:
             temporary.write_bytes(image)
     return paths

@@ -53,7 +53,7 @@ class EditMRI(ABC, Generic[Asked]):
     name: ClassVar[str]
     request: ClassVar[type[Request]]
     kind = "mri"
-    ending = ".nii.gz"
+    endings: tuple[str, ...] = (".nii.gz", ".nii")
     noun = "head"
     private = True
     draws_mask = False
@@ -71,7 +71,7 @@ class EditMRI(ABC, Generic[Asked]):
         named = {role: _place(request, role) for role in ("scan", "mask")}
         return {role: Path(name) for role, name in named.items() if name}
 
-    def outputs(self, target: Path) -> Paths:
+    def outputs(self, target: Path, request: Asked | None = None) -> Paths:
         """The head, and the mask where it was drawn."""
         mask = target.with_name(f"{scan_name(target.name)}_label-lesion_mask{_ending(target)}")
         return {"result": target, "mask": mask} if self.draws_mask else {"result": target}

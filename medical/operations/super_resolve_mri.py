@@ -36,7 +36,7 @@ class SuperResolveMRI:
     name = "super_resolve_mri"
     kind = "mri"
     request = SuperResolutionRequest
-    ending = ".nii.gz"
+    endings: tuple[str, ...] = (".nii.gz", ".nii")
     noun = "scan"
     private = True
 
@@ -49,7 +49,7 @@ class SuperResolveMRI:
         named = {"scan": request.scan, "protect": request.protect}
         return {role: Path(name) for role, name in named.items() if name}
 
-    def outputs(self, target: Path) -> Paths:
+    def outputs(self, target: Path, request: SuperResolutionRequest | None = None) -> Paths:
         """The volume and its two maps."""
         from medical.operations.restoration import output_paths
 

@@ -142,7 +142,7 @@ def _measured(title: str, folder: Path) -> dict[str, float]:
     for turn in range(TURNS if title in CLIPS else 1):
         start = time.process_time()
         drawn = operation.draw(request, prepared, model, lambda *_: None)
-        target = folder / f"{os.getpid()}-{turn}{operation.ending}"
+        target = folder / f"{os.getpid()}-{turn}{operation.endings[0]}"
         operation.write(request, drawn, target, overwrite=False)
         times.append(time.process_time() - start)
     return {

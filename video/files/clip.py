@@ -8,10 +8,11 @@ file, and a look at what was really written before it gets its name.
 import gc
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,15 +25,23 @@ from numpy.typing import NDArray
 
 from core.records import atomic_path
 from core.refusal import Refusal
-from video.files.footage import MOST_FPS, look, read_tag, refuse_if_large
+from video.files.footage import MOST_FPS, Footage, look, read_tag, refuse_if_large
+from video.files.likeness import compare
 
 SMALLEST_SIDE = 8  # below, chroma planes are so narrow that codecs disagree about them
-BLOCK = 8  # pixels on a side of the blocks whose mean colors are compared after writing
-CLOSE = 20.0  # how far a block's color may be off, in 8-bit steps; 0/255 noise measures 12
-TO_YCC = np.array(
-    [[0.299, 0.587, 0.114], [-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]],
-    dtype=np.float32,
-)
+NO_TRUST = "the encoder on this machine cannot be trusted, so no file is left."
+# The same frames must be the same bytes. mbtree reads memory it never wrote, and by default the
+# number of threads and the kind of CPU shape the stream, too; WebM would be given random numbers.
+SAME = {"mbtree": "0", "x264-params": "cpu-independent=1"}
+CODECS = {
+    ".mp4": ("libx264", {"movflags": "+faststart"}, {"crf": "12", "preset": "medium", **SAME}),
+    ".webm": (
+        "libvpx-vp9",
+        {"fflags": "+bitexact"},
+        {"crf": "12", "b": "0", "deadline": "good", "cpu-used": "2", "row-mt": "0"},
+    ),
+}
+"""Ending to codec, options of the container, options of the codec."""
 PREVIEW_QUALITIES = (90, 75, 60, 45, 30, 15)
 PREVIEW_SIDE = 192
 
@@ -102,20 +111,33 @@ def write_mp4(
         RuntimeError: What was decoded back is not what was written.
     """
     path = Path(path)
-    _, height, width, _ = clip.frames.shape
     if path.suffix.lower() != ".mp4":
         raise Refusal(f"{path.name}: clips are written as mp4; give a name ending in .mp4.")
+    return write_film(clip, path, metadata=metadata, overwrite=overwrite)
+
+
+def write_film(
+    clip: Clip, path: Path, *, metadata: Mapping[str, Any], overwrite: bool = False
+) -> Path:
+    """Write an mp4 as ``write_mp4`` does, or VP9 in WebM likewise, by the name's ending."""
+    _, height, width, _ = clip.frames.shape
+    refuse_if_small(height, width)
+    tag = tag_of(metadata, height, width)
+    padded = np.pad(clip.frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    verify = _verify if path.suffix.lower() == ".mp4" else verify_as_shown
+    with atomic_path(path, overwrite=overwrite) as temporary:
+        _encode(padded, clip.rate, tag, temporary)
+        verify(clip, temporary)
+    return path
+
+
+def refuse_if_small(height: int, width: int) -> None:
+    """Refuse frames that no codec writes alike."""
     if min(height, width) < SMALLEST_SIDE:
         raise Refusal(
             f"frames of {height} x {width}: H.264 needs sides of at least {SMALLEST_SIDE} pixels; "
             "make the clip larger."
         )
-    tag = _tag(metadata, height, width)
-    padded = np.pad(clip.frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    with atomic_path(path, overwrite=overwrite) as temporary:
-        _encode(padded, clip.rate, tag, temporary)
-        _verify(clip, temporary)
-    return path
 
 
 def read_mp4(path: Path | str) -> Clip:
@@ -126,15 +148,23 @@ def read_mp4(path: Path | str) -> Clip:
     Raises:
         Refusal: It is no video, it is damaged, or its frames are more than memory should hold.
     """
-    footage = look(path)
-    kept: NDArray[np.uint8] | None = None
+    return kept(look(path))
+
+
+def kept(footage: Footage) -> Clip:
+    """All that a file shows, in memory.
+
+    Raises:
+        Refusal: It is damaged, or its frames are more than memory should hold.
+    """
+    frames: NDArray[np.uint8] | None = None
     for index, frame in enumerate(footage.frames()):
-        if kept is None:
+        if frames is None:
             refuse_if_large(footage, *frame.shape[:2])
-            kept = np.empty((footage.count, *frame.shape), dtype=np.uint8)
-        kept[index] = frame
-    assert kept is not None  # frames() gives all of at least one
-    return Clip(kept, footage.fps)
+            frames = np.empty((footage.count, *frame.shape), dtype=np.uint8)
+        frames[index] = frame
+    assert frames is not None  # frames() gives all of at least one
+    return Clip(frames, footage.fps)
 
 
 def read_metadata(path: Path | str) -> dict[str, Any]:
@@ -192,8 +222,9 @@ def _set_aside() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _tag(metadata: Mapping[str, Any], height: int, width: int) -> str:
-    tag = {"software": "lamina", "size": [height, width], "metadata": dict(metadata)}
+def tag_of(metadata: Mapping[str, Any], height: int, width: int, **more: Any) -> str:
+    """What is written into a file beside its pixels, as JSON."""
+    tag = {"software": "lamina", "size": [height, width], "metadata": dict(metadata), **more}
     try:
         return json.dumps(tag, allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -205,14 +236,11 @@ def _tag(metadata: Mapping[str, Any], height: int, width: int) -> str:
 
 @_set_aside()
 def _encode(frames: NDArray[np.uint8], rate: Fraction, tag: str, path: Path) -> None:
-    options = {"movflags": "+faststart"}
-    with iio.imopen(path, "w", plugin=PyAVPlugin, options=options) as file:
-        file.init_video_stream("libx264", fps=float(rate), pixel_format="yuv420p")
+    codec, container, options = CODECS[path.suffix.lower()]
+    with iio.imopen(path, "w", plugin=PyAVPlugin, options=container) as file:
+        file.init_video_stream(codec, fps=float(rate), pixel_format="yuv420p")
         stream: Any = file._video_stream  # imageio has no public way to the encoder's own options
-        # The same frames must be the same bytes. mbtree reads memory it never wrote, and by
-        # default the number of threads and the kind of CPU shape the stream, too.
-        same = {"mbtree": "0", "x264-params": "cpu-independent=1"}
-        stream.options = {"crf": "12", "preset": "medium", **same}
+        stream.options = options
         stream.codec_context.thread_count = 1
         stream.codec_context.colorspace = 6  # BT.601, which the RGB conversion used; players
         stream.codec_context.color_range = 1  # guess BT.709 for large frames when it is not said
@@ -221,49 +249,36 @@ def _encode(frames: NDArray[np.uint8], rate: Fraction, tag: str, path: Path) -> 
             file.write_frame(frame)
 
 
+def verify_as_shown(clip: Clip, path: Path, look: Callable[[Path], Footage] = look) -> None:
+    """Read ``path`` back and raise unless count, size, rate and pixels are the clip's."""
+    try:
+        footage = look(path)
+        seen = kept(footage)
+        found, wrote = (*seen.frames.shape[:3], seen.rate), (*clip.frames.shape[:3], clip.rate)
+        if found != wrote:
+            raise RuntimeError(f"decoded {found}: wrote {wrote}")
+        compare(clip.frames, seen.frames)
+    except (RuntimeError, AssertionError, Refusal) as error:
+        raise RuntimeError(f"{error}; {NO_TRUST}") from error
+
+
 def _verify(clip: Clip, path: Path) -> None:
     """Decode ``path`` and raise unless count, size, rate and pixels are the clip's."""
     count, height, width, _ = clip.frames.shape
     padded = (count, height + height % 2, width + width % 2)
     try:
         reader = decord.VideoReader(str(path), num_threads=1)
-        decoded = _unpadded_row_bytes(reader.next().asnumpy())
+        first = _unpadded_row_bytes(reader.next().asnumpy())
         found, rate = (
-            (len(reader), *decoded.shape[:2]),
-            Clip(decoded[None], reader.get_avg_fps()).rate,
+            (len(reader), *first.shape[:2]),
+            Clip(first[None], reader.get_avg_fps()).rate,
         )
         if found != padded or rate != clip.rate:
             raise RuntimeError(f"decoded {found} at {rate} fps: wrote {padded} at {clip.rate}")
-        for index, wrote in enumerate(clip.frames):
-            seen = decoded[:height, :width]
-            error = float(np.abs(_block_colors(seen) - _block_colors(_shown(wrote))).max())
-            if error > CLOSE:
-                raise RuntimeError(
-                    f"decoded frame {index} has a block {error:.0f} steps off: up to {CLOSE:.0f} "
-                    "is encoding loss"
-                )
-            if index + 1 < count:
-                decoded = _unpadded_row_bytes(reader.next().asnumpy())
+        rest = (_unpadded_row_bytes(reader.next().asnumpy()) for _ in range(1, count))
+        compare(clip.frames, chain([first], rest))
     except (RuntimeError, AssertionError, StopIteration, decord.DECORDError, Refusal) as error:
-        raise RuntimeError(
-            f"{error}; the encoder on this machine cannot be trusted, so no file is left."
-        ) from error
-
-
-def _shown(frame: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The frame as 4:2:0 can show it: color shared by 2 x 2 pixels, clipped to 0..255."""
-    height, width, _ = frame.shape
-    image = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge") @ TO_YCC.T
-    chroma = image[..., 1:].reshape(image.shape[0] // 2, 2, image.shape[1] // 2, 2, 2)
-    image[..., 1:] = chroma.mean((1, 3)).repeat(2, 0).repeat(2, 1)
-    rgb = image @ np.linalg.inv(TO_YCC).T.astype(np.float32)
-    return np.clip(rgb, 0, 255, dtype=np.float32)[:height, :width]
-
-
-def _block_colors(frame: NDArray[Any]) -> NDArray[np.float32]:
-    rows, columns = frame.shape[0] // BLOCK, frame.shape[1] // BLOCK
-    whole = frame[: rows * BLOCK, : columns * BLOCK].astype(np.float32)
-    return whole.reshape(rows, BLOCK, columns, BLOCK, 3).mean((1, 3))
+        raise RuntimeError(f"{error}; {NO_TRUST}") from error
 
 
 def _unpadded_row_bytes(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -66,7 +66,7 @@ class Footage:
                 times, decoded = self.repeats[decoded], decoded + 1
                 yield from [self._seen(frame)] * times if times else ()
         if decoded != len(self.repeats):
-            raise _unreadable(self.path)
+            raise unreadable(self.path)
 
     def _seen(self, frame: Any) -> NDArray[np.uint8]:
         image: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
@@ -92,7 +92,7 @@ def look(path: Path | str) -> Footage:
     with _opened(path) as file:
         stream = file.streams.best("video")
         if stream is None or stream.codec_context is None:  # which no decoder knows
-            raise _unreadable(path)
+            raise unreadable(path)
         stored = (stream.height, stream.width)
         if not all(0 < side <= LARGEST_SIDE for side in stored):
             raise Refusal(
@@ -110,17 +110,17 @@ def look(path: Path | str) -> Footage:
         tick = float(stream.time_base or 0)
         times = np.sort([pts * tick for pts in shown if pts is not None])
         said = float(stream.average_rate or 0)
-        tag = _tag_in(file.metadata.get("comment", ""))
+        tag = tag_in(_comment(file))
     if not shown:
-        raise _unreadable(path)
-    fps, repeats = _even(path, times if len(times) == len(shown) else times[:0], len(shown), said)
+        raise unreadable(path)
+    fps, repeats = even(path, times if len(times) == len(shown) else times[:0], len(shown), said)
     return Footage(path, fps, stored, repeats, pixel, tag)
 
 
 def read_tag(path: Path | str) -> dict[str, Any]:
     """What ``write_mp4`` put into the file; empty for a video from elsewhere."""
     with _opened(Path(path)) as file:
-        return _tag_in(file.metadata.get("comment", ""))
+        return tag_in(_comment(file))
 
 
 def refuse_if_large(footage: Footage, height: int, width: int) -> None:
@@ -132,7 +132,7 @@ def refuse_if_large(footage: Footage, height: int, width: int) -> None:
         )
 
 
-def _even(
+def even(
     path: Path, times: NDArray[np.float64], count: int, said: float
 ) -> tuple[float, tuple[int, ...]]:
     """The rate, and how often each frame is shown so that all pass at it."""
@@ -184,7 +184,7 @@ def refusing_damage(path: Path) -> Iterator[None]:
     except PermissionError as error:
         raise Refusal(f"{path.name} may not be read: change its permissions.") from error
     except DAMAGE as error:
-        raise _unreadable(path) from error
+        raise unreadable(path) from error
 
 
 @contextmanager
@@ -195,7 +195,13 @@ def _opened(path: Path) -> Iterator[Any]:
         yield file
 
 
-def _tag_in(comment: str) -> dict[str, Any]:
+def _comment(file: Any) -> str:
+    """An mp4's comment; WebM writes the word in capitals."""
+    return file.metadata.get("comment", "") or file.metadata.get("COMMENT", "")
+
+
+def tag_in(comment: str) -> dict[str, Any]:
+    """The tag that is written in a comment; empty for a comment from elsewhere."""
     try:
         tag = json.loads(comment)
     except (ValueError, RecursionError):
@@ -213,7 +219,8 @@ def _true_sizes(height: int, width: int) -> list[list[int]]:
     ]
 
 
-def _unreadable(path: Path) -> Refusal:
+def unreadable(path: Path) -> Refusal:
+    """What to raise about a file that cannot be decoded."""
     return Refusal(
         f"{path.name} cannot be decoded: it is not a video, or it is cut short; "
         "write it again or choose another file."

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.operations.operation import Cost, Facts, Model, NotAsAskedError, OnStep, Paths, Reading
-from core.refusal import Refusal
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class TextToVideo:
     name = "text_to_video"
     kind = "video"
     request = VideoRequest
-    ending = ".mp4"
+    endings: tuple[str, ...] = (".mp4", ".webm", ".gif", ".webp")
     noun = "clip"
     private = False
 
@@ -45,10 +44,14 @@ class TextToVideo:
         """None: a sentence is all there is."""
         return {}
 
-    def outputs(self, target: Path) -> Paths:
+    def outputs(self, target: Path, request: VideoRequest | None = None) -> Paths:
         """The clip alone."""
-        if target.suffix.lower() != self.ending:
-            raise Refusal(f"{target.name}: clips are written as mp4; give a name ending in .mp4.")
+        from video.files.formats import refuse_ending, refuse_rate
+
+        refuse_ending(target.name)
+        if request is not None:
+            asked = self.settled(request)
+            refuse_rate(target.name, asked.fps, asked.num_frames)
         return {"video": target}
 
     def read(self, request: VideoRequest, *, strict: bool = False) -> Reading:
@@ -102,11 +105,11 @@ class TextToVideo:
     def write(
         self, request: VideoRequest, drawn: "Clip", target: Path, *, overwrite: bool
     ) -> Paths:
-        """Write the mp4, verified, with prompt, seed and model in its tag."""
-        from video.files.clip import write_mp4
+        """Write the clip, verified, with prompt, seed and model in its tag."""
+        from video.files.formats import write_clip
 
         tag = self.settled(request).model_dump(include=TAGGED)
-        path = write_mp4(drawn, target, metadata=tag, overwrite=overwrite)
+        path = write_clip(drawn, target, metadata=tag, overwrite=overwrite)
         self.source(request).forget(request)
         return {"video": path}
 
@@ -120,15 +123,15 @@ class TextToVideo:
         Nothing is decoded: its pixels were compared when it was written.
         """
         from video.files.clip import exact_rate
-        from video.files.footage import look
+        from video.files.formats import look_at, stored_size
 
         path, request = paths["video"], self.settled(request)
-        footage = look(path)
+        footage = look_at(path)
         stored, said = footage.stored, footage.tag
         found = (footage.count, *stored, said.get("size"), said.get("metadata", {}).get("prompt"))
         height, width = request.height, request.width
-        even = (height + height % 2, width + width % 2)
-        asked = (request.num_frames, *even, [height, width], request.prompt)
+        size = stored_size(path.name, height, width)
+        asked = (request.num_frames, *size, [height, width], request.prompt)
         if found != asked:
             raise RuntimeError(
                 f"{path.name} holds {found}: frames, stored height and width, size shown and "
@@ -143,18 +146,19 @@ class TextToVideo:
 
     def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
         """The clip's pixels."""
-        from video.files.clip import read_mp4
+        from video.files.formats import read_clip
 
-        return {"pixel": read_mp4(path).frames}
+        return {"pixel": read_clip(path).frames}
 
     def recalled(self, file: Path) -> VideoRequest | None:
         """What the tag inside a clip says."""
-        from video.files.clip import read_metadata, read_mp4
+        from video.files.formats import look_at, read_clip
 
-        tag = read_metadata(file) if file.suffix.lower() == self.ending else {}
-        if not tag:
+        known = file.suffix.lower() in self.endings
+        tag = look_at(file).tag.get("metadata") if known else None
+        if not isinstance(tag, dict) or not tag:
             return None
-        clip = read_mp4(file)
+        clip = read_clip(file)
         frames, height, width, _ = clip.frames.shape
         shape = {"num_frames": frames, "height": height, "width": width, "fps": clip.fps}
         return VideoRequest.model_validate(tag | shape)

@@ -53,7 +53,7 @@ class Echo:
     """Writes a word several times."""
 
     name, kind, request = "echo_word", "video", EchoRequest
-    ending, noun, private = ".txt", "word", False
+    endings, noun, private = (".txt",), "word", False
 
     def title(self, request):
         return request.word
@@ -61,7 +61,7 @@ class Echo:
     def inputs(self, request):
         return {}
 
-    def outputs(self, target):
+    def outputs(self, target, request=None):
         return {"text": target}
 
     def read(self, request, *, strict=False):
@@ -179,9 +179,11 @@ def test_its_stages_hand_files_to_each_other(operation, monkeypatch):
     monkeypatch.setattr(job_stages, "progress_bar", lambda key: _quiet())
     request = EchoRequest(word="ring")
     inputs = job_stages.check.fn(operation, request)
-    drawn = job_stages.draw.fn(operation, request, inputs)
+    drawn = job_stages.draw.fn(operation, request, inputs, ".txt")
     assert drawn.keys() == {"text", "numbers"}
-    assert job_stages.draw.fn(operation, request, inputs) == drawn  # tried again: from its files
+    assert (
+        job_stages.draw.fn(operation, request, inputs, ".txt") == drawn
+    )  # tried again: from its files
 
 
 @pytest.mark.slow

@@ -50,10 +50,10 @@ def test_a_copy_with_other_bytes_is_no_result(tmp_path, monkeypatch):
     source = tmp_path / "drawn.mp4"
     source.write_bytes(b"frames")
     operation, drawn = OPERATIONS["text_to_video"], {"video": FileRef.of(source)}
-    whole = job_stages.publish.fn(operation, drawn, tmp_path, "whole")
+    whole = job_stages.publish.fn(operation, drawn, tmp_path / "whole.mp4")
     assert whole["video"].open().read_bytes() == b"frames"
     monkeypatch.setattr("shutil.copyfile", lambda _, target: target.write_bytes(b"fram"))
-    torn = job_stages.publish.fn(operation, drawn, tmp_path, "torn")
+    torn = job_stages.publish.fn(operation, drawn, tmp_path / "torn.mp4")
     with pytest.raises(RuntimeError, match="holds sha256"):
         job_stages.verify.fn(operation, VideoRequest(prompt="a red circle"), torn)
 
@@ -88,7 +88,7 @@ def no_server(caplog):
 def test_a_clip_is_sampled_while_the_server_is_away(places, encoder_read_once, no_server):
     size = {"num_frames": 4, "height": 32, "width": 32, "steps": 2, "model": "tiny-video"}
     request = VideoRequest(prompt="a red circle", **size)
-    made = job_stages.draw.fn(OPERATIONS["text_to_video"], request, {})
+    made = job_stages.draw.fn(OPERATIONS["text_to_video"], request, {}, ".mp4")
     assert {"video", "preview", "sheet", "numbers"} == made.keys()
     assert read_mp4(made["video"].open()).frames.shape == (4, 32, 32, 3)
 
@@ -102,5 +102,5 @@ def test_a_scan_is_restored_while_the_server_is_away(places, no_server):
     request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
     scan = job_stages.check.fn(OPERATIONS["super_resolve_mri"], request)
     assert scan.keys() == {"scan"}
-    made = job_stages.draw.fn(OPERATIONS["super_resolve_mri"], request, scan)
+    made = job_stages.draw.fn(OPERATIONS["super_resolve_mri"], request, scan, ".nii.gz")
     assert {"result", "std", "consistency", "picture", "numbers"} == made.keys()
