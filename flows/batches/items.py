@@ -30,7 +30,8 @@ from flows.requests.batch_requests import (
 from flows.requests.prompt_tables import prompt_rows, read_rows, requests_of
 from flows.storage.files import plain_name
 from medical.request import SuperResolutionRequest
-from video.request import OWN_ONLY, USUAL, VideoRequest
+from video.fields import OWN_ONLY, USUAL
+from video.request import VideoRequest
 
 ADDRESS_DIGITS = 16
 SURELY_READ = 62  # characters of a prompt that the encoder takes whatever they are

@@ -7,12 +7,13 @@ from pydantic import Field
 
 from core.request import DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
-from video import request as clips
+from video import fields as clips
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
 CLIP_FIELDS = (
-    "engine", "num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "model",
+    "engine", "num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "negative",
+    "model",
 )  # fmt: skip
 SCAN_FIELDS = (
     "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
@@ -147,6 +148,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
     steps: clips.Steps = clips.EMPTY
     sampler: clips.Sampler = "flow_map"
     guidance: clips.Guidance = clips.EMPTY
+    negative: clips.Negative = ""
     seed: int = Field(
         OWN_SEED,
         ge=OWN_SEED,

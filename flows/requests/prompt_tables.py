@@ -109,12 +109,18 @@ def requests_of(
         except ValidationError as error:
             bad += [f"{row.where}: column {complaint(detail)}" for detail in error.errors()]
         except ValueError as error:
-            bad.append(f"{row.where}: column prompt: {error}")
+            bad.append(f"{row.where}: column {_column_of(str(error), known)}: {error}")
     if bad:
         more = len(bad) - MOST_COMPLAINTS
         rest = [f"... and {more} more like these."] if more > 0 else []
         raise Refusal("\n".join(bad[:MOST_COMPLAINTS] + rest))
     return good
+
+
+def _column_of(said: str, known: Collection[str]) -> str:
+    """The column that a complaint begins with, as `num_frames=10: ...`; else the prompt."""
+    name = said.partition("=")[0]
+    return name if name in known else "prompt"
 
 
 def _may_be_prompt(prompt: object) -> bool:

@@ -16,6 +16,7 @@ DOORS = {
     "imageio": {"video/files/clip.py"},
     "av": {"video/files/footage.py"},
     "transformers": {"video/engines/text.py"},
+    "tokenizers": {"video/engines/words.py"},
     "nilearn": {"medical/anatomy/phantom.py"},
 }
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))

@@ -9,7 +9,8 @@ from core.networks.table import NETWORKS, network_of
 from core.sampling.samplers import SAMPLERS
 from medical.request import MRITrainingRequest
 from medical.training.presets import PRESETS as MEDICAL
-from video.request import SamplerName, VideoTrainingRequest
+from video.fields import SamplerName
+from video.request import VideoTrainingRequest
 from video.training.presets import PRESETS as VIDEO
 
 SIZES = [(VideoTrainingRequest, VIDEO), (MRITrainingRequest, MEDICAL)]

@@ -18,12 +18,13 @@ from video.engines.engine import Abilities, Ability, Loaded, refuse_inability
 from video.engines.folder_files import EngineFolder
 from video.engines.places import known_folder, states_folder
 from video.engines.rules import Rules
-from video.request import EMPTY, VideoRequest
+from video.fields import EMPTY
+from video.request import VideoRequest
 
 if TYPE_CHECKING:
     from video.engines.survey import Survey
 
-KNOWN_BY = 1  # raise it where a survey finds something else than before
+KNOWN_BY = 2  # raise it where a survey finds something else than before
 BASE_GB, WORKING = 1.2, 1.3  # libraries, and what a forward takes beside its weights, times those
 BYTES_OF_PIXEL = 400.0  # while decoding, in float32
 FLOPS = 2e10  # of one core in a second, at least
@@ -81,6 +82,11 @@ class DiffusersFolder:
             digest.update(_digest_of(path).encode())
         return digest.hexdigest()
 
+    @cached_property
+    def weight_bytes(self) -> int:
+        """Of all parts together."""
+        return sum(self.folder.bytes_of(part.name) for part in self.folder.parts if part.weighs)
+
     def settled(self, request: VideoRequest) -> VideoRequest:
         """The request with the pipeline's own defaults."""
         told = {name: getattr(request, name) for name in self.survey.usual}
@@ -92,8 +98,8 @@ class DiffusersFolder:
     def check(self, request: VideoRequest) -> None:
         """Refuse what it cannot, or what is off its rules."""
         wanted: dict[str, Ability] = {"prompt": "text"}
-        if request.guidance:
-            wanted["guidance"] = "guidance"
+        wanted |= {"guidance": "guidance"} if request.guidance else {}
+        wanted |= {"negative": "negative"} if request.negative else {}
         refuse_inability(self.name, self.abilities, wanted)
         if "decode_apart" not in self.abilities:
             raise Refusal(
@@ -102,12 +108,23 @@ class DiffusersFolder:
             )
         asked = self.settled(request)
         self.rules.check(self.name, asked.num_frames, asked.height, asked.width, asked.steps)
+        self._check_words(asked)
+
+    def _check_words(self, asked: VideoRequest) -> None:
+        from video.engines.words import check_words
+
+        if asked.negative and asked.guidance <= 1:
+            raise Refusal(
+                f"negative={asked.negative[:60]} with guidance={asked.guidance:g}: what is led "
+                "away from counts where guidance is above 1; ask for more, or leave negative out."
+            )
+        for field in ("prompt", "negative"):
+            check_words(self.folder, field, getattr(asked, field), self.rules.tokens)
 
     def needs(self, request: VideoRequest) -> Cost:
         """From the weights and the pixels, by what such networks take at least."""
         asked = self.settled(request)
-        weights = sum(self.folder.bytes_of(p.name) for p in self.folder.parts if p.weighs)
-        pixels = asked.num_frames * asked.height * asked.width
+        weights, pixels = self.weight_bytes, asked.num_frames * asked.height * asked.width
         memory_gb = BASE_GB + (WORKING * weights + BYTES_OF_PIXEL * pixels) / 1e9
         tokens = pixels / self.rules.packing / (self.rules.side / 2) ** 2
         seconds = 2 * 2 * weights / 4 * max(1.0, tokens) * asked.steps / FLOPS

@@ -16,6 +16,7 @@ from video.engines.places import states_folder
 from video.engines.skeleton import pipeline_class, quiet
 from video.engines.states import StateFile
 from video.engines.steps import Decoding, Walk
+from video.engines.words import count_tokens, longest_text
 from video.files.clip import Clip
 from video.request import VideoRequest
 
@@ -73,6 +74,7 @@ class LoadedFolder:
         def told(done: int, total: int, resumed: bool) -> None:
             on_step(done, total, RESUMED if resumed else None)
 
+        facts = self.facts | self._cut(request)
         walk = Walk(self.pipe, generator, kept, told=told, stop=stop)
         arguments = self._arguments(request) | {"generator": generator}
         with quiet(), torch.inference_mode():
@@ -83,7 +85,7 @@ class LoadedFolder:
                 self.pipe.maybe_free_model_hooks()
                 if walk.kept:
                     walk.kept.settle()
-                facts = self.facts | {"network_calls": walk.calls}
+                facts |= {"network_calls": walk.calls}
                 facts |= {"resumed_at_step": walk.resumed} if walk.resumed else {}
                 return Latents(reached.told, facts)
         raise AssertionError(f"{self.engine.name} came to no decoder")
@@ -140,8 +142,21 @@ class LoadedFolder:
                 told[words[name]] = getattr(request, name)
         if "tokens" in words:
             told[words["tokens"]] = self.engine.rules.tokens
+        told |= {"negative_prompt": request.negative} if request.negative else {}
         told |= {name: value for name, value in REWRITING.items() if name in self.call}
         return told | self._template()
+
+    def _cut(self, request: VideoRequest) -> dict[str, Any]:
+        """For the record: a further tokenizer that reads the beginning of the prompt alone."""
+        found: dict[str, Any] = {}
+        for part in ("tokenizer_2", "tokenizer_3"):
+            folder = self.engine.folder.path / part
+            most = longest_text(folder) if getattr(self.pipe, part, None) is not None else 0
+            count = count_tokens(folder, request.prompt) if most else 0
+            if count > most:
+                found[f"{part}_reads"] = f"the first {most} of {count} tokens"
+                logger.warning("%s reads %s of the prompt", part, found[f"{part}_reads"])
+        return found
 
     def _template(self) -> dict[str, Any]:
         """The template around a prompt with the number of words that are cut off before it.

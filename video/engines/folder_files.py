@@ -79,7 +79,7 @@ class EngineFolder:
                 f"{self.path}: there is no {INDEX}: an engine is a folder that diffusers' "
                 f"save_pretrained wrote; name that folder, or {COPY_AGAIN}."
             )
-        return _read_json(self.path / INDEX)
+        return read_json(self.path / INDEX)
 
     @property
     def pipeline(self) -> str:
@@ -119,7 +119,7 @@ class EngineFolder:
         """The config of a part."""
         for file in ("config.json", f"{name}_config.json", "scheduler_config.json"):
             if (path := self.path / name / file).is_file():
-                return _read_json(path)
+                return read_json(path)
         return {}
 
     @cached_property
@@ -185,7 +185,7 @@ class EngineFolder:
                 "brings no code; remove the file, or convert it to safetensors."
             )
         if path.suffix == ".json" and path.name.endswith(("config.json", "index.json")):
-            said = _read_json(path)
+            said = read_json(path)
             if "auto_map" in said:
                 raise Refusal(
                     f"{path}: auto_map names code of the folder, and none is taken from there; "
@@ -216,7 +216,7 @@ class EngineFolder:
     def _tensors_of(self, part: Part) -> dict[str, tuple[str, tuple[int, ...]]]:
         folder = self.path / part.name
         for path in folder.glob("*.index.json"):
-            names = set(_read_json(path).get("weight_map", {}).values())
+            names = set(read_json(path).get("weight_map", {}).values())
             lost = [str(n) for n in names if "/" in str(n) or not (folder / str(n)).is_file()]
             if lost:
                 raise Refusal(
@@ -256,7 +256,12 @@ def _width(kind: str) -> int:
     return {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2}.get(kind, 1)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """The table in a file of JSON.
+
+    Raises:
+        Refusal: It is none, or too large for one.
+    """
     try:
         if path.stat().st_size > LARGEST_JSON:
             raise ValueError(f"{path.stat().st_size} bytes, {LARGEST_JSON} at most")

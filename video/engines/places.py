@@ -12,6 +12,11 @@ def shelves() -> list[Path]:
     return [Path(path).expanduser() for path in named if path] or [_home() / "engines"]
 
 
+def whereabouts() -> tuple[str, ...]:
+    """All that decides what a name or a relative folder stands for."""
+    return (*(os.environ.get(name, "") for name in ("LAMINA_ENGINES", "LAMINA_HOME")), os.getcwd())
+
+
 def known_folder() -> Path:
     """What was found of engines, by digests."""
     return _home() / "known-engines"

@@ -8,7 +8,7 @@ from core.refusal import Refusal
 from video.engines.diffusers_folder import DiffusersFolder
 from video.engines.folder_files import INDEX
 from video.engines.own_engine import OwnEngine
-from video.engines.places import shelves
+from video.engines.places import shelves, whereabouts
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -32,22 +32,28 @@ def find_engine(name: str) -> "Engine":
     Raises:
         Refusal: There is none.
     """
-    if "/" in name or not name[:1].isalnum():
-        return _of_folder(Path(name).expanduser().resolve())
-    found = {folder.name: folder for folder in reversed(folders())}
-    if name not in found:
-        named = ", ".join(sorted(found)) or "none"
-        raise Refusal(
-            f"engine={name}: no such engine stands on the shelves of LAMINA_ENGINES (there: "
-            f"{named}): an engine is named as `lamina engines list` shows it, or as a folder with "
-            f"a slash; write ./{name} for a folder here."
-        )
-    return _of_folder(found[name].resolve())
+    return _found(name, whereabouts())
 
 
 def folders() -> list[Path]:
     """All folders of engines on the shelves; the first of a name wins."""
     return [path.parent for shelf in shelves() for path in sorted(shelf.glob(f"*/{INDEX}"))]
+
+
+@cache
+def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
+    if "/" in name or not name[:1].isalnum():
+        return _of_folder(Path(name).expanduser().resolve())
+    here = (shelf / name for shelf in shelves())
+    found = next((folder for folder in here if (folder / INDEX).is_file()), None)
+    if found is None:
+        named = ", ".join(sorted({folder.name for folder in folders()})) or "none"
+        raise Refusal(
+            f"engine={name}: no such engine stands on the shelves of LAMINA_ENGINES (there: "
+            f"{named}): an engine is named as `lamina engines list` shows it, or as a folder with "
+            f"a slash; write ./{name} for a folder here."
+        )
+    return _of_folder(found.resolve())
 
 
 @cache

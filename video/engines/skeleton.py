@@ -24,6 +24,7 @@ from video.engines.folder_files import LIBRARIES, EngineFolder, Part
 from video.engines.rules import Rules, periodic
 from video.engines.survey import Survey
 from video.engines.text import without_bars
+from video.engines.words import MAIN, longest_text
 
 SPELLINGS = {
     "frames": ("num_frames", "frames", "video_length"),
@@ -76,7 +77,7 @@ def survey(folder: EngineFolder) -> Survey:
                 "an engine of video does; name one that makes videos."
             )
         smaller = int(_first(pipe, SMALLER) or 8)
-        rules = _rules(pipe, words, call, smaller)
+        rules = _rules(pipe, words, call, smaller, longest_text(folder.path / MAIN))
         return Survey(
             rules, _abilities(pipe, call), words, _usual(pipe, words, call, smaller), smaller
         )
@@ -169,7 +170,7 @@ def _check_weights(folder: EngineFolder, part: Part, made: torch.nn.Module) -> N
             )
 
 
-def _rules(pipe: Any, words: dict[str, str], call: Any, smaller: int) -> Rules:
+def _rules(pipe: Any, words: dict[str, str], call: Any, smaller: int, longest: int) -> Rules:
     frames = _frames(pipe.vae)
     side = lcm(_accepted_step(pipe), smaller * _patch(pipe))
     tokens = call[words["tokens"]].default if "tokens" in words else 0
@@ -180,7 +181,7 @@ def _rules(pipe: Any, words: dict[str, str], call: Any, smaller: int) -> Rules:
         packing=int(_first(pipe, PACKED) or 1),
         side=side,
         least_steps=2 if type(pipe).__name__.startswith("Mochi") else 1,
-        tokens=int(limit or tokens or 0),
+        tokens=int(limit or tokens or longest),
     )
 
 
@@ -234,6 +235,8 @@ def _abilities(pipe: Any, call: Any) -> tuple[Ability, ...]:
     found: list[Ability] = [ability for ability, word in ASKED_BY.items() if word in call]
     if any(word in call for word in SPELLINGS["guidance"]):
         found.append("guidance")
+    if {*SPELLINGS["guidance"]} <= {*call}:  # the second alone leads away, and is off
+        found.remove("negative")
     if "num_videos_per_prompt" in call:
         found.append("several")
     if hasattr(pipe, "load_lora_weights"):

@@ -101,6 +101,11 @@ def check_length(prompt: str) -> None:
     _check_count(prompt, len(_tokenizer(_packaged_folder())(prompt)["input_ids"]))
 
 
+def count_tokens_of(folder: Path, text: str) -> int:
+    """How many tokens the tokenizer of another model's folder makes of a text."""
+    return len(_tokenizer(folder)(text, truncation=False)["input_ids"])
+
+
 def _check_count(prompt: str, count: int) -> None:
     if count > MOST_TOKENS:
         raise Refusal(

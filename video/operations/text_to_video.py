@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from video.engines.engine import Engine
     from video.files.clip import Clip
 
-TAGGED = {"prompt", "seed", "engine", "model", "steps", "sampler", "guidance"}
+TAGGED = {"prompt", "seed", "engine", "model", "steps", "sampler", "guidance", "negative"}
 PREVIEW_KB = 100
 SAID = {
     "prompt_as_typed": "prompt as typed",
