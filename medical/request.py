@@ -54,8 +54,8 @@ class SuperResolutionRequest(Request):
         default=0.0,
         ge=0.0,
         le=20.0,
-        description="Full width at half maximum of the slice profile; 0 takes the file's "
-        "slice spacing less the gap.",
+        description="Full width at half maximum of the slice profile; 0 estimates it from the "
+        "scan, or takes the file's slice spacing less the gap where that is told.",
         json_schema_extra={"position": 5},
     )
     slice_gap_mm: float = Field(
@@ -94,10 +94,11 @@ class SuperResolutionRequest(Request):
         description="Name of a super-resolution model; `lamina models list` shows them.",
         json_schema_extra={"position": 10},
     )
-    edition: Literal[1, 2] = Field(
-        default=2,
+    edition: Literal[1, 2, 3] = Field(
+        default=3,
         description="How scans are understood. 1 makes results of earlier releases again: every "
-        "voxel sets the intensity scale, and planes are taken for stacks of slices.",
+        "voxel sets the intensity scale, and planes are taken for stacks of slices. 1 and 2 take "
+        "slices for as thick as they are far apart where nobody tells.",
         json_schema_extra={"position": 11},
     )
 

@@ -235,7 +235,7 @@ class ScanBatchRequest(BatchRequest):
     samples: int = Field(4, ge=1, le=64, description="Restorations to draw of each, 1 to 64.")
     steps: int = Field(2, ge=1, le=50, description="Sampling steps of each restoration, 1 to 50.")
     slice_thickness_mm: float = Field(
-        0.0, ge=0, le=20, description="Width of the slice profile; 0 takes each file's own."
+        0.0, ge=0, le=20, description="Width of the slice profile; 0 estimates each scan's own."
     )
     slice_gap_mm: float = Field(
         0.0, ge=0, le=20, description="Distance between slices; 0 takes each file's own."

@@ -24,6 +24,7 @@ from medical.acquisition.intensity import (
     without_fill,
 )
 from medical.acquisition.noise import denoised, estimate_noise
+from medical.acquisition.slice_width import BOX, WidthEstimate, estimate_width
 from medical.files.volume import Grid, Volume, finer_grid, same_place
 from medical.operations.residual import condition
 from medical.request import SuperResolutionRequest
@@ -39,8 +40,7 @@ class Problem:
 
     Attributes:
         measured: (D, H, W) as acquired.
-        acquired: the acquisition on the fine grid, axes as in ``scan``.
-        acquisition: the same along the file's axes.
+        assumed: the acquisition along the file's axes, by the file and by what was told.
         order: file axis of each of D, H, W.
         scale: of the intensities.
         grid: the fine grid along the file's axes.
@@ -48,17 +48,19 @@ class Problem:
         told_noise: standard deviation of the noise, intensities in [0, 1]; None where nobody
             told it.
         bounded: whether the result stays within the scan's own intensities.
+        across: axis of the body across which slices lie whose width nobody told; None where
+            it was told.
     """
 
     measured: Tensor
-    acquired: AcquiredGrid
-    acquisition: Acquisition
+    assumed: Acquisition
     order: tuple[int, int, int]
     scale: IntensityScale
     grid: Grid
     filled: int = 0
     told_noise: float | None = 0.0
     bounded: bool = False
+    across: int | None = None
 
     @cached_property
     def noise_std(self) -> float:
@@ -70,6 +72,45 @@ class Problem:
             return self.told_noise
         found = estimate_noise(self.measured) or 0.0
         return round(math.sqrt(max(0.0, found**2 - LEARNED_NOISE**2)), 4)
+
+    @cached_property
+    def width(self) -> WidthEstimate | None:
+        """The width of slices as the scan shows it; None where it was told."""
+        sampling = self.assumed.axes[self.order[0]]
+        if self.across is None or sampling is None:
+            return None
+        spacing = [
+            grid_mm if axis is None else axis.pitch_mm
+            for grid_mm, axis in zip(self.grid.spacing_mm, self.assumed.axes, strict=True)
+        ]
+        return estimate_width(
+            self.measured,
+            sampling.pitch_mm,
+            (spacing[self.order[1]], spacing[self.order[2]]),
+            noise_std=self.noise_std,
+            across=self.across,
+        )
+
+    @cached_property
+    def acquisition(self) -> Acquisition:
+        """How the scan was made, along the file's axes: as told, estimated, or else assumed."""
+        thick, width = self.order[0], self.width
+        sampling = self.assumed.axes[thick]
+        if width is None or width.doubt or sampling is None:
+            return self.assumed
+        share = width.share * (BOX if sampling.profile == "box" else 1.0)
+        pitch = sampling.pitch_mm
+        wide = SliceSampling(share * pitch, pitch - share * pitch, sampling.profile)
+        d, h, w = (wide if axis == thick else self.assumed.axes[axis] for axis in range(3))
+        return Acquisition((d, h, w))
+
+    @cached_property
+    def acquired(self) -> AcquiredGrid:
+        """The acquisition on the fine grid, axes as in ``scan``."""
+        d, h, w = self.measured.shape
+        return Acquisition(_take(self.acquisition.axes, self.order)).on_grid(
+            _take(self.grid.shape, self.order), _take(self.grid.spacing_mm, self.order), (d, h, w)
+        )
 
     @cached_property
     def scan(self) -> Tensor:
@@ -122,14 +163,9 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
             in_plane: Profile = "gaussian" if request.edition == 1 else "band"
             axes[axis] = SliceSampling(volume.spacing_mm[axis], profile=in_plane)
     axes[thick] = _thick_sampling(volume.spacing_mm[thick], request)
-    acquisition = Acquisition((axes[0], axes[1], axes[2]))
-
     first, second = (axis for axis in range(3) if axis != thick)
     order = (thick, first, second)
-    turned = Acquisition((axes[thick], axes[first], axes[second]))
-    acquired = turned.on_grid(
-        _take(grid.shape, order), _take(grid.spacing_mm, order), _take(volume.shape, order)
-    )
+    untold = request.edition > 2 and not (request.slice_thickness_mm or request.slice_gap_mm)
     bounded, data, filled = request.edition > 1, volume.data, 0
     if bounded:
         data, fill = without_fill(data)
@@ -138,7 +174,15 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
     scan = scale.apply(data).permute(*order).contiguous()
     told = None if bounded and request.noise_std < 0 else max(0.0, request.noise_std)
     return Problem(
-        scan, acquired, acquisition, order, scale, grid, filled, told_noise=told, bounded=bounded
+        scan,
+        Acquisition((axes[0], axes[1], axes[2])),
+        order,
+        scale,
+        grid,
+        filled,
+        told_noise=told,
+        bounded=bounded,
+        across=int(np.abs(volume.affine[:3, thick]).argmax()) if untold else None,
     )
 
 

@@ -46,7 +46,16 @@ def _profile(problem: Problem, request: SuperResolutionRequest) -> str:
     sampling = problem.acquisition.axes[problem.order[0]]
     if sampling is None or request.slice_thickness_mm or request.slice_gap_mm:
         return ""
+    width = problem.width
+    if width is not None and not width.doubt:
+        return (
+            f"slice profile: {sampling.thickness_mm:.3g} mm wide, {100 * width.share:.0f} % of "
+            f"the slices' distance, estimated from the scan to {100 * width.std:.0f} %, taken to "
+            f"be {sampling.profile}; slice_thickness_mm overrides it"
+        )
+    why = f" and the scan does not show it ({width.doubt})" if width else ""
     return (
-        f"slice profile: nobody told it, so slices are taken to be {sampling.thickness_mm:.3g} mm "
-        f"thick, as far as they are apart, {sampling.profile} in shape"
+        f"slice profile: nobody told it{why}, so slices are taken to be "
+        f"{sampling.thickness_mm:.3g} mm thick, as far as they are apart, {sampling.profile} in "
+        "shape"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from core.refusal import Refusal
 from medical.acquisition.acquisition import Acquisition
 from medical.acquisition.intensity import IntensityScale
+from medical.acquisition.slice_width import WidthEstimate
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
 
@@ -33,6 +34,7 @@ class Restoration:
             B-splines.
         sampler: what walked from noise to each sample.
         num_filled: voxels of the scan with a number for no tissue, taken as background.
+        width: of slices as the scan shows it; None where it was told.
         remarks: what was found of the scan and what was assumed, one line each.
     """
 
@@ -47,11 +49,13 @@ class Restoration:
     num_protected: int
     sampler: str = "flow_map"
     num_filled: int = 0
+    width: WidthEstimate | None = None
     remarks: tuple[str, ...] = ()
 
     def record(self) -> dict[str, object]:
         """The numbers for the record beside the files."""
         filled: dict[str, object] = {"filled_voxels": self.num_filled} if self.num_filled else {}
+        shown = {} if self.width is None else {"estimated_slice_width": self.width.record()}
         return {
             "shape": list(self.mean.shape),
             "spacing_mm": [round(s, 6) for s in self.mean.spacing_mm],
@@ -67,6 +71,7 @@ class Restoration:
             ),
             "protected_voxels": self.num_protected,
             **filled,
+            **shown,
             **({"remarks": list(self.remarks)} if self.remarks else {}),
         }
 

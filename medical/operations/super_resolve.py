@@ -258,6 +258,7 @@ def _restoration(
         samples=request.samples,
         num_protected=0 if mask is None else int(mask.sum()),
         num_filled=problem.filled,
+        width=problem.width,
         remarks=remarks(problem, request),
     )
 

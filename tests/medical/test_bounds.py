@@ -101,14 +101,14 @@ def test_what_was_found_and_assumed_is_said():
     scan = scanned(**PLAIN | {"noise": 0.03})
     asked = SuperResolutionRequest(scan="s")
     lines = remarks(prepare(scan, asked), asked)
-    assert lines[-1].startswith("slice profile: nobody told it, so slices are taken to be 4 mm")
+    assert lines[-1].startswith("slice profile: nobody told it and the scan does not show it (few")
     told_all = SuperResolutionRequest(scan="s", noise_std=0.02, slice_thickness_mm=4.0)
     assert remarks(prepare(scan, told_all), told_all) == ()
 
 
 def test_records_of_before_mean_what_they_meant():
     old = SuperResolutionRequest.remembered({"scan": "s", "noise_std": 0.0})
-    assert (old.edition, SuperResolutionRequest(scan="s").edition) == (1, 2)
+    assert (old.edition, SuperResolutionRequest(scan="s").edition) == (1, 3)
     scan = scanned(**PLAIN | {"outlier": -32768, "plane": 1.5})
     problem = prepare(scan, old)
     assert problem.scale.low == -32768

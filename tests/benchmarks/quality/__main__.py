@@ -28,6 +28,7 @@ ROWS = {
     "detail": "spread_rows",
     "axes": "mri_rows",
     "profile": "mri_rows",
+    "widths": "untold_rows",
     "others": "other_rows",
     "thick": "other_rows",
     "one": "video_rows",
