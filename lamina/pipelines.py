@@ -20,6 +20,7 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 
 from core.models.checkpoints import find_folder, load_model, save_model
+from core.networks.pretrained import as_diffusers
 from core.networks.unet import SpatioTemporalUNet
 from core.operations.operation import OnStep
 from core.refusal import Refusal
@@ -54,6 +55,7 @@ class ModelPipeline(DiffusionPipeline):
         record: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
+        network = as_diffusers(network)
         self.register_modules(network=network, scheduler=scheduler)
         self.network, self.scheduler = network, scheduler
         self.record = record or {"name": "unnamed", "kind": self.kind}

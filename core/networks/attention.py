@@ -5,14 +5,17 @@ three explicit matrix products than through ``scaled_dot_product_attention``, so
 the CPU path; elsewhere diffusers' backends are used, chosen per processor.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
-from diffusers.models.attention import AttentionModuleMixin
-from diffusers.models.attention_dispatch import AttentionBackendName, dispatch_attention_fn
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.networks.embeddings import Turns, rotate
 from core.refusal import Refusal
+
+if TYPE_CHECKING:
+    from diffusers.models.attention_dispatch import AttentionBackendName
 
 SHORT_ROW = 128  # scores a query has, below which their softmax is faster in float32
 EXPLICIT_LIMIT = 2**22  # scores per head and sample above which the explicit path costs memory
@@ -61,24 +64,29 @@ class AttentionProcessor:
     torch.Size([1, 5, 2, 8])
     """
 
-    _attention_backend: AttentionBackendName | None = None
+    _attention_backend: "AttentionBackendName | None" = None
     _parallel_config = None
 
     def __call__(
         self, attention: "Attention", q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None
     ) -> Tensor:
         """(N, S, heads, head_dim) queries over (N, L, heads, head_dim) keys and values."""
-        small = q.shape[1] * k.shape[1] <= EXPLICIT_LIMIT
-        if q.device.type == "cpu" and small and self._attention_backend is None:
+        plain = q.device.type == "cpu" and self._attention_backend is None
+        if plain and q.shape[1] * k.shape[1] <= EXPLICIT_LIMIT:
             return explicit_attention(q, k, v, mask)
         rows = len(q)  # one row of keys may serve many rows of queries
         k, v = k.expand(rows, -1, -1, -1), v.expand(rows, -1, -1, -1)
         if mask is not None:
             mask = mask.expand(rows, q.shape[2], q.shape[1], -1)
+        if plain:
+            q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+            return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
+        from diffusers.models.attention_dispatch import dispatch_attention_fn
+
         return dispatch_attention_fn(q, k, v, attn_mask=mask, backend=self._attention_backend)
 
 
-class Attention(nn.Module, AttentionModuleMixin):
+class Attention(nn.Module):
     """Multi-head attention with RMS-normalized queries and keys.
 
     >>> Attention(16, head_dim=8)(torch.randn(2, 5, 16)).shape
@@ -90,20 +98,16 @@ class Attention(nn.Module, AttentionModuleMixin):
         head_dim: Width of one head; few wide heads are faster than many narrow ones.
     """
 
-    _default_processor_cls = AttentionProcessor
-    _available_processors = (AttentionProcessor,)
-
     def __init__(
         self, channels: int, *, context_channels: int | None = None, head_dim: int = 64
     ) -> None:
         super().__init__()
-        self.heads, self.use_bias = max(1, channels // head_dim), False
+        self.heads = max(1, channels // head_dim)
         if channels % (2 * self.heads):
             raise Refusal(
                 f"channels={channels}, head_dim={head_dim}: {self.heads} heads of even width must "
                 "share the channels evenly; choose a head_dim that divides them."
             )
-        self.is_cross_attention = context_channels is not None
         source = context_channels or channels
         self.to_q = nn.Linear(channels, channels, bias=False)
         self.to_k = nn.Linear(source, channels, bias=False)
@@ -158,6 +162,8 @@ class FeedForward(nn.Module):
 
 def use_backend(network: nn.Module, backend: str) -> None:
     """Set a diffusers backend on every attention of one network; nothing process-wide changes."""
+    from diffusers.models.attention_dispatch import AttentionBackendName
+
     known = [name.value for name in AttentionBackendName]
     if backend not in known:
         raise Refusal(

@@ -8,6 +8,7 @@ from safetensors alone: nothing is fetched, and nothing is unpickled.
 import json
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
@@ -16,14 +17,15 @@ from diffusers import ConfigMixin, ModelMixin
 from diffusers.utils.constants import SAFETENSORS_WEIGHTS_NAME
 
 from core.models.files import CONFIG, RECORD, WEIGHTS, check_digests, read_record
+from core.networks.network import Network
 from core.refusal import Refusal
 
 LOCAL = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
-Network = TypeVar("Network", bound="PretrainedNetwork")
+Kept = TypeVar("Kept", bound="DiffusersNetwork")
 
 
-class PretrainedNetwork(ModelMixin, ConfigMixin):
-    """A network of diffusers that also reads the model folders that training writes.
+class DiffusersNetwork(ModelMixin, ConfigMixin):
+    """What diffusers adds to a network of ours; ``twin_of`` puts the two together.
 
     >>> from tempfile import TemporaryDirectory
     >>> from core.networks.unet import SpatioTemporalUNet
@@ -35,8 +37,8 @@ class PretrainedNetwork(ModelMixin, ConfigMixin):
 
     @classmethod
     def from_pretrained(
-        cls: type[Network], pretrained_model_name_or_path: str | os.PathLike | None, **kwargs: Any
-    ) -> Network:
+        cls: type[Kept], pretrained_model_name_or_path: str | os.PathLike | None, **kwargs: Any
+    ) -> Kept:
         """The network in a folder, in evaluation mode.
 
         Args:
@@ -84,9 +86,40 @@ class PretrainedNetwork(ModelMixin, ConfigMixin):
         super().save_pretrained(save_directory, *args, **kwargs)
 
 
-def _whole(
-    named: str | os.PathLike, network: Network, loaded: Mapping[str, Sequence[str]]
-) -> Network:
+@cache
+def twin_of(kind: type[Network]) -> Any:
+    """The class of that name that is both a network of ours and a ``ModelMixin``.
+
+    What the network says of itself, such as whether it can be checkpointed, goes before what
+    diffusers assumes.
+    """
+
+    @wraps(kind.__init__)
+    def init(self: Network, *args: Any, **kwargs: Any) -> None:
+        kind.__init__(self, *args, **kwargs)
+
+    own = {name: said for name, said in vars(kind).items() if hasattr(ModelMixin, name)}
+    spaces = {"__init__": init, "__module__": kind.__module__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (DiffusersNetwork, kind), own | spaces)
+
+
+def as_diffusers(network: Network) -> Any:
+    """A network as one that diffusers knows; the two are made of the same layers.
+
+    >>> from core.networks.unet import SpatioTemporalUNet
+    >>> isinstance(as_diffusers(SpatioTemporalUNet()), ModelMixin)
+    True
+    """
+    if isinstance(network, ModelMixin):
+        return network
+    kind = twin_of(type(network))
+    twin = kind.__new__(kind)
+    twin.__dict__.update(network.__dict__)
+    twin.register_to_config(**network.config)
+    return twin
+
+
+def _whole(named: str | os.PathLike, network: Kept, loaded: Mapping[str, Sequence[str]]) -> Kept:
     """The network, if the weights were its own; diffusers only warns, and makes up what lacks."""
     amiss = {kind: list(names)[:3] for kind, names in loaded.items() if names}
     if amiss:

@@ -8,15 +8,15 @@ which family it was taught. Families, samplers, model folders and cards then tak
 
 from typing import Any
 
-from core.networks.pretrained import PretrainedNetwork
+from core.networks.network import Network
 from core.networks.unet import SpatioTemporalUNet
 
-NETWORKS: dict[str, type[PretrainedNetwork]] = {
+NETWORKS: dict[str, type[Network]] = {
     "SpatioTemporalUNet": SpatioTemporalUNet,
 }
 
 
-def network_of(config: dict[str, Any]) -> PretrainedNetwork:
+def network_of(config: dict[str, Any]) -> Network:
     """A network of the shape that a config describes, with random weights.
 
     Raises:

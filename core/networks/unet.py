@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
-from diffusers.configuration_utils import register_to_config
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +28,7 @@ from core.networks.blocks import (
     to_tokens,
 )
 from core.networks.embeddings import NumberEmbedding, Places, SpacingEmbedding, places_of
-from core.networks.pretrained import PretrainedNetwork
+from core.networks.network import Network, keeps_settings
 from core.networks.shapes import cells_of, check_shape, triple
 from core.networks.text_memory import TextMemory, with_null
 from core.tensors import Features, Triple, Volumes, align
@@ -38,7 +37,7 @@ LEAST_LEVEL = 0.05
 """Below it a predicted sample is no longer divided by the level, which would amplify rounding."""
 
 
-class SpatioTemporalUNet(PretrainedNetwork):
+class SpatioTemporalUNet(Network):
     """Average velocity u(z, t, r) of clips and volumes; Geng et al. 2025 (MeanFlow), Eq. 3.
 
     >>> network = SpatioTemporalUNet(block_out_channels=(8, 16), down_strides=((1, 2, 2),))
@@ -74,7 +73,7 @@ class SpatioTemporalUNet(PretrainedNetwork):
     _repeated_blocks = ("SpatioTemporalBlock",)
     _skip_layerwise_casting_patterns = ("embedding", "norm")
 
-    @register_to_config
+    @keeps_settings
     def __init__(  # noqa: PLR0913, PLR0917  the settings diffusers keeps in config.json
         self,
         in_channels: int = 3,
@@ -103,7 +102,6 @@ class SpatioTemporalUNet(PretrainedNetwork):
         check_shape(widths, strides, triple(kernel_size), prediction)
         self.patch, self.strides = triple(patch_size), strides
         *_, self.cell = self.cells = cells_of(self.patch, strides)
-        self.gradient_checkpointing = False
         emb = 4 * widths[0]
         self._build_embeddings(emb)
         self.stem = Merge(in_channels + concat_channels, widths[0], self.patch)
@@ -276,10 +274,7 @@ class SpatioTemporalUNet(PretrainedNetwork):
         def run(block: SpatioTemporalBlock, x: Volumes, level: int) -> Features:
             reads = block.attention is not None and block.attention.text is not None
             pair = next(pairs) if reads else None
-            if torch.is_grad_enabled() and self.gradient_checkpointing:
-                assert self._gradient_checkpointing_func is not None
-                return self._gradient_checkpointing_func(block, x, emb, pair, mask, places[level])
-            return block(x, emb, pair, mask, places[level])
+            return self.run(block, x, emb, pair, mask, places[level])
 
         skips = []
         down = cast("list[list[SpatioTemporalBlock]]", self.down_blocks)

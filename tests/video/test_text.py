@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -102,3 +103,18 @@ def test_changed_weights_are_refused(tmp_path):
 def test_missing_weights_are_named(tmp_path):
     with pytest.raises(ValueError, match=r"weights are missing"):
         TextEncoder(Path(tmp_path))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("prompts", [["two red circles"], ["a", "", "é 漢字 🔴 x"]], ids=len)
+def test_the_states_are_those_of_the_library_bit_for_bit(dtype, prompts):
+    folder = _packaged_folder()
+    model = transformers.BertModel.from_pretrained(str(folder), add_pooling_layer=False)
+    batch = transformers.AutoTokenizer.from_pretrained(str(folder))(
+        prompts, padding=True, return_tensors="pt"
+    )
+    with torch.no_grad():
+        expected = model.eval().to(dtype)(**batch).last_hidden_state.float()
+    states, mask = TextEncoder(dtype=dtype).encode(prompts)
+    assert torch.equal(mask, batch["attention_mask"].bool())
+    assert torch.equal(states, expected.masked_fill(~mask[..., None], 0.0))

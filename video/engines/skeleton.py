@@ -17,13 +17,13 @@ from typing import Any
 import diffusers
 import torch
 from PIL import Image
+from transformers.utils import logging as bars
 
 from core.refusal import Refusal
 from video.engines.engine import Ability
 from video.engines.folder_files import LIBRARIES, EngineFolder, Part
 from video.engines.rules import Rules, periodic
 from video.engines.survey import Survey
-from video.engines.text import without_bars
 from video.engines.words import MAIN, longest_text
 
 SPELLINGS = {
@@ -88,9 +88,10 @@ def quiet() -> Iterator[None]:
     """Keep the libraries' warnings and bars away for the block, their settings as they were."""
     told = [logging.getLogger(name) for name in LIBRARIES]
     levels = [logger.level for logger in told]
-    bars = diffusers.utils.logging.is_progress_bar_enabled()
-    diffusers.utils.logging.disable_progress_bar()
-    with warnings.catch_warnings(), without_bars():
+    shown = [each for each in (diffusers.utils.logging, bars) if each.is_progress_bar_enabled()]
+    for each in shown:
+        each.disable_progress_bar()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for logger in told:
             logger.setLevel(logging.ERROR)
@@ -99,8 +100,8 @@ def quiet() -> Iterator[None]:
         finally:
             for logger, level in zip(told, levels, strict=True):
                 logger.setLevel(level)
-            if bars:
-                diffusers.utils.logging.enable_progress_bar()
+            for each in shown:
+                each.enable_progress_bar()
 
 
 def pipeline_class(folder: EngineFolder) -> Any:

