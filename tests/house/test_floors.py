@@ -15,7 +15,7 @@ DOORS = {
     "decord": {"video/files/clip.py"},
     "imageio": {"video/files/clip.py"},
     "av": {"video/files/footage.py"},
-    "tokenizers": {"video/engines/text.py", "video/engines/words.py"},
+    "tokenizers": {"video/engines/words.py"},
     "transformers": {"video/engines/skeleton.py"},
     "nilearn": {"medical/anatomy/phantom.py"},
 }

@@ -11,12 +11,15 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from math import lcm
+from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from PIL import Image
+from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.utils import logging as bars
 
 from core.refusal import Refusal
@@ -269,3 +272,10 @@ def _usual(pipe: Any, words: dict[str, str], call: Any, smaller: int) -> dict[st
 
 def _first(pipe: Any, names: tuple[str, ...]) -> Any:
     return next((found for name in names if (found := getattr(pipe, name, None))), None)
+
+
+@cache
+def count_by_library(folder: Path, text: str) -> int:
+    """How many tokens the tokenizer of a folder without ``tokenizer.json`` makes of a text."""
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
+    return len(tokenizer(text, truncation=False)["input_ids"])

