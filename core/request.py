@@ -19,7 +19,7 @@ WORDS = {
     "num": "number of",
     "std": "standard deviation",
 }
-UNITS = {"gb": "GB", "hz": "Hz", "mm": "mm", "ms": "ms", "s": "s"}
+UNITS = {"gb": "GB", "hz": "Hz", "mib": "MiB", "ml": "ml", "mm": "mm", "ms": "ms", "s": "s"}
 
 
 def title(name: str) -> str:
@@ -67,6 +67,9 @@ class Request(BaseModel):
 
     before: ClassVar[dict[str, Any]] = {}
     """What fields stood for before they existed; records of then lack them."""
+
+    spoken: ClassVar[dict[str, dict[Any, str]]] = {}
+    """Field to the values that stand for something else, and the words for it."""
 
     model_config = ConfigDict(
         frozen=True,

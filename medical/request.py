@@ -103,6 +103,11 @@ class SuperResolutionRequest(Request):
     )
 
     before: ClassVar[dict[str, Any]] = {"edition": 1}
+    spoken: ClassVar[dict[str, dict[Any, str]]] = {
+        "slice_thickness_mm": {0: "as the file says"},
+        "slice_gap_mm": {0: "as the file says"},
+        "noise_std": {-1: "estimated"},
+    }
 
 
 class MRITrainingRequest(Request):

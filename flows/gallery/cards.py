@@ -1,12 +1,17 @@
 """What the pages show of results and items, small: cards, and what a search goes through."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
+from core.wording import inside, label, value
 from flows.gallery.manifests import Batch, Item, batches
 from flows.gallery.results import FILMS, Result, single_results
+
+SHOWN_ANYHOW = {"prompt", "scan"}
+MOST_SAID = 3  # differences that a card has room for
 
 
 @dataclass(frozen=True)
@@ -22,6 +27,9 @@ class Card:
         medical: Whether it shows a person's body.
         state: One of ``manifests.STATES``.
         note: Why it failed, or where it was asked for.
+        asked: What was asked for.
+        run: Which of several of one name it is: the end of its folder's name.
+        apart: What tells it from others of its title that are shown beside it.
     """
 
     title: str
@@ -32,6 +40,9 @@ class Card:
     medical: bool = False
     state: str = "made"
     note: str = ""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    run: str = ""
+    apart: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,6 +69,8 @@ def result_card(result: Result, note: str = "") -> Card:
         created=result.created,
         medical=result.medical,
         note=note,
+        asked=result.request,
+        run=result.run,
     )
 
 
@@ -72,6 +85,7 @@ def item_card(batch: Batch, item: Item) -> Card:
         medical=batch.medical,
         state=item.state,
         note=item.error or item.row,
+        asked=item.request,
     )
 
 
@@ -94,6 +108,34 @@ def entries(folder: Path) -> Iterator[Entry]:
                 made=item.state == "made",
                 card=lambda batch=batch, item=item: item_card(batch, item),
             )
+
+
+def told_apart(cards: Sequence[Card]) -> list[Card]:
+    """The same cards; those of one title say what of their requests differs, or else which run."""
+    same: dict[str, list[Card]] = {}
+    for card in cards:
+        same.setdefault(card.title, []).append(card)
+    return [
+        replace(card, apart=_apart(card, same[card.title])) if len(same[card.title]) > 1 else card
+        for card in cards
+    ]
+
+
+def _apart(card: Card, others: Sequence[Card]) -> str:
+    differing = [
+        name
+        for name, given in card.asked.items()
+        if name not in SHOWN_ANYHOW and any(x.asked.get(name, given) != given for x in others)
+    ]
+    said = [f"{inside(label(name))} {value(card.asked[name])}" for name in differing[:MOST_SAID]]
+    places = {str(x.asked.get("scan", "")) for x in others}
+    if len(places) > 1:
+        said.insert(0, f"from {Path(str(card.asked.get('scan', ''))).parent.name}")
+        others = [x for x in others if x.asked.get("scan") == card.asked.get("scan")]
+    alike = [x for x in others if all(x.asked.get(n) == card.asked[n] for n in differing)]
+    if len(alike) > 1 and card.run:
+        said.append(f"run {card.run}")
+    return " · ".join(said)
 
 
 def newest(found: list[Entry]) -> list[Entry]:

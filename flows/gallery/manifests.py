@@ -10,6 +10,7 @@ from typing import Any
 from flows.gallery.places import BATCHES, folders, inside, read_lines, read_table
 from flows.gallery.results import Result, read_result, title_of
 from flows.gallery.words import number
+from flows.requests.batch_requests import BATCHES as BATCHES_OF
 
 STATES = ("made", "failed", "rejected", "waiting")
 UNDER_WAY = {"planned", "running"}
@@ -80,6 +81,12 @@ class Batch:
     def medical(self) -> bool:
         """Whether its results show people's bodies."""
         return self.facts.get("kind") == "mri"
+
+    @property
+    def flow(self) -> str:
+        """The flow that coordinates it; empty where its kind is not known."""
+        request = BATCHES_OF.get(str(self.facts.get("kind")))
+        return request.flow if request else ""
 
     @cached_property
     def items(self) -> tuple[Item, ...]:

@@ -12,9 +12,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, Response
 
+from core.wording import rows
 from flows.gallery import words
 from flows.gallery.access import Access
-from flows.gallery.cards import Entry, entries, item_card, newest, result_card
+from flows.gallery.cards import Entry, entries, item_card, newest, result_card, told_apart
 from flows.gallery.manifests import STATES, Batch, batches, read_batch
 from flows.gallery.places import folders, inside, kind_of, whole_results
 from flows.gallery.results import READ, Result, read_result, single_results
@@ -50,9 +51,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._templates.filters.update(
-            when=words.when, size=words.size, lasting=words.lasting, value=words.value
-        )
+        self._templates.filters.update(when=words.when, size=words.size, lasting=words.lasting)
         self._templates.globals.update(stamp=stamp, closed=not access.open, states=STATES)
 
     def home(self, request: Request) -> Response:
@@ -71,7 +70,7 @@ class Pages:
             for folder, found in seen
         ]
         latest = newest([entry for _, found in seen for entry in found])[:LATEST]
-        cards = [entry.card() for entry in latest]
+        cards = told_apart([entry.card() for entry in latest])
         return self._page(request, "home.html", projects=projects, cards=cards)
 
     def project(self, request: Request) -> Response:
@@ -85,7 +84,7 @@ class Pages:
             "project.html",
             project=folder.name,
             batches=[(batch, _sample(batch)) for batch in found],
-            cards=[result_card(result) for result in shown],
+            cards=told_apart([result_card(result) for result in shown]),
             paging=paging,
         )
 
@@ -103,30 +102,29 @@ class Pages:
             "batch.html",
             project=folder.name,
             batch=batch,
-            cards=[item_card(batch, item) for item in shown],
+            cards=told_apart([item_card(batch, item) for item in shown]),
             paging=paging,
             wanted=wanted if wanted in STATES else "",
-            asked=list(words.rows(words.table(batch.facts.get("request")))),
+            asked=words.asked(batch.flow, words.table(batch.facts.get("request"))),
         )
 
     def result(self, request: Request) -> Response:
         """One result with its record."""
         result = self._result(request, request.path_params["path"])
         record, main = result.record, result.main
-        hidden = {"prompt", "scan"}
+        told = {name: x for name, x in result.request.items() if name not in ("prompt", "scan")}
+        extra = words.table(record.get("extra"))
         return self._page(
             request,
             "result.html",
             project=result.project,
             result=result,
             crumbs=_crumbs(result),
-            asked=[row for row in words.rows(result.request) if row[0] not in hidden],
-            found=[
-                row for row in words.rows(words.table(record.get("extra"))) if row[0] not in READ
-            ],
+            asked=words.asked(str(record["task"]), told),
+            found=list(rows({name: x for name, x in extra.items() if name not in READ})),
             files=[(ROLES.get(role, role), path) for role, path in result.files.items()],
             digests=_digests(record),
-            everything=list(words.rows(record)),
+            everything=list(rows(record)),
             lasted=words.number(record.get("wall_time_s")),
             small=0 < words.number(result.request.get("width")) <= SMALL,
             command=shlex.join(["lamina", "reproduce", str(main)]) if main else "",
@@ -157,7 +155,7 @@ class Pages:
         chosen = [f for f in self._projects(request) if asked["project"] in ("", f.name)]
         found = [entry for folder in chosen for entry in entries(folder) if _fits(entry, asked)]
         shown, paging = _paged(newest(found), request)
-        cards = [entry.card() for entry in shown]
+        cards = told_apart([entry.card() for entry in shown])
         request.state.shown = [unquote(card.page) for card in cards if card.page]
         return self._page(
             request,

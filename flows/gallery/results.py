@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from core.wording import value
 from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table
-from flows.gallery.words import table, value
+from flows.gallery.words import table
 
 FILMS = {".mp4", ".webm"}  # what a player shows; other clips are pictures that move
 MOVING = {".gif", ".webp"}
@@ -65,6 +66,12 @@ class Result:
     def created(self) -> str:
         """When, as ISO time."""
         return str(self.record["created"])
+
+    @property
+    def run(self) -> str:
+        """Which run made it: the end of its folder's name; empty for an item of a batch."""
+        folder = self.path.rpartition("/")[0]
+        return "" if folder.startswith(f"{BATCHES}/") else folder.rpartition("-")[2]
 
     @property
     def main(self) -> Path | None:

@@ -1,9 +1,12 @@
-"""Plain values as people read them: times, sizes, durations, tables."""
+"""Plain values as people read them: times, sizes, durations, requests."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+
+from core.wording import rows
+from flows.requests.flow_requests import MODELS
 
 
 def when(iso: str) -> str:
@@ -48,22 +51,21 @@ def table(found: Any) -> Mapping[str, Any]:
     return found if isinstance(found, Mapping) else {}
 
 
-def value(found: Any) -> str:
-    """One value of a record: numbers short, lists with commas."""
-    if isinstance(found, bool) or found is None:
-        return {True: "yes", False: "no", None: "none"}[found]
-    if isinstance(found, float):
-        return f"{found:.6g}"
-    if isinstance(found, list | tuple):
-        return ", ".join(map(value, found))
-    return str(found)
+def asked(task: str, request: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What was asked for, as rows with the words of the form that asks for it.
 
-
-def rows(table: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, str]]:
-    """A nested table as rows of dotted names and values, empty ones left out."""
-    for key, found in table.items():
-        full = f"{name}.{key}" if name else str(key)
-        if isinstance(found, Mapping):
-            yield from rows(found, full)
-        elif found not in ("", None, []):
-            yield full, value(found)
+    Args:
+        task: Name of the flow or operation; the fields of one that is not known have their names.
+        request: As the record holds it.
+    """
+    model = MODELS.get(task)
+    fields = model.model_fields if model else {}
+    spoken = model.spoken if model else {}
+    found: list[tuple[str, str]] = []
+    for name, given in request.items():
+        told = (
+            given if isinstance(given, Mapping | list) else spoken.get(name, {}).get(given, given)
+        )
+        named = fields[name].title if name in fields else ""
+        found += [(named or words, said) for words, said in rows({name: told})]
+    return found

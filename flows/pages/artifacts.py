@@ -25,6 +25,8 @@ from prefect.client.schemas.actions import ArtifactUpdate
 from prefect.events import emit_event
 
 from core.progress import Meter, Throttle, aside
+from core.wording import inside, label, value
+from flows.pages.front import bring_to_front, card
 from flows.storage.files import FileRef
 
 UPDATE_EVERY_S = 2.0
@@ -131,7 +133,9 @@ def show_result(
     link = f"[Play, compare and download it in the gallery]({page})\n\n" if page else ""
     outputs = f"\n### Outputs\n\n{_outputs(files, page)}" if files else ""
     shown = f"![{_plain(title)}]({picture})\n\n" if picture else ""
-    _show(title, f"{shown}{link}{_table(facts)}{outputs}")
+    made = _show(title, f"{shown}{link}{_table(facts)}{outputs}", picture)
+    if made:
+        bring_to_front(made)
 
 
 def show_facts(title: str, facts: Mapping[str, Any]) -> None:
@@ -147,8 +151,8 @@ def show_table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
         rows: Name to value; all names together are the columns.
     """
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
-    _show(title, _rows(names, cells))
+    cells = [[_cell(value(row.get(name, ""))) for name in names] for row in rows]
+    _show(title, _rows([_named(name) for name in names], cells))
 
 
 def gallery_page(record: Path, outputs: Path) -> str:
@@ -209,8 +213,9 @@ def asset_event(folder: str, role: str, sha256: str, file: Path, page: str) -> d
     }
 
 
-def _show(title: str, body: str) -> None:
-    create_markdown_artifact(_page(title, body), description=title)
+def _show(title: str, body: str, picture: str = "") -> UUID | None:
+    told = card(_cell(title), picture) if picture else title
+    return cast(UUID | None, create_markdown_artifact(_page(title, body), description=told))
 
 
 def _page(title: str, body: str) -> str:
@@ -238,8 +243,13 @@ def _rows(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
 
 def _table(facts: Mapping[str, Any]) -> str:
-    rows = "\n".join(f"| {_cell(name)} | {_cell(value)} |" for name, value in facts.items())
-    return f"| | |\n|---|---|\n{rows}\n"
+    told = "\n".join(f"| {_named(name)} | {_cell(value(x))} |" for name, x in facts.items())
+    return f"| | |\n|---|---|\n{told}\n"
+
+
+def _named(name: str) -> str:
+    """A fact's name in words; what is in words already stays."""
+    return _cell(inside(label(name)) if "_" in name else name)
 
 
 def _cell(value: object) -> str:

@@ -7,6 +7,7 @@ from pydantic import Field
 
 from core.request import DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
+from medical.request import SuperResolutionRequest
 from video import fields as clips
 
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
@@ -102,6 +103,7 @@ class BatchRequest(Request):
 
     operation: ClassVar[str]
     flow: ClassVar[str]
+    spoken: ClassVar = {**SuperResolutionRequest.spoken, "seed": {OWN_SEED: "each its own"}}
 
     @property
     def judged(self) -> bool:

@@ -5,6 +5,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from core.request import title
+from flows.requests.forms import Form
 
 Model = TypeVar("Model")
 
@@ -14,6 +15,6 @@ def _titled(name: str) -> Any:
     return Field(json_schema_extra={"title": title(name)})
 
 
-Asked = Annotated[Model, _titled("request")]
+Asked = Annotated[Model, _titled("request"), Form()]
 Project = Annotated[str, _titled("project")]
 OutputName = Annotated[str, _titled("output_name")]

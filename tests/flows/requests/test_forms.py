@@ -57,6 +57,51 @@ def test_one_request_model_that_refuses_unknown_fields(flow):
     assert schema["definitions"][MODELS[flow].__name__]["additionalProperties"] is False
 
 
+def asked(flow, **fields):
+    function = getattr(importlib.import_module(f"flows.{flow}"), flow)
+    return function.validate_parameters({"request": fields})["request"]
+
+
+NEEDED = {
+    "text_to_video": {"prompt": "a star"},
+    "super_resolve_mri": {"scan": "a.nii"},
+    "fill_mri_lesions": {"scan": "a.nii", "mask": "m.nii"},
+    "augment_mri_dataset": {"name": "some"},
+    "train_video": {"name": "mine"},
+}
+
+
+@pytest.mark.parametrize("flow", NEEDED)
+def test_a_form_shows_no_seed_and_an_empty_one_is_drawn(flow):
+    seed = form(flow)["definitions"][MODELS[flow].__name__]["properties"]["seed"]
+    assert "default" not in seed
+    assert "Left empty" in seed["description"]
+    assert asked(flow, **NEEDED[flow]).seed > 0
+    assert asked(flow, **NEEDED[flow], seed=0).seed == 0
+    assert MODELS[flow].model_validate(NEEDED[flow]).seed == 0  # a command, a file
+
+
+def test_drawn_seeds_differ_and_a_run_that_is_tried_again_draws_its_own(monkeypatch):
+    words = NEEDED["text_to_video"]
+    assert asked("text_to_video", **words).seed != asked("text_to_video", **words).seed
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "0190f5a2-0000-7000-8000-000000000001")
+    first = asked("text_to_video", **words).seed
+    assert asked("text_to_video", **words).seed == first
+    monkeypatch.setenv("PREFECT__FLOW_RUN_ID", "0190f5a2-0000-7000-8000-000000000002")
+    assert asked("text_to_video", **words).seed != first
+
+
+def test_a_training_that_goes_on_under_its_name_has_the_seed_of_its_name():
+    assert asked("train_video", name="mine").seed == asked("train_video", name="mine").seed
+    assert asked("train_video", name="mine").seed != asked("train_video", name="other").seed
+
+
+def test_a_batch_gives_each_item_a_seed_of_its_own_and_a_shown_one_says_so():
+    seed = form("generate_clips")["definitions"]["ClipBatchRequest"]["properties"]["seed"]
+    assert seed["default"] == -1
+    assert asked("generate_clips", prompts="a star").seed == -1
+
+
 def parts(schema):
     """A schema and all that it holds."""
     if isinstance(schema, dict):

@@ -1,0 +1,68 @@
+"""Every flow names its runs after what was asked, and no run keeps two random words."""
+
+import importlib
+
+import pytest
+from prefect.runtime import flow_run
+
+from flows.pages.run_names import LONGEST, run_name, words_of
+from flows.requests.flow_requests import MODELS
+
+ASKED = {
+    "text_to_video": ({"prompt": "a red  circle\nmoves left"}, "a red circle moves left"),
+    "super_resolve_mri": ({"scan": "ward/p17.nii.gz"}, "p17"),
+    "insert_mri_lesions": ({"scan": "ward/p17.nii.gz"}, "p17"),
+    "fill_mri_lesions": ({"scan": "ward/p17.nii", "mask": "m.nii"}, "p17"),
+    "inpaint_mri": ({"scan": "p17.nii.gz", "mask": "m.nii"}, "p17"),
+    "augment_mri_dataset": ({"name": "twenty-heads"}, "twenty-heads"),
+    "train_video": ({"name": "my-scenes"}, "my-scenes"),
+    "train_mri": ({"name": "my-heads", "heads": "bids"}, "my-heads"),
+    "generate_clips": ({"name": "tonight"}, "tonight"),
+    "restore_scans": ({"name": "ward-3", "scans": "bids"}, "ward-3"),
+    "make_shard": ({"batch": "tonight", "shard": 3}, "tonight, shard 3"),
+    "approve_batch": ({"batch": "tonight"}, "Approve tonight"),
+    "fill_missed_nights": ({}, "Missed nights of generate_clips"),
+    "tidy_runs": ({}, "Tidy runs"),
+}
+
+
+@pytest.mark.usefixtures("places")
+@pytest.mark.parametrize("flow", MODELS)
+def test_a_run_is_named_after_what_was_asked(flow):
+    fields, wanted = ASKED[flow]
+    assert words_of(MODELS[flow].model_validate(fields)) == wanted
+    assert getattr(importlib.import_module(f"flows.{flow}"), flow).flow_run_name is run_name
+
+
+@pytest.mark.usefixtures("places")
+def test_a_long_prompt_is_cut_between_words():
+    prompt = "a large red circle moves slowly to the left and " * 4
+    name = words_of(MODELS["text_to_video"].model_validate({"prompt": prompt}))
+    assert len(name) <= LONGEST
+    assert name.endswith("…")
+    assert set(name[:-1].split()) <= set(prompt.split())
+
+
+def test_where_pages_hide_scans_the_name_does_too(places, monkeypatch):
+    monkeypatch.setenv("LAMINA_GALLERY_TOKENS", str(places / "tokens.json"))
+    monkeypatch.setenv("LAMINA_MEDICAL_PAGES", "private")
+    monkeypatch.setattr(flow_run, "id", "1a2b3c4d-0000", raising=False)
+    asked = MODELS["super_resolve_mri"].model_validate({"scan": "ward/p17.nii.gz"})
+    assert words_of(asked) == "A scan, 1a2b3c4d"
+
+
+@pytest.mark.usefixtures("places")
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("meaty-bullmastiff", "a star"),
+        ("Licensed-Ibex", "a star"),
+        ("for the talk", "for the talk"),
+        ("tonight-0003-1", "tonight-0003-1"),
+    ],
+)
+def test_a_name_that_somebody_gave_stays(before, after, monkeypatch):
+    asked = MODELS["text_to_video"].model_validate({"prompt": "a star"})
+    monkeypatch.setattr(flow_run, "name", before, raising=False)
+    monkeypatch.setattr(flow_run, "parameters", {"request": asked}, raising=False)
+    assert run_name() == after
