@@ -133,7 +133,8 @@ EngineName = Annotated[
     Field(
         max_length=400,
         description="What draws: empty or own for our own model, or a name that `lamina engines "
-        "list` shows, or a folder of diffusers with model_index.json, written with a slash.",
+        "list` shows, or a folder of diffusers with model_index.json, written with a slash, or "
+        "the address of a server behind /v1/videos: http://host:port/model.",
     ),
 ]
 

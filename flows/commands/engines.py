@@ -13,6 +13,7 @@ PROMPT = "a cat runs"
 def list_engines() -> None:
     """List the engines on the shelves: name, kind, what they are, folder."""
     from video.engines.folder_files import EngineFolder
+    from video.engines.places import servers
     from video.engines.shelf import folders
 
     rows = [("own", "own", "our own model", "")]
@@ -22,6 +23,7 @@ def list_engines() -> None:
         except Refusal as refusal:
             said = f"refused: {refusal}"
         rows.append((folder.name, "diffusers", said, str(folder)))
+    rows += [(name, "server", address, "") for name, address in sorted(servers().items())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
@@ -32,12 +34,15 @@ def check(folder: str, /) -> None:
     """Look an engine over without reading its weights; refuse it where clips could not be made.
 
     Args:
-        folder: A name on the shelves, or a folder, written with a slash.
+        folder: A name on the shelves, a folder, written with a slash, or a server's address.
     """
     from video.engines.shelf import find_engine
+    from video.engines.video_server import VideoServer
 
     clock = Clock()
     engine = find_engine(_meant(folder))
+    if isinstance(engine, VideoServer):
+        engine.look()
     assert engine.rules
     print(f"{engine.name}: {engine.kind} engine, as it should be ({clock.passed():.1f} s)")
 
@@ -46,7 +51,7 @@ def show(folder: str, /) -> None:
     """Show what an engine can, its rules, and what a clip of its usual size costs here.
 
     Args:
-        folder: A name on the shelves, or a folder, written with a slash.
+        folder: A name on the shelves, a folder, written with a slash, or a server's address.
     """
     from flows.machines.resources import needed
     from video.engines.shelf import find_engine
@@ -61,6 +66,9 @@ def show(folder: str, /) -> None:
     print(f"frames: {shown + ', ...' if shown else 'any number'}")
     print(f"width, height: multiples of {rules.side}")
     print(f"words: at most {rules.tokens or 'any number of'} tokens of a prompt")
+    if not usual.num_frames:
+        print("usual: frames, width and height are given with each request")
+        return
     print(
         f"usual: {usual.num_frames} frames of {usual.width} x {usual.height} at {usual.fps:g} a "
         f"second, {usual.steps} steps, guidance {usual.guidance:g}"

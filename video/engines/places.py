@@ -12,9 +12,16 @@ def shelves() -> list[Path]:
     return [Path(path).expanduser() for path in named if path] or [_home() / "engines"]
 
 
+def servers() -> dict[str, str]:
+    """Servers of clips that have a name here, by LAMINA_ENGINE_SERVERS: ``fast=http://gpu:8091``."""
+    named = (word.partition("=") for word in os.environ.get("LAMINA_ENGINE_SERVERS", "").split())
+    return {name: address for name, _, address in named if address}
+
+
 def whereabouts() -> tuple[str, ...]:
     """All that decides what a name or a relative folder stands for."""
-    return (*(os.environ.get(name, "") for name in ("LAMINA_ENGINES", "LAMINA_HOME")), os.getcwd())
+    names = ("LAMINA_ENGINES", "LAMINA_ENGINE_SERVERS", "LAMINA_HOME")
+    return (*(os.environ.get(name, "") for name in names), os.getcwd())
 
 
 def known_folder() -> Path:

@@ -1,4 +1,4 @@
-"""Engines by what a request names: our own model, a name on a shelf, a folder."""
+"""Engines by what a request names: our own model, a name on a shelf, a folder, a server."""
 
 from functools import cache
 from pathlib import Path
@@ -8,7 +8,8 @@ from core.refusal import Refusal
 from video.engines.diffusers_folder import DiffusersFolder
 from video.engines.folder_files import INDEX
 from video.engines.own_engine import OwnEngine
-from video.engines.places import shelves, whereabouts
+from video.engines.places import servers, shelves, whereabouts
+from video.engines.video_server import VideoServer
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def engine_of(request: VideoRequest) -> "Engine":
 
 
 def find_engine(name: str) -> "Engine":
-    """An engine by its name on a shelf, or by its folder, which has a slash.
+    """An engine by its name on a shelf, by its folder, which has a slash, or by its address.
 
     Raises:
         Refusal: There is none.
@@ -42,6 +43,8 @@ def folders() -> list[Path]:
 
 @cache
 def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
+    if "://" in name or name in servers():
+        return VideoServer.named(servers().get(name, name))
     if "/" in name or not name[:1].isalnum():
         return _of_folder(Path(name).expanduser().resolve())
     here = (shelf / name for shelf in shelves())

@@ -52,6 +52,14 @@ def test_tokens_are_those_of_the_library(made, text):
     assert count_tokens(folder, text) == len(library(text)["input_ids"])
 
 
+def test_a_folder_without_one_file_is_counted_by_the_library(made):
+    from video.engines import skeleton
+
+    folder = made(NAME) / "tokenizer"
+    count = skeleton.count_by_library(folder, "a cat")
+    assert count == count_tokens(folder, "a cat")
+
+
 def test_a_tokenizer_that_says_its_own_limit_is_believed(made, tmp_path):
     from video.engines.words import longest_text
 
