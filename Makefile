@@ -1,6 +1,6 @@
 # Everything a person does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all test-survival test-integration demo bench results experiments constraints clean
+.PHONY: help setup check docs test test-all test-survival test-integration demo bench results experiments constraints clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -8,6 +8,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/.installed
 EXTRAS := .venv/.extras-installed
+DOCS := .venv/.docs-installed
 # what is run a second time, on PostgreSQL and Redis
 ON_POSTGRES := $(patsubst %,tests/flows/%.py,stack/test_stack batches/test_batch_flows \
   commands/test_batch_commands stack/test_survival batches/test_successors stack/test_outages \
@@ -30,7 +31,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(EXTRAS): $(STAMP)
 	@echo "installing what the integration tests need beyond that: PostgreSQL, Redis, Kubernetes and Ray clients"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,cluster,manifests,ray]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,cluster,docs,manifests,ray]'
 	@touch $@
 
 check: $(STAMP)  ## style, types, and who may import whom
@@ -38,6 +39,16 @@ check: $(STAMP)  ## style, types, and who may import whom
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports --no-logo
+
+$(DOCS): $(STAMP)
+	@echo "installing what builds the documentation"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	@touch $@
+
+docs: $(DOCS)  ## the documentation as a site, into site/; a warning is an error, and so is a page that needs the network
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@! grep -rlE '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//' site --include='*.html'
+	@echo "site/index.html"
 
 test: $(STAMP)  ## the tests, without the slow ones
 	$(TEST) -m "not slow"
@@ -67,11 +78,11 @@ experiments: $(STAMP)  ## train small networks at equal time, hours of one core;
 
 constraints:  ## resolve the ranges anew and write constraints.txt
 	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
-	@.venv-resolve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,cluster,manifests,ray]'
+	@.venv-resolve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,cluster,docs,manifests,ray]'
 	@head -2 constraints.txt > constraints.new
 	@.venv-resolve/bin/python -m pip freeze --exclude-editable | sed -E 's/\+.*//' >> constraints.new
 	@mv constraints.new constraints.txt && rm -rf .venv-resolve
 
 clean:  ## remove .venv and every cache; results and state stay
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv site .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,8 +33,7 @@ def card(record: Mapping[str, Any]) -> str:
 
     Args:
         record: As ``core.models.checkpoints.save_model`` takes it. ``results`` is a mapping from
-        what was
-            measured to its value; without it the card says that nothing was measured.
+            what was measured to its value; without it the card says that nothing was measured.
     """
     kind, objective = record["kind"], record["objective"]
     lines = [f"# {record['name']}", "", f"{WORDS[kind]}; trained by {objective}."]

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FLOORS = ("core", "video", "medical", "lamina", "flows")
 DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+PAGES = tuple(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))
 CHEAP = {("models", "list")}
 CITATION = re.compile(
     r"\b([A-Z][a-zà-ÿ]+(?: et al\.| (?:&|and) [A-Z][a-zà-ÿ]+)?),? \(?((?:19|20)\d{2}[a-z]?)\b"
@@ -87,9 +88,10 @@ def test_cheap_commands_run(words, capsys):
     assert capsys.readouterr().out.strip()
 
 
-@pytest.mark.parametrize("document", DOCUMENTS)
+@pytest.mark.parametrize("document", [*DOCUMENTS, *PAGES])
 def test_every_file_that_is_named_stands(document):
-    links = re.findall(r"\]\(([^):]+)\)", read(document))
+    folder = (ROOT / document).parent.relative_to(ROOT)
+    links = [folder / name for name in re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", read(document))]
     named = re.findall(
         r"`((?:core|video|medical|lamina|flows|infra|tests)/[a-z_/]+\.[a-z]+)`", read(document)
     )
@@ -118,7 +120,7 @@ def test_what_can_be_added_has_its_room_its_table_and_a_test_that_reads_the_tabl
 
 
 def test_every_environment_variable_that_is_named_is_read():
-    named = set(re.findall(r"`(LAMINA_[A-Z]+)`", read("README.md")))
+    named = set(re.findall(r"`(LAMINA_[A-Z_]+)`", read("docs/reference/settings.md")))
     assert named
     assert all(f'"{name}"' in read("flows/settings/settings.py") for name in named)
 
@@ -126,7 +128,8 @@ def test_every_environment_variable_that_is_named_is_read():
 def test_the_flows_that_are_listed_are_the_flows():
     from flows.requests.flow_requests import MODELS
 
-    listed = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", read("README.md")))
+    table = re.findall(r"^\| (`.+?) \|", read("docs/reference/flows.md"), re.MULTILINE)
+    listed = set(re.findall(r"`([a-z]+(?:_[a-z]+)+)`", " ".join(table)))
     assert listed == set(MODELS)
 
 
