@@ -91,4 +91,6 @@ def inside(name: str) -> str:
 
 
 def _is_many(found: Any) -> bool:
-    return isinstance(found, Mapping | Sequence) and not isinstance(found, str)
+    if isinstance(found, str):
+        return ", " in found
+    return isinstance(found, Mapping | Sequence)

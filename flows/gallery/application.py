@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from flows.gallery.access import COOKIE, SESSION_S, Access
 from flows.gallery.guard import AuditLog, Guard
 from flows.gallery.pages import Pages
+from flows.requests.roots import roots
 from flows.settings.settings import Settings, is_loopback, server_password
 
 PREFIX = "/gallery"
@@ -48,7 +49,7 @@ def create_gallery(settings: Settings) -> ASGIApp:
         Refusal: The file of users is not of the form it should have.
     """
     access = Access(settings.gallery_tokens, settings.gallery_user_header, server_password())
-    pages = Pages(settings.outputs, access, _stamp())
+    pages = Pages(settings.outputs, access, _stamp(), roots(settings))
     doors = _Doors(access, pages)
     application = Starlette(
         routes=[
@@ -61,6 +62,7 @@ def create_gallery(settings: Settings) -> ASGIApp:
             Route("/p/{project}/batches/{batch}/", pages.batch),
             Route("/p/{project}/r/{path:path}", pages.result),
             Route("/p/{project}/f/{path:path}", pages.file),
+            Route("/p/{project}/i/{path:path}", pages.scan),
         ],
         exception_handlers={404: pages.error, 405: pages.error, 500: pages.error},
     )

@@ -16,6 +16,7 @@ from core.wording import rows
 from flows.gallery import words
 from flows.gallery.access import Access
 from flows.gallery.cards import Entry, entries, item_card, newest, result_card, told_apart
+from flows.gallery.layers import layers_of, scan_name, scan_of
 from flows.gallery.manifests import STATES, Batch, batches, read_batch
 from flows.gallery.places import folders, inside, kind_of, whole_results
 from flows.gallery.results import READ, Result, read_result, single_results
@@ -35,15 +36,25 @@ ROLES = {
     "picture": "Three cuts",
     "record": "Record",
 }
+UNKEPT = {"Cache-Control": "no-store"}
 T = TypeVar("T")
 
 
 class Pages:
     """The handlers of one gallery."""
 
-    def __init__(self, outputs: Path, access: Access, stamp: str) -> None:
-        """Take the root of all results, the doorkeeper, and a stamp of the static files."""
-        self._outputs = outputs
+    def __init__(
+        self, outputs: Path, access: Access, stamp: str, inputs: tuple[Path, ...] | None = ()
+    ) -> None:
+        """Take the places and who watches over them.
+
+        Args:
+            outputs: Root of all results.
+            access: The doorkeeper.
+            stamp: Of the static files.
+            inputs: Folders below which scans may be shown; None for any.
+        """
+        self._outputs, self._inputs = outputs, inputs
         self._templates = Environment(
             loader=FileSystemLoader(TEMPLATES),
             autoescape=True,
@@ -123,6 +134,8 @@ class Pages:
             asked=words.asked(str(record["task"]), told),
             found=list(rows({name: x for name, x in extra.items() if name not in READ})),
             files=[(ROLES.get(role, role), path) for role, path in result.files.items()],
+            layers=list(layers_of(result)) if result.medical else [],
+            scan=scan_name(scan) if (scan := self._scan(result)) else "",
             digests=_digests(record),
             everything=list(rows(record)),
             lasted=words.number(record.get("wall_time_s")),
@@ -143,8 +156,16 @@ class Pages:
             media_type=kind,
             filename=file.name,
             content_disposition_type="attachment" if attached else "inline",
-            headers={"Cache-Control": "no-store" if result.medical else "private, no-cache"},
+            headers=UNKEPT if result.medical else {"Cache-Control": "private, no-cache"},
         )
+
+    def scan(self, request: Request) -> Response:
+        """The scan that a result was made from, as long as it is the same."""
+        path, _, name = request.path_params["path"].rpartition("/")
+        scan = self._scan(self._result(request, path))
+        if scan is None or name != scan_name(scan):
+            raise HTTPException(404)
+        return FileResponse(scan, media_type=kind_of(scan.name), headers=UNKEPT)
 
     def search(self, request: Request) -> Response:
         """What was asked for with these words, of this kind, on these days."""
@@ -199,6 +220,9 @@ class Pages:
         if folder is None or not folder.is_dir():
             raise HTTPException(404)
         return folder
+
+    def _scan(self, result: Result) -> Path | None:
+        return scan_of(result, self._inputs) if result.medical and result.main else None
 
     def _result(self, request: Request, path: str) -> Result:
         with whole_results():

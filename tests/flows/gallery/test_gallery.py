@@ -134,7 +134,8 @@ def test_a_batch_is_what_its_manifests_say(outputs):
 def test_a_result_shows_its_record_and_how_to_make_it_again(outputs):
     page = client().get(CLIP_PAGE).text
     assert '<video class="clip' in page
-    assert f"lamina reproduce {outputs}/studio/text_to_video/demo-1a2b3c4d/clip.mp4" in page
+    command = f"lamina reproduce {outputs}/studio/text_to_video/demo-1a2b3c4d/clip.mp4"
+    assert command in page.replace("<wbr>", "")
     assert "Made with care." in page
     assert "&lt;script&gt;alert" in page
     assert "<script>alert" not in page
@@ -510,3 +511,17 @@ def test_a_socket_under_another_name_is_closed(outputs):
     foreign = client_.websocket_connect("/api/events", headers={"Host": "evil.example"})
     with pytest.raises(WebSocketDisconnect), foreign:
         pass
+
+
+def test_two_results_of_one_name_are_told_apart(places):
+    for run, seed, steps in (("aaaaaaaa", 3, 4), ("bbbbbbbb", 4, 4), ("cccccccc", 4, 4)):
+        request = {"prompt": "a red star", "seed": seed, "steps": steps}
+        folder = places / f"outputs/studio/text_to_video/a-red-star-{run}"
+        write_result(folder, "star", "text_to_video", request, {"video": ("s.mp4", CLIP)})
+    page = TestClient(alone(read_settings()), base_url=f"http://127.0.0.1{PREFIX}")
+    for address in ("/", "/p/studio/", "/search?q=star"):
+        text = page.get(address).text
+        said = re.findall(r'<small class="apart">(.*?)</small>', text)
+        assert sorted(said) == ["seed 3", "seed 4 · run bbbbbbbb", "seed 4 · run cccccccc"]
+    text = page.get("/p/studio/r/text_to_video/a-red-star-bbbbbbbb/star").text
+    assert "Seed 4 · 20 Nov 2026, 10:00 UTC · run bbbbbbbb" in text

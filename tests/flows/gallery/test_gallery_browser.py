@@ -13,6 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
+from core.records import sha256_file
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
 from video.files.clip import Clip, write_mp4
@@ -33,18 +34,22 @@ def write_results(root):
     volume = torch.from_numpy(ball.astype(np.float32))
     write_volume(Volume(volume, np.eye(4)), scans / "b.nii.gz")
     write_volume(Volume(volume.sqrt(), np.eye(4)), scans / "b_std.nii.gz")
+    scan = root.parent / "thick.nii.gz"
+    write_volume(Volume(volume[..., ::4], np.diag([1.0, 1.0, 4.0, 1.0])), scan)
+    facts = {"bytes": scan.stat().st_size, "sha256": sha256_file(scan)}
     results = {
         clips / "a.json": ("text_to_video", {"prompt": "a box moves"}, {"video": "a.mp4"}),
         scans / "b.json": (
             "super_resolve_mri",
-            {"scan": "b.nii.gz"},
+            {"scan": str(scan)},
             {"result": "b.nii.gz", "std": "b_std.nii.gz"},
         ),
     }
     for path, (task, request, files) in results.items():
         outputs = {role: {"file": name, "sha256": "0" * 64} for role, name in files.items()}
         record = {"task": task, "created": "2026-11-20T10:00:00+00:00", "request": request}
-        path.write_text(json.dumps(record | {"outputs": outputs}))
+        inputs = {"scan": facts} if "scan" in request else {}
+        path.write_text(json.dumps(record | {"outputs": outputs, "inputs": inputs}))
 
 
 @pytest.fixture
@@ -108,16 +113,58 @@ def test_a_clip_plays_and_its_frames_change(page, address):
     page.get_by_text("Copied").or_(page.get_by_text("Selected")).wait_for()
 
 
-def test_a_volume_is_drawn_and_overlaid(page, address):
+def opens_volume(page, address):
     page.goto(f"{address}/p/p/r/super_resolve_mri/b-2/b")
     page.wait_for_selector("#viewer[data-drawn=yes]")
     page.locator(".wait").wait_for(state="hidden")
+
+
+def chooses(page, words, sign):
+    page.locator("#controls").get_by_text(words, exact=True).click()
+    page.wait_for_selector(f"#viewer[data-{sign}]")
+    page.wait_for_timeout(300)
+    return pixels(page, "#viewer")
+
+
+def test_a_volume_is_drawn_and_overlaid(page, address):
+    opens_volume(page, address)
     plain = pixels(page, "#volume")
     assert (plain.max(axis=-1) > 100).mean() > 0.1
     gray = np.ptp(plain, axis=-1) < 12
     assert gray.mean() > 0.9
-    page.get_by_text("Uncertainty", exact=True).click()
-    page.wait_for_selector("#viewer[data-overlay=std]")
-    page.wait_for_timeout(300)
-    colored = np.ptp(pixels(page, "#volume"), axis=-1) > 40
+    assert not page.locator("#scale").is_visible()
+    colored = np.ptp(chooses(page, "Uncertainty", "overlay=std"), axis=-1) > 40
     assert colored.mean() > 0.05
+    low, _, high = page.locator("#scale span").all_text_contents()
+    assert float(high) > float(low) >= 0
+    page.get_by_text("Standard deviation of the samples, in the intensity units").wait_for()
+    assert np.ptp(pixels(page, "#scale canvas"), axis=-1).max() > 100
+
+
+def test_before_and_after_are_divided_by_a_slider(page, address):
+    opens_volume(page, address)
+    after = pixels(page, "#viewer")
+    before = chooses(page, "Scan", "image=scan")
+    assert (np.abs(before - after).max(axis=-1) > 30).mean() > 0.02
+    half = chooses(page, "Before and after", "image=compare")
+    middle = half.shape[1] // 2
+    left, right = half[80:, : middle - 12], half[80:, middle + 12 :]
+    assert np.abs(left - before[80:, : middle - 12]).mean() < 1
+    assert np.abs(right - after[80:, middle + 12 :]).mean() < 1
+    page.locator("#wipe").fill("100")
+    page.wait_for_timeout(100)
+    assert np.abs(pixels(page, "#viewer")[80:, :-60] - before[80:, :-60]).mean() < 1
+
+
+def test_the_viewer_says_on_which_side_left_is_and_keeps_it(page, address):
+    opens_volume(page, address)
+    page.get_by_text("The patient's left is on the left.").wait_for()
+    left = pixels(page, "#volume")
+    chooses(page, "Radiological", "convention=radiological")
+    page.get_by_text("The patient's left is on the right.").wait_for()
+    right = pixels(page, "#volume")
+    assert np.abs(left - right).max() > 60
+    page.reload()
+    page.wait_for_selector("#viewer[data-drawn=yes]")
+    page.get_by_text("The patient's left is on the right.").wait_for()
+    assert page.get_by_label("Radiological").is_checked()
