@@ -140,9 +140,8 @@ def test_a_result_shows_its_record_and_how_to_make_it_again(outputs):
     assert "&lt;script&gt;alert" in page
     assert "<script>alert" not in page
     scan = client().get(SCAN_PAGE).text
-    assert (
-        'data-std="/gallery/p/ward/f/super_resolve_mri/p17-5e6f7a8b/scan/scan_std.nii.gz"' in scan
-    )
+    std = "/gallery/p/ward/f/super_resolve_mri/p17-5e6f7a8b/scan/scan_std.nii.gz"
+    assert f'value="std" data-map="{std}"' in scan
     assert "niivue.umd.js" in scan
 
 
