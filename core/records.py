@@ -20,7 +20,9 @@ from typing import Any
 
 import torch
 
+from core.numerics import instructions, numerics
 from core.refusal import Refusal
+from core.tensors import inference_dtype
 
 FORMAT_VERSION = 1
 LONGEST_SUFFIX = 16  # longer ones name no format, and a hidden name must fit, too
@@ -171,6 +173,9 @@ def compute() -> dict[str, int | str]:
     found: dict[str, int | str] = {
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
+        "instructions": instructions(),
+        "arithmetic": str(inference_dtype("cpu")).removeprefix("torch."),
+        "numerics": numerics(),
     }
     if torch.cuda.is_initialized():
         found["gpu"] = torch.cuda.get_device_name(_gpu_in_use())

@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from core.numerics import exact
+
 Volumes: TypeAlias = Float[Tensor, "B C D H W"]
 Features: TypeAlias = Float[Tensor, "B C2 D H W"]  # the same grid, other channels
 Regridded: TypeAlias = Float[Tensor, "B C2 D2 H2 W2"]  # another grid
@@ -33,10 +35,11 @@ def align(level: Tensor, x: Tensor) -> Tensor:
 
 
 def inference_dtype(device: torch.device | str) -> torch.dtype:
-    """bfloat16 where the device multiplies it natively, float32 elsewhere."""
+    """bfloat16 where the device multiplies it natively and may, float32 elsewhere."""
     if torch.device(device).type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
-    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() else torch.float32
+    fast = torch.cpu._is_avx512_bf16_supported() and not exact()
+    return torch.bfloat16 if fast else torch.float32
 
 
 def sent(tensor: Tensor, device: torch.device | str) -> Tensor:

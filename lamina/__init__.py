@@ -12,6 +12,8 @@ first asked for, and Prefect never.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from core.numerics import settle
+
 if TYPE_CHECKING:
     from core.models.checkpoints import list_models, load_model, save_model
     from core.networks.unet import SpatioTemporalUNet
@@ -78,6 +80,9 @@ __all__ = [
     "write_mp4",
     "write_volume",
 ]
+
+
+settle()  # before torch is loaded, which reads its arithmetic once
 
 
 def __getattr__(name: str) -> Any:

@@ -1,9 +1,13 @@
 """``lamina reproduce``: an output made again from its record, in this process."""
 
+import json
+import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.numerics import remembered
 from core.progress import terminal_meter
 from core.refusal import Refusal
 from flows.storage.delivery import obtain
@@ -13,6 +17,8 @@ if TYPE_CHECKING:
     from flows.jobs.origins import Origin
 
 DIFFERENT = 1
+ENDINGS = (".nii.gz", ".nii", ".mp4", ".json")
+AGAIN = "LAMINA_COMPUTES_AS_THEN"
 
 
 def reproduce(
@@ -32,10 +38,11 @@ def reproduce(
         inputs: Folder to look for inputs in that are no longer where they were.
         overwrite: Replace files that already stand at the output.
     """
+    fetched = obtain(file)
+    _compute_as_then(file)
     from flows.jobs.origins import find_origin
     from flows.jobs.reproduce import compare, remake
 
-    fetched = obtain(file)
     origin = find_origin(file, inputs or fetched)
     print(f"{origin.file.name}: {origin.task}, model {origin.model.name}")
     for note in origin.notes:
@@ -45,11 +52,30 @@ def reproduce(
         _check(target, origin, overwrite=overwrite)
         with terminal_meter("sampling") as meter:
             made = remake(origin, target, meter)
-        verdict = compare(origin.file, made, origin.operation)
+        noise = origin.model.record().get("numeric_noise_db")
+        verdict = compare(origin.file, made, origin.operation, noise_db=noise)
     print(verdict.words)
     if output:
         print(output)
     return 0 if verdict.same else DIFFERENT
+
+
+def _compute_as_then(file: Path) -> None:
+    """Begin this process anew where the record names other arithmetic than this machine's.
+
+    Only before torch is loaded, which reads its arithmetic once.
+    """
+    stem = next((file.name.removesuffix(e) for e in ENDINGS if file.name.endswith(e)), file.stem)
+    try:
+        compute = json.loads(file.with_name(f"{stem}.json").read_text("utf-8"))["compute"]
+        wanted = remembered(compute)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    other = {name: value for name, value in wanted.items() if os.environ.get(name) != value}
+    if other and "torch" not in sys.modules and AGAIN not in os.environ:
+        sys.stdout.flush()
+        again = {**os.environ, **other, AGAIN: "1"}
+        os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], again)
 
 
 def _ending(origin: "Origin") -> str:

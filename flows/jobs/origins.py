@@ -193,7 +193,9 @@ def _check_model(origin: Origin, recorded: str) -> None:
 def _changes(record: Mapping[str, Any]) -> list[str]:
     """Versions and processors that are others now, which may cost the last bits."""
     then = {**record.get("versions", {}), **record.get("compute", {})}
-    now = {**versions(), "cpu": compute()["cpu"], "gpu": _gpu()}
+    today = compute()
+    now = {**versions(), "gpu": _gpu()}
+    now |= {name: today[name] for name in ("cpu", "instructions", "arithmetic", "numerics")}
     return [
         f"{name} {then.get(name, 'none')} then, {now[name]} now"
         for name in now

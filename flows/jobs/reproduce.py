@@ -1,11 +1,13 @@
 """An output made again from its origin, and held against the one that stands."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import get_num_threads, set_num_threads
 
 from core.progress import Meter, steps_of
@@ -15,6 +17,8 @@ from flows.jobs.pipeline import AnyOperation, make
 from flows.machines.devices import choose_device, slot
 from flows.machines.resources import check_room
 from flows.settings.settings import read_settings
+
+NOISE_VARIES_DB = 4.0  # from request to request
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,37 @@ def threads(number: int) -> Iterator[None]:
         set_num_threads(before)
 
 
-def compare(old: Path, new: Path, operation: AnyOperation) -> Verdict:
-    """Whether two outputs are the same: the files, else what they decode to."""
+def decibels(off: NDArray[np.float64], then: NDArray[np.generic]) -> float:
+    """Peak signal to noise: the whole range of bytes, or that of the values, over what is off."""
+    bytes_ = then.dtype == np.uint8
+    peak = 255.0 if bytes_ else float(np.ptp(then.astype(np.float64)))
+    return 10 * math.log10(max(peak, 1e-30) ** 2 / max(float((off**2).mean()), 1e-60))
+
+
+def judged(apart_db: float, noise_db: float | None) -> str:
+    """How far apart two outputs are, and whether another machine alone would do that."""
+    if noise_db is None:
+        return f"; {apart_db:.1f} dB between them"
+    small = apart_db >= noise_db - NOISE_VARIES_DB
+    finding = "as far as another machine alone moves it" if small else "another result"
+    return (
+        f"; {apart_db:.1f} dB between them: {finding} (this model on other processors: "
+        f"{noise_db:.1f} dB)"
+    )
+
+
+def compare(
+    old: Path, new: Path, operation: AnyOperation, *, noise_db: float | None = None
+) -> Verdict:
+    """Whether two outputs are the same: the files, else what they decode to.
+
+    Args:
+        old: The output that stands.
+        new: The same, made again.
+        operation: What made both.
+        noise_db: How far results of this model lie apart that differ by the machine alone; None
+            where that was not measured.
+    """
     digest = sha256_file(new)
     if digest == sha256_file(old):
         return Verdict(True, f"identical: every bit of the file (sha256 {digest})")
@@ -71,10 +104,10 @@ def compare(old: Path, new: Path, operation: AnyOperation) -> Verdict:
             return Verdict(False, f"different: {then.shape} then, {now.shape} now")
         changed = then != now
         if changed.any():
-            largest = float(np.abs(then.astype(np.float64) - now.astype(np.float64)).max())
-            share = 100 * float(changed.mean())
-            words = f"{share:.3g} % of the {what}s, by up to {largest:.4g} (sha256 {digest})"
-            return Verdict(False, f"different: {words}")
+            off = np.abs(then.astype(np.float64) - now.astype(np.float64))
+            share, apart = 100 * float(changed.mean()), decibels(off, then)
+            words = f"{share:.3g} % of the {what}s, by up to {off.max():.4g} (sha256 {digest})"
+            return Verdict(False, f"different: {words}{judged(apart, noise_db)}")
     return Verdict(
         True, f"identical: every {what}, though the files' bytes differ (sha256 {digest})"
     )

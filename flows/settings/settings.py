@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from core.numerics import arithmetic
 from core.refusal import Refusal
 from flows.settings.own_prefect import ALONE, past_proxies
 from flows.settings.rules import (
@@ -252,7 +253,7 @@ def adopt(settings: Settings) -> None:
     """
     home = {"PREFECT_HOME": str(settings.home / "prefect")}
     ours = {**ALONE, **past_proxies(), **settings.environment()}
-    os.environ.update({**WAITING, **home, **os.environ, **ours})
+    os.environ.update({**WAITING, **home, **os.environ, **ours, **arithmetic()})
 
 
 def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:

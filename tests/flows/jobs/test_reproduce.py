@@ -1,6 +1,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from importlib.metadata import version
 
 import numpy as np
@@ -196,3 +198,34 @@ def test_the_original_is_never_replaced(clip, capsys):
     assert main(["reproduce", str(clip), str(clip.with_suffix(".avi"))]) == 2
     assert "is an input of this job" in capsys.readouterr().err
     assert clip.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("off", "words"), [(1, "as far as another machine"), (60, "another result")]
+)
+def test_the_noise_of_a_machine_is_told_from_another_result(clip, places, off, words):
+    frames = read_mp4(clip).frames.copy()
+    frames[..., 0] = np.clip(frames[..., 0].astype(int) + off, 0, 255)
+    other = write_mp4(Clip(frames, 8.0), places / "other.mp4", metadata=read_metadata(clip))
+    found = compare(clip, other, OPERATIONS["text_to_video"], noise_db=40.0)
+    assert words in found.words
+    assert " dB between them: " in found.words
+    unknown = compare(clip, other, OPERATIONS["text_to_video"])
+    assert unknown.words.endswith(" dB between them")
+
+
+def test_a_result_of_narrower_instructions_is_made_again_with_them(clip, places):
+    """In a process of its own, which begins anew with what the record names."""
+    edit(
+        clip.with_suffix(".json"),
+        lambda record: record["compute"].update(cpu="AVX2", instructions="AVX2"),
+    )
+    again = places / "again.mp4"
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.commands.command_line", "reproduce", str(clip), str(again)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    made = json.loads(again.with_suffix(".json").read_text())["compute"]
+    assert made["cpu"] in ("AVX2", "DEFAULT")
+    assert made["instructions"] in ("AVX2", "SSE41", "")

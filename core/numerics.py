@@ -1,0 +1,123 @@
+"""Which arithmetic this process computes with, chosen before torch is loaded.
+
+The fastest instructions of a processor, and how sums are split over threads, decide the last bits
+of a result. ``LAMINA_NUMERICS=portable`` takes what every x86-64 server has instead: float32,
+AVX2, one thread. Nothing here imports torch, which reads most of this once.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+
+from core.refusal import Refusal
+
+VARIABLE, FLOAT32 = "LAMINA_NUMERICS", "LAMINA_FLOAT32"
+NATIVE, PORTABLE = "native", "portable"
+THREADS = 1  # a machine of one core cannot split a sum over two
+AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_CBWR": "COMPATIBLE",
+    "OPENBLAS_CORETYPE": "Haswell",
+    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL "
+    "AVX512_SPR",
+}
+FIXED = {**AVX2, "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
+# What oneDNN calls its instructions, the widest first, and the processor's flag for each
+INSTRUCTIONS = {
+    "AVX512_CORE_AMX": "amx_tile",
+    "AVX512_CORE_FP16": "avx512_fp16",
+    "AVX512_CORE_BF16": "avx512_bf16",
+    "AVX512_CORE_VNNI": "avx512_vnni",
+    "AVX512_CORE": "avx512bw",
+    "AVX2": "avx2",
+    "SSE41": "sse4_1",
+}
+
+
+def numerics(variables: Mapping[str, str] = os.environ) -> str:
+    """``native`` or ``portable``.
+
+    Raises:
+        Refusal: The variable says something else.
+    """
+    said = variables.get(VARIABLE) or NATIVE
+    if said not in (NATIVE, PORTABLE):
+        raise Refusal(
+            f"{VARIABLE}={said}: arithmetic is native, the fastest of this machine, or portable, "
+            "the same bits on every x86-64 server; set one, or leave it empty."
+        )
+    return said
+
+
+def arithmetic(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables that make arithmetic what is asked for; they come before torch is loaded."""
+    return dict(FIXED) if numerics(variables) == PORTABLE else {}
+
+
+def settle() -> None:
+    """Make arithmetic what the environment asks for.
+
+    Raises:
+        Refusal: Portable arithmetic is asked for after torch was loaded without it.
+    """
+    wanted = arithmetic()
+    if any(os.environ.get(name) != value for name, value in wanted.items()):
+        if "torch" in sys.modules:
+            raise Refusal(
+                f"{VARIABLE}={PORTABLE} where torch is loaded already: it reads its arithmetic "
+                "once; import lamina before torch, or set the variable for the whole process."
+            )
+        os.environ.update(wanted)
+
+
+def exact() -> bool:
+    """Whether a CPU computes in float32 even where it multiplies bfloat16 faster."""
+    return numerics() == PORTABLE or bool(os.environ.get(FLOAT32))
+
+
+def instructions(variables: Mapping[str, str] = os.environ) -> str:
+    """The widest instructions that oneDNN may use here; empty where that is not known."""
+    names = list(INSTRUCTIONS)
+    here = [name for name, flag in INSTRUCTIONS.items() if flag in _flags()]
+    most = variables.get("ONEDNN_MAX_CPU_ISA", "").upper()
+    allowed = (
+        here if most not in names else [n for n in here if names.index(n) >= names.index(most)]
+    )
+    return allowed[0] if allowed else ""
+
+
+def remembered(compute: Mapping[str, object]) -> dict[str, str]:
+    """The variables under which this machine computes as a record says, as far as it can.
+
+    A machine is never told to use what it may not have: wider instructions than it has are left
+    out, and so are threads, which are set where the work is done.
+
+    Args:
+        compute: Of the record.
+    """
+    if compute.get("numerics") == PORTABLE:
+        return {VARIABLE: PORTABLE}
+    found, cpu = dict[str, str](), str(compute.get("cpu", ""))
+    then, names = str(compute.get("instructions", "")), list(INSTRUCTIONS)
+    if cpu in ("AVX2", "DEFAULT"):
+        found["ATEN_CPU_CAPABILITY"] = cpu.lower()
+        then = then or {"AVX2": "AVX2", "DEFAULT": "SSE41"}[cpu]
+    if then in names and instructions() and names.index(then) > names.index(instructions()):
+        found["ONEDNN_MAX_CPU_ISA"] = then
+    if compute.get("arithmetic") == "float32":
+        found[FLOAT32] = "1"
+    return found
+
+
+@cache
+def _flags() -> frozenset[str]:
+    """What the processor says that it can; nothing where the system does not tell."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return frozenset()
+    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return frozenset(line.split())

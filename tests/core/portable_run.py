@@ -1,0 +1,56 @@
+"""Prints a digest of what portable arithmetic makes of the parts that results are made of."""
+
+from core.numerics import settle
+
+settle()
+
+import hashlib  # noqa: E402
+import sys  # noqa: E402
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from core.conditioning import Conditioning  # noqa: E402
+from core.families.table import denoiser  # noqa: E402
+from core.networks.unet import SpatioTemporalUNet  # noqa: E402
+from core.sampling.samplers import euler  # noqa: E402
+from core.sampling.schedules import linear  # noqa: E402
+from core.seeds import noise  # noqa: E402
+from core.tensors import inference_dtype  # noqa: E402
+
+
+def main() -> int:
+    """Sample a small network with drawn weights, and pass through NumPy and a matrix product."""
+    torch.manual_seed(0)
+    network = SpatioTemporalUNet(
+        in_channels=1,
+        block_out_channels=(32, 64),
+        layers_per_block=1,
+        down_strides=((1, 2, 2),),
+        attention_levels=(False, True),
+        spatial_attention_levels=(False, True),
+    ).eval()
+    for weights in network.parameters():  # its last layer begins at zero
+        torch.nn.init.normal_(weights, std=0.05)
+    for weights in network.parameters():  # not .to(dtype): diffusers' warns without a reason
+        weights.data = weights.data.to(inference_dtype("cpu"))
+    cond = Conditioning(spacing=torch.tensor([[4.0, 1.0, 1.0]]))
+    with torch.inference_mode():
+        x = euler(denoiser(network, cond), noise((1, 6, 24, 20), seed=0), linear(steps=2))
+        wide = torch.randn(301, 257, generator=torch.Generator().manual_seed(1))
+        product = wide @ wide.mT
+    waves = np.exp(-x.float().numpy()) + np.sin(x.float().numpy())
+    digest = hashlib.sha256()
+    for part in (
+        x.float().numpy(),
+        product.numpy(),
+        waves,
+        np.linalg.inv(waves[0, 0, 0, :20, :20]),
+    ):
+        digest.update(np.ascontiguousarray(part).tobytes())
+    sys.stdout.write(f"{digest.hexdigest()} {torch.get_num_threads()} {inference_dtype('cpu')}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""The same bits on every machine, if asked; and what a record says of the machine of then."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from core import numerics
+from core.numerics import arithmetic, instructions, remembered, settle
+from core.records import compute
+
+ROOT = Path(__file__).parents[2]
+# Of tests/core/portable_run.py, with the versions of constraints.txt
+DIGEST = "414806b751d7858a1cea923d36ef5884ac1c0b15ed03adbdc79a114cee2e4299"
+OUTSIDE = [
+    {},
+    {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "4"},
+    {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_CBWR": "AUTO"},
+    {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2", "MKL_NUM_THREADS": "2"},
+]
+
+
+def run(**variables):
+    inherited = {k: v for k, v in os.environ.items() if k not in numerics.FIXED}
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.core.portable_run"],
+        cwd=ROOT, env=inherited | variables, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return done.stdout.split()
+
+
+@pytest.mark.parametrize("outside", OUTSIDE)
+def test_portable_arithmetic_gives_the_committed_bits_whatever_the_machine_would_do(outside):
+    digest, threads, dtype = run(LAMINA_NUMERICS="portable", **outside)
+    assert (threads, dtype) == ("1", "torch.float32")
+    assert digest == DIGEST
+
+
+def test_native_arithmetic_gives_others():
+    assert run(LAMINA_NUMERICS="native")[0] != DIGEST
+
+
+def test_a_record_says_what_decides_the_last_bits():
+    found = compute()
+    assert {"threads", "cpu", "instructions", "arithmetic", "numerics"} <= found.keys()
+    assert found["numerics"] == "native"
+    assert found["arithmetic"] in ("bfloat16", "float32")
+    assert instructions({"ONEDNN_MAX_CPU_ISA": "AVX2"}) in ("AVX2", "SSE41", "")
+
+
+def test_what_a_record_says_is_asked_of_a_machine_that_can_do_more(monkeypatch):
+    flags = frozenset({"avx512_bf16", "avx512_vnni", "avx512bw", "avx2", "sse4_1"})
+    monkeypatch.setattr(numerics, "_flags", lambda: flags)
+    assert instructions({}) == "AVX512_CORE_BF16"
+    then = {"cpu": "AVX512", "instructions": "AVX512_CORE_BF16", "arithmetic": "bfloat16"}
+    assert remembered(then) == {}
+    assert remembered({**then, "instructions": "AVX512_CORE_AMX"}) == {}  # wider than is here
+    old = {"threads": 2, "cpu": "AVX2"}  # of before instructions were recorded
+    asked = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    assert remembered(old) == asked
+    assert remembered({**old, "arithmetic": "float32"}) == asked | {"LAMINA_FLOAT32": "1"}
+    assert remembered({"numerics": "portable"}) == {"LAMINA_NUMERICS": "portable"}
+
+
+def test_other_words_and_a_wish_that_comes_too_late_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="arithmetic is native"):
+        arithmetic({"LAMINA_NUMERICS": "fast"})
+    assert arithmetic({"LAMINA_NUMERICS": ""}) == {}
+    monkeypatch.setenv("LAMINA_NUMERICS", "portable")
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx512")
+    with pytest.raises(ValueError, match="torch is loaded already"):
+        settle()
