@@ -12,6 +12,7 @@ from core.refusal import Refusal
 from lamina.pipelines import WATCHED, Callback, ModelPipeline
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
+from medical.operations.error_map import shipped_head
 from medical.operations.restoration import Restoration
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
@@ -104,7 +105,13 @@ class SuperResolutionPipeline(ModelPipeline):
         names, walk = callback_on_step_end_tensor_inputs, self._walk(seed)
         with self._watched(callback_on_step_end, names, 1) as on_step:
             restored = super_resolve(
-                volume, request, self.network, protect=mask, on_step=on_step, walk=walk
+                volume,
+                request,
+                self.network,
+                protect=mask,
+                on_step=on_step,
+                walk=walk,
+                errors=shipped_head(self.record),
             )
         shown, std = map(OUTPUTS[output_type], (restored.mean, restored.std))
         found = SuperResolutionOutput(shown, std, restored, seed)

@@ -32,8 +32,8 @@ class SuperResolutionRequest(Request):
         default=4,
         ge=1,
         le=64,
-        description="Restorations to draw, 1 to 64. Their mean is the result, their standard "
-        "deviation the uncertainty map.",
+        description="Restorations to draw, 1 to 64. Their mean is the result; where the model "
+        "has no head that predicts its error, their standard deviation is the uncertainty map.",
         json_schema_extra={"position": 2},
     )
     steps: int = Field(

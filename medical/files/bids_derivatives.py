@@ -21,12 +21,14 @@ RAW: Final = "raw"
 """How sources name the dataset they stand in: ``bids:raw:sub-01/anat/...``."""
 SAYS: Final = {
     "result": "Restored to finer voxels: mean of the samples drawn by the model.",
-    "std": "Uncertainty: standard deviation over the samples, on the scan's intensity scale.",
+    "std": "Uncertainty: root mean square error to expect (see uncertainty in the record), in the "
+    "scan's units.",
 }
 README: Final = f"""Scans restored to finer voxels, for research and not for diagnosis.
 
 Of each scan there is the restored image, *_desc-{LABEL}_SUFFIX.nii.gz, and beside it, under the
-name ..._desc-{LABEL}_{UNCERTAINTY}.nii.gz, how far the samples differ, voxel by voxel. BIDS has no
+name ..._desc-{LABEL}_{UNCERTAINTY}.nii.gz, how large the error is
+likely to be, voxel by voxel, in the scan's units. BIDS has no
 suffix for such a map; .bidsignore names it. Detail that the scan did not hold was invented by the
 model. The sidecars name the source of each file, the model and the seed. SkullStripped is what the
 source's own sidecar says; where it says nothing, it is taken not to be.

@@ -6,6 +6,8 @@ import io
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -15,6 +17,7 @@ from medical.operations.restoration import Restoration
 
 MAX_BYTES = 200_000
 Box = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
+EXPECTED, SPREAD = "error to expect, in the scan's units", "spread of samples, in the scan's units"
 COLUMNS = ("scan", "restored", "uncertainty")
 
 
@@ -68,13 +71,23 @@ def _draw(scan: Volume, restoration: Restoration, dpi: int) -> bytes:
                 axes.set_title(COLUMNS[column], color="white", fontsize=10)
     note = (
         f"consistency {restoration.consistency:.1e}   seam {restoration.seam:.3f}   "
-        f"uncertainty up to {spread:.3g} (99.8 %) of {top:.4g}   research use, not for diagnosis"
+        f"brightest tissue {top:.4g}   research use, not for diagnosis"
     )
-    figure.text(0.5, 0.01, note, color="0.7", fontsize=7, ha="center")
-    figure.subplots_adjust(left=0.01, right=0.99, top=0.95, bottom=0.035, wspace=0.03, hspace=0.03)
+    figure.text(0.34, 0.012, note, color="0.7", fontsize=7, ha="center")
+    figure.subplots_adjust(left=0.01, right=0.99, top=0.95, bottom=0.07, wspace=0.03, hspace=0.03)
+    _color_bar(figure, spread, restoration.calibrated)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor="black")
     return buffer.getvalue()
+
+
+def _color_bar(figure: Figure, most: float, calibrated: bool) -> None:
+    """What the colors of the uncertainty mean, in the scan's units."""
+    axes = figure.add_axes((0.70, 0.045, 0.26, 0.012))
+    shown = ScalarMappable(Normalize(0.0, most), "inferno")
+    figure.colorbar(shown, cax=axes, orientation="horizontal")
+    axes.tick_params(colors="0.7", labelsize=6, length=2, pad=1)
+    axes.set_title(EXPECTED if calibrated else SPREAD, color="0.7", fontsize=6, pad=2)
 
 
 def cut(volume: Volume, axis: int, box: Box) -> tuple[NDArray[np.float32], float]:

@@ -21,8 +21,9 @@ class Restoration:
 
     Attributes:
         mean: the product, the mean of all samples, stored as the scan was.
-        std: standard deviation over the samples, on the scan's intensity scale; zero where the
-            mask protects.
+        std: root mean square error to be expected, or where nothing predicts it the standard
+            deviation over the samples, on the scan's intensity scale; zero where the mask
+            protects.
         consistency_map: degrade(mean) - scan, on the scan's grid and intensity scale.
         consistency: mean absolute value of that map, intensities in [0, 1].
         seam: energy of slice-to-slice changes at window borders over that elsewhere; 1 is
@@ -35,6 +36,7 @@ class Restoration:
         sampler: what walked from noise to each sample.
         num_filled: voxels of the scan with a number for no tissue, taken as background.
         width: of slices as the scan shows it; None where it was told.
+        calibrated: whether ``std`` is the error to be expected.
         remarks: what was found of the scan and what was assumed, one line each.
     """
 
@@ -50,6 +52,7 @@ class Restoration:
     sampler: str = "flow_map"
     num_filled: int = 0
     width: WidthEstimate | None = None
+    calibrated: bool = False
     remarks: tuple[str, ...] = ()
 
     def record(self) -> dict[str, object]:
@@ -64,16 +67,19 @@ class Restoration:
             "consistency_mean_absolute": self.consistency,
             "seam_energy": self.seam,
             "sampler": self.sampler,
-            "uncertainty": (
-                "standard deviation over the samples"
-                if self.samples > 1
-                else "unknown: one sample has no spread, and the map of it is zero"
-            ),
+            "uncertainty": self._uncertainty(),
             "protected_voxels": self.num_protected,
             **filled,
             **shown,
             **({"remarks": list(self.remarks)} if self.remarks else {}),
         }
+
+    def _uncertainty(self) -> str:
+        if self.calibrated:
+            return "root mean square error to be expected, in the scan's units"
+        if self.samples > 1:
+            return "standard deviation over the samples"
+        return "unknown: one sample has no spread, and the map of it is zero"
 
     def write(self, path: str | Path, *, overwrite: bool = False) -> dict[str, Path]:
         """Write the product and its two maps; return their paths by name.

@@ -30,6 +30,7 @@ from medical.acquisition.intensity import without_fill
 from medical.evaluation.seams import seam_energy
 from medical.files.nifti import as_stored, read_volume
 from medical.files.volume import Volume
+from medical.operations.error_map import ErrorHead, compact, predicted_error
 from medical.operations.problem import Problem, prepare, protected_voxels
 from medical.operations.remarks import remarks
 from medical.operations.residual import RESIDUAL_SCALE
@@ -79,6 +80,7 @@ def super_resolve(
     tiling: Tiling | None = None,
     on_step: OnStep | None = None,
     walk: Walk | None = None,
+    errors: ErrorHead | None = None,
 ) -> Restoration:
     """The scan restored to the requested spacing, with its uncertainty and consistency.
 
@@ -90,6 +92,7 @@ def super_resolve(
         tiling: windows the network sees; None takes the default.
         on_step: called after each sampling step with (done, total, estimate).
         walk: the sampler; None takes that of the network's family.
+        errors: what predicts the network's errors; None leaves the spread of the samples.
     """
     problem = prepare(volume, request)
     if problem.filled:
@@ -108,10 +111,11 @@ def super_resolve(
         result = _obedient(base + RESIDUAL_SCALE * mean, problem)
         borders, periods = [w.slices for w in sampler.windows], _periods(problem.acquired)
         seam = seam_energy(result, borders, periods, reference=base)
-        restored = _restoration(
-            volume, request, problem, result, std=RESIDUAL_SCALE * std, mask=mask, seam=seam
-        )
-        return replace(restored, sampler=walk.__name__)
+        std, known = RESIDUAL_SCALE * std, errors is not None and request.edition > 2
+        if errors is not None and known:
+            std = predicted_error(problem, base, result, errors)
+        restored = _restoration(volume, request, problem, result, std=std, mask=mask, seam=seam)
+        return replace(restored, sampler=walk.__name__, calibrated=known)
 
 
 class _Sampler:
@@ -245,9 +249,10 @@ def _restoration(
     final = scale.apply(as_stored(mean)).permute(*problem.order)  # rounded as in the file
     difference = problem.acquired.operator().apply(final) - problem.measured
     spread_text = f"{text}; std" if request.samples > 1 else f"{text}; std unknown"
+    uncertainty = volume.with_data(spread, affine, dtype="float32", description=spread_text)
     return Restoration(
         mean=mean,
-        std=volume.with_data(spread, affine, dtype="float32", description=spread_text),
+        std=compact(uncertainty) if request.edition > 2 else uncertainty,
         consistency_map=volume.with_data(
             scale.stretch(problem.to_file(difference)), dtype="float32", description=text
         ),

@@ -109,9 +109,11 @@ class SuperResolveMRI:
         self, request: SuperResolutionRequest, prepared: "Volume", model: Model, on_step: OnStep
     ) -> "Restoration":
         """The restoration: mean, spread and consistency."""
+        from medical.operations.error_map import shipped_head
         from medical.operations.super_resolve import super_resolve
 
-        return super_resolve(prepared, request, model.network, on_step=on_step)
+        errors = shipped_head(model.record)
+        return super_resolve(prepared, request, model.network, on_step=on_step, errors=errors)
 
     def judge(self, request: SuperResolutionRequest, drawn: "Restoration") -> Facts:
         """Nothing: nobody knows the truth."""
