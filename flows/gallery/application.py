@@ -23,6 +23,8 @@ from flows.gallery.guard import AuditLog, Guard
 from flows.gallery.pages import Pages
 from flows.requests.roots import roots
 from flows.settings.settings import Settings, is_loopback, server_password
+from flows.videos_api.application import PREFIX as VIDEOS
+from flows.videos_api.application import create_videos
 
 PREFIX = "/gallery"
 STATIC = Path(__file__).parent / "static"
@@ -92,7 +94,7 @@ def alone(settings: Settings) -> Starlette:
 
 
 class Beside:
-    """The gallery at ``PREFIX`` and another application everywhere else."""
+    """The gallery at ``PREFIX``, ``/v1/videos``, and another application everywhere else."""
 
     def __init__(self, other: ASGIApp, settings: Settings) -> None:
         """Take the other application; it alone sees the server start and stop."""
@@ -100,15 +102,22 @@ class Beside:
         # the gallery's own tokens keep nobody from the other
         self._asks = bool(server_password() or settings.gallery_user_header)
         self._gallery = Starlette(routes=[Mount(PREFIX, create_gallery(settings))])
+        self._videos = create_videos(other, settings)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request to the one it is for."""
-        path = scope.get("path", "")
-        ours = scope["type"] == "http" and (path == PREFIX or path.startswith(f"{PREFIX}/"))
+        ours = scope["type"] == "http" and _below(scope, PREFIX)
         application = self._gallery if ours else self._other
+        if scope["type"] == "http" and _below(scope, VIDEOS):
+            application = self._videos
         if not (ours or self._asks or _asked_here(scope)):
             application = _foreign
         await application(scope, receive, send)
+
+
+def _below(scope: Scope, prefix: str) -> bool:
+    path = scope.get("path", "")
+    return path == prefix or path.startswith(f"{prefix}/")
 
 
 def _asked_here(scope: Scope) -> bool:

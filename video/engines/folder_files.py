@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from core.refusal import Refusal
+from video.engines.places import INDEX
 
-INDEX = "model_index.json"
 LARGEST_JSON, LARGEST_HEADER, MOST_FILES = 16_000_000, 100_000_000, 2000
 LIBRARIES = ("diffusers", "transformers")
 PICKLES = (
@@ -36,7 +36,13 @@ VOCABULARIES = (
     "tokenizer.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model", "vocab.json",
     "vocab.txt",
 )  # fmt: skip
-LISTS = ("Tokenizer", "Scheduler", "Processor", "Extractor")  # in names of parts without weights
+LISTS = (
+    "Tokenizer",
+    "Scheduler",
+    "Processor",
+    "Extractor",
+    "Guidance",
+)  # in names of parts without weights
 COPY_AGAIN = "copy the whole folder again, such as with `hf download --local-dir`"
 
 
@@ -229,10 +235,10 @@ class EngineFolder:
                 f"{folder}: there are no weights in safetensors: those of {part.kind} are needed, "
                 f"and no other format is read; {COPY_AGAIN}."
             )
-        return {name: said for file in files for name, said in _header(file).items()}
+        return {name: said for file in files for name, said in header(file).items()}
 
 
-def _header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+def header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     """Type and shape of each tensor in a safetensors file, which must be as long as it says."""
     try:
         with path.open("rb") as file:

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 HOME = ".lamina"
+INDEX = "model_index.json"
 
 
 def shelves() -> list[Path]:
@@ -16,6 +17,12 @@ def servers() -> dict[str, str]:
     """Servers of clips that have a name here, by LAMINA_ENGINE_SERVERS: ``fast=http://gpu:8091``."""
     named = (word.partition("=") for word in os.environ.get("LAMINA_ENGINE_SERVERS", "").split())
     return {name: address for name, _, address in named if address}
+
+
+def is_engine(name: str) -> bool:
+    """Whether a name is that of an engine beside our own: on a shelf, a folder or a server."""
+    named = "/" in name or name in servers()
+    return named or any((shelf / name / INDEX).is_file() for shelf in shelves())
 
 
 def whereabouts() -> tuple[str, ...]:

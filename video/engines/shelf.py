@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 from core.refusal import Refusal
 from video.engines.diffusers_folder import DiffusersFolder
-from video.engines.folder_files import INDEX
 from video.engines.own_engine import OwnEngine
-from video.engines.places import servers, shelves, whereabouts
+from video.engines.places import INDEX, servers, shelves, whereabouts
 from video.engines.video_server import VideoServer
 from video.request import VideoRequest
 

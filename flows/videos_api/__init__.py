@@ -1,0 +1,1 @@
+"""``/v1/videos``: the interface of OpenAI's clients, whose jobs are runs of our flows."""

@@ -1,0 +1,111 @@
+"""Jobs as runs of the flow ``text_to_video``: they stand in Prefect's database and outlive it."""
+
+import base64
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import httpx
+from starlette.types import ASGIApp
+
+from core.refusal import Refusal
+from flows.settings.settings import Settings, server_password
+from video.operations.table import OPERATIONS
+
+FLOW, TAG, BATCH_FLOW = "text_to_video", "v1-videos", "generate_clips"
+ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+MISSING = 404
+
+
+class Runs:
+    """The server's own API, asked in its own process."""
+
+    def __init__(self, prefect: ASGIApp, settings: Settings) -> None:
+        """Take the application beside which this one stands."""
+        secret = server_password()
+        token = base64.b64encode(secret.encode()).decode()
+        self._settings = settings
+        self._client = httpx.AsyncClient(
+            transport=httpx.ASGITransport(prefect),
+            base_url="http://127.0.0.1/api",
+            headers={"Authorization": f"Basic {token}"} if secret else {},
+            timeout=60,
+        )
+
+    async def start(self, flow: str, parameters: dict[str, Any], key: str) -> dict[str, Any]:
+        """A run, or that which the same key began before.
+
+        Raises:
+            Refusal: The key began another one.
+        """
+        deployment = await self._ask("GET", f"/deployments/name/{flow}/{flow}")
+        body: dict[str, Any] = {"parameters": parameters, "tags": [TAG]}
+        body |= {"idempotency_key": f"{TAG}-{key}"} if key else {}
+        path = f"/deployments/{deployment['id']}/create_flow_run"
+        run = await self._ask("POST", path, body)
+        if run["parameters"] != parameters:
+            raise Refusal(
+                f"Idempotency-Key={key[:60]}: it began another request before: a key stands for "
+                "one request; choose another."
+            )
+        return run
+
+    async def read(self, run: str) -> dict[str, Any] | None:
+        """A run of this interface; None where it has none of that name."""
+        found = await self._ask("GET", f"/flow_runs/{run}")
+        return found if found and TAG in found["tags"] else None
+
+    async def all(self, flow: str) -> list[dict[str, Any]]:
+        """All jobs, newest first."""
+        wanted = {"flow_runs": {"tags": {"all_": [TAG]}}, "flows": {"name": {"any_": [flow]}}}
+        found: list[dict[str, Any]] = []
+        while True:
+            query = wanted | {"sort": "EXPECTED_START_TIME_DESC", "offset": len(found)}
+            some = await self._ask("POST", "/flow_runs/filter", query | {"limit": 200})
+            found += some
+            if len(some) < 200:
+                return found
+
+    async def progress(self, run: str) -> float:
+        """Per cent done, by the run's newest progress artifact."""
+        wanted = {"flow_run_id": {"any_": [run]}, "type": {"any_": ["progress"]}}
+        query = {"artifacts": wanted, "sort": "CREATED_DESC", "limit": 1}
+        found = await self._ask("POST", "/artifacts/filter", query)
+        return float(found[0]["data"]) if found else 0.0
+
+    async def remove(self, run: dict[str, Any]) -> None:
+        """End a run that is under way, remove what it made, and list it no more."""
+        if run["state_type"] not in ENDED:
+            kind = "CANCELLING" if run["state_type"] == "RUNNING" else "CANCELLED"
+            state = {"state": {"type": kind, "name": kind.capitalize()}}
+            await self._ask("POST", f"/flow_runs/{run['id']}/set_state", state)
+        tags = [tag for tag in run["tags"] if tag != TAG]
+        await self._ask("PATCH", f"/flow_runs/{run['id']}", {"tags": tags})
+        if folder := self.folder(run):
+            shutil.rmtree(folder)
+
+    def folder(self, run: dict[str, Any]) -> Path | None:
+        """Where a run's results stand; None before they do."""
+        project = run["parameters"].get("project") or "default"
+        home = self._settings.outputs / project / FLOW
+        return next(home.glob(f"*-{run['id'][:8]}"), None)
+
+    def file(self, run: dict[str, Any], variant: str) -> Path | None:
+        """The clip of a run that is done, or a picture of it."""
+        folder = self.folder(run)
+        if folder is None:
+            return None
+        endings = {"thumbnail": (".webp",), "spritesheet": (".png",)}
+        kinds = endings.get(variant, OPERATIONS[FLOW].endings)
+        found = (path for kind in kinds for path in sorted(folder.glob(f"*{kind}")))
+        return next(found, None)
+
+    async def _ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        answer = await self._client.request(method, path, json=body)
+        if answer.status_code == MISSING:
+            return None
+        if answer.status_code in (409, 422):
+            raise Refusal(f"the request was refused: {answer.text[:500]}; correct it.")
+        answer.raise_for_status()
+        return json.loads(answer.content) if answer.content else None
