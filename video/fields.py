@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field, model_serializer, model_validator
 
 from core.refusal import Refusal
-from core.request import OnDisk, Request
+from core.request import DiskPath, OnDisk, Request
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 
@@ -25,7 +25,8 @@ USUAL = {
     "guidance": (2.0, 1, 8),
 }
 """What our own model usually makes of a field that is left at 0, and its least and most."""
-ENGINES_ONLY = {"engine": "", "negative": ""}
+ENGINES_ONLY = {"engine": "", "negative": "", "first": "", "last": "", "lora": "",
+                "lora_scale": 1.0}  # fmt: skip
 """Fields that engines alone know, and what leaves them out."""
 OWN_ONLY = {"sampler": "flow_map", "model": "scenes-64"}
 EMPTY = 0
@@ -146,6 +147,35 @@ Negative = Annotated[
         description="What the clip should not show, for engines that can be led away from it; "
         "empty for what the engine usually takes.",
     ),
+]
+
+
+FirstPicture = Annotated[
+    DiskPath,
+    Field(
+        max_length=400,
+        description="Picture that the clip begins with, for engines that can; it is scaled to "
+        "fill the clip and is its first frame bit for bit.",
+    ),
+]
+LastPicture = Annotated[
+    DiskPath,
+    Field(
+        max_length=400,
+        description="Picture that the clip ends with, likewise; empty for none.",
+    ),
+]
+
+
+Adapter = Annotated[
+    DiskPath,
+    Field(
+        max_length=400,
+        description="LoRA file in safetensors, for engines that take one; empty for none.",
+    ),
+]
+AdapterScale = Annotated[
+    float, Field(ge=-4, le=4, description="How strongly the LoRA file counts.")
 ]
 
 

@@ -12,9 +12,13 @@ from video.fields import (
     EMPTY,
     FPS,
     WORLD_WORDS,
+    Adapter,
+    AdapterScale,
     EngineName,
     EngineRequest,
+    FirstPicture,
     Guidance,
+    LastPicture,
     ModelName,
     Negative,
     NumFrames,
@@ -46,6 +50,10 @@ class VideoRequest(EngineRequest):
     sampler: Sampler = "flow_map"
     guidance: Guidance = EMPTY
     negative: Negative = ""
+    first: FirstPicture = ""
+    last: LastPicture = ""
+    lora: Adapter = ""
+    lora_scale: AdapterScale = 1.0
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
     model: ModelName = "scenes-64"
 

@@ -221,8 +221,14 @@ def _of_other_engines(shared: dict[str, Any]) -> dict[str, Any]:
 
 
 def _content(made: VideoRequest, without: str = "") -> dict[str, Any]:
-    """What a clip shall be; an engine counts by its digest, wherever it stands."""
-    return made.model_dump(mode="json", exclude={"engine", without})
+    """What a clip shall be; an engine and a picture count by their digests, wherever they are."""
+    told = made.model_dump(mode="json", exclude={"engine", without})
+    files = operation_of(made).inputs(made)
+    if not files:
+        return told
+    from core.records import sha256_file
+
+    return told | {role: sha256_file(path) for role, path in files.items() if path.is_file()}
 
 
 def _source(request: Any) -> ModelSource:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import numpy as np
 import torch
 import transformers
+from PIL import Image
 
 SIGNS = string.ascii_letters + string.digits + string.punctuation
 VOCABULARY = 1000
@@ -105,6 +107,14 @@ def wan_image_to_video() -> Any:
 
 
 def ltx() -> Any:
+    return diffusers.LTXPipeline(**_t5(), **_ltx_parts())
+
+
+def ltx_image_to_video() -> Any:
+    return diffusers.LTXImageToVideoPipeline(**_t5(), **_ltx_parts())
+
+
+def _ltx_parts() -> dict[str, Any]:
     vae = diffusers.AutoencoderKLLTXVideo(
         **LTX_FOUR, latent_channels=8, layers_per_block=(1,) * 5,
         decoder_layers_per_block=(1,) * 5, spatio_temporal_scaling=(True, True, False, False),
@@ -118,20 +128,26 @@ def ltx() -> Any:
         attention_head_dim=8, cross_attention_dim=32, num_layers=1, caption_channels=32,
     )  # fmt: skip
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler()
-    return diffusers.LTXPipeline(**_t5(), vae=vae, transformer=net, scheduler=scheduler)
+    return {"vae": vae, "transformer": net, "scheduler": scheduler}
 
 
 def cogvideox() -> Any:
+    return diffusers.CogVideoXPipeline(**_t5(), **_cogvideox_parts(4))
+
+
+def cogvideox_image_to_video() -> Any:
+    return diffusers.CogVideoXImageToVideoPipeline(**_t5(), **_cogvideox_parts(8))
+
+
+def _cogvideox_parts(channels: int) -> dict[str, Any]:
     blocks = {"block_out_channels": (8,) * 4, "layers_per_block": 1, "norm_num_groups": 2}
     net = diffusers.CogVideoXTransformer3DModel(
-        num_attention_heads=4, attention_head_dim=8, in_channels=4, out_channels=4,
+        num_attention_heads=4, attention_head_dim=8, in_channels=channels, out_channels=4,
         time_embed_dim=2, text_embed_dim=32, num_layers=1, sample_width=2, sample_height=2,
         sample_frames=9, patch_size=2, temporal_compression_ratio=4, max_text_seq_length=16,
     )  # fmt: skip
     vae = diffusers.AutoencoderKLCogVideoX(latent_channels=4, **blocks)
-    return diffusers.CogVideoXPipeline(
-        **_t5(), vae=vae, transformer=net, scheduler=diffusers.DDIMScheduler()
-    )
+    return {"vae": vae, "transformer": net, "scheduler": diffusers.DDIMScheduler()}
 
 
 def hunyuan_video() -> Any:
@@ -183,22 +199,78 @@ def sana_video() -> Any:
     )
 
 
+def qwen_words() -> Any:
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    signs = [*sorted(ByteLevel.alphabet()), "<|endoftext|>"]
+    vocab = {sign: number for number, sign in enumerate(signs)}
+    made = transformers.Qwen2Tokenizer(vocab=vocab, merges=[], model_max_length=2048)
+    made.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    made.chat_template = (
+        "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n"
+        "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    )
+    return made
+
+
+def hunyuan_1_5() -> Any:
+    from diffusers.guiders import ClassifierFreeGuidance
+
+    words = transformers.Qwen2_5_VLTextConfig(
+        hidden_size=16, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, vocab_size=VOCABULARY, rope_theta=1e6,
+        rope_scaling={"mrope_section": [1, 1, 2], "rope_type": "default", "type": "default"},
+    )  # fmt: skip
+    net = diffusers.HunyuanVideo15Transformer3DModel(
+        in_channels=9, out_channels=4, num_attention_heads=2, attention_head_dim=8, num_layers=1,
+        num_refiner_layers=1, mlp_ratio=2.0, patch_size=1, patch_size_t=1, text_embed_dim=16,
+        text_embed_2_dim=32, image_embed_dim=12, rope_axes_dim=(2, 2, 4), target_size=16,
+        task_type="t2v",
+    )  # fmt: skip
+    vae = diffusers.AutoencoderKLHunyuanVideo15(
+        in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(16, 16),
+        layers_per_block=1, spatial_compression_ratio=4, temporal_compression_ratio=2,
+        downsample_match_channel=False, upsample_match_channel=False,
+    )  # fmt: skip
+    return diffusers.HunyuanVideo15Pipeline(
+        text_encoder=transformers.Qwen2_5_VLTextModel(words),
+        tokenizer=qwen_words(),
+        text_encoder_2=t5_encoder(),
+        tokenizer_2=transformers.ByT5Tokenizer(),
+        vae=vae,
+        transformer=net,
+        scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
+        guider=ClassifierFreeGuidance(guidance_scale=1.0),
+    )
+
+
 FAMILIES: dict[str, Callable[[], Any]] = {
     "wan": wan,
     "wan_22": wan_22,
     "wan_image_to_video": wan_image_to_video,
     "ltx": ltx,
+    "ltx_image_to_video": ltx_image_to_video,
+    "cogvideox_image_to_video": cogvideox_image_to_video,
     "cogvideox": cogvideox,
     "hunyuan_video": hunyuan_video,
     "sana_video": sana_video,
+    "hunyuan_1_5": hunyuan_1_5,
 }
 SHAPES = {
-    name: {"num_frames": 8 if name == "cogvideox" else 9, "height": side, "width": side}
+    name: {"num_frames": 8 if name.startswith("cog") else 9, "height": side, "width": side}
     for name, side in {
-        name: 32 if name in ("ltx", "sana_video") else 16 for name in FAMILIES
+        name: 32 if name.startswith(("ltx", "sana")) else 16 for name in FAMILIES
     }.items()
 }
 """The least lawful clip of each."""
+
+
+def save_picture(path: Path, width: int, height: int, level: int = 0) -> Path:
+    """Write a picture of slopes to begin a clip from; where it stands."""
+    across, down = np.meshgrid(np.linspace(0, 255, width), np.linspace(0, 255, height))
+    pixels = np.stack([across, down, np.full_like(across, level)], -1)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+    return path
 
 
 def save_engine(name: str, shelf: Path) -> Path:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 KNOWN_BY = 2  # raise it where a survey finds something else than before
 BASE_GB, WORKING = 1.2, 1.3  # libraries, and what a forward takes beside its weights, times those
 BYTES_OF_PIXEL = 400.0  # while decoding, in float32
+IMAGE_FIRST = "ImageToVideo"  # in the names of pipelines that begin from a picture
 FLOPS = 2e10  # of one core in a second, at least
 
 
@@ -100,7 +101,16 @@ class DiffusersFolder:
         wanted: dict[str, Ability] = {"prompt": "text"}
         wanted |= {"guidance": "guidance"} if request.guidance else {}
         wanted |= {"negative": "negative"} if request.negative else {}
+        wanted |= {"first": "image"} if request.first else {}
+        wanted |= {"last": "last"} if request.last else {}
+        wanted |= {"lora": "lora"} if request.lora else {}
         refuse_inability(self.name, self.abilities, wanted)
+        if IMAGE_FIRST in self.folder.pipeline and not request.first:
+            raise Refusal(
+                f"first= is empty with engine={request.engine}: {self.folder.pipeline} begins "
+                "from a picture; name one in first, or an engine that makes clips of text alone."
+            )
+        _check_files(request)
         if "decode_apart" not in self.abilities:
             raise Refusal(
                 f"engine={request.engine}: {self.folder.pipeline} does not decode at its end, "
@@ -113,7 +123,7 @@ class DiffusersFolder:
     def _check_words(self, asked: VideoRequest) -> None:
         from video.engines.words import check_words
 
-        if asked.negative and asked.guidance <= 1:
+        if asked.negative and "guidance" in self.abilities and asked.guidance <= 1:
             raise Refusal(
                 f"negative={asked.negative[:60]} with guidance={asked.guidance:g}: what is led "
                 "away from counts where guidance is above 1; ask for more, or leave negative out."
@@ -153,7 +163,11 @@ class DiffusersFolder:
     def key(self, request: VideoRequest) -> dict[str, Any]:
         """What makes a clip."""
         asked = self.settled(request).model_dump(mode="json", exclude={"engine", "fps"})
-        return {"asked": asked, "engine": self.digest}
+        if not (request.first or request.last or request.lora):
+            return {"asked": asked, "engine": self.digest}
+        from video.engines.pictures import digests
+
+        return {"asked": asked | digests(request), "engine": self.digest}
 
     def forget(self, request: VideoRequest) -> None:
         """Remove the state of a clip that stands."""
@@ -166,6 +180,17 @@ class DiffusersFolder:
         from video.engines.diffusers_pipeline import LoadedFolder
 
         return Model(LoadedFolder(self, device), self.record())
+
+
+def _check_files(request: VideoRequest) -> None:
+    if request.first or request.last:
+        from video.engines.pictures import check_pictures
+
+        check_pictures(request)
+    if request.lora:
+        from video.engines.adapters import check_adapter
+
+        check_adapter(Path(request.lora).expanduser())
 
 
 def _known(path: Path, folder: EngineFolder) -> "Survey":

@@ -3,6 +3,11 @@
 import gc
 import inspect
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,9 +16,11 @@ import torch
 from core.operations.operation import OnStep
 from core.progress import RESUMED
 from core.refusal import Refusal
-from video.engines.engine import Latents, Stop
+from video.engines.adapters import Adapted
+from video.engines.engine import Ability, Latents, Stop
+from video.engines.pictures import given, paste
 from video.engines.places import states_folder
-from video.engines.skeleton import pipeline_class, quiet
+from video.engines.skeleton import ASKED_BY, pipeline_class, quiet
 from video.engines.states import StateFile
 from video.engines.steps import Decoding, Walk
 from video.engines.words import count_tokens, longest_text
@@ -27,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 REWRITING = {"complex_human_instruction": [], "use_resolution_binning": False}
 """What pipelines would make of a request by themselves, turned off."""
+ASKS: dict[str, Ability] = {"first": "image", "last": "last"}
 SAME_WORDS = 2  # a vocabulary counts a template otherwise than the library by more
 OTHER_PROMPTS = "a red circle", "two dogs on a beach at night"
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -60,6 +68,7 @@ class LoadedFolder:
                 ) from error
         pipe.set_progress_bar_config(disable=True)
         self.pipe = pipe.to(self.device)
+        self.adapted = Adapted(self.pipe)
         self.call = inspect.signature(made.__call__).parameters
         self.facts = {"dtype": str(dtype)[6:], "device": self.device.type}
         check_words(self.pipe, engine.name)
@@ -74,10 +83,13 @@ class LoadedFolder:
         def told(done: int, total: int, resumed: bool) -> None:
             on_step(done, total, RESUMED if resumed else None)
 
-        facts = self.facts | self._cut(request)
+        adapter = Path(request.lora).expanduser() if request.lora else None
+        facts = self.facts | self._cut(request) | self.adapted.take(adapter, request.lora_scale)
         walk = Walk(self.pipe, generator, kept, told=told, stop=stop)
+        pictures = given(request)
         arguments = self._arguments(request) | {"generator": generator}
-        with quiet(), torch.inference_mode():
+        arguments |= {ASKED_BY[ASKS[field]]: one.image for field, one in pictures.items()}
+        with quiet(), torch.inference_mode(), prompts_as_typed(type(self.pipe)):
             try:
                 with walk.taken():
                     self.pipe(**arguments)
@@ -87,7 +99,7 @@ class LoadedFolder:
                     walk.kept.settle()
                 facts |= {"network_calls": walk.calls}
                 facts |= {"resumed_at_step": walk.resumed} if walk.resumed else {}
-                return Latents(reached.told, facts)
+                return Latents(reached.told, facts, pictures)
         raise AssertionError(f"{self.engine.name} came to no decoder")
 
     def decode(self, request: VideoRequest, latents: Latents) -> Clip:
@@ -116,11 +128,12 @@ class LoadedFolder:
                 "more exact arithmetic."
             )
         levels = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
+        latents.facts.update(paste(levels, latents.pictures))
         return Clip(levels, request.fps, latents.facts)
 
     def close(self) -> None:
         """Free the memory."""
-        del self.pipe
+        del self.pipe, self.adapted
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -171,6 +184,23 @@ class LoadedFolder:
         if abs(crop - said.default["crop_start"]) <= SAME_WORDS:
             return {}
         return {"prompt_template": said.default | {"crop_start": crop}}
+
+
+@contextmanager
+def prompts_as_typed(pipeline: type) -> Iterator[None]:
+    """Let pipelines go without ftfy, which mends broken text, where it is not installed.
+
+    Some call it all the same, and would end with a NameError.
+    """
+    module = sys.modules[pipeline.__module__]
+    if hasattr(module, "ftfy") or not hasattr(module, "basic_clean"):
+        yield
+        return
+    vars(module)["ftfy"] = SimpleNamespace(fix_text=lambda text: text)
+    try:
+        yield
+    finally:
+        vars(module).pop("ftfy", None)
 
 
 def check_words(pipe: Any, name: str) -> None:

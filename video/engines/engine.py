@@ -5,7 +5,7 @@ An ``Engine`` is known before it is loaded: what it can, what it takes, what a c
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from core.operations.operation import Cost, Model, ModelSource, OnStep
@@ -14,6 +14,7 @@ from video.engines.rules import Rules
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
+    from video.engines.pictures import Given
     from video.files.clip import Clip
 
 Ability = Literal[
@@ -31,10 +32,12 @@ class Latents:
     Attributes:
         values: What the engine's decoder takes.
         facts: What the record says of how they came about.
+        pictures: Frames that are given, by the request's field.
     """
 
     values: Any
     facts: dict[str, Any]
+    pictures: "Mapping[str, Given]" = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -138,9 +141,9 @@ def refuse_inability(name: str, abilities: Abilities, asked: Mapping[str, Abilit
     Raises:
         Refusal: With the first that it cannot.
     """
-    for field, ability in asked.items():
+    for given, ability in asked.items():
         if ability not in abilities:
             raise Refusal(
-                f"{field}: the engine {name} knows no {ability}: it can do "
-                f"{', '.join(sorted(abilities))}; leave {field} out or name another engine."
+                f"{given}: the engine {name} knows no {ability}: it can do "
+                f"{', '.join(sorted(abilities))}; leave {given} out or name another engine."
             )

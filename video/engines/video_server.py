@@ -6,7 +6,6 @@ process dies; the same request finds it again.
 """
 
 import hashlib
-import json
 import os
 import tempfile
 import time
@@ -22,9 +21,9 @@ from core.progress import RESUMED
 from core.refusal import Refusal
 from core.trouble import Trouble
 from video.engines.engine import Abilities, Ability, Latents, Stop, StoppedError, refuse_inability
-from video.engines.places import states_folder
+from video.engines.kept_jobs import KeptJob
 from video.engines.rules import Rules
-from video.engines.videos_client import JOB, VideosClient, words
+from video.engines.videos_client import VideosClient, words
 from video.fields import EMPTY
 from video.request import VideoRequest
 
@@ -54,7 +53,7 @@ class VideoServer:
     delivered = False
     slow = True
     rules = Rules(side=1)
-    abilities: Abilities = frozenset({"text", "guidance", "negative", "decode_apart"})
+    abilities: Abilities = frozenset({"text", "image", "guidance", "negative", "decode_apart"})
 
     @classmethod
     def named(cls, text: str) -> "VideoServer":
@@ -83,7 +82,8 @@ class VideoServer:
 
     def check(self, request: VideoRequest) -> None:
         """Refuse what cannot be held against what comes back."""
-        wanted: dict[str, Ability] = {"prompt": "text"}
+        wanted: dict[str, Ability] = {"last": "last"} if request.last else {}
+        wanted |= {"lora": "lora"} if request.lora else {}
         refuse_inability(self.name, self.abilities, wanted)
         for field, usual in NEEDED.items():
             if getattr(request, field) == EMPTY:
@@ -91,6 +91,10 @@ class VideoServer:
                     f"{field}=0 with engine={self.name}: a server does not say what it usually "
                     f"makes, and what it sends is held against {field}; give it, such as {usual}."
                 )
+        if request.first:
+            from video.engines.pictures import check_pictures
+
+            check_pictures(request)
 
     def needs(self, request: VideoRequest) -> Cost:
         """What reading and writing the clip takes here."""
@@ -118,7 +122,7 @@ class VideoServer:
 
     def forget(self, request: VideoRequest) -> None:
         """Remove the job of a clip that stands, here and at the server."""
-        kept = KeptJob(self, request)
+        kept = KeptJob(self.name, self.settled(request))
         if job := kept.read():
             with closing(self.client()) as client:
                 client.remove(job)
@@ -134,34 +138,6 @@ class VideoServer:
         return VideosClient(self.address, os.environ.get("LAMINA_ENGINE_KEY", ""))
 
 
-class KeptJob:
-    """Which job at a server makes a clip, kept on disk so that it is not asked for twice."""
-
-    def __init__(self, engine: VideoServer, request: VideoRequest) -> None:
-        """Take the place."""
-        asked = engine.settled(request).model_dump(mode="json", exclude={"engine"})
-        text = json.dumps([engine.name, asked], sort_keys=True)
-        self.name = hashlib.sha256(text.encode()).hexdigest()[:32]
-        self.path = states_folder() / f"{self.name}.job"
-
-    def read(self) -> str:
-        """Its id; empty where none is kept."""
-        text = self.path.read_text() if self.path.is_file() else ""
-        return text if JOB.fullmatch(text) else ""
-
-    def keep(self, job: str) -> None:
-        """Write the id down."""
-        from core.records import atomic_path
-
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(self.path, overwrite=True) as temporary:
-            temporary.write_text(job)
-
-    def forget(self) -> None:
-        """Remove it."""
-        self.path.unlink(missing_ok=True)
-
-
 class LoadedServer:
     """See ``video.engines.engine.Loaded``."""
 
@@ -174,8 +150,11 @@ class LoadedServer:
         self, request: VideoRequest, prepared: None, on_step: OnStep, stop: Stop
     ) -> Latents:
         """Have the server make the clip; its file."""
-        kept = KeptJob(self.engine, request)
-        said, resumed = self._begun(request, kept)
+        from video.engines.pictures import given
+
+        kept, pictures = KeptJob(self.engine.name, request), given(request)
+        first = pictures["first"].png if pictures else None
+        said, resumed = self._begun(request, kept, first)
         job = str(said["id"])
         try:
             self._wait(said, on_step, stop, resumed=resumed)
@@ -187,26 +166,32 @@ class LoadedServer:
         content = self.client.content(job, most)
         facts = {"server": self.engine.name, "job": job, "bytes": len(content)}
         facts["sha256"] = hashlib.sha256(content).hexdigest()
-        return Latents(content, facts)
+        return Latents(content, facts, pictures)
 
     def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
         """The frames of its file, which must be those that were asked for."""
+        from video.engines.pictures import paste
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "clip.mp4")
             path.write_bytes(latents.values)
-            return self._read(path, request, latents.facts)
+            clip = self._read(path, request, latents.facts)
+        latents.facts.update(paste(clip.frames, latents.pictures))
+        return clip
 
     def close(self) -> None:
         """Let the connection go."""
         self.client.close()
 
-    def _begun(self, request: VideoRequest, kept: KeptJob) -> tuple[dict[str, Any], bool]:
+    def _begun(
+        self, request: VideoRequest, kept: KeptJob, first: bytes | None
+    ) -> tuple[dict[str, Any], bool]:
         """The job, and whether it had been begun before."""
         if (job := kept.read()) and (said := self.client.read(job)) is not None:
             if said["status"] in (*WAITING, MADE):
                 return said, True
             kept.forget()
-        said = self.client.create(self._fields(request), None, kept.name)
+        said = self.client.create(self._fields(request), first, kept.name)
         kept.keep(said["id"])
         return said, False
 

@@ -41,8 +41,9 @@ class TextToVideo:
         return request.prompt
 
     def inputs(self, request: VideoRequest) -> Paths:
-        """None: a sentence is all there is."""
-        return {}
+        """Pictures that are frames of the clip, and an adapter; none for a sentence alone."""
+        told = {"first": request.first, "last": request.last, "lora": request.lora}
+        return {field: Path(path).expanduser() for field, path in told.items() if path}
 
     def outputs(self, target: Path, request: VideoRequest | None = None) -> Paths:
         """The clip alone."""

@@ -1,9 +1,12 @@
 """One contract, held against every kind of engine with one test body."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from tiny_engines import FAMILIES, SHAPES
+from tiny_engines import FAMILIES, SHAPES, save_picture
 
 from core.refusal import Refusal
 from video.engines.engine import StoppedError, never
@@ -11,12 +14,9 @@ from video.engines.shelf import engine_of
 from video.request import VideoRequest
 
 STEPS = 6
-WITHOUT_TEXT = {"wan_image_to_video"}
-QUICK = {"wan_22", "cogvideox"}
+QUICK = {"wan_22", "cogvideox", "wan_image_to_video"}
 DRAWN = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
-    for name in FAMILIES
-    if name not in WITHOUT_TEXT
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES
 ]
 
 
@@ -26,6 +26,9 @@ class KilledError(Exception):
 
 def asked(name, **changes):
     told = {"prompt": "a cat", "engine": name, "steps": STEPS, "seed": 5, **SHAPES[name]}
+    if "image_to_video" in name:
+        picture = Path(os.environ["LAMINA_ENGINES"], "first.png")
+        told["first"] = str(save_picture(picture, 48, 32))
     return VideoRequest.model_validate(told | changes)
 
 
@@ -58,6 +61,7 @@ def test_an_engine_keeps_the_contract(name, made):
     check_decoding(engine, request, loaded)
     check_going_on(engine, request, loaded, whole)
     check_stop(engine, request, loaded, whole)
+    check_given(request, whole)
     loaded.close()
 
 
@@ -75,6 +79,17 @@ def check_words_and_seeds(engine, request, loaded, whole):
         engine.check(other)
         assert not np.array_equal(drawn(engine, other, loaded).frames, whole.frames), change
         engine.forget(other)
+
+
+def check_given(request, whole):
+    from video.engines.pictures import given
+
+    for field, picture in given(request).items():
+        assert np.array_equal(whole.frames[0 if field == "first" else -1], picture.pixels)
+        told = whole.facts["given_frames"][field]
+        assert told["kept_bit_for_bit"] is True
+        assert told["scaled_from"] == "48 x 32"
+        assert told["drawn_off_by"] > 0  # of random weights
 
 
 def check_decoding(engine, request, loaded):

@@ -1,0 +1,137 @@
+"""Frames that are given: pictures to begin from and to end on, kept bit for bit.
+
+Engines draw frames that look like them; the clip has the pictures themselves, as they are at its
+size.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from core.records import sha256_file
+from core.refusal import Refusal
+from video.request import VideoRequest
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
+MOST_PIXELS, MOST_BYTES = 64_000_000, 200_000_000
+PLACES = {"first": 0, "last": -1}
+"""Fields that name pictures, and the frame that each is."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """A frame that is given.
+
+    Attributes:
+        pixels: (H, W, 3) of uint8, at the clip's size.
+        facts: For the record.
+    """
+
+    pixels: NDArray[np.uint8]
+    facts: dict[str, Any]
+
+    @property
+    def image(self) -> Image.Image:
+        """As pipelines take it."""
+        return Image.fromarray(self.pixels)
+
+    @property
+    def png(self) -> bytes:
+        """As servers take it."""
+        file = io.BytesIO()
+        self.image.save(file, "PNG")
+        return file.getvalue()
+
+
+def named(request: VideoRequest) -> dict[str, Path]:
+    """The pictures that a request names, by field."""
+    told = {field: getattr(request, field) for field in PLACES}
+    return {field: Path(path).expanduser() for field, path in told.items() if path}
+
+
+def digests(request: VideoRequest) -> dict[str, str]:
+    """SHA-256 of each, by field; of an adapter, too."""
+    files = named(request) | ({"lora": Path(request.lora)} if request.lora else {})
+    return {field: sha256_file(path.expanduser()) for field, path in files.items()}
+
+
+def check_pictures(request: VideoRequest) -> None:
+    """Refuse pictures that cannot be read; their pixels are not.
+
+    Raises:
+        Refusal: With the field.
+    """
+    for field, path in named(request).items():
+        with _opened(field, path):
+            pass
+
+
+def given(request: VideoRequest) -> dict[str, Given]:
+    """The pictures at the size of the clip, by field: scaled to fill it, what laps over cut off.
+
+    Args:
+        request: Settled.
+
+    Raises:
+        Refusal: One cannot be read.
+    """
+    size = request.width, request.height
+    found = {}
+    for field, path in named(request).items():
+        try:
+            with _opened(field, path) as image:
+                upright = ImageOps.exif_transpose(image).convert("RGB")
+        except (OSError, ValueError, SyntaxError) as error:
+            raise _unreadable(field, path, str(error)) from error
+        before = upright.size
+        if before != size:
+            upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
+        facts: dict[str, Any] = {"sha256": sha256_file(path)}
+        if before != size:
+            facts["scaled_from"] = f"{before[0]} x {before[1]}"
+        found[field] = Given(np.array(upright), facts)
+    return found
+
+
+def paste(frames: NDArray[np.uint8], pictures: Mapping[str, Given]) -> dict[str, Any]:
+    """Put the given frames in their places; how far the drawn ones were from them.
+
+    Args:
+        frames: (T, H, W, 3), changed.
+        pictures: What ``given`` gave.
+    """
+    told = {}
+    for field, picture in pictures.items():
+        drawn = frames[PLACES[field]].astype(np.int16)
+        off = float(np.abs(drawn - picture.pixels).mean())
+        frames[PLACES[field]] = picture.pixels
+        told[field] = picture.facts | {"kept_bit_for_bit": True, "drawn_off_by": round(off, 2)}
+    return {"given_frames": told} if told else {}
+
+
+def _opened(field: str, path: Path) -> Image.Image:
+    if not path.is_file():
+        raise Refusal(f"{field}={path}: no such file: a picture is named; check the name.")
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError(f"{path.stat().st_size:,} bytes, {MOST_BYTES:,} at most")
+        image = Image.open(path, formats=FORMATS)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise _unreadable(field, path, str(error)) from error
+    if image.width * image.height > MOST_PIXELS:
+        image.close()
+        raise _unreadable(field, path, f"{image.width} x {image.height} pixels")
+    return image
+
+
+def _unreadable(field: str, path: Path, why: str) -> Refusal:
+    return Refusal(
+        f"{field}={path} cannot be read ({why[:200]}): a picture is {', '.join(FORMATS)} of at "
+        f"most {MOST_PIXELS / 1e6:g} million pixels; save it again as PNG."
+    )
