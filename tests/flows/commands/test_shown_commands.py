@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tiny_engines import save_engine
 
 from flows.commands.command_line import app, main
 from medical.files.nifti import read_volume, write_volume
@@ -40,6 +41,7 @@ NOT_RUN = {
     "lamina mri fill-lesions": "needs the head that the line before makes",
     "lamina batch plan my-bids-folder": "shows a folder of the reader's",
     "lamina batch run my-bids-folder": "shows a folder of the reader's",
+    "lamina batch run docs/examples/wan.csv": "needs real weights; test_engine_commands.py does",
     "lamina batch run": "starts processes; tests/flows/batches does",
     "lamina batch status": "shows what the line before makes",
     "python -m medical.evaluation.contact_sheet": "shows a folder of the reader's",
@@ -98,11 +100,16 @@ RUN = {path: [line for line in lines(path) if not reason(line)] for path in DOCU
 
 
 @pytest.fixture
-def reader(places, monkeypatch):
+def reader(places, monkeypatch, request):
     """A folder as the repository's, as far as a reader's commands see it."""
     shutil.copytree(ROOT / "docs/examples", places / "docs/examples")
     monkeypatch.delenv("LAMINA_MODELS", raising=False)
     monkeypatch.setenv("PWD", str(places))
+    monkeypatch.setenv("LAMINA_ENGINES", "")
+    if "night-of-clips" in request.node.name:
+        state = torch.get_rng_state()
+        save_engine("wan", places / "engines")
+        torch.set_rng_state(state)
     head = np.zeros((16, 14, 6), dtype=np.float32)
     head[2:14, 2:12, 1:5] = np.random.default_rng(0).random((12, 10, 4)) * 500 + 400
     grid = np.diag([1.0, 1.0, 5.0, 1.0])
