@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.batches.flow import abandon, coordinate_batch
+from flows.batches.flow import abandon, check_rows, coordinate_batch
 from flows.pages.failures import explained
 from flows.pages.run_names import run_name
 from flows.requests.batch_requests import ClipBatchRequest
@@ -27,4 +27,4 @@ def generate_clips(
         request: Which prompts, and how.
         project: Project under which results are filed: lower case letters, digits, dashes.
     """
-    return coordinate_batch(request, project)
+    return coordinate_batch(request, project, check_rows)

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect.context import get_run_context
 
+from core.refusal import Refusal
 from flows.batches.coordinator import coordinate
 from flows.batches.derivatives import FOLDER
 from flows.batches.events import announcing
@@ -19,9 +20,17 @@ from flows.batches.shard_runs import Deployed, cancel
 from flows.batches.sheet import contact_sheet, is_private
 from flows.pages.artifacts import batch_page, progress_bar, show_result
 from flows.pages.run_log import join_run_log
-from flows.requests.batch_requests import BATCHES, NIGHTLY, BatchRequest, ScanBatchRequest
+from flows.requests.batch_requests import (
+    BATCHES,
+    NIGHTLY,
+    BatchRequest,
+    ClipBatchRequest,
+    ScanBatchRequest,
+)
+from flows.requests.prompt_tables import read_rows
 from flows.requests.roots import check_files, check_paths, roots
 from flows.settings.settings import Settings, read_settings
+from video.request import VideoRequest
 
 
 def coordinate_batch(
@@ -65,6 +74,21 @@ def check_scans(request: ScanBatchRequest, settings: Settings) -> None:
     folder = Path(request.scans)
     if roots(settings) is not None and folder.expanduser().is_dir():
         check_files(map(str, scans_of(request)), settings)
+
+
+def check_rows(request: ClipBatchRequest, settings: Settings) -> None:
+    """Refuse rows of a prompt file that name files or servers which a request may not."""
+    file = request.source
+    if roots(settings) is None or not file.is_file():
+        return
+    for row in read_rows(file):
+        known = {
+            name: str(row.fields[name]) for name in row.fields if name in VideoRequest.model_fields
+        }
+        try:
+            check_paths(VideoRequest.model_construct(None, **known), settings)
+        except Refusal as refusal:
+            raise Refusal(f"{row.where}: {refusal}") from refusal
 
 
 def abandon(flow: Any, flow_run: Any, state: Any) -> None:

@@ -92,17 +92,26 @@ def wan_22() -> Any:
 
 
 def wan_image_to_video() -> Any:
+    return _wan_of_pictures(32, {})
+
+
+def wan_first_last_to_video() -> Any:
+    return _wan_of_pictures(4, {"pos_embed_seq_len": 2 * (4 * 4 + 1)})
+
+
+def _wan_of_pictures(side: int, places: dict[str, int]) -> Any:
     seen = transformers.CLIPVisionConfig(
         hidden_size=4, projection_dim=4, num_hidden_layers=2, num_attention_heads=2,
-        image_size=32, intermediate_size=16, patch_size=1,
+        image_size=side, intermediate_size=16, patch_size=1,
     )  # fmt: skip
+    net = WAN | {"in_channels": 36, "image_dim": 4} | places
     return diffusers.WanImageToVideoPipeline(
         **_t5(),
         vae=diffusers.AutoencoderKLWan(**WAN_VAE),
-        transformer=diffusers.WanTransformer3DModel(**WAN | {"in_channels": 36, "image_dim": 4}),
+        transformer=diffusers.WanTransformer3DModel(**net),
         scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=7.0),
         image_encoder=transformers.CLIPVisionModelWithProjection(seen),
-        image_processor=transformers.CLIPImageProcessorPil(crop_size=32, size=32),
+        image_processor=transformers.CLIPImageProcessorPil(crop_size=side, size=side),
     )
 
 
@@ -273,8 +282,11 @@ def save_picture(path: Path, width: int, height: int, level: int = 0) -> Path:
     return path
 
 
+MORE: dict[str, Callable[[], Any]] = {"wan_first_last_to_video": wan_first_last_to_video}
+
+
 def save_engine(name: str, shelf: Path) -> Path:
     """Write an engine's folder; where it stands."""
     torch.manual_seed(0)
-    FAMILIES[name]().save_pretrained(shelf / name, safe_serialization=True)
+    (FAMILIES | MORE)[name]().save_pretrained(shelf / name, safe_serialization=True)
     return shelf / name

@@ -43,7 +43,7 @@ class Adapted:
         """Take a pipeline without any."""
         self._pipe = pipe
         self._now: tuple[str, float] | None = None
-        self._before: list[tuple[torch.nn.Parameter, torch.Tensor]] = []
+        self._before: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def take(self, path: Path | None, scale: float) -> dict[str, Any]:
         """Have this adapter in the weights, or none; what the record says of it.
@@ -78,7 +78,7 @@ class Adapted:
             self._before.append((parameter, parameter.data))
             parameter.data = new
 
-    def _parameter(self, path: Path, name: str) -> torch.nn.Parameter:
+    def _parameter(self, path: Path, name: str) -> torch.Tensor:
         part, _, layer = name.partition(".")
         network = getattr(self._pipe, part, None) if part in DENOISERS else None
         try:

@@ -239,6 +239,9 @@ def _abilities(pipe: Any, call: Any) -> tuple[Ability, ...]:
     found: list[Ability] = [ability for ability, word in ASKED_BY.items() if word in call]
     if any(word in call for word in SPELLINGS["guidance"]):
         found.append("guidance")
+    config = _denoiser(pipe).config
+    if config.get("image_dim") and not config.get("pos_embed_seq_len") and "last" in found:
+        found.remove("last")  # the network has places for one picture alone
     if {*SPELLINGS["guidance"]} <= {*call}:  # the second alone leads away, and is off
         found.remove("negative")
     if "num_videos_per_prompt" in call:

@@ -16,7 +16,7 @@ from flows.requests.roots import check_files, check_paths, named_paths, roots
 from flows.settings.settings import read_settings
 
 # Text that is never opened: each new field of a request is named here or has the type DiskPath.
-NO_PATHS = {"prompt", "prompts", "subjects", "model", "start"}
+NO_PATHS = {"prompt", "negative", "prompts", "subjects", "model", "start"}
 NEEDED = {"restore_scans": {"scans": "x"}, "super_resolve_mri": {"scan": "x"},
           "train_mri": {"heads": "x"}, "make_shard": {"batch": "x", "shard": 0},
           "approve_batch": {"batch": "x"}, "text_to_video": {"prompt": "x"}}  # fmt: skip
@@ -57,6 +57,9 @@ def test_every_text_is_a_path_or_a_plain_name_or_known_to_be_neither(flow):
 def test_the_paths_of_all_forms():
     assert PATHS == [
         ("text_to_video", "engine"),
+        ("text_to_video", "first"),
+        ("text_to_video", "last"),
+        ("text_to_video", "lora"),
         ("super_resolve_mri", "scan"),
         ("super_resolve_mri", "protect"),
         ("insert_mri_lesions", "scan"),

@@ -19,11 +19,11 @@ def asked(name, **changes):
 
 
 def test_first_and_last_are_frames_of_the_clip_bit_for_bit(made, tmp_path):
-    made("wan_image_to_video")
+    made("wan_first_last_to_video")
     first = save_picture(tmp_path / "first.png", 16, 16)
     last = save_picture(tmp_path / "last.png", 40, 16, level=200)
-    request = asked("wan_image_to_video", first=str(first), last=str(last))
-    engine = find_engine("wan_image_to_video")
+    request = asked("wan_first_last_to_video", first=str(first), last=str(last))
+    engine = find_engine("wan_first_last_to_video")
     engine.check(request)
     loaded = engine.ready(engine.load("cpu"))
     settled = engine.settled(request)
@@ -44,6 +44,14 @@ def test_an_engine_that_begins_from_a_picture_wants_one(made, tmp_path):
     made("wan_image_to_video")
     with pytest.raises(Refusal, match=r"first= is empty .*WanImageToVideoPipeline begins"):
         find_engine("wan_image_to_video").check(asked("wan_image_to_video"))
+
+
+def test_a_network_with_places_for_one_picture_takes_no_last_one(made, tmp_path):
+    made("wan_image_to_video")
+    picture = str(save_picture(tmp_path / "first.png", 16, 16))
+    request = asked("wan_image_to_video", first=picture, last=picture)
+    with pytest.raises(Refusal, match="last: the engine wan_image_to_video knows no last"):
+        find_engine("wan_image_to_video").check(request)
 
 
 def test_who_takes_none_says_so(made, tmp_path):

@@ -1,0 +1,34 @@
+"""Rows of a prompt file name no file and no server that a form may not name."""
+
+import json
+
+import pytest
+
+from core.refusal import Refusal
+from flows.batches.flow import check_rows
+from flows.requests.batch_requests import ClipBatchRequest
+from flows.settings.settings import read_settings
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"engine": "wan", "first": "/etc/hostname"},
+        {"engine": "wan", "lora": "../adapter.safetensors"},
+        {"engine": "/opt/engine"},
+        {"engine": "http://10.0.0.1:80/model"},
+    ],
+)
+def test_where_others_may_ask_rows_are_held_to_the_folders(places, monkeypatch, row):
+    folder = places / "inputs"
+    folder.mkdir()
+    file = folder / "prompts.jsonl"
+    fine = {"prompt": "a cat", "engine": "wan", "first": str(folder / "a.png")}
+    file.write_text(json.dumps(fine) + "\n" + json.dumps({"prompt": "a dog", **row}))
+    request = ClipBatchRequest(name="x", prompt_file=str(file))
+    check_rows(request, read_settings())  # a person alone names what they may read
+    monkeypatch.setenv("LAMINA_INPUTS", str(folder))
+    with pytest.raises(Refusal, match=r"prompts.jsonl:2: (first|lora|engine)="):
+        check_rows(request, read_settings())
+    file.write_text(json.dumps(fine))
+    check_rows(request, read_settings())
