@@ -20,8 +20,8 @@ from diffusers import DiffusionPipeline, SchedulerMixin
 from torch import Tensor
 
 from core.models.checkpoints import find_folder, load_model, save_model
+from core.networks.conditioned import ConditionedNetwork
 from core.networks.pretrained import as_diffusers
-from core.networks.unet import SpatioTemporalUNet
 from core.operations.operation import OnStep
 from core.refusal import Refusal
 from core.sampling.diffusers_bridge import LEVELS, walk_with
@@ -50,7 +50,7 @@ class ModelPipeline(DiffusionPipeline):
 
     def __init__(
         self,
-        network: SpatioTemporalUNet,
+        network: ConditionedNetwork,
         scheduler: SchedulerMixin | None,
         record: dict[str, Any] | None = None,
     ) -> None:
@@ -227,7 +227,7 @@ def _saved_scheduler(folder: Path) -> SchedulerMixin | None:
     return getattr(diffusers, name).from_pretrained(folder / SCHEDULER, local_files_only=True)
 
 
-def _storage(network: SpatioTemporalUNet) -> torch.dtype:
+def _storage(network: ConditionedNetwork) -> torch.dtype:
     """bfloat16 where that loses nothing, as with the models we ship; else what the network has."""
     values = network.state_dict().values()
     exact = all(torch.equal(v, v.to(torch.bfloat16).to(v.dtype)) for v in values)

@@ -143,6 +143,10 @@ class MRITrainingRequest(Request):
         "along each axis.",
     )
     preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
+    network: Literal["unet", "dit"] = Field(
+        default="unet",
+        description="Kind of network: unet, or dit, a transformer of about its arithmetic.",
+    )
     family: FamilyName = Field(
         default="usual",
         description="What the network is taught: usual is flow matching and then average "

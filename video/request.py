@@ -67,6 +67,10 @@ class VideoTrainingRequest(Request):
         description="Name of the new model: lower case letters, digits and dashes.",
     )
     preset: Literal["tiny", "base"] = Field("base", description="Size of the network.")
+    network: Literal["unet", "dit"] = Field(
+        "unet",
+        description="Kind of network: unet, or dit, a transformer of about its arithmetic.",
+    )
     family: FamilyName = Field(
         "usual",
         description="What the network is taught: usual is flow matching and then average "

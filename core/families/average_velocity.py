@@ -21,7 +21,7 @@ from core.seeds import normal
 from core.tensors import Volumes, align, sent
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ def _guided_target(
     return v + align(1 - 1 / drawn.guidance, z) * (with_prompt - without)
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
+def denoiser(network: ConditionedNetwork, cond: Conditioning) -> Denoise:
     """A network that knows where a step lands: x_hat = z - t u(z, t, r)."""
     answer = answers(network, cond)
 

@@ -25,7 +25,7 @@ from core.seeds import normal
 from core.tensors import Volumes, align, inference_dtype, sent
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +46,7 @@ class Consistency:
 
     gap: float = 1.0
     distilled: bool = False
-    teacher: SpatioTemporalUNet | None = None
+    teacher: ConditionedNetwork | None = None
     level_mean: float = 0.0
     level_std: float = 1.0
     pure_noise_share: float = 0.2
@@ -62,7 +62,7 @@ class Consistency:
         """Its learning rate, as a share of the run's."""
         return 0.25 if self.distilled else 1.0
 
-    def taught_by(self, network: SpatioTemporalUNet) -> Family:
+    def taught_by(self, network: ConditionedNetwork) -> Family:
         """The same; where it distills, with a frozen copy of ``network`` as its teacher."""
         if not self.distilled:
             return self
@@ -110,7 +110,7 @@ class Consistency:
         return share * z + (1 - share) * estimate
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
+def denoiser(network: ConditionedNetwork, cond: Conditioning) -> Denoise:
     """The consistency function: every estimate is an end, whichever level comes next."""
     answer = answers(network, cond)
 

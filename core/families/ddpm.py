@@ -31,7 +31,7 @@ from core.sampling.path import (
 from core.tensors import Levels, Volumes, align
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 TIMES = 1000
 
@@ -117,7 +117,7 @@ def vp_level_at(t: Tensor) -> Level:
     return Level((1 - t) / size, t / size)
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
+def denoiser(network: ConditionedNetwork, cond: Conditioning) -> Denoise:
     """A network that answers with the noise: x_hat = (z - t e) / (1 - t)."""
     answer = answers(network, cond)
 
@@ -127,7 +127,7 @@ def denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
     return denoise
 
 
-def velocity_denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
+def velocity_denoiser(network: ConditionedNetwork, cond: Conditioning) -> Denoise:
     """A network that answers with v: x_hat = alpha x_tau - sigma v."""
     answer = answers(network, cond)
 

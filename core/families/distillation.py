@@ -20,7 +20,7 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.families.family import Draw, Predict
 from core.families.flow import denoiser
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.sampling.guidance import guided
 from core.sampling.path import diffuse
 from core.sampling.schedules import shifted_level, shifted_place
@@ -48,7 +48,7 @@ class Distillation:
     substeps: int = 3
     shift: float = 1.0
     guidance_max: float = 1.0
-    teacher: SpatioTemporalUNet | None = None
+    teacher: ConditionedNetwork | None = None
 
     @property
     def cost(self) -> float:
@@ -61,7 +61,7 @@ class Distillation:
         """Its learning rate, as a share of the run's: the network is nearly there already."""
         return 0.25
 
-    def taught_by(self, network: SpatioTemporalUNet) -> Distillation:
+    def taught_by(self, network: ConditionedNetwork) -> Distillation:
         """The same lesson with a frozen copy of ``network``, in its fast precision, as teacher."""
         teacher = deepcopy(network).eval().requires_grad_(False)
         device = next(teacher.parameters()).device

@@ -20,7 +20,7 @@ from core.sampling.path import Denoise, answers, diffuse
 from core.tensors import Volumes, align
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 DATA_STD = 0.5
 """Spread of the data that the sizes are meant for: clips and scans in [-1, 1] are near it."""
@@ -70,7 +70,7 @@ class EDM(OneLevel):
         return (x - align(scale.skip, x) * diffuse(x, noise, t)) / align(scale.out, x)
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
+def denoiser(network: ConditionedNetwork, cond: Conditioning) -> Denoise:
     """D of a network that answers F."""
     answer = answers(network, cond)
 

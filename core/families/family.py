@@ -21,7 +21,7 @@ from core.seeds import normal
 from core.tensors import Volumes, sent
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 Predict = Callable[[Tensor, Tensor, Tensor, Conditioning], Tensor]
 """(z, t, r, cond) -> the network's answer, the network wrapped or not."""
@@ -66,7 +66,7 @@ class Family(Protocol):
         """Its learning rate, as a share of the run's."""
         ...
 
-    def taught_by(self, network: SpatioTemporalUNet) -> Family:
+    def taught_by(self, network: ConditionedNetwork) -> Family:
         """The same, with a frozen copy of ``network`` as its teacher where it has one."""
         ...
 
@@ -114,7 +114,7 @@ class OneLevel(ABC):
         """Its learning rate, as a share of the run's."""
         return 1.0
 
-    def taught_by(self, network: SpatioTemporalUNet) -> Family:
+    def taught_by(self, network: ConditionedNetwork) -> Family:
         """The same: the data is the teacher."""
         del network
         return self  # pyright: ignore[reportReturnType]  (its name stands in what is derived)

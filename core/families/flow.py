@@ -20,7 +20,7 @@ from core.seeds import normal
 from core.tensors import Volumes, align, sent
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class FlowMatching:
         """Its learning rate, as a share of the run's."""
         return 1.0
 
-    def taught_by(self, network: SpatioTemporalUNet) -> FlowMatching:
+    def taught_by(self, network: ConditionedNetwork) -> FlowMatching:
         """The same: the data is the teacher."""
         del network
         return self
@@ -112,7 +112,7 @@ class FlowMatching:
         return squares * weights / weights.mean(dim=(1, 2, 3, 4), keepdim=True)
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
+def denoiser(network: ConditionedNetwork, cond: Conditioning) -> Denoise:
     """A network that was never told where a step lands: x_hat = z - t u(z, t, t)."""
     answer = answers(network, cond)
 

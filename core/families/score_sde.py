@@ -24,7 +24,7 @@ from core.sampling.path import Denoise, Level, ve_level, vp_level
 from core.tensors import Levels, Volumes
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 BETA = (0.1, 20.0)
 SIGMA = (0.01, 50.0)
@@ -89,6 +89,6 @@ class ScoreSDE(OneLevel):
         return noise
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning) -> Denoise:
+def denoiser(network: ConditionedNetwork, cond: Conditioning) -> Denoise:
     """x_hat by Tweedie's formula from the score -e / sigma, as of a network that answers e."""
     return ddpm.denoiser(network, cond)

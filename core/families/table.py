@@ -16,7 +16,7 @@ from core.refusal import Refusal
 from core.sampling.path import Denoise
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 
 class Entry(NamedTuple):
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     """
 
     teach: Callable[..., Family]
-    denoiser: Callable[[SpatioTemporalUNet, Conditioning], Denoise]
+    denoiser: Callable[[ConditionedNetwork, Conditioning], Denoise]
     sampler: str
     highest: float
     answer: str
@@ -95,7 +95,7 @@ FAMILIES: dict[str, Entry] = {
 }
 
 
-def family_of(network: SpatioTemporalUNet) -> Entry:
+def family_of(network: ConditionedNetwork) -> Entry:
     """The family a network was taught by.
 
     Raises:
@@ -110,6 +110,6 @@ def family_of(network: SpatioTemporalUNet) -> Entry:
     return FAMILIES[name]
 
 
-def denoiser(network: SpatioTemporalUNet, cond: Conditioning | None = None) -> Denoise:
+def denoiser(network: ConditionedNetwork, cond: Conditioning | None = None) -> Denoise:
     """The network as a ``Denoise``, read as its family does; the prompt is read once."""
     return family_of(network).denoiser(network, cond or Conditioning())

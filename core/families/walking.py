@@ -15,13 +15,13 @@ from core.seeds import generator
 from core.tensors import Levels
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 FRESH = 1
 """Place of a walk's fresh noise among what follows from a seed; the noise it begins with is 0."""
 
 
-def usual_walk(network: SpatioTemporalUNet, seed: int) -> Walk:
+def usual_walk(network: ConditionedNetwork, seed: int) -> Walk:
     """The sampler of the network's family; where it adds noise, that follows from ``seed``."""
     name = family_of(network).sampler
     if name in SAMPLERS:
@@ -30,7 +30,7 @@ def usual_walk(network: SpatioTemporalUNet, seed: int) -> Walk:
     return update_wrapper(partial(walk, generator=generator(seed, FRESH, FRESH)), walk)
 
 
-def reachable(network: SpatioTemporalUNet, levels: Levels) -> Tensor:
+def reachable(network: ConditionedNetwork, levels: Levels) -> Tensor:
     """The levels, those left out that lie above where the network's answers say something.
 
     A network that answers with noise alone begins at 0.999 instead of 1.

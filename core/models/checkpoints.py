@@ -35,7 +35,7 @@ from core.tensors import inference_dtype
 from core.trouble import Trouble
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ SHELVES = ("video", "medical")
 
 def save_model(
     folder: Path,
-    network: SpatioTemporalUNet,
+    network: ConditionedNetwork,
     record: dict[str, Any],
     *,
     dtype: torch.dtype = torch.bfloat16,
@@ -95,7 +95,7 @@ def load_model(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype | None = None,
-) -> tuple[SpatioTemporalUNet, dict[str, Any]]:
+) -> tuple[ConditionedNetwork, dict[str, Any]]:
     """The network, ready to sample, and its record; every digest is verified first.
 
     Args:
@@ -132,7 +132,7 @@ def load_model(
     return network.eval().requires_grad_(False), record
 
 
-def _build(folder: Path) -> SpatioTemporalUNet:
+def _build(folder: Path) -> ConditionedNetwork:
     """A network of the shape ``config.json`` describes."""
     try:
         network = network_of(json.loads((folder / CONFIG).read_text()))
@@ -141,7 +141,7 @@ def _build(folder: Path) -> SpatioTemporalUNet:
             f"{folder / CONFIG} describes no network of this release ({error}): a config is the "
             "JSON that was saved with the weights; copy the model again."
         ) from error
-    return cast("SpatioTemporalUNet", network)  # or another that is called as it is
+    return cast("ConditionedNetwork", network)  # or another that is called as it is
 
 
 def shelves() -> list[Path]:

@@ -98,7 +98,9 @@ def twin_of(kind: type[Network]) -> Any:
     def init(self: Network, *args: Any, **kwargs: Any) -> None:
         kind.__init__(self, *args, **kwargs)
 
-    own = {name: said for name, said in vars(kind).items() if hasattr(ModelMixin, name)}
+    ours = [base for base in kind.__mro__[::-1] if issubclass(base, Network) and base != Network]
+    said = {name: value for base in ours for name, value in vars(base).items()}
+    own = {name: value for name, value in said.items() if hasattr(ModelMixin, name)}
     spaces = {"__init__": init, "__module__": kind.__module__, "__doc__": kind.__doc__}
     return type(kind.__name__, (DiffusersNetwork, kind), own | spaces)
 

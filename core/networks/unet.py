@@ -1,8 +1,4 @@
-"""The one network: a spatiotemporal 3-D U-Net for clips and volumes.
-
-Axes: B batch, C channels, D depth (frames or slices), H, W. Noise levels t and r lie on the
-linear path z = (1 - t) x + t e; the network answers with the average velocity from t to r.
-"""
+"""The spatiotemporal 3-D U-Net that draws clips and volumes; axes as in ``conditioned``."""
 
 from __future__ import annotations
 
@@ -14,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from core.conditioning import Conditioning
-from core.networks.attention import use_backend
 from core.networks.blocks import (
     AttentionStage,
     GroupNorm,
@@ -24,20 +19,17 @@ from core.networks.blocks import (
     SpatioTemporalBlock,
     Split,
     from_tokens,
-    pad,
     to_tokens,
 )
-from core.networks.embeddings import NumberEmbedding, Places, SpacingEmbedding, places_of
-from core.networks.network import Network, keeps_settings
+from core.networks.conditioned import ConditionedNetwork
+from core.networks.embeddings import Places
+from core.networks.network import keeps_settings
 from core.networks.shapes import cells_of, check_shape, triple
-from core.networks.text_memory import TextMemory, with_null
-from core.tensors import Features, Triple, Volumes, align
-
-LEAST_LEVEL = 0.05
-"""Below it a predicted sample is no longer divided by the level, which would amplify rounding."""
+from core.networks.text_memory import TextMemory
+from core.tensors import Features, Regridded, Triple, Volumes
 
 
-class SpatioTemporalUNet(Network):
+class SpatioTemporalUNet(ConditionedNetwork):
     """Average velocity u(z, t, r) of clips and volumes; Geng et al. 2025 (MeanFlow), Eq. 3.
 
     >>> network = SpatioTemporalUNet(block_out_channels=(8, 16), down_strides=((1, 2, 2),))
@@ -68,10 +60,8 @@ class SpatioTemporalUNet(Network):
         layout_network: Settings of a small one, ``layouts``, that draws what sketches show.
     """
 
-    _supports_gradient_checkpointing = True
     _no_split_modules = ("SpatioTemporalBlock",)
     _repeated_blocks = ("SpatioTemporalBlock",)
-    _skip_layerwise_casting_patterns = ("embedding", "norm")
 
     @keeps_settings
     def __init__(  # noqa: PLR0913, PLR0917  the settings diffusers keeps in config.json
@@ -103,7 +93,7 @@ class SpatioTemporalUNet(Network):
         self.patch, self.strides = triple(patch_size), strides
         *_, self.cell = self.cells = cells_of(self.patch, strides)
         emb = 4 * widths[0]
-        self._build_embeddings(emb)
+        self.build_embeddings(emb)
         self.stem = Merge(in_channels + concat_channels, widths[0], self.patch)
 
         def block(level: int, channels: int) -> SpatioTemporalBlock:
@@ -121,7 +111,7 @@ class SpatioTemporalUNet(Network):
 
         self._build_blocks(widths, strides, layers_per_block, block)
         stages = [m for m in self.modules() if isinstance(m, AttentionStage)]
-        self._readers = tuple(stage.text for stage in stages if stage.text is not None)
+        self.readers = tuple(stage.text for stage in stages if stage.text is not None)
         self.norm_out = GroupNorm(min(16, widths[0] // 4), widths[0])
         self.head = Split(widths[0], in_channels, self.patch)
         nn.init.zeros_(self.head.mix.weight)
@@ -155,114 +145,17 @@ class SpatioTemporalUNet(Network):
             for level in reversed(range(last))
         )
 
-    def _build_embeddings(self, emb: int) -> None:
-        """The vectors that modulate every block, and the learned absence of a prompt."""
-        text, labels = self.config["text_channels"], self.config["num_labels"]
-        self.level_embedding = NumberEmbedding(emb, low=0.5, high=50.0)
-        self.step_embedding = NumberEmbedding(emb, low=0.5, high=50.0)
-        self.guidance_embedding = NumberEmbedding(emb, low=0.5, high=10.0)
-        self.spacing_embedding = SpacingEmbedding(emb)
-        self.label_embedding = nn.Embedding(labels + 1, emb) if labels else None
-        self.text_embedding = (
-            nn.Sequential(nn.LayerNorm(text), nn.Linear(text, emb)) if text else None
-        )
-        self.null_token = nn.Parameter(torch.zeros(1, 1, text)) if text else None
-        for embedding in (self.guidance_embedding, self.spacing_embedding):
-            nn.init.zeros_(embedding.layers.get_parameter("2.weight"))
-
-    def set_attention_backend(self, backend: str) -> None:
-        """Choose a diffusers attention backend for this network alone.
-
-        diffusers' own setter also flips a default of the process, for all models of a worker.
-
-        Args:
-            backend: A diffusers backend name such as ``"native"`` or ``"xformers"``.
-        """
-        use_backend(self, backend)
-
-    def read(self, cond: Conditioning, batch: int) -> TextMemory | None:
-        """Keys, values and pooled meaning of the prompt; rows without a token get the null."""
-        if self.null_token is None or self.text_embedding is None:
-            return None
-        null = self.null_token
-        if cond.tokens is None:
-            tokens, mask = null.expand(batch, -1, -1), None
-            pooled = null[:, 0].expand(batch, -1)
-        else:
-            tokens, real = with_null(cond.tokens, cond.token_mask, null)
-            mask = None if cond.token_mask is None else real[:, None, None, :]
-            weights = real.to(null.dtype)[..., None]
-            pooled = (tokens * weights).sum(1) / weights.sum(1)
-        pairs = tuple(text.keys_and_values(tokens) for text in self._readers)
-        return TextMemory(pairs, mask, self.text_embedding(pooled))
-
-    def _embed(
-        self, t: Tensor, r: Tensor, cond: Conditioning, memory: TextMemory | None, batch: int
-    ) -> Tensor:
-        """All that modulates the blocks, as one vector per sample: (B, emb)."""
-        spacing = self._spacing(cond)
-        resolution = cond.resolution if cond.resolution is not None else spacing
-        both = spacing.expand(batch, 3), resolution.expand(batch, 3)
-        emb = self.level_embedding(t) + self.step_embedding(t - r) + self.spacing_embedding(*both)
-        if cond.guidance is not None:
-            emb = emb + self.guidance_embedding(cond.guidance.expand(batch).log())
-        if self.label_embedding is not None:
-            none = torch.full((batch,), self.config["num_labels"], device=t.device)
-            emb = emb + self.label_embedding(cond.label if cond.label is not None else none)
-        if memory is not None:
-            emb = emb + memory.pooled
-        return F.silu(emb)
-
-    def _spacing(self, cond: Conditioning) -> Tensor:
-        """(B or 1, 3) grid spacing along D, H, W."""
-        if cond.spacing is not None:
-            return cond.spacing
-        return self.stem.mix.weight.new_tensor([self.config["default_spacing"]]).float()
-
-    def _places(self, spacing: Tensor, size: Sequence[int]) -> list[Places]:
-        """Rotary positions of every level: cell centers along D, in physical units."""
-        widths, head_dim = self.config["block_out_channels"], self.config["head_dim"]
-        heads = [width // max(1, width // head_dim) for width in widths]
-        waves = tuple(self.config["rope_periods"])
-        pairs = zip(self.cells, heads, strict=True)
-        return [places_of(cell, size, spacing, head, periods=waves) for cell, head in pairs]
-
-    def forward(
-        self,
-        z: Volumes,
-        t: Tensor,
-        r: Tensor | None = None,
-        cond: Conditioning | None = None,
-        memory: TextMemory | None = None,
+    def answer(
+        self, x: Regridded, emb: Tensor, cond: Conditioning, memory: TextMemory | None
     ) -> Volumes:
-        """Average velocity from level ``t`` down to ``r``; instantaneous where r equals t.
-
-        Args:
-            z: (B, C, D, H, W) noisy sample, any size; padded and cropped inside.
-            t: () or (B,) noise level in [0, 1].
-            r: () or (B,) level the step lands on; ``None`` means ``t``.
-            cond: What the sample should show.
-            memory: ``read(cond)``, when the caller keeps it over many steps.
-        """
-        cond = cond or Conditioning()
-        batch, _, *size = z.shape
-        t = t.expand(batch) if t.ndim else t.repeat(batch)
-        r = t if r is None else (r.expand(batch) if r.ndim else r.repeat(batch))
-        if memory is None:
-            memory = self.read(cond, batch)
-        emb = self._embed(t, r, cond, memory, batch)  # (B, emb)
-        x = z if cond.concat is None else torch.cat([z, cond.concat.to(z.dtype)], dim=1)
-        x = pad(x.to(self.stem.mix.weight.dtype), self.cell)  # (B, C + Cc, ...) of whole cells
-        places = self._places(self._spacing(cond), x.shape[2:])
+        """What the last layer says; see ``ConditionedNetwork``."""
+        widths = self.config["block_out_channels"]
+        places = self.places_of(self.cells, widths, self.spacing_of(cond), x.shape[2:])
         x = self.stem(x)  # (B, width, D / pd, H / ph, W / pw)
         if self.sketch is not None and cond.sketch is not None:
             x = x + self.sketch(cond.sketch.to(x.dtype))
         x = self._walk(x, emb, memory, places)
-        x = self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
-        answer = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)  # (B, C, D, H, W)
-        if self.config["prediction"] == "sample":
-            return (z - answer) / align(t.clamp_min(LEAST_LEVEL), z)
-        return answer
+        return self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
 
     def _walk(
         self, x: Volumes, emb: Tensor, memory: TextMemory | None, places: list[Places]

@@ -33,7 +33,7 @@ from core.refusal import Refusal
 from core.tensors import Volumes, align
 
 if TYPE_CHECKING:
-    from core.networks.unet import SpatioTemporalUNet
+    from core.networks.conditioned import ConditionedNetwork
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 """(z, t, r) -> x_hat: where the straight line along u(z, t, r) meets t = 0.
@@ -53,7 +53,7 @@ Answer = Callable[[Volumes, Tensor, Tensor], Volumes]
 """(z, t, r) -> what the network says of it; what that means is its family's."""
 
 
-def answers(network: SpatioTemporalUNet, cond: Conditioning) -> Answer:
+def answers(network: ConditionedNetwork, cond: Conditioning) -> Answer:
     """The network with one prompt, which is read once and kept over all steps.
 
     The walk stays in the dtype of ``z`` (float32 or wider) while the network runs in its own.

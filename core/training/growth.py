@@ -10,6 +10,7 @@ from einops import rearrange
 from torch import Tensor
 
 from core.models.checkpoints import WEIGHTS, find_model, load_model, read_record
+from core.networks.conditioned import ConditionedNetwork
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.seeds import initialized
@@ -22,13 +23,14 @@ ALIKE = (
     "text_channels", "num_labels", "head_dim", "rope_periods", "default_spacing", "prediction",
 )  # fmt: skip
 """Settings of the whole network that must be the same."""
+TAUGHT = "trained_objective"
 OPTIONAL = {"sketch": ("sketch_channels", "sketch_grain"), "layouts": ("layout_network",)}
 """Parts that a network may have, and their settings."""
 
 
 def first_network(
-    kind: str, build: Callable[[], SpatioTemporalUNet], seed: int, start: str
-) -> SpatioTemporalUNet:
+    kind: str, build: Callable[[], ConditionedNetwork], seed: int, start: str
+) -> ConditionedNetwork:
     """What a training run begins with.
 
     Args:
@@ -59,7 +61,7 @@ def begun_from(data: str, kind: str, start: str) -> str:
 
 
 @torch.no_grad()
-def begin_from(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> SpatioTemporalUNet:
+def begin_from(network: ConditionedNetwork, origin: ConditionedNetwork) -> ConditionedNetwork:
     """The network with the weights of another of the same shape, or of one level less.
 
     A level more is one in front, of finer cells. All that lies behind it is taken over, and is
@@ -81,15 +83,29 @@ def begin_from(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> Spati
             "preset, or another model."
         )
     given = {k: v for k, v in origin.state_dict().items() if _is_kept(k, network, origin)}
-    if len(network.strides) > len(origin.strides):
-        given = {_moved(k): v for k, v in given.items() if not EDGES.match(k)}
-        given |= _finer_stem(network, origin)
+    if isinstance(network, SpatioTemporalUNet) and isinstance(origin, SpatioTemporalUNet):
+        given = _behind(network, origin, given)
     network.load_state_dict({**network.state_dict(), **given})
     return network
 
 
-def _differences(network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> list[str]:
+def _behind(
+    network: SpatioTemporalUNet, origin: SpatioTemporalUNet, given: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """The weights that are taken over, behind one more level where the network has one."""
+    if len(network.strides) > len(origin.strides):
+        given = {_moved(k): v for k, v in given.items() if not EDGES.match(k)}
+        given |= _finer_stem(network, origin)
+    return given
+
+
+def _differences(network: ConditionedNetwork, origin: ConditionedNetwork) -> list[str]:
     """Settings in which the other network does not fit, neither as it is nor behind a level."""
+    if type(network).__name__ != type(origin).__name__:
+        return [f"being a {type(origin).__name__}"]
+    if not (isinstance(network, SpatioTemporalUNet) and isinstance(origin, SpatioTemporalUNet)):
+        shape = [name for name in network.config if name[0] != "_" and name != TAUGHT]
+        return [name for name in shape if not _alike(network.config[name], origin.config[name])]
     front = len(network.strides) - len(origin.strides)
     if front not in (0, 1):
         return ["down_strides"]
@@ -115,7 +131,7 @@ def _alike(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-def _is_kept(name: str, network: SpatioTemporalUNet, origin: SpatioTemporalUNet) -> bool:
+def _is_kept(name: str, network: ConditionedNetwork, origin: ConditionedNetwork) -> bool:
     """Whether a weight is taken over: all are but those of optional parts that differ."""
     for part, settings in OPTIONAL.items():
         if name.startswith(f"{part}."):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from core.families.consistency import Consistency
 from core.families.family import Family
 from core.families.table import FAMILIES
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.refusal import Refusal
 from core.training.checkpoint import remember_stages
 from core.training.feed import MakeBatch
@@ -118,7 +118,7 @@ OnStage = Callable[[str, Progress], None]
 
 
 def train_stages(
-    network: SpatioTemporalUNet,
+    network: ConditionedNetwork,
     make_batch: MakeBatch,
     stages: list[Stage],
     folder: Path,
@@ -127,7 +127,7 @@ def train_stages(
     should_stop: Callable[[], bool] = lambda: False,
     validate: Validate | None = None,
     on_validation: OnValidation = lambda stage, step, found: None,
-) -> tuple[SpatioTemporalUNet, bool]:
+) -> tuple[ConditionedNetwork, bool]:
     """The averaged network and whether every stage was finished.
 
     Each stage starts from the average of those before, and has the time that they left. What
@@ -149,7 +149,7 @@ def train_stages(
     for place, stage in enumerate(stages):
         plan = _with_spare(stage.plan, spare)
         name, objective = stage.name, stage.objective
-        trained = cast("SpatioTemporalUNet", network.get_submodule(stage.part))
+        trained = cast("ConditionedNetwork", network.get_submodule(stage.part))
         judge = stage.validate if stage.part else validate
         trainer = Trainer(
             trained,

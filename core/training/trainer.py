@@ -22,7 +22,7 @@ from torch import Tensor
 
 from core.families.family import Family, Predict
 from core.networks.compilation import compiled
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.refusal import Refusal
 from core.training.checkpoint import STATE, Clock, finish_rename, read, write
 from core.training.ema import WeightAverage
@@ -59,7 +59,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: SpatioTemporalUNet,
+        network: ConditionedNetwork,
         make_batch: MakeBatch,
         objective: Family,
         plan: Plan,
@@ -283,7 +283,7 @@ class Trainer:
             )
             logger.info("resumed at step %d from %s", self.step, self.checkpoint)
 
-    def averaged_network(self) -> SpatioTemporalUNet:
+    def averaged_network(self) -> ConditionedNetwork:
         """The network with the average in place of its weights; the run is over after this."""
         self.average.copy_to(self.network)
         return self.network.eval()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.tensors import inference_dtype
 from core.training.ema import WeightAverage
 
@@ -41,7 +41,7 @@ class Validation:
     picture: NDArray[np.uint8] | None = field(default=None, compare=False)
 
 
-Validate = Callable[[SpatioTemporalUNet], Validation]
+Validate = Callable[[ConditionedNetwork], Validation]
 """Judges a network, which is in evaluation mode, in its fast precision, and its own to keep."""
 
 OnValidation = Callable[[str, int, Validation], None]
@@ -62,7 +62,7 @@ class Validator:
     def __init__(self, validate: Validate, minutes: float) -> None:
         self.validate, self.pause_s = validate, 60 * minutes
         self.cost_s = 0.0
-        self._copy: SpatioTemporalUNet | None = None
+        self._copy: ConditionedNetwork | None = None
 
     def due(self, seconds: float) -> bool:
         """Whether it is time, so many seconds after the last look."""
@@ -70,7 +70,7 @@ class Validator:
         return seconds > max(self.pause_s, rest)
 
     def look(
-        self, network: SpatioTemporalUNet, average: WeightAverage, *, family: str
+        self, network: ConditionedNetwork, average: WeightAverage, *, family: str
     ) -> Validation | None:
         """How the averaged weights do; None where that could not be found out.
 
@@ -96,8 +96,8 @@ class Validator:
             logger.warning("validation could not be shown, training goes on: %s", error)
 
     def _averaged(
-        self, network: SpatioTemporalUNet, average: WeightAverage, *, family: str
-    ) -> SpatioTemporalUNet:
+        self, network: ConditionedNetwork, average: WeightAverage, *, family: str
+    ) -> ConditionedNetwork:
         """The copy, with the average in it."""
         if self._copy is None:
             self._copy = deepcopy(network).eval().requires_grad_(False)

@@ -8,14 +8,14 @@ from pydantic import BaseModel
 
 from core.models.cards import card
 from core.models.checkpoints import find_model, read_record, save_model
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.records import compute, model_facts, versions
 from core.training.checkpoint import history
 from video.world.understanding import VOCABULARY
 
 
 def publish(
-    folder: Path, network: SpatioTemporalUNet, request: BaseModel, *, kind: str, run: Path
+    folder: Path, network: ConditionedNetwork, request: BaseModel, *, kind: str, run: Path
 ) -> Path:
     """Save a trained network as a model folder with its record and card.
 

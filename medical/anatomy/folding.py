@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from medical.anatomy.filters import Floats
 from medical.anatomy.windows import sample
 
@@ -29,7 +29,7 @@ def unfolded(condition: Floats, seed: int = 0) -> Floats:
     return (condition[:3] / CONDITION_SCALE + CONDITION_MEAN).astype(np.float32)
 
 
-def folder(network: SpatioTemporalUNet, *, steps: int = STEPS) -> Fold:
+def folder(network: ConditionedNetwork, *, steps: int = STEPS) -> Fold:
     """The network as a function from blurred maps to tissue.
 
     Args:

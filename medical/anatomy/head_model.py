@@ -14,7 +14,7 @@ import torch
 
 from core.models.checkpoints import find_model, load_model, save_model
 from core.models.files import WEIGHTS, read_record
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.records import sha256_file
 from core.refusal import Refusal
 from medical.anatomy.folding import folder as folding
@@ -60,7 +60,7 @@ def load_pool(folder: Path, *, device: torch.device | str = "cpu") -> Pool:
 
 
 def save_pool(
-    folder: Path, network: SpatioTemporalUNet, pool: Pool, record: dict[str, Any]
+    folder: Path, network: ConditionedNetwork, pool: Pool, record: dict[str, Any]
 ) -> Path:
     """Write a model folder.
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from medical.anatomy.filters import Floats, filled, grown
 from medical.anatomy.windows import sample
 
@@ -64,7 +64,7 @@ def places_in(shape: tuple[int, ...], low: NDArray[np.int64], high: NDArray[np.i
     return torch.stack(torch.meshgrid(*axes, indexing="ij")).clamp(-1.5, 1.5)
 
 
-def painter(network: SpatioTemporalUNet, *, steps: int = STEPS) -> Paint:
+def painter(network: ConditionedNetwork, *, steps: int = STEPS) -> Paint:
     """The network as a function from fractions to an image.
 
     Args:

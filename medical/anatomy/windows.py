@@ -7,7 +7,7 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.families.table import denoiser
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.operations.tiling import Window, tiled, windows
 from core.sampling.samplers import SAMPLERS
 from core.sampling.schedules import linear
@@ -18,7 +18,7 @@ WINDOW, OVERLAP, BATCH = (48, 48, 48), (8, 8, 8), 2
 
 @torch.inference_mode()
 def sample(
-    network: SpatioTemporalUNet,
+    network: ConditionedNetwork,
     cond: Tensor,
     present: Tensor,
     seed: int,

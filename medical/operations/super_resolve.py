@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.operations.linear_operators import consistent, project
 from core.operations.tiling import Slices, Window, tiled, windows
 from core.sampling.samplers import OnStep, Walk
@@ -74,7 +74,7 @@ class Tiling:
 def super_resolve(
     volume: Volume,
     request: SuperResolutionRequest,
-    network: SpatioTemporalUNet,
+    network: ConditionedNetwork,
     *,
     protect: Volume | None = None,
     tiling: Tiling | None = None,
@@ -127,7 +127,7 @@ class _Sampler:
         base: Tensor,
         request: SuperResolutionRequest,
         *,
-        network: SpatioTemporalUNet,
+        network: ConditionedNetwork,
         tiling: Tiling,
         walk: Walk,
     ) -> None:

@@ -1,5 +1,10 @@
 """The sizes of the MRI network."""
 
+from collections.abc import Callable
+from typing import Final
+
+from core.networks.conditioned import ConditionedNetwork
+from core.networks.dit import SpatioTemporalDiT
 from core.networks.unet import SpatioTemporalUNet
 
 
@@ -37,4 +42,36 @@ def base() -> SpatioTemporalUNet:
     )
 
 
-PRESETS = {"tiny": tiny, "base": base}
+def tiny_dit() -> SpatioTemporalDiT:
+    """The transformer for a laptop; 0.3 million weights."""
+    return SpatioTemporalDiT(
+        in_channels=1,
+        concat_channels=2,
+        width=64,
+        layers=2,
+        patch_size=(4, 4, 4),
+        head_dim=32,
+        rope_periods=(2.0, 64.0),
+        prediction="sample",
+    )
+
+
+def base_dit() -> SpatioTemporalDiT:
+    """The transformer of the U-Net's arithmetic: 3.3 GFLOP for 32 voxels cubed."""
+    return SpatioTemporalDiT(
+        in_channels=1,
+        concat_channels=2,
+        width=192,
+        layers=5,
+        patch_size=(4, 4, 4),
+        head_dim=32,
+        rope_periods=(2.0, 64.0),
+        prediction="sample",
+    )
+
+
+PRESETS: Final[dict[str, dict[str, Callable[[], ConditionedNetwork]]]] = {
+    "unet": {"tiny": tiny, "base": base},
+    "dit": {"tiny": tiny_dit, "base": base_dit},
+}
+"""By kind of network and size."""

@@ -127,7 +127,8 @@ def train(
         on_validation: Called with what was found on unseen heads, every few minutes.
     """
     validate = None
-    network = first_network("mri", PRESETS[request.preset], request.seed, request.start)
+    build = PRESETS[request.network][request.preset]
+    network = first_network("mri", build, request.seed, request.start)
     if make_batch is None:
         make_batch, validate = head_batches(request, training_device())
     return train_stages(

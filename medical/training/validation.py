@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.metrics import psnr
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.training.validation import Validate, Validation
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
 from medical.evaluation.evaluate import trimmed
@@ -47,7 +47,7 @@ def validation(heads: Sequence[tuple[str, Volume]]) -> Validate | None:
         scan="in memory", slice_thickness_mm=THICKNESS_MM, samples=SAMPLES
     )
 
-    def validate(network: SpatioTemporalUNet) -> Validation:
+    def validate(network: ConditionedNetwork) -> Validation:
         found = [
             super_resolve(
                 case.scan,

@@ -61,6 +61,23 @@ def zeros(size, random):
     return x, Conditioning(tokens=torch.zeros(size, 1, 384), spacing=torch.ones(1, 3))
 
 
+def test_a_transformer_is_trained_published_and_gone_on_from(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
+    small = {"preset": "tiny", "network": "dit", "steps": 2, "jump_steps": 0, "batch_size": 1}
+    request = VideoTrainingRequest.model_validate(small)
+    network, whole = module.train(request, tmp_path / "run", make_batch=zeros)
+    assert whole
+    assert type(network).__name__ == "SpatioTemporalDiT"
+    record = {"name": "old", "kind": "video", "objective": "flow matching"}
+    save_model(tmp_path / "models" / "old", network, record, dtype=torch.float32)
+    request = VideoTrainingRequest.model_validate(small | {"start": "old", "learning_rate": 1e-9})
+    again, _ = module.train(request, tmp_path / "two", make_batch=zeros)
+    torch.testing.assert_close(again.state_dict(), network.state_dict(), atol=1e-6, rtol=0)
+    other = VideoTrainingRequest.model_validate(small | {"start": "old", "network": "unet"})
+    with pytest.raises(ValueError, match=r"differs in being a SpatioTemporalDiT"):
+        module.train(other, tmp_path / "three", make_batch=zeros)
+
+
 def test_a_run_begins_from_the_model_that_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
     origin = initialized(tiny, 5)
@@ -123,7 +140,7 @@ class Letters(TextEncoder):
 def test_layouts_are_learned_first_and_each_stage_leaves_the_other_network_alone(
     tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(module, "PRESETS", {"base": painter})
+    monkeypatch.setattr(module, "PRESETS", {"unet": {"base": painter}})
     monkeypatch.setattr(module, "TextEncoder", Letters)
     monkeypatch.setattr(module, "SCENES", 16)
     asked = {"layout_steps": 2, "steps": 2, "jump_steps": 1, "batch_size": 1, "seed": 3}
@@ -149,7 +166,7 @@ def test_layouts_are_learned_first_and_each_stage_leaves_the_other_network_alone
 
 
 def test_a_run_that_is_stopped_after_every_step_ends_as_one_that_never_was(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PRESETS", {"base": painter})
+    monkeypatch.setattr(module, "PRESETS", {"unet": {"base": painter}})
     monkeypatch.setattr(module, "TextEncoder", Letters)
     monkeypatch.setattr(module, "SCENES", 16)
     asked = {"layout_steps": 2, "steps": 2, "jump_steps": 0, "batch_size": 1, "seed": 3}
@@ -179,7 +196,7 @@ def test_some_clips_come_without_a_sketch_and_the_others_with_their_own():
 
 
 def test_nobody_knows_the_layouts_of_ones_own_clips(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PRESETS", {"base": painter})
+    monkeypatch.setattr(module, "PRESETS", {"unet": {"base": painter}})
     given = module.Material(zeros)
     monkeypatch.setattr(module, "data", lambda request, **_: given)
     request = VideoTrainingRequest(clips="mine", steps=1, jump_steps=0, batch_size=1)
@@ -203,7 +220,7 @@ def test_the_time_budget_is_shared_out_to_all_stages_however_many_steps_are_aske
 
 
 def test_a_model_whose_layouts_were_never_learned_has_none(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "PRESETS", {"base": painter})
+    monkeypatch.setattr(module, "PRESETS", {"unet": {"base": painter}})
     monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
     asked = {"layout_steps": 0, "steps": 1, "jump_steps": 0, "batch_size": 1}
     request = VideoTrainingRequest.model_validate(asked)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.families.table import denoiser
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.sampling.guidance import guided_at_once, with_and_without
 from core.sampling.samplers import dpmpp_2m
 from core.sampling.schedules import shifted
@@ -175,7 +175,7 @@ def apart(layout: Layouts) -> Float[Tensor, "B"]:
 
 
 def draw_layouts(
-    network: SpatioTemporalUNet, cond: Conditioning, starts: Float[Tensor, "B N K 16 3 1"]
+    network: ConditionedNetwork, cond: Conditioning, starts: Float[Tensor, "B N K 16 3 1"]
 ) -> Layouts:
     """Layouts of the prompts; one whose things come nearer than `APART` is drawn again.
 

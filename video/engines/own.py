@@ -19,7 +19,7 @@ from core.conditioning import Conditioning
 from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
 from core.models.checkpoints import find_model, load_model
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.sampling.guidance import guided
 from core.sampling.path import Denoise
 from core.sampling.samplers import SAMPLERS, OnStep, Walk
@@ -50,7 +50,7 @@ class VideoModel:
         encoder: Reads prompts; frozen.
     """
 
-    network: SpatioTemporalUNet
+    network: ConditionedNetwork
     record: dict[str, Any]
     encoder: TextEncoder = field(default_factory=TextEncoder)
 
@@ -72,7 +72,7 @@ def embed(request: VideoRequest, encoder: TextEncoder) -> Conditioning:
     )
 
 
-def laid_out(cond: Conditioning, network: SpatioTemporalUNet, start: Volumes) -> Conditioning:
+def laid_out(cond: Conditioning, network: ConditionedNetwork, start: Volumes) -> Conditioning:
     """The same with sketches of the prompts' layouts, where the network can draw some.
 
     Sketches that are given already are kept.
@@ -94,7 +94,7 @@ def layout_noise(start: Volumes) -> Float[Tensor, "B N K 16 3 1"]:
     return start.flatten(1)[:, : prod(shape)].unflatten(1, shape)
 
 
-def painting(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, Any]) -> Denoise:
+def painting(network: ConditionedNetwork, cond: Conditioning, record: dict[str, Any]) -> Denoise:
     """The guided network: guidance inside where it was trained in, outside otherwise.
 
     What a prompt asks for stands in the sketch of its layout, which was drawn with guidance.
@@ -115,7 +115,7 @@ def painting(network: SpatioTemporalUNet, cond: Conditioning, record: dict[str, 
 def sample(
     request: VideoRequest,
     cond: Conditioning,
-    network: SpatioTemporalUNet,
+    network: ConditionedNetwork,
     record: dict[str, Any],
     *,
     on_step: OnStep = lambda done, total, estimate: None,
@@ -132,7 +132,7 @@ def sample_from(
     start: Volumes,
     request: VideoRequest,
     cond: Conditioning,
-    network: SpatioTemporalUNet,
+    network: ConditionedNetwork,
     *,
     record: dict[str, Any],
     on_step: OnStep = lambda done, total, estimate: None,
@@ -150,7 +150,7 @@ def sample_from(
     return walk(denoise, start, levels, on_step=on_step)
 
 
-def walk_of(request: VideoRequest, network: SpatioTemporalUNet) -> Walk:
+def walk_of(request: VideoRequest, network: ConditionedNetwork) -> Walk:
     """The sampler that was asked for; where nobody did, that of the network's family."""
     usual = VideoRequest.model_fields["sampler"].default
     if request.sampler != usual:

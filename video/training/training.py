@@ -14,7 +14,7 @@ from torch import nn
 from core.conditioning import Conditioning
 from core.families.distillation import Distillation
 from core.families.flow import FlowMatching
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.tensors import align, sent
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, first_network
@@ -235,7 +235,8 @@ def train(
         should_stop: Asked after each step; if true, training ends there, resumable.
         on_validation: Called with what was found on fixed prompts, every few minutes.
     """
-    network = first_network("video", PRESETS[request.preset], request.seed, request.start)
+    build = PRESETS[request.network][request.preset]
+    network = first_network("video", build, request.seed, request.start)
     if request.clips or not (request.layout_steps or _draws_layouts(network)):
         network.layouts = None  # nobody knows the layouts of clips of your own
         network.register_to_config(layout_network=None)
@@ -253,6 +254,6 @@ def train(
     )
 
 
-def _draws_layouts(network: SpatioTemporalUNet) -> bool:
+def _draws_layouts(network: ConditionedNetwork) -> bool:
     """Whether its layout network has learned anything: the head of a new one is zero."""
     return network.layouts is not None and bool(network.layouts.head.mix.weight.any())

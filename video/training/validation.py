@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from core.conditioning import Conditioning
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.seeds import generator, noise_batch
 from core.tensors import Volumes
 from core.training.validation import Validate, Validation
@@ -67,7 +67,7 @@ def validation(
     start = noise_batch(shape, SEED, range(len(prompts)))
     asked = [parse_caption(prompt) if judged else None for prompt in prompts]
 
-    def validate(network: SpatioTemporalUNet) -> Validation:
+    def validate(network: ConditionedNetwork) -> Validation:
         jumps = guided and network.config["trained_objective"] == "average_velocity"
         x = sample_from(start, request, told, network, record={"guidance_trained_in": jumps})
         return _judged(x, prompts, asked)
@@ -88,7 +88,7 @@ def layout_validation(encoder: TextEncoder, prompts: Sequence[str]) -> Validate:
     start = noise_batch((CHANNELS, NUM_FRAMES, SLOTS, 1), SEED, range(len(prompts)))[:, None]
     asked = [parse_caption(prompt) for prompt in prompts]
 
-    def validate(network: SpatioTemporalUNet) -> Validation:
+    def validate(network: ConditionedNetwork) -> Validation:
         device = next(network.parameters()).device
         found = draw_layouts(network, told.to(device), start.to(device))
         return _judged(illustrate(found), prompts, asked)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from core.conditioning import Conditioning
 from core.families.family import Draw, Predict
 from core.families.flow import FlowMatching
+from core.networks.conditioned import LEAST_LEVEL
 from core.networks.text_memory import TextMemory
-from core.networks.unet import LEAST_LEVEL, SpatioTemporalUNet
+from core.networks.unet import SpatioTemporalUNet
 from core.seeds import initialized
 from core.tensors import Volumes, align
 from tests.benchmarks.arms.arm import Arm, Form

@@ -186,8 +186,9 @@ def test_positions_are_physical(tiny):
     """Seconds matter, not indices: the spacing enters RoPE along D, and is a number to AdaGN."""
     network = tiny(patch_size=(1, 2, 2), down_strides=((1, 2, 2),))
     network.requires_grad_(False)
-    slow = network._places(torch.tensor([[0.5, 1.0, 1.0]]), (8, 4, 4))
-    fast = network._places(torch.tensor([[0.25, 1.0, 1.0]]), (16, 4, 4))
+    levels = network.cells, network.config.block_out_channels
+    slow = network.places_of(*levels, torch.tensor([[0.5, 1.0, 1.0]]), (8, 4, 4))
+    fast = network.places_of(*levels, torch.tensor([[0.25, 1.0, 1.0]]), (16, 4, 4))
     for coarse, fine in zip(slow, fast, strict=True):
         centers = (fine.angles[:, 0::2] + fine.angles[:, 1::2]) / 2
         assert torch.allclose(centers, coarse.angles, atol=1e-5)
@@ -195,7 +196,8 @@ def test_positions_are_physical(tiny):
 
 def test_strides_along_depth_keep_the_centers_of_cells(tiny):
     network = tiny(patch_size=(2, 1, 1), down_strides=((2, 2, 2),))
-    places = network._places(torch.tensor([[1.0, 1.0, 1.0]]), (8, 4, 6))
+    levels = network.cells, network.config.block_out_channels
+    places = network.places_of(*levels, torch.tensor([[1.0, 1.0, 1.0]]), (8, 4, 6))
     first, second = (place.angles for place in places)
     assert [(place.height, place.width) for place in places] == [(4, 6), (2, 3)]
     rate = 2 * torch.pi / network.config.rope_periods[0]
