@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from core.models.checkpoints import find_model, load_model
-from core.networks.unet import SpatioTemporalUNet
+from core.networks.conditioned import ConditionedNetwork
 from core.records import atomic_path
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
 from medical.acquisition.intensity import measure_scale
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def samples(paths: Sequence[Path], network: SpatioTemporalUNet, seed: int) -> Iterator[Sample]:
+def samples(paths: Sequence[Path], network: ConditionedNetwork, seed: int) -> Iterator[Sample]:
     """What the head reads of voxels and how far the restoration is off there, without end."""
     dice = random.Random(seed)
     while True:
@@ -89,7 +89,7 @@ def samples(paths: Sequence[Path], network: SpatioTemporalUNet, seed: int) -> It
                 yield from [] if found is None else [found]
 
 
-def sample(part: Volume, network: SpatioTemporalUNet, dice: random.Random) -> Sample | None:
+def sample(part: Volume, network: ConditionedNetwork, dice: random.Random) -> Sample | None:
     """One part, scanned and restored; None where its slices do not fill it."""
     pitch, share = dice.choice(DISTANCES_MM), dice.choice(WIDTHS)
     plane, noise = dice.choice(PLANES), dice.choice(NOISES)
