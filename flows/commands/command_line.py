@@ -47,7 +47,15 @@ app["video"].command("flows.commands.video:generate")
 app["video"].command("flows.commands.video:understand")
 app["video"].command("flows.commands.video:vocabulary")
 app["mri"].command("flows.commands.mri:super_resolve")
-for _name in ("augment", "segment", "insert_lesions", "fill_lesions", "inpaint", "withdraw"):
+for _name in (
+    "audit",
+    "augment",
+    "segment",
+    "insert_lesions",
+    "fill_lesions",
+    "inpaint",
+    "withdraw",
+):
     app["mri"].command(f"flows.commands.mri:{_name}")
 app["models"].command("flows.commands.models:list_models", name="list")
 app["models"].command("flows.commands.models:show")

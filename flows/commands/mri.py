@@ -5,6 +5,7 @@ from pathlib import Path
 
 from flows.commands.options import options_of
 from flows.commands.single import run_here
+from medical.audit.request import AuditRequest
 from medical.lesions.request import (
     FillLesionsRequest,
     InpaintMRIRequest,
@@ -75,6 +76,38 @@ def inpaint(
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)
+
+
+@options_of(AuditRequest, given=("dataset",))
+def audit(
+    dataset: str,
+    /,
+    *,
+    request: AuditRequest,
+    output: Path | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Hold the heads of a dataset against people, with controls that must be found.
+
+    The exit code is 0 where nobody is found by an audit that finds its controls, and 1 else.
+
+    Args:
+        dataset: BIDS folder with skull-stripped T1-weighted heads, or a dataset drawn here.
+        output: The page to write (.html), its numbers beside it (.json); by default
+            NAME-audit.html in this folder.
+        overwrite: Replace files that already stand there.
+    """
+    import json
+
+    from flows.jobs.pipeline import record_path
+
+    page = output or Path(f"{Path(dataset).resolve().name}-audit.html")
+    run_here(request, page, overwrite=overwrite)
+    told = json.loads(record_path(page).read_text(encoding="utf-8"))["extra"]["audit"]
+    for reason in told["reasons"]:
+        sys.stderr.write(f"not passed: {reason}\n")
+    print("passed" if told["passed"] else "not passed")
+    return 0 if told["passed"] else 1
 
 
 def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:

@@ -10,6 +10,7 @@ from flows.requests.batch_requests import (
     ScanBatchRequest,
     ShardRequest,
 )
+from medical.audit.request import AuditRequest
 from medical.datasets.request import MRIDatasetRequest
 from medical.lesions.request import (
     FillLesionsRequest,
@@ -44,6 +45,7 @@ MODELS: dict[str, type[Request]] = {
     "fill_mri_lesions": FillLesionsRequest,
     "inpaint_mri": InpaintMRIRequest,
     "augment_mri_dataset": MRIDatasetRequest,
+    "audit_mri_dataset": AuditRequest,
     "train_video": VideoTrainingRequest,
     "train_mri": MRITrainingRequest,
     "generate_clips": ClipBatchRequest,

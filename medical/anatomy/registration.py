@@ -68,6 +68,21 @@ def align(
     return found
 
 
+def aligned(
+    volumes: Tensor, affine: NDArray[np.float64], template: Tensor, *, steps: int = 80
+) -> NDArray[np.float64]:
+    """For one head, (4, 4) from mm of the pool's space to its own world.
+
+    Args:
+        volumes: Blurred fractions (3, X, Y, Z).
+        affine: Of them, (4, 4) voxel to world.
+        template: (3, *COARSE.shape), what the head is aligned with.
+        steps: Of the descent.
+    """
+    start = _begin(volumes, affine, template)
+    return _descended(volumes, affine, start, template, points_of(COARSE), steps)
+
+
 def moved(points: Tensor, matrix: NDArray[np.float64]) -> Tensor:
     """Points (..., 3) under a (4, 4) matrix."""
     m = torch.from_numpy(matrix).float()

@@ -1,5 +1,6 @@
 """What a person may ask for of scans, by name."""
 
+from medical.operations.audit_mri_dataset import AuditMRIDataset
 from medical.operations.fill_mri_lesions import FillMRILesions
 from medical.operations.inpaint_mri import InpaintMRI
 from medical.operations.insert_mri_lesions import InsertMRILesions
@@ -10,4 +11,5 @@ OPERATIONS = {
     "insert_mri_lesions": InsertMRILesions(),
     "fill_mri_lesions": FillMRILesions(),
     "inpaint_mri": InpaintMRI(),
+    "audit_mri_dataset": AuditMRIDataset(),
 }

@@ -68,6 +68,8 @@ def test_the_paths_of_all_forms():
         ("inpaint_mri", "scan"),
         ("inpaint_mri", "mask"),
         ("augment_mri_dataset", "sources"),
+        ("audit_mri_dataset", "dataset"),
+        ("audit_mri_dataset", "against"),
         ("train_video", "clips"),
         ("train_mri", "heads"),
         ("generate_clips", "prompt_file"),

@@ -1,0 +1,1 @@
+"""Whether a dataset shows people: heads held against heads, with controls that must be found."""

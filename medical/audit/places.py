@@ -1,0 +1,91 @@
+"""Which files of a dataset are audited, and what its records say of who contributed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from core.refusal import Refusal
+from medical.audit.seen import Seen, see, seen_labels
+from medical.files.bids import DERIVATIVE
+from medical.files.nifti import read_volume
+
+PATTERNS = ("sub-*/anat/sub-*_T1w.nii*", "sub-*/ses-*/anat/sub-*_T1w.nii*")
+LABELS = f"{DERIVATIVE}/sub-*/anat/sub-*_dseg.nii*"
+
+
+@dataclass(frozen=True)
+class HeadFile:
+    """A head to be looked at: its name, its file, whether that holds labels alone."""
+
+    name: str
+    path: Path
+    labels: bool = False
+
+    def see(self) -> Seen:
+        """The head."""
+        if self.labels:
+            return seen_labels(read_volume(self.path), self.name)
+        return see(self.path, self.name)
+
+
+def root_of(dataset: Path) -> Path:
+    """The BIDS folder of a dataset: itself, or the one that was drawn into it."""
+    return dataset / "bids" if (dataset / "bids").is_dir() else dataset
+
+
+def heads_of(dataset: Path) -> list[HeadFile]:
+    """All heads of a dataset.
+
+    Raises:
+        Refusal: There are none.
+    """
+    root = root_of(dataset)
+    found = [path for pattern in PATTERNS for path in sorted(root.glob(pattern))]
+    heads = [HeadFile(path.name.split("_T1w")[0], path) for path in found]
+    if not heads:
+        labels = sorted(root.glob(LABELS))
+        heads = [HeadFile(path.name.split("_dseg")[0], path, labels=True) for path in labels]
+    if not heads:
+        raise Refusal(
+            f"{dataset} holds no sub-*/anat/sub-*_T1w.nii.gz and no tissue labels in "
+            f"{DERIVATIVE}: heads are held against people by their anatomy, which is read from "
+            "T1-weighted images; name a BIDS folder that has them."
+        )
+    return heads
+
+
+def people_of(folder: Path, least: int) -> list[HeadFile]:
+    """One head of each person of a BIDS folder.
+
+    Raises:
+        Refusal: They are too few to say what strangers look like.
+    """
+    first: dict[str, HeadFile] = {}
+    for pattern in PATTERNS:
+        for path in sorted(folder.glob(pattern)):
+            name = path.name.split("_")[0]
+            first.setdefault(name, HeadFile(name, path))
+    if len(first) < least:
+        raise Refusal(
+            f"against={folder} holds T1-weighted heads of {len(first)} people: what strangers "
+            f"look like is learned from {least} or more; name a BIDS folder with more people."
+        )
+    return [first[name] for name in sorted(first)]
+
+
+def evenly(heads: Sequence[HeadFile], most: int) -> list[HeadFile]:
+    """So many of a list, evenly spread over it."""
+    count = min(most, len(heads))
+    return [heads[k * len(heads) // count] for k in range(count)]
+
+
+def contributors(dataset: Path) -> dict[str, Mapping[str, float]]:
+    """By head, the people whom records name behind its anatomy; empty without records."""
+    found = {}
+    for path in sorted((dataset / "volumes").glob("sub-*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        found[record["subject"]] = record["contributors"]["anatomy"]
+    return found
