@@ -15,10 +15,12 @@ from core.request import Request
 from flows.commands.demonstration import scan_parameters, video_parameters
 from flows.commands.watch import watch
 from flows.requests.flow_requests import MODELS
+from flows.requests.uploads import with_uploads
 from flows.settings.settings import Settings, read_settings
 from flows.stack.api import Run, Server
 from flows.stack.stack import Stack, borrowed, ended_by_signals
 from flows.storage.delivery import check_store
+from flows.storage.files import DEFAULT_PROJECT
 
 LOOK_EVERY_S = 0.5
 
@@ -71,8 +73,8 @@ def run(flow: Flow, /, *, request: Path) -> int:
         flow: Its name, which is also its deployment's.
         request: A JSON file with the fields of the flow's request.
     """
-    asked = read_request(flow, request)
     settings = read_settings()
+    asked = with_uploads(read_request(flow, request), DEFAULT_PROJECT, settings)
     with ended_by_signals(), borrowed(settings) as (server, check):
         _check_offers(asked, settings)
         started = server.start(flow, {"request": asked.model_dump(mode="json")})

@@ -9,7 +9,7 @@ import gzip
 import hashlib
 import re
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -19,8 +19,9 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from flows.gallery.access import COOKIE, SESSION_S, Access
-from flows.gallery.guard import AuditLog, Guard
+from flows.gallery.guard import AuditLog, Guard, from_here
 from flows.gallery.pages import Pages
+from flows.gallery.uploads import Uploads
 from flows.requests.roots import roots
 from flows.settings.settings import Settings, is_loopback, server_password
 from flows.videos_api.application import PREFIX as VIDEOS
@@ -31,6 +32,7 @@ STATIC = Path(__file__).parent / "static"
 STATIC_KINDS = {
     "style.css": "text/css",
     "gallery.js": "text/javascript",
+    "upload.js": "text/javascript",
     "viewer.js": "text/javascript",
     "niivue.umd.js": "text/javascript",
     "mark.svg": "image/svg+xml",
@@ -64,6 +66,8 @@ def create_gallery(settings: Settings) -> ASGIApp:
             Route("/p/{project}/batches/{batch}/", pages.batch),
             Route("/p/{project}/r/{path:path}", pages.result),
             Route("/p/{project}/f/{path:path}", pages.file),
+            Route("/p/{project}/scans/", pages.scans),
+            Route("/p/{project}/scans/{name}", Uploads(settings).receive, methods=["POST"]),
             Route("/p/{project}/i/{path:path}", pages.scan),
         ],
         exception_handlers={404: pages.error, 405: pages.error, 500: pages.error},
@@ -150,7 +154,7 @@ class _Doors:
 
     async def _enter(self, request: Request) -> Response:
         user = None
-        if _from_here(request):
+        if from_here(request):
             user = self._access.login(await _field(request, "token"))
         if user is None:
             await asyncio.sleep(SECOND_THOUGHT_S)
@@ -182,12 +186,6 @@ async def _field(request: Request, name: str) -> str:
         if len(body) > LARGEST_FORM:
             return ""
     return parse_qs(body.decode("utf-8", errors="replace")).get(name, [""])[0]
-
-
-def _from_here(request: Request) -> bool:
-    """Whether a form was sent by a page of ours, as far as the browser says."""
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc == request.headers.get("host")
 
 
 def _next(request: Request) -> str:

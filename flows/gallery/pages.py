@@ -20,6 +20,9 @@ from flows.gallery.layers import layers_of, scan_name, scan_of
 from flows.gallery.manifests import STATES, Batch, batches, read_batch
 from flows.gallery.places import folders, inside, kind_of, whole_results
 from flows.gallery.results import READ, Result, read_result, single_results
+from flows.gallery.uploads import LARGEST_SCAN
+from flows.requests.uploads import FOLDER, PREFIX
+from flows.storage.files import DEFAULT_PROJECT, plain_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 PER_PAGE = 48
@@ -63,7 +66,9 @@ class Pages:
             lstrip_blocks=True,
         )
         self._templates.filters.update(when=words.when, size=words.size, lasting=words.lasting)
-        self._templates.globals.update(stamp=stamp, closed=not access.open, states=STATES)
+        self._templates.globals.update(
+            stamp=stamp, closed=not access.open, states=STATES, usual=DEFAULT_PROJECT
+        )
 
     def home(self, request: Request) -> Response:
         """Every project, and what was made last."""
@@ -166,6 +171,18 @@ class Pages:
         if scan is None or name != scan_name(scan):
             raise HTTPException(404)
         return FileResponse(scan, media_type=kind_of(scan.name), headers=UNKEPT)
+
+    def scans(self, request: Request) -> Response:
+        """The scans that were uploaded to a project, and where to upload more."""
+        project = request.path_params["project"]
+        if project != plain_name(project, "") or not request.state.user.sees(project):
+            raise HTTPException(404)
+        folder = inside(self._outputs, project, FOLDER)
+        found = sorted(folder.glob("[!.]*")) if folder else []
+        scans = [(f"{PREFIX}{path.name}", path) for path in found if kind_of(path.name)]
+        return self._page(
+            request, "scans.html", project=project, scans=scans, largest=LARGEST_SCAN
+        )
 
     def search(self, request: Request) -> Response:
         """What was asked for with these words, of this kind, on these days."""

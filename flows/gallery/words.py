@@ -20,10 +20,12 @@ def when(iso: str) -> str:
 
 
 def size(number: int) -> str:
-    """Bytes as kB or MB."""
+    """Bytes as kB, MB or GB."""
     if number < 1000:
         return f"{number} bytes"
     thousands = number / 1000
+    if thousands >= 1e6:
+        return f"{thousands / 1e6:.3g} GB"
     return f"{thousands:.0f} kB" if thousands < 1000 else f"{thousands / 1000:.1f} MB"
 
 

@@ -5,16 +5,19 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from inspect import signature
 from typing import Any
 
 from prefect.states import Failed
-from pydantic import BaseModel
 
+from core.request import Request
 from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
 from flows.requests.refusals import REFUSAL, is_refusal
 from flows.requests.roots import check_paths
+from flows.requests.uploads import with_uploads
 from flows.settings.settings import read_settings
+from flows.storage.files import DEFAULT_PROJECT
 from flows.storage.store_faults import StoreAwayError, StoreRefusedError
 
 logger = logging.getLogger(__name__)
@@ -52,10 +55,9 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
     def with_explanation(*arguments: Any, **options: Any) -> Any:
         try:
             with failure_shown():
-                for asked in (*arguments, *options.values()):
-                    if isinstance(asked, BaseModel):
-                        check_paths(asked, read_settings())
-                return flow(*arguments, **options)
+                given = signature(flow).bind(*arguments, **options)
+                _resolve(given.arguments)
+                return flow(*given.args, **given.kwargs)
         except ValueError as error:
             if not is_refusal(error):
                 raise
@@ -64,6 +66,16 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
             return Failed(name=REFUSAL, message=str(error), data=error)
 
     return with_explanation
+
+
+def _resolve(given: dict[str, Any]) -> None:
+    """Find uploaded scans, and refuse files that a request may not name."""
+    settings = read_settings()
+    for name, asked in given.items():
+        if isinstance(asked, Request):
+            project = given.get("project", DEFAULT_PROJECT)
+            given[name] = with_uploads(asked, project, settings)
+            check_paths(given[name], settings)
 
 
 def _without_trace(record: logging.LogRecord) -> bool:

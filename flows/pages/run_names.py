@@ -11,6 +11,7 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from core.request import Request
+from core.wording import shortened
 from flows.requests.batch_requests import (
     ApprovalRequest,
     BatchRequest,
@@ -18,6 +19,7 @@ from flows.requests.batch_requests import (
     ShardRequest,
 )
 from flows.requests.flow_requests import TidyRequest
+from flows.requests.uploads import PREFIX
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +53,7 @@ def words_of(request: Request) -> str:
         return told(request)
     if name := getattr(request, "name", ""):
         return _dated(request, name) if isinstance(request, BatchRequest) else name
-    return _shortened(_title(request))
+    return shortened(_title(request), LONGEST)
 
 
 def _title(request: Request) -> str:
@@ -62,7 +64,7 @@ def _title(request: Request) -> str:
     operation = operation_of(request)
     if operation.private and read_settings().private:
         return f"A {operation.noun}, {str(flow_run.id)[:8]}"
-    return operation.title(request)
+    return operation.title(request).removeprefix(PREFIX)
 
 
 def _dated(request: BatchRequest, name: str) -> str:
@@ -74,8 +76,3 @@ def _dated(request: BatchRequest, name: str) -> str:
         return name
     run: Any = get_run_context()
     return of_night(request, night_of(run.flow_run)).name
-
-
-def _shortened(words: str) -> str:
-    words = " ".join(words.split())
-    return words if len(words) <= LONGEST else f"{words[: LONGEST - 1].rsplit(' ', 1)[0]}…"

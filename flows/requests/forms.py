@@ -14,9 +14,12 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from core.request import Request
+from flows.requests.uploads import PREFIX
 
 SEEDS = 2**31
 DRAWN = "Left empty, one is drawn and recorded."
+SCANS = {"scan", "scans", "mask", "protect"}
+UPLOADED = f" {PREFIX}NAME takes one that was uploaded in the gallery."
 NAMED = "Left empty, one follows from the name and is recorded."
 
 Fields = dict[str, Any]
@@ -46,6 +49,8 @@ class Form:
             del seed["default"]
             told = NAMED if "name" in fields else DRAWN
             seed["description"] = f"{seed['description']} {told}"
+        for name in fields.keys() & SCANS:
+            fields[name]["description"] += UPLOADED
         return shown
 
 

@@ -83,6 +83,7 @@ def page(browser):
     refused = []
     page.on("console", lambda said: said.type == "error" and refused.append(said.text))
     page.on("pageerror", lambda error: refused.append(str(error)))
+    page.refused = refused
     yield page
     assert refused == []
 
@@ -168,3 +169,18 @@ def test_the_viewer_says_on_which_side_left_is_and_keeps_it(page, address):
     page.wait_for_selector("#viewer[data-drawn=yes]")
     page.get_by_text("The patient's left is on the right.").wait_for()
     assert page.get_by_label("Radiological").is_checked()
+
+
+def test_a_scan_is_uploaded_by_choosing_it_and_what_is_none_is_refused(page, address, tmp_path):
+    scan = tmp_path / "p 17.nii.gz"
+    write_volume(Volume(torch.ones(6, 5, 4), np.diag([1.0, 1.0, 4.0, 1.0])), scan)
+    page.goto(f"{address}/p/p/")
+    page.get_by_role("link", name="Upload scans").click()
+    page.locator("#file").set_input_files(scan)
+    page.get_by_text("upload:p-17.nii.gz", exact=True).wait_for()
+    assert (tmp_path / "outputs/p/uploads/p-17.nii.gz").read_bytes() == scan.read_bytes()
+    (tmp_path / "notes.nii").write_text("no scan at all")
+    with page.expect_event("console", lambda said: "400" in said.text):
+        page.locator("#file").set_input_files(tmp_path / "notes.nii")
+    page.get_by_text("notes.nii is not a NIfTI file").wait_for()
+    page.refused.clear()  # the browser itself reports every answer of 400

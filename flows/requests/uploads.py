@@ -1,0 +1,50 @@
+"""Scans that people uploaded through the gallery, and how a request names them.
+
+They stand in a folder of their own below the project's results, where a request may name files
+anyway; ``upload:p17.nii.gz`` spares a person the path, which only the server knows.
+"""
+
+from pathlib import Path
+from typing import TypeVar
+
+from core.refusal import Refusal
+from core.request import Request
+from flows.requests.roots import named_paths
+from flows.settings.settings import Settings
+from flows.storage.files import checked_project
+
+FOLDER, PREFIX = "uploads", "upload:"
+Asked = TypeVar("Asked", bound=Request)
+
+
+def folder_of_uploads(outputs: Path, project: str) -> Path:
+    """Where a project's uploaded scans stand, or will."""
+    return outputs / checked_project(project) / FOLDER
+
+
+def with_uploads(request: Asked, project: str, settings: Settings) -> Asked:
+    """The request with the path of each scan that it names by ``upload:NAME``.
+
+    ``upload:`` alone is the folder of all of them, for a batch.
+
+    Raises:
+        Refusal: The project has no such scan.
+    """
+    named = {field: text for field, text in named_paths(request) if text.startswith(PREFIX)}
+    if not named:
+        return request
+    folder = folder_of_uploads(settings.outputs, project)
+    found = {field: _found(folder, field, text, project) for field, text in named.items()}
+    return request.model_copy(update=found)
+
+
+def _found(folder: Path, field: str, text: str, project: str) -> str:
+    name = text.removeprefix(PREFIX).strip()
+    there = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
+    if name and name not in there:
+        raise Refusal(
+            f"{field}={text}: the project {project} holds no uploaded scan of that name (there: "
+            f"{', '.join(there) or 'none'}): a scan is uploaded in the gallery, on the project's "
+            "page of scans; upload it there, or correct name or project."
+        )
+    return str(folder / name)
