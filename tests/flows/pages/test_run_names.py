@@ -15,7 +15,7 @@ ASKED = {
     "fill_mri_lesions": ({"scan": "ward/p17.nii", "mask": "m.nii"}, "p17"),
     "inpaint_mri": ({"scan": "p17.nii.gz", "mask": "m.nii"}, "p17"),
     "augment_mri_dataset": ({"name": "twenty-heads"}, "twenty-heads"),
-    "audit_mri_dataset": ({"dataset": "data/twenty-heads"}, "twenty-heads"),
+    "audit_mri_dataset": ({"dataset": "data/twenty-heads"}, "twenty-heads-audit"),
     "train_video": ({"name": "my-scenes"}, "my-scenes"),
     "train_mri": ({"name": "my-heads", "heads": "bids"}, "my-heads"),
     "generate_clips": ({"name": "tonight"}, "tonight"),
