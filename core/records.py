@@ -29,6 +29,8 @@ LONGEST_SUFFIX = 16  # longer ones name no format, and a hidden name must fit, t
 RESEARCH_USE = "Research use only, not for diagnosis."
 DEEDS = {
     "text_to_video": "The clip was generated from text",
+    "upscale_video": "The clip was enlarged by Lanczos' kernel",
+    "interpolate_video": "Frames of the clip were interpolated along the motion",
     "super_resolve_mri": "The scan was super-resolved",
     "insert_mri_lesions": "Lesions were put into the head",
     "fill_mri_lesions": "The lesions of the head were filled",
@@ -156,7 +158,8 @@ def methods_sentence(
     for name in ("sampler", "steps", "samples", "guidance"):
         if (value := request.get(name)) is not None:
             facts.append(f"{name} {value}")
-    facts.append(f"seed {seeds}")
+    if seeds is not None:
+        facts.append(f"seed {seeds}")
     work = DEEDS.get(task, f"The task {task} was done")
     sentence = f"{work} with Lamina {_version('lamina')} ({', '.join(facts)})."
     return f"{sentence} {RESEARCH_USE}" if _is_medical(task, model) else sentence

@@ -58,6 +58,32 @@ class VideoRequest(EngineRequest):
     model: ModelName = "scenes-64"
 
 
+class FilterRequest(Request):
+    """What is asked of a filter of clips."""
+
+    clip: DiskPath = Field(
+        min_length=1,
+        description="The clip, in any file that can be decoded: mp4, mov, mkv, webm, avi ...",
+    )
+    times: int = Field(2, ge=2, le=8, description="How many times as many, 2 to 8.")
+
+
+class UpscaleRequest(FilterRequest):
+    """A clip with more pixels."""
+
+    times: int = Field(
+        2, ge=2, le=8, description="How many times as wide and as high the clip becomes, 2 to 8."
+    )
+
+
+class InterpolateRequest(FilterRequest):
+    """A clip with more frames in the same time."""
+
+    times: int = Field(
+        2, ge=2, le=8, description="How many times as many frames pass in a second, 2 to 8."
+    )
+
+
 class VideoTrainingRequest(Request):
     """One training run of the video model, on the procedural world or on your own clips."""
 

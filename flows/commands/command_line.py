@@ -44,6 +44,8 @@ for _name, _help in {
 }.items():
     app.command(App(name=_name, help=_help))
 app["video"].command("flows.commands.video:generate")
+app["video"].command("flows.commands.video:upscale")
+app["video"].command("flows.commands.video:interpolate")
 app["video"].command("flows.commands.video:understand")
 app["video"].command("flows.commands.video:vocabulary")
 app["mri"].command("flows.commands.mri:super_resolve")

@@ -1,10 +1,10 @@
-"""``lamina video``: clips from sentences, in this process."""
+"""``lamina video``: clips from sentences and from clips, in this process."""
 
 from pathlib import Path
 
 from flows.commands.options import options_of
 from flows.commands.single import run_here
-from video.request import VideoRequest
+from video.request import InterpolateRequest, UpscaleRequest, VideoRequest
 
 
 @options_of(VideoRequest, given=("prompt",))
@@ -28,6 +28,34 @@ def generate(
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite, strict=strict)
+
+
+@options_of(UpscaleRequest, given=("clip",))
+def upscale(
+    clip: str, output: Path, /, *, request: UpscaleRequest, overwrite: bool = False
+) -> None:
+    """Give a clip more pixels, by Lanczos' kernel; its own sound is kept.
+
+    Args:
+        clip: The clip.
+        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
+
+
+@options_of(InterpolateRequest, given=("clip",))
+def interpolate(
+    clip: str, output: Path, /, *, request: InterpolateRequest, overwrite: bool = False
+) -> None:
+    """Give a clip more frames in the same time, moved along the motion; its own sound is kept.
+
+    Args:
+        clip: The clip.
+        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
 
 
 def understand(prompt: str, /) -> None:

@@ -172,7 +172,7 @@ def record(
         inputs=operation.inputs(request),
         outputs=_without(paths, DERIVED),
         model=model_facts(model),
-        seeds=asked["seed"],
+        seeds=asked.get("seed"),
         timings=timings,
         extra=facts,
         overwrite=overwrite,

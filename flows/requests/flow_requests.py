@@ -18,7 +18,12 @@ from medical.lesions.request import (
     InsertLesionsRequest,
 )
 from medical.request import MRITrainingRequest, SuperResolutionRequest
-from video.request import VideoRequest, VideoTrainingRequest
+from video.request import (
+    InterpolateRequest,
+    UpscaleRequest,
+    VideoRequest,
+    VideoTrainingRequest,
+)
 
 
 class TidyRequest(Request):
@@ -40,6 +45,8 @@ class TidyRequest(Request):
 
 MODELS: dict[str, type[Request]] = {
     "text_to_video": VideoRequest,
+    "upscale_video": UpscaleRequest,
+    "interpolate_video": InterpolateRequest,
     "super_resolve_mri": SuperResolutionRequest,
     "insert_mri_lesions": InsertLesionsRequest,
     "fill_mri_lesions": FillLesionsRequest,

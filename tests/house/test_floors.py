@@ -14,7 +14,7 @@ DOORS = {
     "nibabel": {"medical/files/nifti.py"},
     "decord": {"video/files/clip.py"},
     "imageio": {"video/files/clip.py"},
-    "av": {"video/files/footage.py"},
+    "av": {"video/files/filters.py", "video/files/footage.py"},
     "tokenizers": {"video/engines/words.py"},
     "transformers": {"video/engines/skeleton.py"},
     "nilearn": {"medical/anatomy/phantom.py"},

@@ -10,6 +10,8 @@ from flows.requests.flow_requests import MODELS
 
 ASKED = {
     "text_to_video": ({"prompt": "a red  circle\nmoves left"}, "a red circle moves left"),
+    "upscale_video": ({"clip": "night/cat.mp4"}, "cat"),
+    "interpolate_video": ({"clip": "night/cat.mp4"}, "cat"),
     "super_resolve_mri": ({"scan": "ward/p17.nii.gz"}, "p17"),
     "insert_mri_lesions": ({"scan": "ward/p17.nii.gz"}, "p17"),
     "fill_mri_lesions": ({"scan": "ward/p17.nii", "mask": "m.nii"}, "p17"),

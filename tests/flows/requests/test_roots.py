@@ -19,7 +19,8 @@ from flows.settings.settings import read_settings
 NO_PATHS = {"prompt", "negative", "prompts", "subjects", "model", "start"}
 NEEDED = {"restore_scans": {"scans": "x"}, "super_resolve_mri": {"scan": "x"},
           "train_mri": {"heads": "x"}, "make_shard": {"batch": "x", "shard": 0},
-          "approve_batch": {"batch": "x"}, "text_to_video": {"prompt": "x"}}  # fmt: skip
+          "approve_batch": {"batch": "x"}, "text_to_video": {"prompt": "x"},
+          "upscale_video": {"clip": "x"}, "interpolate_video": {"clip": "x"}}  # fmt: skip
 
 
 def text_fields(model, before=""):
@@ -60,6 +61,8 @@ def test_the_paths_of_all_forms():
         ("text_to_video", "first"),
         ("text_to_video", "last"),
         ("text_to_video", "lora"),
+        ("upscale_video", "clip"),
+        ("interpolate_video", "clip"),
         ("super_resolve_mri", "scan"),
         ("super_resolve_mri", "protect"),
         ("insert_mri_lesions", "scan"),
