@@ -21,7 +21,7 @@ from flows.jobs.stages import patient_stage, run_id
 from flows.pages.artifacts import batch_page, show_result
 from flows.pages.failures import explained
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named
 from flows.requests.batch_requests import ApprovalRequest
 from flows.requests.parameters import Asked, Project
 from flows.settings.settings import read_settings
@@ -63,7 +63,11 @@ def apply(batch: Batch, question: Question, answer: Answer) -> dict[str, Any]:
     return decide(batch, run_id(), question, answer)
 
 
-@flow(name="approve_batch", flow_run_name=run_name, log_prints=True)
+@flow(
+    name="approve_batch",
+    flow_run_name=named(lambda asked: f"Approve {asked.batch}"),
+    log_prints=True,
+)
 @explained
 def approve_batch(
     request: Asked[ApprovalRequest], project: Project = DEFAULT_PROJECT

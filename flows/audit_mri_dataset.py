@@ -4,14 +4,18 @@ from prefect import flow
 
 from flows.jobs.job_stages import Refs, run_stages
 from flows.pages.failures import explained
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.audit.request import AuditRequest
 from medical.operations.table import OPERATIONS
 
 
-@flow(name="audit_mri_dataset", flow_run_name=run_name, log_prints=True)
+@flow(
+    name="audit_mri_dataset",
+    flow_run_name=named(title_by(OPERATIONS["audit_mri_dataset"])),
+    log_prints=True,
+)
 @explained
 def audit_mri_dataset(
     request: Asked[AuditRequest],

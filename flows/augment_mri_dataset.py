@@ -4,13 +4,13 @@ from prefect import flow
 
 from flows.jobs.datasets import run_dataset
 from flows.pages.failures import explained
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named, own_name
 from flows.requests.parameters import Asked, Project
 from flows.storage.files import DEFAULT_PROJECT, FileRef
 from medical.datasets.request import MRIDatasetRequest
 
 
-@flow(name="augment_mri_dataset", flow_run_name=run_name, log_prints=True)
+@flow(name="augment_mri_dataset", flow_run_name=named(own_name), log_prints=True)
 @explained
 def augment_mri_dataset(
     request: Asked[MRIDatasetRequest], project: Project = DEFAULT_PROJECT

@@ -17,7 +17,7 @@ from flows.batches.nights import DATE, due, of_night
 from flows.pages.artifacts import show_table
 from flows.pages.failures import explained
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named
 from flows.requests.batch_requests import BatchRequest, NightsRequest
 from flows.requests.flow_requests import MODELS
 from flows.requests.parameters import Asked
@@ -27,7 +27,11 @@ from flows.stack.server_clock import server_now
 Row = dict[str, Any]
 
 
-@flow(name="fill_missed_nights", flow_run_name=run_name, log_prints=True)
+@flow(
+    name="fill_missed_nights",
+    flow_run_name=named(lambda asked: f"Missed nights of {asked.flow}"),
+    log_prints=True,
+)
 @explained
 def fill_missed_nights(request: Asked[NightsRequest]) -> list[Row]:
     """List the nights of a schedule that have no batch, and start them if asked to.

@@ -4,14 +4,18 @@ from prefect import flow
 
 from flows.jobs.job_stages import Refs, run_stages
 from flows.pages.failures import explained
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import FillLesionsRequest
 from medical.operations.table import OPERATIONS
 
 
-@flow(name="fill_mri_lesions", flow_run_name=run_name, log_prints=True)
+@flow(
+    name="fill_mri_lesions",
+    flow_run_name=named(title_by(OPERATIONS["fill_mri_lesions"])),
+    log_prints=True,
+)
 @explained
 def fill_mri_lesions(
     request: Asked[FillLesionsRequest],

@@ -9,12 +9,17 @@ from prefect import flow
 
 from flows.batches.flow import abandon, check_rows, coordinate_batch
 from flows.pages.failures import explained
-from flows.pages.run_names import run_name
+from flows.pages.run_names import dated_name, named
 from flows.requests.batch_requests import ClipBatchRequest
 from flows.requests.parameters import Asked, Project
 
 
-@flow(name="generate_clips", flow_run_name=run_name, log_prints=True, on_cancellation=[abandon])
+@flow(
+    name="generate_clips",
+    flow_run_name=named(dated_name),
+    log_prints=True,
+    on_cancellation=[abandon],
+)
 @explained
 def generate_clips(
     request: Asked[ClipBatchRequest], project: Project = "default"

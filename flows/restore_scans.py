@@ -9,12 +9,17 @@ from prefect import flow
 
 from flows.batches.flow import abandon, check_scans, coordinate_batch
 from flows.pages.failures import explained
-from flows.pages.run_names import run_name
+from flows.pages.run_names import dated_name, named
 from flows.requests.batch_requests import ScanBatchRequest
 from flows.requests.parameters import Asked, Project
 
 
-@flow(name="restore_scans", flow_run_name=run_name, log_prints=True, on_cancellation=[abandon])
+@flow(
+    name="restore_scans",
+    flow_run_name=named(dated_name),
+    log_prints=True,
+    on_cancellation=[abandon],
+)
 @explained
 def restore_scans(
     request: Asked[ScanBatchRequest], project: Project = "default"

@@ -24,7 +24,7 @@ from flows.machines.hosts_elsewhere import all_beats, forget
 from flows.machines.janitor import Sighting, verdict
 from flows.machines.pools import POOLS
 from flows.machines.sweeper import WORKER, close, state_age_s, under_way
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named
 from flows.requests.flow_requests import TidyRequest
 from flows.requests.parameters import Asked
 from flows.settings.settings import read_settings
@@ -35,7 +35,7 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 ADVICE = "Press Retry to run it again; a batch does so by itself."
 
 
-@flow(name="tidy_runs", flow_run_name=run_name, log_prints=True)
+@flow(name="tidy_runs", flow_run_name=named(lambda _: "Tidy runs"), log_prints=True)
 def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
     """Close runs whose process died unnoticed, and go on with batches whose own run died.
 

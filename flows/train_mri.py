@@ -4,14 +4,14 @@ from prefect import flow
 
 from flows.pages.failures import explained
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named, own_name
 from flows.requests.parameters import Asked
 from flows.storage.files import FileRef
 from flows.training.stages import prepare, report, train, verify
 from medical.request import MRITrainingRequest
 
 
-@flow(name="train_mri", flow_run_name=run_name, log_prints=True)
+@flow(name="train_mri", flow_run_name=named(own_name), log_prints=True)
 @explained
 def train_mri(request: Asked[MRITrainingRequest]) -> FileRef:
     """Train a super-resolution model on sharp heads.

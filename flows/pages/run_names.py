@@ -12,67 +12,63 @@ from prefect.runtime import flow_run
 
 from core.request import Request
 from core.wording import shortened
-from flows.requests.batch_requests import (
-    ApprovalRequest,
-    BatchRequest,
-    NightsRequest,
-    ShardRequest,
-)
-from flows.requests.flow_requests import TidyRequest
+from flows.jobs.pipeline import AnyOperation
 from flows.requests.uploads import PREFIX
 
 logger = logging.getLogger(__name__)
 
 LONGEST = 80
 RANDOM_WORDS = re.compile(r"[A-Za-z]+(-[A-Za-z]+){1,3}")
-
-OTHERS: dict[type[Request], Callable[[Any], str]] = {
-    ShardRequest: lambda asked: f"{asked.batch}, shard {asked.shard}",
-    ApprovalRequest: lambda asked: f"Approve {asked.batch}",
-    NightsRequest: lambda asked: f"Missed nights of {asked.flow}",
-    TidyRequest: lambda _: "Tidy runs",
-}
+Words = Callable[[Any], str]
+"""A request in words."""
 
 
-def run_name() -> str:
-    """The name of the present flow run; Prefect asks for it when the run starts."""
-    name = flow_run.name or ""
-    if name and not RANDOM_WORDS.fullmatch(name):
-        return name
-    try:
-        asked = flow_run.parameters.get("request")
-        return words_of(asked) if isinstance(asked, Request) else name
-    except Exception as error:  # a name is worth no run
-        logger.warning("the run keeps the name %s: %s", name, error)
-        return name
+def named(words: Words) -> Callable[[], str]:
+    """What gives a flow's run its name; Prefect asks it when the run starts.
+
+    Args:
+        words: What a run of a request is called.
+    """
+
+    def run_name() -> str:
+        name = flow_run.name or ""
+        if name and not RANDOM_WORDS.fullmatch(name):
+            return name
+        try:
+            asked = flow_run.parameters.get("request")
+            return shortened(words(asked), LONGEST) if isinstance(asked, Request) else name
+        except Exception as error:  # a name is worth no run
+            logger.warning("the run keeps the name %s: %s", name, error)
+            return name
+
+    return run_name
 
 
-def words_of(request: Request) -> str:
-    """What a run of a request is called, on one line."""
-    if told := OTHERS.get(type(request)):
-        return told(request)
-    if name := getattr(request, "name", ""):
-        return _dated(request, name) if isinstance(request, BatchRequest) else name
-    return shortened(_title(request), LONGEST)
-
-
-def _title(request: Request) -> str:
+def title_by(operation: AnyOperation) -> Words:
     """The prompt or the scan's name; what is made instead, where pages must not tell of scans."""
-    from flows.jobs.operations import operation_of
-    from flows.settings.settings import read_settings
 
-    operation = operation_of(request)
-    if operation.private and read_settings().private:
-        return f"A {operation.noun}, {str(flow_run.id)[:8]}"
-    return operation.title(request).removeprefix(PREFIX)
+    def title(request: Any) -> str:
+        from flows.settings.settings import read_settings
+
+        if operation.private and read_settings().private:
+            return f"A {operation.noun}, {str(flow_run.id)[:8]}"
+        return operation.title(request).removeprefix(PREFIX)
+
+    return title
 
 
-def _dated(request: BatchRequest, name: str) -> str:
+def own_name(request: Any) -> str:
+    """The name that a request has."""
+    return request.name
+
+
+def dated_name(request: Any) -> str:
+    """The name of a batch, of the night that its run is of."""
     from prefect.context import get_run_context
 
     from flows.batches.nights import DATE, night_of, of_night
 
-    if DATE not in name:
-        return name
+    if DATE not in request.name:
+        return request.name
     run: Any = get_run_context()
     return of_night(request, night_of(run.flow_run)).name

@@ -5,7 +5,7 @@ import importlib
 import pytest
 from prefect.runtime import flow_run
 
-from flows.pages.run_names import LONGEST, run_name, words_of
+from flows.pages.run_names import LONGEST
 from flows.requests.flow_requests import MODELS
 
 ASKED = {
@@ -17,7 +17,7 @@ ASKED = {
     "fill_mri_lesions": ({"scan": "ward/p17.nii", "mask": "m.nii"}, "p17"),
     "inpaint_mri": ({"scan": "p17.nii.gz", "mask": "m.nii"}, "p17"),
     "augment_mri_dataset": ({"name": "twenty-heads"}, "twenty-heads"),
-    "audit_mri_dataset": ({"dataset": "data/twenty-heads"}, "twenty-heads-audit"),
+    "audit_mri_dataset": ({"dataset": "ward/heads"}, "heads-audit"),
     "train_video": ({"name": "my-scenes"}, "my-scenes"),
     "train_mri": ({"name": "my-heads", "heads": "bids"}, "my-heads"),
     "generate_clips": ({"name": "tonight"}, "tonight"),
@@ -29,29 +29,40 @@ ASKED = {
 }
 
 
+@pytest.fixture
+def name_of(monkeypatch):
+    """What Prefect is told when a run of a flow starts that it calls ``before``."""
+
+    def ask(flow, before="meaty-bullmastiff", **fields):
+        asked = MODELS[flow].model_validate(fields)
+        monkeypatch.setattr(flow_run, "name", before, raising=False)
+        monkeypatch.setattr(flow_run, "parameters", {"request": asked}, raising=False)
+        return getattr(importlib.import_module(f"flows.{flow}"), flow).flow_run_name()
+
+    return ask
+
+
 @pytest.mark.usefixtures("places")
 @pytest.mark.parametrize("flow", MODELS)
-def test_a_run_is_named_after_what_was_asked(flow):
+def test_a_run_is_named_after_what_was_asked(flow, name_of):
     fields, wanted = ASKED[flow]
-    assert words_of(MODELS[flow].model_validate(fields)) == wanted
-    assert getattr(importlib.import_module(f"flows.{flow}"), flow).flow_run_name is run_name
+    assert name_of(flow, **fields) == wanted
 
 
 @pytest.mark.usefixtures("places")
-def test_a_long_prompt_is_cut_between_words():
+def test_a_long_prompt_is_cut_between_words(name_of):
     prompt = "a large red circle moves slowly to the left and " * 4
-    name = words_of(MODELS["text_to_video"].model_validate({"prompt": prompt}))
+    name = name_of("text_to_video", prompt=prompt)
     assert len(name) <= LONGEST
     assert name.endswith("…")
     assert set(name[:-1].split()) <= set(prompt.split())
 
 
-def test_where_pages_hide_scans_the_name_does_too(places, monkeypatch):
+def test_where_pages_hide_scans_the_name_does_too(places, monkeypatch, name_of):
     monkeypatch.setenv("LAMINA_GALLERY_TOKENS", str(places / "tokens.json"))
     monkeypatch.setenv("LAMINA_MEDICAL_PAGES", "private")
     monkeypatch.setattr(flow_run, "id", "1a2b3c4d-0000", raising=False)
-    asked = MODELS["super_resolve_mri"].model_validate({"scan": "ward/p17.nii.gz"})
-    assert words_of(asked) == "A scan, 1a2b3c4d"
+    assert name_of("super_resolve_mri", scan="ward/p17.nii.gz") == "A scan, 1a2b3c4d"
 
 
 @pytest.mark.usefixtures("places")
@@ -64,8 +75,5 @@ def test_where_pages_hide_scans_the_name_does_too(places, monkeypatch):
         ("tonight-0003-1", "tonight-0003-1"),
     ],
 )
-def test_a_name_that_somebody_gave_stays(before, after, monkeypatch):
-    asked = MODELS["text_to_video"].model_validate({"prompt": "a star"})
-    monkeypatch.setattr(flow_run, "name", before, raising=False)
-    monkeypatch.setattr(flow_run, "parameters", {"request": asked}, raising=False)
-    assert run_name() == after
+def test_a_name_that_somebody_gave_stays(before, after, name_of):
+    assert name_of("text_to_video", before, prompt="a star") == after
