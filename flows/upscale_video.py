@@ -4,14 +4,18 @@ from prefect import flow
 
 from flows.jobs.job_stages import Refs, run_stages
 from flows.pages.failures import explained
-from flows.pages.run_names import run_name
+from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from video.operations.table import OPERATIONS
 from video.request import UpscaleRequest
 
 
-@flow(name="upscale_video", flow_run_name=run_name, log_prints=True)
+@flow(
+    name="upscale_video",
+    flow_run_name=named(title_by(OPERATIONS["upscale_video"])),
+    log_prints=True,
+)
 @explained
 def upscale_video(
     request: Asked[UpscaleRequest],
