@@ -2,10 +2,17 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.progress import steps_of, terminal_meter, timed
 from core.request import Request
 from flows.settings.settings import read_settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from flows.jobs.pipeline import AnyOperation
+    from flows.machines.resources import Resources
 
 
 def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = False) -> None:
@@ -22,16 +29,15 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
 
     operation = operation_of(request)
     check_targets(operation, request, output, overwrite=overwrite)
+    if operation.inputs(request):  # files may ask for more than there is, which takes long to find
+        _room(operation, request, output)
     reading = operation.read(request, strict=strict)
     request = reading.request
 
     from flows.jobs.pipeline import Begun, make
-    from flows.machines.devices import choose_device
-    from flows.machines.resources import check_room
     from flows.machines.watchdog import Patience, holding
 
-    device = choose_device(read_settings().device)
-    wanted = check_room(operation, request, device, output.absolute().parent)
+    device, wanted = _room(operation, request, output)
     operation.check(request)
     for line in reading.remarks:
         sys.stderr.write(f"{line}\n")
@@ -50,3 +56,14 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
         )  # fmt: skip
     for path in paths.values():
         print(path)
+
+
+def _room(
+    operation: "AnyOperation", request: Request, output: Path
+) -> tuple["torch.device", "Resources"]:
+    """The device that will draw, and what the request needs, once it is known to fit here."""
+    from flows.machines.devices import choose_device
+    from flows.machines.resources import check_room
+
+    device = choose_device(read_settings().device)
+    return device, check_room(operation, request, device, output.absolute().parent)
