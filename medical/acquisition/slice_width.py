@@ -28,6 +28,7 @@ WIDTHS = (0.5, 1.7)  # of the distance of slices, that scanners make
 LEARNED = (-1.0, 0.7)  # middle log ratio of the scans of training
 PITCHES_MM = (2.0, 6.0)  # learned from
 DOUBTFUL = 0.15  # standard deviation of a width of which nothing is known
+UNUSUAL = 2.5  # times that, of other contrasts and with a skull
 LEAST_OFF, OFF_MM = 0.05, 0.18  # standard deviation, as found in heads of training
 BOX = 1.24  # the width of a box over that of the Gaussian that blurs as much
 # Fitted by `python -m tests.benchmarks.slice_widths`: weights of 1, of the three log ratios of
@@ -66,6 +67,7 @@ def estimate_width(
     *,
     noise_std: float,
     across: int = 2,
+    usual: bool = True,
 ) -> WidthEstimate:
     """The width of Gaussian slices that explains how much less detail lies across them.
 
@@ -76,6 +78,8 @@ def estimate_width(
         noise_std: of the scan, intensities in [0, 1].
         across: the axis of the body across which the slices lie: 0 left to right, 1 back to
             front, 2 foot to head.
+        usual: whether contrast and surroundings are those of the heads of training; others are
+            estimated less well.
     """
     if scan.shape[0] < FEWEST_SLICES:
         return _unknown("few slices")
@@ -86,9 +90,10 @@ def estimate_width(
     share = math.exp(sum(weight * term for weight, term in weighed))
     if not (LEARNED[0] <= ratios[1] <= LEARNED[1] and WIDTHS[0] <= share <= WIDTHS[1]):
         return _unknown("detail that slices of a usual width do not leave")
-    std = max(LEAST_OFF, OFF_MM / pitch_mm)
+    std = max(LEAST_OFF, OFF_MM / pitch_mm) * (1.0 if usual else UNUSUAL)
     if std > DOUBTFUL:
-        return _unknown("slices so close that heads differ more than widths do")
+        close = "slices so close that heads differ more than widths do"
+        return _unknown(close if usual else "it is unlike the heads that this was learned from")
     return WidthEstimate(round(share, 3), round(std, 3))
 
 

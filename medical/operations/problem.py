@@ -26,6 +26,7 @@ from medical.acquisition.intensity import (
 from medical.acquisition.noise import denoised, estimate_noise
 from medical.acquisition.slice_width import BOX, WidthEstimate, estimate_width
 from medical.files.volume import Grid, Volume, finer_grid, same_place
+from medical.operations.familiarity import Likeness, likeness
 from medical.operations.residual import condition
 from medical.request import SuperResolutionRequest
 
@@ -73,22 +74,34 @@ class Problem:
         found = estimate_noise(self.measured) or 0.0
         return round(math.sqrt(max(0.0, found**2 - LEARNED_NOISE**2)), 4)
 
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Of the scan, axes as in ``scan``."""
+        d, h, w = (
+            grid_mm if axis is None else axis.pitch_mm
+            for grid_mm, axis in zip(self.grid.spacing_mm, self.assumed.axes, strict=True)
+        )
+        return _take((d, h, w), self.order)
+
+    @cached_property
+    def likeness(self) -> Likeness | None:
+        """What the scan shows of its kind."""
+        return likeness(self.measured, self.spacing_mm)
+
     @cached_property
     def width(self) -> WidthEstimate | None:
         """The width of slices as the scan shows it; None where it was told."""
         sampling = self.assumed.axes[self.order[0]]
         if self.across is None or sampling is None:
             return None
-        spacing = [
-            grid_mm if axis is None else axis.pitch_mm
-            for grid_mm, axis in zip(self.grid.spacing_mm, self.assumed.axes, strict=True)
-        ]
+        pitch, *plane = self.spacing_mm
         return estimate_width(
             self.measured,
-            sampling.pitch_mm,
-            (spacing[self.order[1]], spacing[self.order[2]]),
+            pitch,
+            (plane[0], plane[1]),
             noise_std=self.noise_std,
             across=self.across,
+            usual=self.likeness is not None and self.likeness.usual,
         )
 
     @cached_property

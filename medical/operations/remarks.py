@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medical.operations.familiarity import SHIPPED, unlike
 from medical.operations.problem import Problem
 from medical.request import SuperResolutionRequest
 
@@ -16,6 +17,8 @@ def remarks(problem: Problem, request: SuperResolutionRequest) -> tuple[str, ...
     if not problem.bounded:
         return ()
     found = [_held(problem), _noise(problem), _profile(problem, request)]
+    if request.model == SHIPPED and request.edition > 2:
+        found += unlike(problem.likeness, problem.spacing_mm[0], min(problem.grid.spacing_mm))
     return tuple(line for line in found if line)
 
 

@@ -101,9 +101,9 @@ def test_what_was_found_and_assumed_is_said():
     scan = scanned(**PLAIN | {"noise": 0.03})
     asked = SuperResolutionRequest(scan="s")
     lines = remarks(prepare(scan, asked), asked)
-    assert lines[-1].startswith("slice profile: nobody told it and the scan does not show it (few")
+    assert lines[-2].startswith("slice profile: nobody told it and the scan does not show it (few")
     told_all = SuperResolutionRequest(scan="s", noise_std=0.02, slice_thickness_mm=4.0)
-    assert remarks(prepare(scan, told_all), told_all) == ()
+    assert all(x.startswith("unlike training") for x in remarks(prepare(scan, told_all), told_all))
 
 
 def test_records_of_before_mean_what_they_meant():

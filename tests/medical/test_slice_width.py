@@ -69,7 +69,7 @@ def test_the_estimate_follows_the_truth_and_is_what_the_scan_is_taken_for(share)
     assert sampling.thickness_mm == pytest.approx(4 * found.width.share)
     assert sampling.pitch_mm == pytest.approx(4)
     (line,) = [x for x in remarks(found, SuperResolutionRequest(scan="s")) if "profile" in x]
-    assert "estimated from the scan to 5 %" in line
+    assert "estimated from the scan to 12 %" in line
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,7 @@ ROWS = {
     "axes": "mri_rows",
     "profile": "mri_rows",
     "widths": "untold_rows",
+    "cells": "cell_rows",
     "others": "other_rows",
     "thick": "other_rows",
     "one": "video_rows",

@@ -1,0 +1,115 @@
+"""Whether a scan is like those that the shipped model was trained on, and what is known if not.
+
+A few numbers of the scan, brought to voxels of some 4 mm, are held against the ranges that heads
+of training have: how much tissue there is, how bright the inside is beside the rim, and how much
+of what lies a little below the surface is dark, as bone is.
+
+Axes: D, H, W; intensities in [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+from torch.nn import functional as F
+
+COARSE_MM = 4.0
+TISSUE, DARK = 0.08, 0.2
+RIM_MM, BELOW_MM, INSIDE_MM = 5.0, (5.0, 13.0), 20.0
+
+
+# Of heads of training, with room for those of the same kind that were kept from it
+LITERS, INSIDE, MOST_DARK = (1.1, 1.8), (2.6, 3.4), 0.08
+PITCHES_MM, VOXELS_MM = (1.5, 6.5), (0.8, 1.1)
+SHIPPED = "heads-1mm"
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """What a scan shows of its kind.
+
+    Attributes:
+        liters: of tissue.
+        inside: mean brightness of what lies deep, over that of the rim.
+        dark: share of what lies below the rim that is dark.
+    """
+
+    liters: float
+    inside: float
+    dark: float
+
+    @property
+    def usual(self) -> bool:
+        """Whether contrast and surroundings are those of training."""
+        return self.dark <= MOST_DARK and INSIDE[0] <= self.inside <= INSIDE[1]
+
+
+def likeness(scan: Tensor, spacing_mm: tuple[float, float, float]) -> Likeness | None:
+    """The numbers of a scan; None where there is next to no tissue.
+
+    Args:
+        scan: (D, H, W).
+        spacing_mm: of its voxels.
+    """
+    shape = [max(1, round(n * s / COARSE_MM)) for n, s in zip(scan.shape, spacing_mm, strict=True)]
+    x = F.interpolate(scan[None, None], size=shape, mode="area")[0, 0]
+    actual = [n * s / m for n, s, m in zip(scan.shape, spacing_mm, shape, strict=True)]
+    tissue = np.asarray(ndimage.binary_fill_holes((x > TISSUE).numpy()))
+    depth = torch.from_numpy(ndimage.distance_transform_edt(tissue, sampling=actual)).float()
+    rim = x[(depth > 0) & (depth <= RIM_MM)]
+    below = x[(depth > BELOW_MM[0]) & (depth <= BELOW_MM[1])]
+    deep = x[depth > INSIDE_MM]
+    if min(rim.numel(), below.numel(), deep.numel()) == 0:
+        return None
+    liters = float(tissue.sum()) * actual[0] * actual[1] * actual[2] / 1e6
+    return Likeness(
+        round(liters, 2),
+        round(float(deep.mean() / rim.mean().clamp(min=1e-3)), 2),
+        round(float((below < DARK).float().mean()), 3),
+    )
+
+
+def unlike(found: Likeness | None, pitch_mm: float, voxel_mm: float) -> tuple[str, ...]:
+    """What is unlike the scans of training, with what was measured of such; one line each.
+
+    Args:
+        found: what the scan shows.
+        pitch_mm: distance of its slices.
+        voxel_mm: finest spacing of the result.
+    """
+    if found is None:
+        return ("unlike training: hardly any tissue; nothing was measured of such scans",)
+    lines = []
+    if found.dark > MOST_DARK:
+        lines.append(
+            f"a skull, it seems: {100 * found.dark:.0f} % of what lies under the surface is dark "
+            f"(of training at most {100 * MOST_DARK:.0f} %); measured of one template with skull, "
+            "2.9 dB above back-projection"
+        )
+    elif not INSIDE[0] <= found.inside <= INSIDE[1]:
+        lines.append(
+            f"another contrast than T1-weighted, it seems: the inside is {found.inside:.2g} times "
+            f"as bright as the rim (of training {INSIDE[0]:g} to {INSIDE[1]:g}); measured of T2w "
+            "and FLAIR of two people, 1.2 to 1.5 dB above back-projection where heads of the "
+            "kind have 3.0"
+        )
+    if found.dark <= MOST_DARK and not LITERS[0] <= found.liters <= LITERS[1]:
+        lines.append(
+            f"{found.liters:.2g} liters of tissue (adults of training {LITERS[0]:g} to "
+            f"{LITERS[1]:g}): a child, a part of a head or another organ was never measured"
+        )
+    if not PITCHES_MM[0] <= pitch_mm <= PITCHES_MM[1]:
+        lines.append(
+            f"slices {pitch_mm:.3g} mm apart (of training {PITCHES_MM[0]:g} to {PITCHES_MM[1]:g} "
+            "mm): such were never measured"
+        )
+    if not VOXELS_MM[0] <= voxel_mm <= VOXELS_MM[1]:
+        lines.append(
+            f"voxels of {voxel_mm:.3g} mm asked for (of training {VOXELS_MM[0]:g} to "
+            f"{VOXELS_MM[1]:g} mm): such were never measured"
+        )
+    return tuple(f"unlike training: {line}" for line in lines)
