@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from flows.machines.resources import Resources
 
 
-def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = False) -> None:
+def run_here(
+    request: Request,
+    output: Path,
+    *,
+    overwrite: bool,
+    strict: bool = False,
+    dry_run: bool = False,
+) -> None:
     """Take a request to verified files and print their names.
 
     Args:
@@ -23,6 +30,7 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
         output: The main output; the others and the record go beside it.
         overwrite: Replace files that already stand there.
         strict: Refuse a request that is understood in part alone.
+        dry_run: Only say what it would take, or refuse it.
     """
     from flows.jobs.operations import operation_of
     from flows.jobs.pipeline import check_targets
@@ -41,6 +49,9 @@ def run_here(request: Request, output: Path, *, overwrite: bool, strict: bool = 
     operation.check(request)
     for line in reading.remarks:
         sys.stderr.write(f"{line}\n")
+    if dry_run:
+        print(f"{output.name} would need {wanted}")
+        return
     timings: dict[str, float] = {}
     with timed(timings, "prepare"):
         source = operation.source(request)

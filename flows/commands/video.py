@@ -16,6 +16,7 @@ def generate(
     request: VideoRequest,
     strict: bool = False,
     overwrite: bool = False,
+    dry_run: bool = False,
 ) -> None:
     """Turn a sentence into a clip.
 
@@ -26,8 +27,9 @@ def generate(
         output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
         strict: Refuse a prompt of which a word is not understood.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it; nothing is drawn.
     """
-    run_here(request, output, overwrite=overwrite, strict=strict)
+    run_here(request, output, overwrite=overwrite, strict=strict, dry_run=dry_run)
 
 
 @options_of(UpscaleRequest, given=("clip",))

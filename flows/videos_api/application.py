@@ -22,12 +22,12 @@ from flows.requests.batch_requests import ClipBatchRequest
 from flows.requests.roots import check_paths
 from flows.settings.settings import Settings, server_password
 from flows.storage.files import DEFAULT_PROJECT, checked_project
-from flows.videos_api.runs import BATCH_FLOW, FLOW, Runs
-from flows.videos_api.wire import complaint_of, fields_of, job_of, request_of, run_of
+from flows.videos_api.runs import BATCH_FLOW, FLOW, Runs, keep_picture
+from flows.videos_api.wire import PICTURE, complaint_of, fields_of, job_of, request_of, run_of
 from video.engines.places import is_engine
 
 PREFIX = "/v1/videos"
-LARGEST_BODY, LONGEST_LIST = 4_000_000, 100
+LARGEST_BODY, LONGEST_LIST = 20_000_000, 100
 Answer = Callable[[Request], Awaitable[Response]]
 
 
@@ -80,8 +80,10 @@ class _Jobs:
 
     async def create(self, request: Request) -> Response:
         said = await _fields(request)
-        asked = request_of(said, is_engine)
         project = checked_project(str(said.get("project") or DEFAULT_PROJECT))
+        if PICTURE in said:
+            said[PICTURE] = str(keep_picture(self._settings.outputs / project, said[PICTURE]))
+        asked = request_of(said, is_engine)
         check_paths(asked, self._settings)
         parameters = {"request": asked.model_dump(mode="json"), "project": project}
         key = request.headers.get("idempotency-key", "")
@@ -176,7 +178,7 @@ async def _fields(request: Request) -> dict[str, Any]:
         body += part
         if len(body) > LARGEST_BODY:
             raise Refusal(
-                f"the request has more than {LARGEST_BODY:,} bytes: a sentence is all there is; "
-                "send less."
+                f"the request has more than {LARGEST_BODY:,} bytes: a sentence and a picture "
+                "are all; send less."
             )
     return fields_of(request.headers.get("content-type", ""), body)

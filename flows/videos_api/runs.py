@@ -1,12 +1,15 @@
 """Jobs as runs of the flow ``text_to_video``: they stand in Prefect's database and outlive it."""
 
 import base64
+import hashlib
 import json
 import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
+from PIL import Image
 from starlette.types import ASGIApp
 
 from core.refusal import Refusal
@@ -16,6 +19,45 @@ from video.operations.table import OPERATIONS
 FLOW, TAG, BATCH_FLOW = "text_to_video", "v1-videos", "generate_clips"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 MISSING = 404
+PICTURES, KINDS, MOST_PIXELS = "pictures", ("PNG", "JPEG", "WEBP"), 64_000_000
+
+
+def keep_picture(project: Path, content: object) -> Path:
+    """Where a picture that came with a request is kept, by its digest; equal ones once.
+
+    Args:
+        project: The project's folder.
+        content: As it came.
+
+    Raises:
+        Refusal: It is no picture.
+    """
+    from core.records import atomic_path
+
+    try:
+        if not isinstance(content, bytes):
+            raise ValueError("no file")
+        with Image.open(BytesIO(content), formats=KINDS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels")
+            image.verify()
+            ending = f".{str(image.format).lower()}"
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        Image.DecompressionBombError,
+    ) as error:
+        raise Refusal(
+            f"input_reference: it is no picture that can be read ({type(error).__name__}): one is "
+            f"sent as a file, {' or '.join(KINDS)}; save it again as PNG."
+        ) from error
+    path = project / PICTURES / f"{hashlib.sha256(content).hexdigest()[:32]}{ending}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path, overwrite=True) as temporary:
+            temporary.write_bytes(content)
+    return path.resolve()
 
 
 class Runs:

@@ -30,7 +30,15 @@ SPELLINGS = {
     "fps": "fps",
     "seed": "seed",
 }
-ELSEWHERE = ("model", "size", "seconds", "user", "project")  # read below, or for the log alone
+PICTURE = "input_reference"
+ELSEWHERE = (
+    PICTURE,
+    "model",
+    "size",
+    "seconds",
+    "user",
+    "project",
+)  # read below, or for the log alone
 STATES = {
     "SCHEDULED": "queued", "PENDING": "queued", "PAUSED": "queued", "RUNNING": "in_progress",
     "CANCELLING": "in_progress", "COMPLETED": "completed", "FAILED": "failed",
@@ -40,10 +48,10 @@ SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
 def fields_of(kind: str, body: bytes) -> dict[str, Any]:
-    """The fields of a form or of JSON.
+    """The fields of a form or of JSON; a picture to begin from as bytes.
 
     Raises:
-        Refusal: It is neither, or holds a file.
+        Refusal: It is neither, or holds another file.
     """
     base = kind.partition(";")[0].strip().lower()
     try:
@@ -87,6 +95,8 @@ def request_of(said: dict[str, Any], is_engine: Callable[[str], bool]) -> VideoR
     asked = {SPELLINGS[name]: value for name, value in told.items() if name in SPELLINGS}
     if model := str(told.get("model", "")):
         asked["engine" if is_engine(model) else "model"] = model
+    if told.get(PICTURE):
+        asked["first"] = told[PICTURE]  # where it was kept
     asked |= _size(str(told.get("size", "")))
     if "seconds" in told and "num_frames" not in asked:
         asked["num_frames"] = _frames(str(told["seconds"]), asked)
@@ -173,13 +183,14 @@ def _parts(kind: str, body: bytes) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for part in message.iter_parts() if message.is_multipart() else ():
         name = str(part.get_param("name", header="content-disposition") or "")
-        if part.get_filename():
-            raise Refusal(
-                f"{name}: a picture to begin from is not taken over this interface; leave it out, "
-                "or use the form of the flow."
-            )
         payload = part.get_payload(decode=True)
-        found[name] = payload.decode() if isinstance(payload, bytes) else ""
+        content = payload if isinstance(payload, bytes) else b""
+        if part.get_filename() and name != PICTURE:
+            raise Refusal(
+                f"{name}: a file is taken as {PICTURE} alone, a picture to begin "
+                "from; leave it out."
+            )
+        found[name] = content if part.get_filename() else content.decode()
     return found
 
 

@@ -66,6 +66,15 @@ def test_a_request_off_the_rule_is_refused(engine, places, capsys):
     assert list(places.glob("cat*")) == []
 
 
+def test_a_dry_run_says_what_it_takes_or_refuses(engine, places, capsys):
+    command = ["video", "generate", "a cat", str(places / "cat.mp4"), "--engine", engine]
+    assert main([*command, *SIZE, "--dry-run"]) == 0
+    assert "cat.mp4 would need 1 CPU, " in capsys.readouterr().out
+    assert main([*command, "--num-frames", "10", "--dry-run"]) == 2
+    assert "num_frames=10: the engine cogvideox packs" in capsys.readouterr().err
+    assert list(places.glob("cat*")) == []
+
+
 def test_engines_are_listed_checked_and_shown(engine, places, capsys):
     assert main(["engines", "list"]) == 0
     assert f"{engine}  diffusers  CogVideoXPipeline" in capsys.readouterr().out

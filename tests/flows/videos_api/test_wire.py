@@ -6,6 +6,7 @@ from starlette.testclient import TestClient
 from core.refusal import Refusal
 from flows.gallery.application import Beside
 from flows.settings.settings import read_settings
+from flows.videos_api.runs import keep_picture
 from flows.videos_api.wire import JOB, fields_of, job_of, request_of, run_of
 
 RUN = "0192f0c1-7a5e-7000-8000-00000000000a"
@@ -82,8 +83,10 @@ def test_forms_of_all_kinds_are_taken_apart():
         with pytest.raises(Refusal, match="a request is JSON or a form"):
             fields_of("application/json", bad)
     picture = form.replace(b'name="prompt"', b'name="input_reference"; filename="a.png"')
-    with pytest.raises(Refusal, match="a picture to begin from is not taken"):
-        fields_of(kind, picture)
+    assert fields_of(kind, picture) == {"input_reference": b"a cat"}
+    other = form.replace(b'name="prompt"', b'name="script"; filename="a.py"')
+    with pytest.raises(Refusal, match="script: a file is taken as input_reference alone"):
+        fields_of(kind, other)
 
 
 def test_a_job_is_named_by_its_run():
@@ -100,11 +103,28 @@ def test_a_job_is_named_by_its_run():
     assert told["created_at"] == 1767225600
 
 
+def test_a_picture_is_kept_once_by_its_digest(tmp_path):
+    from tiny_engines import save_picture
+
+    content = save_picture(tmp_path / "a.png", 16, 16).read_bytes()
+    kept = keep_picture(tmp_path / "project", content)
+    assert keep_picture(tmp_path / "project", content) == kept
+    assert kept.read_bytes() == content
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+    asked = request_of(
+        {"prompt": "a", "model": "wan_22", "input_reference": str(kept)}, "wan_22".__eq__
+    )
+    assert asked.first == str(kept)
+    for junk in (b"junk", content[:40], "file-123", b"<svg/>"):
+        with pytest.raises(Refusal, match="no picture that can be read"):
+            keep_picture(tmp_path / "project", junk)
+
+
 def test_a_wrong_request_is_told_as_clients_read_it(places):
     answer = client().post("/v1/videos", json={"prompt": ""})
     assert answer.status_code == 400
     error = answer.json()["error"]
     assert error["type"] == "invalid_request_error"
     assert "prompt" in error["message"]
-    assert client().post("/v1/videos", content=b"x" * 4_000_001).status_code == 400
+    assert client().post("/v1/videos", content=b"x" * 20_000_001).status_code == 400
     assert client().get("/v1/videos/video_nothing").status_code == 404

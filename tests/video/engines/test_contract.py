@@ -45,10 +45,36 @@ def drawn(engine, request, loaded, on_step=silent, stop=never):
 @pytest.mark.parametrize("name", DRAWN)
 def test_an_engine_keeps_the_contract(name, made):
     made(name)
-    request = asked(name)
+    keep_the_contract(asked(name))
+
+
+def test_our_own_model_keeps_the_contract():
+    told = {"prompt": "a red circle", "num_frames": 4, "height": 32, "width": 32}
+    keep_the_contract(VideoRequest.model_validate({**told, "steps": STEPS, "seed": 5}))
+
+
+def test_a_server_keeps_the_contract(made, tmp_path, monkeypatch):
+    from videos_servers import VideosServer, serving
+
+    from video.engines import video_server
+
+    monkeypatch.setattr(video_server, "ASK_EVERY_S", 0.01)
+    server = VideosServer(tmp_path)
+    with serving(server.application) as address:
+        told = {"prompt": "a cat", "engine": address, "num_frames": 5, "height": 16, "width": 32}
+        picture = save_picture(tmp_path / "first.png", 48, 32)
+        told |= {"fps": 8, "seed": 5, "first": str(picture)}
+        keep_the_contract(VideoRequest.model_validate(told))
+    assert all(one["input_reference"][:4] == b"\x89PNG" for one in server.asked)
+    assert server.jobs == {}
+
+
+def keep_the_contract(request):
+    """All that every engine must do, as far as it says that it can."""
     engine = engine_of(request)
     engine.check(request)
-    check_rules(engine, request)
+    if engine.rules.frames:
+        check_rules(engine, request)
     loaded = engine.ready(engine.load("cpu"))
     whole = drawn(engine, request, loaded)
     shape = (request.num_frames, request.height, request.width, 3)
@@ -59,7 +85,8 @@ def test_an_engine_keeps_the_contract(name, made):
     engine.forget(request)
     check_words_and_seeds(engine, request, loaded, whole)
     check_decoding(engine, request, loaded)
-    check_going_on(engine, request, loaded, whole)
+    if engine.kind == "diffusers":
+        check_going_on(engine, request, loaded, whole)
     check_stop(engine, request, loaded, whole)
     check_given(request, whole)
     loaded.close()
@@ -127,7 +154,7 @@ def check_stop(engine, request, loaded, whole):
     done = []
     with pytest.raises(StoppedError):
         drawn(engine, request, loaded, on_step=lambda d, *_: done.append(d), stop=lambda: True)
-    assert done == [1]
+    assert len(done) == 1
     assert np.array_equal(drawn(engine, request, loaded).frames, whole.frames)
     engine.forget(request)
 
