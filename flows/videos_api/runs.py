@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 
 from core.refusal import Refusal
 from flows.settings.settings import Settings, server_password
-from video.operations.table import OPERATIONS
+from video.operations.text_to_video import TextToVideo
 
 FLOW, TAG, BATCH_FLOW = "text_to_video", "v1-videos", "generate_clips"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -139,7 +139,7 @@ class Runs:
         if folder is None:
             return None
         endings = {"thumbnail": (".webp",), "spritesheet": (".png",)}
-        kinds = endings.get(variant, OPERATIONS[FLOW].endings)
+        kinds = endings[variant] if variant in endings else TextToVideo.endings
         found = (path for kind in kinds for path in sorted(folder.glob(f"*{kind}")))
         return next(found, None)
 
