@@ -138,8 +138,8 @@ class Runs:
         folder = self.folder(run)
         if folder is None:
             return None
-        endings = {"thumbnail": (".webp",), "spritesheet": (".png",)}
-        kinds = endings[variant] if variant in endings else TextToVideo.endings
+        pictures: dict[str, tuple[str, ...]] = {"thumbnail": (".webp",), "spritesheet": (".png",)}
+        kinds = pictures.get(variant, TextToVideo.endings)
         found = (path for kind in kinds for path in sorted(folder.glob(f"*{kind}")))
         return next(found, None)
 
