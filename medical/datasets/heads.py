@@ -64,12 +64,14 @@ class Heads(Protocol):
         words: What heads are drawn from, for people.
         digest: Of what heads are drawn from.
         seconds: Of one core, for one head, beside what any head takes.
+        card: Of the model that heads are drawn with; empty where there is none.
     """
 
     people: Sequence[Contributor]
     words: str
     digest: str
     seconds: float
+    card: str
 
     def draw(self, seed: int, spacing_mm: Spacing, people: Sequence[Contributor]) -> Head:
         """A head of some of the people, from a seed."""
@@ -89,6 +91,7 @@ class TemplateHeads:
     words = "the MNI152 template (Fonov et al. 2011), the mean of 152 adults, bent at random"
     digest = "mni152-icbm2009a-1mm"
     seconds = 0.0
+    card = ""
 
     @cached_property
     def _template(self) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

@@ -21,6 +21,7 @@ from medical.datasets.plan import Plan, Planned, make_plan, plain
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.strata import strata
+from medical.datasets.subject import PAGES
 from medical.datasets.tables import write_tables
 from medical.datasets.volumes import (
     DrawnVolume,
@@ -108,7 +109,7 @@ def make_dataset(
         on_volume(done, len(maker.plan.volumes))
     summary = _summary(maker, records, missing, out)
     write_tables(maker.request, records, out, said=maker.plan.said)
-    write_report(maker.request, summary, records, out)
+    write_report(maker.request, summary, records, out, maker.heads.card)
     write_json(out / RECORD, {**summary, "files": _common(maker.request, out)})
     return Dataset(out, len(records), tuple(missing))
 
@@ -237,7 +238,7 @@ def _summary(
 
 def _common(request: MRIDatasetRequest, out: Path) -> dict[str, str]:
     """Digests of the files that belong to no single head."""
-    files = [out / "report.html"]
+    files = [out / "report.html", *sorted((out / PAGES).glob("sub-*.html"))]
     if "bids" in request.formats:
         root = out / "bids"
         files += [path for path in sorted(root.iterdir()) if path.is_file()]

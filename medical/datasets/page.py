@@ -20,6 +20,7 @@ a{color:var(--blue)}
 section{background:var(--paper);border:1px solid var(--line);border-radius:10px;
 padding:1.2rem 1.4rem;margin:1.1rem 0}
 .lead{color:var(--soft);font-size:1.02rem;max-width:50rem}
+pre{white-space:pre-wrap}
 .note{color:var(--soft);font-size:.86rem}
 nav{display:flex;flex-wrap:wrap;gap:.2rem 1rem;font-size:.88rem;margin:.8rem 0 0}
 .chip{display:inline-block;border-radius:99px;padding:.08rem .65rem;font-size:.8rem;
@@ -42,14 +43,14 @@ figure{margin:.4rem 0 1rem}
 figcaption{color:var(--soft);font-size:.84rem;margin-top:.3rem}
 img{max-width:100%;height:auto;border-radius:6px;background:#000;display:block}
 .grid{display:grid;grid-template-columns:repeat(auto-fill,minmax(15rem,1fr));gap:1rem}
-.pair{position:relative;width:100%;max-width:44rem;background:#000;border-radius:6px;
+.pair{position:relative;width:100%;max-width:60rem;background:#000;border-radius:6px;
 overflow:hidden;line-height:0}
 .pair img{width:100%;border-radius:0}
 .pair .over{position:absolute;inset:0;clip-path:inset(0 0 0 var(--at,50%))}
 .pair::after{content:"";position:absolute;top:0;bottom:0;left:var(--at,50%);width:2px;
 background:#fff;opacity:.85}
-.slide{width:100%;max-width:44rem;margin:.5rem 0 0}
-.ends{display:flex;justify-content:space-between;max-width:44rem}
+.slide{width:100%;max-width:60rem;margin:.5rem 0 0}
+.ends{display:flex;justify-content:space-between;max-width:60rem}
 @media(max-width:40rem){.card{grid-template-columns:1fr auto}.card div{grid-column:1/-1}}
 @media print{body{background:#fff}section{break-inside:avoid;border-color:#bbb}nav{display:none}}
 """

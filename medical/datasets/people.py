@@ -36,8 +36,9 @@ class PeopleHeads:
     seconds = 33.0
     """One core of a server CPU, for one head, beside what any head takes."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, card: str = "") -> None:
         self._pool = pool
+        self.card = card
         self.people: Sequence[Contributor] = tuple(
             Contributor(p.hash, p.age, p.sex) for p in pool.people
         )
@@ -73,5 +74,7 @@ def shipped_heads() -> Heads:
     """Those of the shipped model where it is installed, else of the template."""
     for folder, record in list_models():
         if record["kind"] == KIND and folder.name == SHIPPED:
-            return PeopleHeads(load_pool(folder))
+            card = folder / "CARD.md"
+            words = card.read_text(encoding="utf-8") if card.is_file() else ""
+            return PeopleHeads(load_pool(folder), words)
     return TemplateHeads()

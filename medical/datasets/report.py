@@ -1,74 +1,152 @@
-"""The report of a dataset: one HTML file that needs no network."""
+"""The report of a dataset: one HTML file that needs no network, its first page a scorecard.
+
+A radiologist finds pictures on the second page; whoever files it finds methods, datasheet and
+model card at the end. Every head has a page of its own in ``subjects``.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from medical.datasets.page import bullets, chip, document, paragraph, section, table
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.scorecard import scorecard, scores
+from medical.datasets.subject import mosaic, write_subject
+from medical.datasets.words import SOURCES, datasheet, methods
 from medical.files.bids import write_text
 
-STYLE = (
-    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
-    "table{border-collapse:collapse}td,th{border:1px solid #bbb;padding:.2rem .6rem;"
-    "text-align:right}th{background:#eee}"
-)
+Record = Mapping[str, Any]
+MOST_PICTURED = 12
+MORE_PEOPLE = 5
 
 
 def write_report(
     request: MRIDatasetRequest,
     summary: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     out: Path,
-) -> Path:
-    """Write ``report.html``; its path."""
-    rows = [_row(record) for record in records]
-    said = "".join(f"<li>{escape(words)}</li>" for words in summary["plan"]["said"])
-    body = [
-        f"<h1>{escape(request.name)}</h1>",
-        f"<p><strong>{summary['approval']}</strong>. {summary['made']} heads of "
-        f"{request.count} asked, {', '.join(request.contrasts)}. Drawn from "
-        f"{escape(summary['drawn_from'])}. No image shows a person. For research, not for "
-        "diagnosis.</p>",
-        f"<ul>{said}</ul>" if said else "",
-        "<h2>Asked and delivered</h2>",
-        _table(("head", "fold", "ml asked", "ml", "lesions asked", "lesions"), rows),
-        "<h2>Strata</h2>",
-        _table(("stratum", "", "asked", "delivered", "people"), _strata(summary["strata"])),
-        "<h2>Quarantine</h2>",
-        f"<p>{len(summary['quarantined'])} volumes were drawn and set aside.</p>",
-    ]
-    page = (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>'
-        f"{escape(request.name)}</title><style>{STYLE}</style></head><body>"
-        f"{''.join(body)}</body></html>\n"
+    card: str = "",
+) -> list[Path]:
+    """Write ``report.html`` and a page for each head; their paths.
+
+    Args:
+        request: What was asked.
+        summary: The dataset in numbers.
+        records: Of its heads.
+        out: Its folder.
+        card: Of the model that heads were drawn with.
+    """
+    body = "".join(
+        [
+            _top(request, summary, records),
+            section("At a glance", scorecard(scores(request, summary, records)), name="scorecard"),
+            _recognized(summary),
+            _pictures(request, records, out),
+            _delivered(request, summary, records),
+            _quarantine(summary, out),
+            _filing(request, summary, card),
+        ]
     )
-    return write_text(out / "report.html", page)
+    pages = [write_text(out / "report.html", document(request.name, body))]
+    return pages + [write_subject(request, record, out) for record in records]
 
 
-def _row(record: Mapping[str, Any]) -> tuple[str, ...]:
-    lesions = record["lesions"]
-    if lesions is None:
-        return record["subject"], str(record["fold"]), "0", "0", "0", "0"
-    load, count = lesions["load_ml"], lesions["count"]
+def _top(request: MRIDatasetRequest, summary: Mapping[str, Any], records: Sequence[Record]) -> str:
+    kind = {"approved": "good", "rejected": "bad"}.get(summary["approval"], "warn")
+    what = "healthy heads" if request.lesions.healthy else "heads with multiple-sclerosis lesions"
+    links = {
+        "scorecard": "At a glance", "people": "Who may be recognized", "pictures": "Pictures",
+        "tables": "Asked and delivered", "filing": "For filing",
+    }  # fmt: skip
+    nav = "".join(f'<a href="#{name}">{words}</a>' for name, words in links.items())
     return (
-        record["subject"],
-        str(record["fold"]),
-        f"{load['asked']:.2f}",
-        f"{load['delivered']:.2f}",
-        str(count["asked"]),
-        str(count["delivered"]),
+        f"<h1>{escape(request.name)}</h1>{chip(kind, summary['approval'])} "
+        f"{chip('plain', 'synthetic')} {chip('plain', 'research, not diagnosis')}"
+        + paragraph(
+            f"{len(records)} {what}, {', '.join(request.contrasts)}, "
+            f"{' x '.join(f'{s:g}' for s in request.spacing_mm)} mm. No image shows a person.",
+            "lead",
+        )
+        + f"<nav>{nav}</nav>"
     )
 
 
-def _strata(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    names = ("kind", "value", "asked", "delivered", "people")
-    return [tuple(str(row[name]) for name in names) for row in rows]
+def _recognized(summary: Mapping[str, Any]) -> str:
+    said = [words[:1].upper() + words[1:].rstrip(".") + "." for words in summary["plan"]["said"]]
+    body = paragraph(f"Drawn from {summary['drawn_from']}.")
+    return section("Who may be recognized, and what lies beyond the data", body + bullets(said),
+                   name="people")  # fmt: skip
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    cells = "".join(f"<th>{escape(name)}</th>" for name in head)
-    lines = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
-    return f"<table><tr>{cells}</tr>{''.join(f'<tr>{line}</tr>' for line in lines)}</table>"
+def _pictures(request: MRIDatasetRequest, records: Sequence[Record], out: Path) -> str:
+    step = max(1, -(-len(records) // MOST_PICTURED))
+    parts = [mosaic(request, record, out) for record in records[::step]]
+    words = "Every head" if step == 1 else f"Every {step}th head"
+    note = paragraph(
+        f"{words}: move the slider from the image to its labels. Lesions are red, fluid blue, "
+        "gray matter orange, white matter light.", "note",
+    )  # fmt: skip
+    return section("Pictures", note + "".join(parts), name="pictures")
+
+
+def _delivered(
+    request: MRIDatasetRequest, summary: Mapping[str, Any], records: Sequence[Record]
+) -> str:
+    strata = [
+        (r["kind"], r["value"], r["asked"], r["delivered"], _behind(r)) for r in summary["strata"]
+    ]
+    parts = ["<h3>By stratum</h3>",
+             table(("stratum", "", "asked", "delivered", "people behind it"), strata)]  # fmt: skip
+    if not request.lesions.healthy:
+        head = ("head", "fold", "ml asked", "ml", "lesions asked", "lesions")
+        parts += ["<h3>By head</h3>", table(head, [_loads(record) for record in records])]
+    quality = [
+        (r["subject"], name, float(image["white"]), float(image["contrast_to_noise"]),
+         float(image["sharpness"]), float(image["seam"]), float(r["quality"]["brain_ml"]))
+        for r in records for name, image in r["quality"]["images"].items()
+    ]  # fmt: skip
+    head = ("head", "image", "white matter", "gray/white contrast", "sharpness", "largest seam",
+            "brain (ml)")  # fmt: skip
+    parts += ["<h3>Quality</h3>", table(head, quality)]
+    return section("Asked and delivered", "".join(parts), name="tables")
+
+
+def _behind(row: Mapping[str, Any]) -> str:
+    """How many people stand behind a stratum, and whether they are few."""
+    people = int(row["people"])
+    if people == 0:
+        return "no single person" if row["delivered"] else "nothing delivered"
+    return str(people) if people >= MORE_PEOPLE else f"{people}: fewer than {MORE_PEOPLE}"
+
+
+def _loads(record: Record) -> tuple[object, ...]:
+    load, count = record["lesions"]["load_ml"], record["lesions"]["count"]
+    return (
+        record["subject"], record["fold"], round(float(load["asked"]), 2),
+        round(float(load["delivered"]), 2), count["asked"], count["delivered"],
+    )  # fmt: skip
+
+
+def _quarantine(summary: Mapping[str, Any], out: Path) -> str:
+    lines = []
+    for name in summary["quarantined"]:
+        about = json.loads((out / "quarantine" / name / "reasons.json").read_text("utf-8"))
+        lines.append(f"{name}: {'; '.join(about['reasons'])}.")
+    words = f"{len(lines)} heads were drawn and set aside; each was drawn again."
+    return section("Quarantine", paragraph(words) + bullets(lines), name="quarantine")
+
+
+def _filing(request: MRIDatasetRequest, summary: Mapping[str, Any], card: str) -> str:
+    parts = [
+        "<h3>Methods</h3>", paragraph(methods(request, summary)),
+        "<h3>Sources</h3>", bullets(SOURCES),
+        "<h3>Datasheet</h3>", table(("question", "answer"), datasheet(request, summary)),
+    ]  # fmt: skip
+    if card:
+        words = f'<pre class="note">{escape(card)}</pre>'
+        parts.append(f"<details><summary>Card of the model</summary>{words}</details>")
+    return section("For filing", "".join(parts), name="filing")

@@ -16,6 +16,7 @@ from core.records import sha256_file
 from medical.anatomy.site import draw_site, scanned
 from medical.datasets.heads import WHITE_AT, Head, Heads
 from medical.datasets.plan import Plan, Planned
+from medical.datasets.quality import faults, measured
 from medical.datasets.request import MRIDatasetRequest
 from medical.files import bids, nnunet
 from medical.files.nifti import write_volume
@@ -97,6 +98,7 @@ def draw_volume(
         "lesions": dict(lesions.facts) if lesions else None,
         "lesion_to_white_matter": looks,
         "site": site.facts,
+        "quality": measured(images, head.labels, head.affine, WHITE_AT),
     }
     return DrawnVolume(head, images, lesions, facts)
 
@@ -116,7 +118,7 @@ def judge(drawn: DrawnVolume, planned: Planned) -> list[str]:
             reasons.append(f"{load:.3g} ml of lesions, not {planned.wish.load_ml:.3g}")
         if count != planned.wish.count:
             reasons.append(f"{count} lesions, not {planned.wish.count}")
-    return reasons
+    return reasons + faults(drawn.facts["quality"])
 
 
 def write_images(drawn: DrawnVolume, subject: str, root: Path) -> list[Path]:

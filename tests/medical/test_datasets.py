@@ -15,6 +15,8 @@ from medical.datasets import making
 from medical.datasets.heads import Contributor, Head, TemplateHeads
 from medical.datasets.making import Maker, make_dataset
 from medical.datasets.plan import eligible_people, make_plan, split
+from medical.datasets.quality import faults as faults_of
+from medical.datasets.quality import measured
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.withdrawal import traces
 from medical.files.nifti import read_volume
@@ -30,7 +32,7 @@ ASKED = {
 class BallHeads:
     """Heads that take no time: a ball of white matter in gray in fluid, with two ventricles."""
 
-    people, words, digest, seconds = (), "a ball", "ball", 0.0
+    people, words, digest, seconds, card = (), "a ball", "ball", 0.0, ""
     render = TemplateHeads.render
 
     def draw(self, seed, spacing_mm, people):
@@ -272,3 +274,27 @@ def test_fields_may_be_absent_or_null():
     request = MRIDatasetRequest(name="a", lesions=None, age=None)
     assert request.lesions.healthy
     assert request == MRIDatasetRequest(name="a")
+
+
+def test_a_head_is_measured_and_faults_are_named(dataset):
+    record = json.loads((dataset / "volumes" / "sub-001.json").read_text())
+    quality = record["quality"]
+    assert faults_of(quality) == []
+    assert quality["images"]["T1w"]["white"] == pytest.approx(1, abs=0.05)
+    assert sum(quality["tissue_share"].values()) == pytest.approx(1, abs=0.001)
+    labels = np.zeros((60, 60, 60), np.uint8)
+    labels[5:55, 5:55, 5:55] = 3
+    labels[:8] = 2 * (labels[:8] > 0)
+    noise = np.random.default_rng(0).normal(0, 30, labels.shape)
+    image = (np.array([0, 300, 650, 1000])[labels] + noise * (labels > 0)).astype(np.float32)
+    assert faults_of(measured({"T1w": image}, labels, np.eye(4), 1000.0)) == []
+    seamed = image.copy()
+    seamed[30:] += 120 * (labels[30:] > 0)
+    for bad, words in [
+        (seamed, "jump"), (image * 0.3, "white matter at"),
+        (image + 40000 * (labels > 0), "clipped"),
+        (np.where(labels > 0, 1000 + noise, 0).astype(np.float32), "gray differs"),
+        (np.where(labels > 0, 1000 - 40.0 * (labels == 2), 0).astype(np.float32), "sharpness"),
+    ]:  # fmt: skip
+        told = faults_of(measured({"T1w": np.float32(bad)}, labels, np.eye(4), 1000.0))
+        assert any(words in line for line in told), (words, told)

@@ -1,0 +1,122 @@
+"""One head in a report: its pictures, and a page of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medical.datasets.page import document, paragraph, section, table
+from medical.datasets.pictures import box_of, colored, cuts, middle, shown, slider
+from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.volumes import case_of
+from medical.files import bids, nnunet
+from medical.files.bids import write_text
+from medical.files.nifti import read_volume
+
+Record = Mapping[str, Any]
+PLACES = (0.38, 0.5, 0.6, 0.7)
+PAGES = "subjects"
+Planes = list[NDArray[np.float32]]
+
+
+class _Read:
+    """A head read back from the dataset's files."""
+
+    def __init__(self, request: MRIDatasetRequest, record: Record, out: Path) -> None:
+        subject = record["subject"]
+        healthy = request.lesions.healthy
+        if "bids" in request.formats:
+            root = out / "bids"
+            files = [root / bids.image_path(subject, c) for c in request.contrasts]
+            labels, mask = root / bids.tissue_path(subject), root / bids.mask_path(subject)
+        else:
+            folder, case = out / "nnunet" / request.nnunet_name, case_of(subject)
+            files = [folder / nnunet.image_name(case, k) for k in range(len(request.contrasts))]
+            labels = mask = folder / nnunet.label_name(case)
+        self.images = {
+            name: read_volume(path).data.numpy()
+            for name, path in zip(request.contrasts, files, strict=True)
+        }
+        first = next(iter(self.images.values()))
+        found = read_volume(labels).data.numpy().astype(np.uint8)
+        only_mask = labels == mask and not healthy
+        self.tissues = (first > 0).astype(np.uint8) * 9 if only_mask else found
+        lesions = read_volume(mask).data.numpy() > 0
+        self.lesions = np.zeros_like(found) if healthy else lesions.astype(np.uint8)
+        self.box = box_of(self.tissues)
+
+    def top(self, name: str) -> float:
+        """The intensity that is shown white."""
+        inside = self.images[name][self.tissues > 0]
+        return float(np.quantile(inside, 0.995)) if len(inside) else 1.0
+
+
+def mosaic(request: MRIDatasetRequest, record: Record, out: Path) -> str:
+    """The last contrast of a head, which shows lesions best, and a slider to its labels."""
+    head, name = _Read(request, record, out), request.contrasts[-1]
+    title = f'<h3><a href="{PAGES}/{record["subject"]}.html">{escape(record["subject"])}</a></h3>'
+    return title + _slider(head, name, record, tissues=request.lesions.healthy)
+
+
+def write_subject(request: MRIDatasetRequest, record: Record, out: Path) -> Path:
+    """Write the page of a head; its path."""
+    head, subject = _Read(request, record, out), record["subject"]
+    pictures = "".join(
+        f"<h3>{name}</h3>{_slider(head, name, record, tissues=True, whole=True)}"
+        for name in request.contrasts
+    )
+    people, lesions = (_largest(record["contributors"][part]) for part in ("anatomy", "lesions"))
+    parts = [
+        f'<p class="note"><a href="../report.html">Back to the dataset</a></p><h1>{subject}</h1>',
+        paragraph("A drawn head; no person has it. For research, not for diagnosis.", "lead"),
+        section("Pictures", pictures),
+        section("Facts", table(("", ""), _facts(record))),
+        section(
+            "Who contributed",
+            table(("person", "share of the anatomy"), [(p, round(float(w), 4)) for p, w in people])
+            + table(
+                ("person", "share of the lesions"), [(p, round(float(w), 4)) for p, w in lesions]
+            ),
+        ),
+        section("Files", table(("file", "SHA-256"), [(f, d) for f, d in record["files"].items()])),
+    ]
+    return write_text(out / PAGES / f"{subject}.html", document(subject, "".join(parts)))
+
+
+def _slider(head: _Read, name: str, record: Record, *, tissues: bool, whole: bool = False) -> str:
+    """An image and its labels on each other."""
+    image, top = head.images[name], head.top(name)
+
+    def pick(volume: NDArray[Any]) -> Any:
+        planes = cuts(volume, head.box, PLACES)
+        return [*middle(volume, head.box), *planes[2:3]] if whole else planes
+
+    planes = pick(image)
+    over = colored(planes, pick(head.tissues), pick(head.lesions), top, tissues=tissues)
+    words = f"{record['subject']}, {name}"
+    if record["lesions"]:
+        load, count = record["lesions"]["load_ml"], record["lesions"]["count"]
+        words += f": {load['delivered']:.1f} ml in {count['delivered']} lesions"
+    return slider(shown(planes, top), over, words, ("image", "with labels"))
+
+
+def _facts(record: Record) -> list[tuple[str, str]]:
+    rows = [("seed", str(record["seed"])), ("fold", str(record["fold"]))]
+    rows += [(str(k), str(v)) for k, v in record["anatomy"].items() if k != "seed"]
+    rows += [(f"scanner: {k}", str(v)) for k, v in record["site"].items()]
+    quality = record["quality"]
+    rows.append(("brain", f"{quality['brain_ml']:g} ml"))
+    names = {"1": "CSF", "2": "gray matter", "3": "white matter"}
+    shares = quality["tissue_share"].items()
+    return rows + [(names[k], f"{share:.1%} of the brain") for k, share in shares]
+
+
+def _largest(given: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Who contributed, most first."""
+    order = sorted(given.items(), key=lambda row: -abs(row[1]))
+    return [(person, round(float(weight), 4)) for person, weight in order]

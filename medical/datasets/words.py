@@ -1,0 +1,60 @@
+"""The fixed words of a report: methods with their sources, datasheet, model card."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from medical.datasets.request import MRIDatasetRequest
+
+SOURCES = (
+    "Zamzmi et al. 2025. Scorecard for synthetic medical data evaluation. Communications "
+    "Engineering 4, doi 10.1038/s44172-025-00450-1.",
+    "Lesjak et al. 2017. A novel public MR image dataset of multiple sclerosis patients with "
+    "lesion segmentations. Neuroinformatics 16(1), 51-63.",
+    "Houtekamer and Mitchell 2001. A sequential ensemble Kalman filter. Monthly Weather Review "
+    "129(1), 123-137.",
+    "Isensee et al. 2021. nnU-Net: a self-configuring method. Nature Methods 18(2), 203-211.",
+)
+
+
+def methods(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> str:
+    """A paragraph for the methods section of a paper."""
+    lesions = (
+        ""
+        if request.lesions.healthy
+        else f" Lesions of multiple sclerosis, {request.lesions.load_ml[0]:g} to "
+        f"{request.lesions.load_ml[1]:g} ml a head, were put in from measurements of 29 people "
+        "(Lesjak et al. 2017), their outlines warped, cut and recombined, with sign and size of "
+        "the change as measured in each contrast."
+    )
+    spacing = " x ".join(f"{s:g}" for s in request.spacing_mm)
+    return (
+        f"{summary['made']} synthetic heads ({', '.join(request.contrasts)}; {spacing} mm) were "
+        f"drawn with Lamina {version('lamina')} from {summary['drawn_from']}. Mixing follows "
+        f"localized ensembles (Houtekamer and Mitchell 2001).{lesions} Contrasts of a head come "
+        f"from one anatomy and are registered by construction; scanner: {request.site}. Seed "
+        f"{request.seed}; plan {summary['plan']['key'][:12]}. Splits follow nnU-Net (Isensee et "
+        "al. 2021). Intended for research, not for diagnosis."
+    )
+
+
+def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Questions that whoever is handed a dataset asks, and their answers."""
+    people = summary["plan"]["people"]
+    return [
+        ("What is it for?", "Adding to real training data of segmenters; testing software."),
+        ("What is it not for?", "Diagnosis, prevalence, norms of age or sex, sole training data."),
+        ("Does an image show a person?", "No. Anatomies are mixtures that nobody has."),
+        ("Who stands behind it?", f"{people} people for anatomy; lesion outlines of 29 people."
+         if people else "The mean of 152 adults; lesion outlines of 29 people."),
+        ("May people be recognized?", "Pseudonymous, not anonymous: see who may be recognized."
+         if people else "No single person's anatomy is in it."),
+        ("Can a person withdraw?", "Yes: lamina mri withdraw lists what to destroy."),
+        ("Which labels are there?", "CSF, gray and white matter; lesions unless healthy. Labels "
+         "were found by rule or drawn, not by a radiologist."),
+        ("Who approved it?", f"The dataset is {summary['approval']}."),
+        ("License", "The dataset: CC0. Lesion outlines follow masks under CC BY (Lesjak et al. "
+         "2017)."),
+    ]  # fmt: skip
