@@ -10,7 +10,7 @@ from core.records import sha256_file
 from core.refusal import Refusal
 from flows.jobs.pipeline import make, record_path
 from video.files.clip import Clip, read_mp4, write_mp4
-from video.files.filters import add_sound, enlarged, interpolated, sounds
+from video.files.filters import add_sound, enlarged, interpolated, lifeless, sounds
 from video.operations.table import OPERATIONS
 from video.request import InterpolateRequest, UpscaleRequest
 
@@ -124,6 +124,20 @@ def test_a_kind_of_file_that_holds_no_such_sound_goes_without(clip, tmp_path):
     before = clip.read_bytes()
     add_sound(clip, clip)  # which has none
     assert clip.read_bytes() == before
+
+
+def test_where_a_clip_is_black_or_stands_still_is_told():
+    rng = np.random.default_rng(0)
+    frames = np.zeros((40, 32, 32, 3), np.uint8)
+    frames[10:20] = rng.integers(0, 256, (10, 32, 32, 3))
+    frames[20:] = rng.integers(0, 256, (1, 32, 32, 3))
+    assert lifeless(frames, 8.0) == {
+        "black_s": [[0.0, 1.25]],
+        "frozen_s": [[0.0, 1.25], [2.5, 5.0]],
+    }
+    assert lifeless(frames[:3], 8.0) == {"black_s": [[0, 0.375]], "frozen_s": [[0, 0.375]]}
+    assert lifeless(moving(), 8.0) == {}
+    assert lifeless(frames[12:13], 8.0) == {}
 
 
 def test_what_is_too_large_or_no_clip_is_refused(clip, tmp_path):

@@ -25,6 +25,7 @@ from video.engines.states import StateFile
 from video.engines.steps import Decoding, Walk
 from video.engines.words import count_tokens, longest_text
 from video.files.clip import Clip
+from video.files.filters import told_lifeless
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ class LoadedFolder:
             )
         levels = np.rint(np.clip(frames, 0, 1) * 255).astype(np.uint8)
         latents.facts.update(paste(levels, latents.pictures))
+        latents.facts.update(told_lifeless(levels, request.fps, self.engine.name))
         return Clip(levels, request.fps, latents.facts)
 
     def close(self) -> None:

@@ -171,12 +171,14 @@ class LoadedServer:
     def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
         """The frames of its file, which must be those that were asked for."""
         from video.engines.pictures import paste
+        from video.files.filters import told_lifeless
 
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "clip.mp4")
             path.write_bytes(latents.values)
             clip = self._read(path, request, latents.facts)
         latents.facts.update(paste(clip.frames, latents.pictures))
+        latents.facts.update(told_lifeless(clip.frames, clip.fps, self.engine.name))
         return clip
 
     def close(self) -> None:

@@ -5,6 +5,7 @@ Frames go in one by one and come out one by one, in RGB; what a filter cannot ta
 ``video.files.footage``, which reads.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import pairwise
@@ -20,12 +21,15 @@ from numpy.typing import NDArray
 from core.records import atomic_path
 from video.files.footage import OPEN, refusing_damage
 
+logger = logging.getLogger(__name__)
+
 Frames = Iterable[NDArray[np.uint8]]
 CONTAINERS = {".mp4": ("mp4", {"movflags": "+faststart", "fflags": "+bitexact"}),
               ".webm": ("webm", {"fflags": "+bitexact"})}  # fmt: skip
 SOUND = {".mp4": ("aac", "mp3", "opus", "alac", "ac3", "flac"), ".webm": ("opus", "vorbis")}
 """Ending to the kinds of sound that such a file may hold."""
 LANCZOS = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
+BLACK, FROZEN, LONG_S = "d=0.01:pix_th=0.1", "n=0.001:d=0.01", 1.0
 HELD_BEFORE, HELD_AFTER = 2, 4
 """Frames that the motion filter wants before the first and after the last."""
 
@@ -67,6 +71,59 @@ def interpolated(
     return made
 
 
+def lifeless(frames: NDArray[np.uint8], fps: float) -> dict[str, list[list[float]]]:
+    """Where a clip is black, and where it stands still, from second to second; empty where not.
+
+    Spans count from half of the clip on, or from a second. A network in too short numbers, or one
+    that is asked for what it cannot, draws such clips and says nothing.
+
+    Args:
+        frames: (T, H, W, 3).
+        fps: How many pass in a second.
+    """
+    rate = Fraction(fps).limit_denominator(1001)
+    end, said = (
+        float(len(frames) / rate),
+        ("black_start", "black_end", "freeze_start", "freeze_end"),
+    )
+    least = min(LONG_S, end / 2)
+    height, width = frames.shape[1:3]
+    graph = _graph(height, width, rate, [("blackdetect", BLACK), ("freezedetect", FROZEN)])
+    told: dict[str, list[float]] = {name: [] for name in said}
+    for number, pixels in enumerate(frames):
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        frame.pts, frame.time_base = number, 1 / rate
+        graph.push(frame)
+        for found in _pulled(graph):
+            for name, value in found.metadata.items():
+                if (word := name.rpartition(".")[2]) in told:
+                    told[word].append(float(value))
+    spans = {
+        "black_s": _spans(told["black_start"], told["black_end"], end),
+        "frozen_s": _spans(told["freeze_start"], told["freeze_end"], end),
+    }
+    long = {name: [s for s in found if s[1] - s[0] >= least] for name, found in spans.items()}
+    return {name: found for name, found in long.items() if found}
+
+
+def told_lifeless(frames: NDArray[np.uint8], fps: float, name: str) -> dict[str, Any]:
+    """The same for the record of an engine's clip, and said in the log."""
+    found = lifeless(frames, fps)
+    for kind, spans in found.items():
+        logger.warning(
+            "the clip of %s is %s at %s s", name, kind.removesuffix("_s"),
+            ", ".join(f"{start:g} to {end:g}" for start, end in spans),
+        )  # fmt: skip
+    return found
+
+
+def _spans(starts: list[float], ends: list[float], end: float) -> list[list[float]]:
+    return [
+        [round(start, 3), round(min((e for e in ends if e > start), default=end), 3)]
+        for start in starts
+    ]
+
+
 def _filtered(
     frames: Frames, fps: Fraction, chain: list[tuple[str, str]]
 ) -> Iterator[NDArray[np.uint8]]:
@@ -101,13 +158,16 @@ def _graph(
 
 
 def _ready(graph: av.filter.Graph) -> Iterator[NDArray[np.uint8]]:
+    for frame in _pulled(graph):
+        yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def _pulled(graph: av.filter.Graph) -> Iterator[Any]:
     while True:
         try:
-            frame = graph.pull()
+            yield graph.pull()
         except (NotYet, EOFError):
             return
-        assert isinstance(frame, av.VideoFrame)
-        yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def sounds(path: Path) -> bool:
