@@ -7,6 +7,7 @@ died by this flow (``flows.batches.successors``), everything else by a person.
 
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 from prefect import flow, get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -65,8 +66,22 @@ def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
         for pool in POOLS:
             up = count_places(client, pool, said)
             logger.info(f"pool {pool}: {up} workers up")
+    for out in _unanswered():
+        logger.warning(f"{out}: nobody answered in time: the dataset is rejected")
     forget(read_settings().hosts, timedelta(days=1))
     return sorted(run for run, _ in dead)
+
+
+def _unanswered() -> list[Path]:
+    """Datasets that are rejected now because nobody answered in time."""
+    from medical.datasets.approval import waiting
+
+    outputs = read_settings().outputs
+    if next(waiting(outputs), None) is None:
+        return []
+    from medical.datasets.making import expire_questions
+
+    return expire_questions(outputs)
 
 
 def _look(

@@ -50,6 +50,7 @@ app["video"].command("flows.commands.video:understand")
 app["video"].command("flows.commands.video:vocabulary")
 app["mri"].command("flows.commands.mri:super_resolve")
 for _name in (
+    "approve",
     "audit",
     "augment",
     "segment",

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Literal
 
 from flows.commands.options import options_of
 from flows.commands.single import run_here
@@ -145,6 +146,24 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
         return 1
     print(out / "report.html")
     return 0
+
+
+def approve(
+    dataset: Path, /, *, by: str, decision: Literal["accept", "reject"] = "accept", note: str = ""
+) -> None:
+    """Accept or reject a dataset that was drawn; its report and tables then say so.
+
+    Args:
+        dataset: Folder that it was drawn into.
+        by: Your name.
+        decision: On the dataset as a whole.
+        note: Why; it is kept.
+    """
+    from medical.datasets.approval import Answer
+    from medical.datasets.making import approve as write
+
+    write(dataset, Answer(decision, by, note))
+    print(f"{decision}ed by {by}: {dataset / 'approval.json'}")
 
 
 def segment(head: str, output: Path, /, *, overwrite: bool = False) -> None:

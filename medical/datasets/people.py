@@ -74,7 +74,12 @@ def shipped_heads() -> Heads:
     """Those of the shipped model where it is installed, else of the template."""
     for folder, record in list_models():
         if record["kind"] == KIND and folder.name == SHIPPED:
-            card = folder / "CARD.md"
-            words = card.read_text(encoding="utf-8") if card.is_file() else ""
-            return PeopleHeads(load_pool(folder), words)
+            return PeopleHeads(load_pool(folder), shipped_card())
     return TemplateHeads()
+
+
+def shipped_card() -> str:
+    """The card of the shipped model; empty where it is not installed."""
+    folders = [folder for folder, _ in list_models() if folder.name == SHIPPED]
+    path = folders[0] / "CARD.md" if folders else None
+    return path.read_text(encoding="utf-8") if path and path.is_file() else ""

@@ -29,13 +29,13 @@ Records = Sequence[Mapping[str, Any]]
 
 
 def write_tables(
-    request: MRIDatasetRequest, records: Records, out: Path, *, said: Sequence[str]
+    request: MRIDatasetRequest, records: Records, out: Path, *, summary: Mapping[str, Any]
 ) -> None:
     """Write what describes the dataset as a whole, in every format asked."""
     if "bids" in request.formats:
         root = out / "bids"
         generated = {"name": "Lamina", "version": version("lamina")}
-        text = readme(request, len(records), said)
+        text = readme(request, len(records), summary)
         bids.write_descriptions(root, name=request.name, readme=text, generated=generated)
         bids.write_participants(root, [_row(record) for record in records], COLUMNS)
     if "nnunet" in request.formats:
@@ -47,13 +47,16 @@ def write_tables(
             channels=request.contrasts,
             labels=tissues if request.lesions.healthy else lesions,
             count=len(records),
-            extra={"name": request.name, "description": "synthetic heads (Lamina), unapproved"},
+            extra={
+                "name": request.name,
+                "description": f"synthetic heads (Lamina), {summary['approval']}",
+            },
         )
         folds = {case_of(record["subject"]): int(record["fold"]) for record in records}
         nnunet.write_splits(folder, folds)
 
 
-def readme(request: MRIDatasetRequest, made: int, said: Sequence[str]) -> str:
+def readme(request: MRIDatasetRequest, made: int, summary: Mapping[str, Any]) -> str:
     """What a reader of the dataset must know, as plain text."""
     what = (
         "with lesions of multiple sclerosis" if not request.lesions.healthy else "without lesions"
@@ -62,9 +65,9 @@ def readme(request: MRIDatasetRequest, made: int, said: Sequence[str]) -> str:
         f"{request.name}: {made} synthetic heads {what} ({', '.join(request.contrasts)}).",
         "",
         "Drawn by Lamina. No image shows a person. For research, not for diagnosis.",
-        "Approval: unapproved.",
+        f"Approval: {summary['approval']}.",
         "Labels stand in derivatives/lamina: lesions (0 and 1) and tissues.",
-        *said,
+        *summary["plan"]["said"],
     ]
     return "\n".join(lines) + "\n"
 
