@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 SHELF = "weights/error-maps"
 FLOOR = 1e-3  # of what is read, before its logarithm is taken
 SMOOTH = 1.5  # voxels of H and W
-LEVELS = 1000  # of a map between 0 and its largest value
+LEVELS = 255  # of a map between 0 and its largest value
 HALO, ROWS = 6, 24  # of H: how much is worked on at a time
 KEY = "trained_with"
 
@@ -133,7 +133,7 @@ def compact(volume: Volume) -> Volume:
     """A map of what is never negative as whole numbers of small steps, for its file."""
     most = float(volume.data.max())
     step = most / LEVELS if most > 0 else 1.0
-    header = replace(volume.header, dtype="int16", slope=float(np.float32(step)))
+    header = replace(volume.header, dtype="uint8", slope=float(np.float32(step)))
     return replace(volume, header=header)
 
 

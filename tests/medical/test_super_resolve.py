@@ -281,7 +281,7 @@ def test_results_are_written_beside_each_other_and_never_over(tmp_path):
     assert back.header.dtype == "int16"
     torch.testing.assert_close(back.data, result.mean.data.round(), rtol=0, atol=0)
     assert "research use" in back.header.description
-    assert read_volume(paths["std"]).header.dtype == "int16"
+    assert read_volume(paths["std"]).header.dtype == "uint8"
     assert read_volume(paths["std"]).header.description.endswith("std unknown")  # of one sample
     paths["result"].unlink()
     with pytest.raises(ValueError, match=r"out_std\.nii\.gz exists"):

@@ -44,8 +44,10 @@ def calibration(setting: Setting) -> Row:
         ],
         pictures=[plots.calibration(setting, curve)],
         notes=[
-            "The spread that the product writes is not scaled: it says where, and by this factor "
-            "how much. An even number of samples comes in pairs of opposite noise.",
+            "This is the spread of the samples, which the product no longer writes where its "
+            "model has a head that predicts its error; it "
+            "says where, and by this factor how much. An even number of samples comes in "
+            "pairs of opposite noise.",
             f"After scaling, the error over the spread runs from {_ratio(curve[0]):.1f} where the "
             f"spread is smallest to {_ratio(curve[-1]):.1f} where it is largest; of a perfect map "
             "it would be 1 throughout.",
