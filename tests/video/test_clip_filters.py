@@ -11,6 +11,7 @@ from core.refusal import Refusal
 from flows.jobs.pipeline import make, record_path
 from video.files.clip import Clip, read_mp4, write_mp4
 from video.files.filters import add_sound, enlarged, interpolated, lifeless, sounds
+from video.files.formats import read_clip, write_clip
 from video.operations.table import OPERATIONS
 from video.request import InterpolateRequest, UpscaleRequest
 
@@ -150,3 +151,18 @@ def test_what_is_too_large_or_no_clip_is_refused(clip, tmp_path):
         INTERPOLATE.check(InterpolateRequest(clip=str(fast), times=8))
     with pytest.raises(ValueError, match="times"):
         UpscaleRequest(clip=str(clip), times=9)
+
+
+@pytest.mark.parametrize("ending", [".webm", ".gif", ".webp"])
+def test_every_kind_that_is_written_is_taken_again(tmp_path, ending):
+    clip = write_clip(Clip(moving(), 8.0), tmp_path / f"clip{ending}")
+    request = UpscaleRequest(clip=str(clip), times=2)
+    UPSCALE.check(request)
+    made = make(UPSCALE, request, tmp_path / f"large{ending}", UPSCALE.source(request).load(None))
+    assert read_clip(made["video"]).frames.shape == (8, 128, 192, 3)
+
+
+def test_a_rate_that_a_name_cannot_hold_is_refused_before_work(clip, tmp_path):
+    request = InterpolateRequest(clip=str(clip), times=8)
+    with pytest.raises(Refusal, match=r"fps=64 in fast\.gif: browsers show at most 50"):
+        INTERPOLATE.outputs(tmp_path / "fast.gif", request)

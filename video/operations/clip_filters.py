@@ -75,9 +75,12 @@ class _Filtered(Generic[Asked]):
 
     def outputs(self, target: Path, request: Asked | None = None) -> Paths:
         """The new clip alone."""
-        from video.files.formats import refuse_ending
+        from video.files.formats import refuse_ending, refuse_rate
 
         refuse_ending(target.name)
+        if request is not None:
+            frames, _, _, fps = self.shape(request, self._footage(request))
+            refuse_rate(target.name, fps, frames)
         return {"video": target}
 
     def read(self, request: Asked, *, strict: bool = False) -> Reading:
@@ -181,9 +184,10 @@ class _Filtered(Generic[Asked]):
         raise NotImplementedError
 
     def _footage(self, request: Asked) -> "Footage":
-        from video.files.footage import look, refuse_if_large
+        from video.files.footage import refuse_if_large
+        from video.files.formats import look_at
 
-        footage = look(self.inputs(request)["clip"])
+        footage = look_at(self.inputs(request)["clip"])
         refuse_if_large(footage, *seen_size(footage))
         return footage
 
