@@ -1,6 +1,7 @@
 """A dataset of drawn heads as stages of a flow."""
 
 from pathlib import Path
+from typing import Literal
 
 from flows.jobs.dataset_plans import make, planned
 from flows.jobs.stages import patient_stage, stage
@@ -51,3 +52,27 @@ def run_dataset(request: MRIDatasetRequest, project: str) -> FileRef:
     """Take a request to a dataset, within a flow run; its record."""
     join_run_log()
     return draw(request, check(request, project))
+
+
+@patient_stage
+def question(out: Path, hours: float) -> str:
+    """What a person is asked about a dataset, in markdown; empty where it was decided."""
+    from medical.datasets.approval import UNAPPROVED, ask, status
+
+    if status(out) != UNAPPROVED:
+        return ""
+    asked = ask(out, hours)
+    return (
+        f"**{out.name}** is drawn. Look at `{out / 'report.html'}`, then accept or reject it. "
+        f"No answer until {asked['until'][:16]} UTC is a rejection."
+    )
+
+
+@patient_stage
+def write_answer(out: Path, decision: Literal["accept", "reject"], by: str, note: str) -> FileRef:
+    """Write a person's decision; the dataset's record, which says it."""
+    from medical.datasets.approval import Answer
+    from medical.datasets.making import RECORD, approve
+
+    approve(out, Answer(decision, by, note))
+    return FileRef.of(out / RECORD)
