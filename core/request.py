@@ -15,6 +15,7 @@ WORDS = {
     "gpu": "GPU",
     "gpus": "GPUs",
     "id": "ID",
+    "lora": "LoRA",
     "mri": "MRI",
     "num": "number of",
     "std": "standard deviation",

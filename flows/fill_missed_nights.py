@@ -20,6 +20,7 @@ from flows.pages.run_log import join_run_log
 from flows.pages.run_names import named
 from flows.requests.batch_requests import BatchRequest, NightsRequest
 from flows.requests.flow_requests import MODELS
+from flows.requests.forms import flat
 from flows.requests.parameters import Asked
 from flows.settings.settings import read_settings
 from flows.stack.server_clock import server_now
@@ -69,7 +70,7 @@ def _schedules(flow_name: str) -> list[dict[str, Any]]:
 
 def _nights(request: NightsRequest, schedule: dict[str, Any]) -> list[Row]:
     parameters = schedule["parameters"]
-    asked: Any = MODELS[request.flow].model_validate(parameters.get("request", {}))
+    asked: Any = MODELS[request.flow].model_validate(flat(parameters.get("request", {})))
     if DATE not in asked.name:
         raise Refusal(
             f"name={asked.name}: nights are told apart by {DATE} in the name of the schedule's "

@@ -30,6 +30,7 @@ from flows.batches.locks import being_coordinated
 from flows.batches.nights import DATE, night_of, of_night
 from flows.requests.batch_requests import BATCHES, BatchRequest
 from flows.requests.flow_requests import MODELS
+from flows.requests.forms import flat
 from flows.requests.refusals import REFUSAL
 from flows.settings.settings import read_settings
 
@@ -134,7 +135,7 @@ def _read(flow: str, run: FlowRun) -> Lost | None:
     """What a run coordinates; None if nothing, or if that cannot be known any more."""
     asked, project = run.parameters.get("request", {}), run.parameters.get("project", "default")
     try:
-        request: BatchRequest = MODELS[flow].model_validate(asked)  # pyright: ignore[reportAssignmentType]
+        request: BatchRequest = MODELS[flow].model_validate(flat(asked))  # pyright: ignore[reportAssignmentType]
         if DATE in request.model_dump_json():
             request = of_night(request, night_of(run))
         batch = Batch.named(read_settings(), project, request.name)

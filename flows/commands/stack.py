@@ -15,6 +15,7 @@ from core.request import Request
 from flows.commands.demonstration import scan_parameters, video_parameters
 from flows.commands.watch import watch
 from flows.requests.flow_requests import MODELS
+from flows.requests.forms import flat
 from flows.requests.uploads import with_uploads
 from flows.settings.settings import Settings, read_settings
 from flows.stack.api import Run, Server
@@ -109,7 +110,7 @@ def read_request(flow: str, path: Path) -> Request:
             f"{path} is not JSON ({error}): a request is one JSON object with the fields of "
             f"{MODELS[flow].__name__}; correct it there."
         ) from error
-    return MODELS[flow].model_validate(fields)
+    return MODELS[flow].model_validate(flat(fields) if isinstance(fields, dict) else fields)
 
 
 def _stay(stack: Stack) -> None:

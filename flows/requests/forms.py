@@ -13,7 +13,10 @@ from prefect.runtime import flow_run
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
+from core.refusal import Refusal
 from core.request import Request
+from core.wording import inside
+from flows.requests.installed import OWN, installed_engines, installed_models
 from flows.requests.uploads import PREFIX
 
 SEEDS = 2**31
@@ -21,6 +24,38 @@ DRAWN = "Left empty, one is drawn and recorded."
 SCANS = {"scan", "scans", "mask", "protect"}
 UPLOADED = f" {PREFIX}NAME takes one that was uploaded in the gallery."
 NAMED = "Left empty, one follows from the name and is recorded."
+
+ADVANCED = "advanced"
+FOLDED = {
+    "VideoRequest": (
+        "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
+        "lora", "lora_scale",
+    ),
+    "SuperResolutionRequest": (
+        "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
+        "edition",
+    ),
+    "MRIDatasetRequest": ("formats", "sources", "site", "accept_linkage", "dataset_number"),
+    "VideoTrainingRequest": (
+        "network", "family", "count_shares", "layout_steps", "steps", "jump_steps", "batch_size",
+        "accumulation", "learning_rate", "compile",
+    ),
+    "MRITrainingRequest": (
+        "contrast_share", "lesion_share", "deformation_share", "network", "family", "steps",
+        "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
+    ),
+    "ClipBatchRequest": (
+        "fps", "height", "width", "steps", "sampler", "guidance", "negative", "draws",
+        "plateau_draws", "plateau_gain", "limits",
+    ),
+    "ScanBatchRequest": (
+        "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "limits",
+    ),
+}  # fmt: skip
+"""Fields that few people change, by request: its form shows them when a person asks for them."""
+KINDS = {"Video": "video", "Clip": "video", "SuperResolution": "mri", "MRI": "mri", "Scan": "mri"}
+"""How a request's name begins, to the kind of its models."""
+MODELS_AND_STARTS = ("model", "start")
 
 Fields = dict[str, Any]
 
@@ -35,7 +70,7 @@ class Form:
         model = _model(source)
 
         def filled(sent: Any) -> Any:
-            return with_seed(model, sent) if isinstance(sent, dict) else sent
+            return with_seed(model, flat(sent)) if isinstance(sent, dict) else sent
 
         return core_schema.no_info_before_validator_function(filled, handler(source))
 
@@ -44,14 +79,79 @@ class Form:
     ) -> Fields:
         """What the form shows."""
         shown = handler(schema)
-        fields: Fields = handler.resolve_ref_schema(shown)["properties"]
+        form = handler.resolve_ref_schema(shown)
+        fields: Fields = form["properties"]
         if (seed := fields.get("seed", {})).get("default") == 0:
             del seed["default"]
             told = NAMED if "name" in fields else DRAWN
             seed["description"] = f"{seed['description']} {told}"
         for name in fields.keys() & SCANS:
             fields[name]["description"] += UPLOADED
+        _offer(form["title"], fields)
+        _fold(form)
         return shown
+
+
+def flat(sent: Fields) -> Fields:
+    """What a form sent, with the fields that it folds away among the others.
+
+    Raises:
+        Refusal: One of them is told twice.
+    """
+    if not isinstance(folded := sent.get(ADVANCED), dict):
+        return sent
+    if twice := sorted(folded.keys() & sent.keys()):
+        raise Refusal(
+            f"{twice[0]}: it is told twice, alone and among {ADVANCED}: a field has one value; "
+            "leave one of them out."
+        )
+    return {name: told for name, told in {**sent, **folded}.items() if name != ADVANCED}
+
+
+def _offer(request: str, fields: Fields) -> None:
+    """Let models and engines be chosen from those that are installed, or named as before."""
+    kind = next((kind for begins, kind in KINDS.items() if request.startswith(begins)), "")
+    for name in MODELS_AND_STARTS if kind else ():
+        if name in fields:
+            _choose(fields, name, installed_models(kind), "Another")
+    if "engine" in fields:
+        fields["engine"]["default"] = OWN
+        _choose(fields, "engine", installed_engines(), "Folder or address")
+
+
+def _choose(fields: Fields, name: str, known: list[str], otherwise: str) -> None:
+    field = fields[name]
+    rules = {key: field.pop(key) for key in ("type", "maxLength", "minLength") if key in field}
+    if not field["default"]:
+        del field["default"]
+    field["anyOf"] = [
+        {"type": "string", "enum": known, "title": "Installed"},
+        {**rules, "title": otherwise},
+    ]
+
+
+def _fold(form: Fields) -> None:
+    """Put fields that few people change behind a tab; sent among the others they stay valid."""
+    fields: Fields = form["properties"]
+    folded = {name: fields.pop(name) for name in FOLDED.get(form["title"], ()) if name in fields}
+    if not folded:
+        return
+    for place, field in enumerate(folded.values()):
+        field["position"] = place
+    plain = {"type": "object", "title": "Usual values", "properties": {}, "maxProperties": 0}
+    told = {"title": "Set them", "properties": folded, "additionalProperties": False}
+    fields[ADVANCED] = {
+        "title": "Advanced",
+        "description": _listed([str(field["title"]) for field in folded.values()]),
+        "anyOf": [plain, {"type": "object", **told}],
+        "position": len(FOLDED[form["title"]]) + len(fields),
+    }
+    form["patternProperties"] = {f"^{name}$": field for name, field in folded.items()}
+
+
+def _listed(titles: list[str]) -> str:
+    """A sentence of titles."""
+    return f"{', '.join([titles[0], *map(inside, titles[1:])])}."
 
 
 def with_seed(model: type[BaseModel], sent: Fields) -> Fields:

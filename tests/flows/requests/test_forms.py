@@ -5,15 +5,25 @@ Run this file as a program to take the present forms as the wanted ones.
 
 import importlib
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from flows.requests.flow_requests import MODELS
+from flows.requests.forms import FOLDED
 from flows.stack.deployments import read_deployments
 
+SHIPPED = {"LAMINA_MODELS": "/nowhere", "LAMINA_ENGINES": "/nowhere", "LAMINA_ENGINE_SERVERS": ""}
 SNAPSHOT = Path(__file__).with_name("forms.json")
+
+
+@pytest.fixture(autouse=True)
+def _only_what_is_shipped(monkeypatch):
+    """Whatever the person who runs the tests has installed."""
+    for name, value in SHIPPED.items():
+        monkeypatch.setenv(name, value)
 
 
 def form(flow):
@@ -57,7 +67,7 @@ def test_one_request_model_that_refuses_unknown_fields(flow):
     assert schema["definitions"][MODELS[flow].__name__]["additionalProperties"] is False
 
 
-def asked(flow, **fields):
+def asked(flow, /, **fields):
     function = getattr(importlib.import_module(f"flows.{flow}"), flow)
     return function.validate_parameters({"request": fields})["request"]
 
@@ -111,12 +121,123 @@ def parts(schema):
             yield from parts(part)
 
 
+def fields_of(schema):
+    """Every field of a form by name, those of requests within it, too."""
+    found = dict(schema["properties"])
+    for definition in schema["definitions"].values():
+        found |= definition["properties"]
+    return found
+
+
 @pytest.mark.parametrize("flow", MODELS)
-def test_no_field_has_tabs_to_choose_its_type_from(flow):
-    chosen = [part for part in parts(form(flow)) if {"anyOf", "oneOf", "allOf"} & part.keys()]
+def test_only_lists_and_what_is_folded_away_have_tabs(flow):
+    tabbed = {name for name, field in fields_of(form(flow)).items() if "anyOf" in field}
+    assert tabbed <= {"model", "start", "engine", "advanced"}
+    chosen = [part for part in parts(form(flow)) if {"oneOf", "allOf"} & part.keys()]
     assert chosen == []
     types = [part["type"] for part in parts(form(flow)) if "type" in part]
     assert [kind for kind in types if isinstance(kind, list) or kind == "null"] == []
+
+
+def put(shelf, name, kind):
+    record = {"format_version": 1, "kind": kind, "sha256": {}}
+    (shelf / name).mkdir(parents=True)
+    (shelf / name / "model.json").write_text(json.dumps(record))
+
+
+def listed(flow, field):
+    installed, other = fields_of(form(flow))[field]["anyOf"]
+    assert other["type"] == "string"
+    assert "enum" not in other
+    return installed["enum"]
+
+
+def test_models_and_engines_are_lists_of_what_is_installed(tmp_path, monkeypatch):
+    put(tmp_path / "models", "mine", "video")
+    put(tmp_path / "models", "my-heads", "mri")
+    (tmp_path / "models" / "broken").mkdir()
+    (tmp_path / "models" / "broken" / "model.json").write_text("{")
+    (tmp_path / "engines" / "wan").mkdir(parents=True)
+    (tmp_path / "engines" / "wan" / "model_index.json").write_text("{}")
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("LAMINA_ENGINES", str(tmp_path / "engines"))
+    monkeypatch.setenv("LAMINA_ENGINE_SERVERS", "fast=http://gpu:8091")
+    for flow in ("text_to_video", "generate_clips"):
+        assert listed(flow, "model") == ["mine", "scenes-64"]
+        assert listed(flow, "engine") == ["own", "fast", "wan"]
+    assert listed("train_video", "start") == ["mine", "scenes-64"]
+    for flow, field in {
+        "super_resolve_mri": "model",
+        "restore_scans": "model",
+        "train_mri": "start",
+    }.items():
+        assert listed(flow, field) == ["heads-1mm", "my-heads"]
+
+
+@pytest.mark.parametrize("flow", MODELS)
+def test_what_a_form_offers_at_first_is_what_it_takes(flow):
+    shown = {
+        name: field["default"]
+        for name, field in form(flow)["definitions"][MODELS[flow].__name__]["properties"].items()
+        if "default" in field
+    }
+    needed = dict(NEEDED.get(flow) or OTHERS_NEEDED.get(flow, {}))
+    if MODELS[flow].model_fields.get("seed"):
+        needed["seed"] = 1
+    assert asked(flow, **shown | needed) == asked(flow, **needed)
+
+
+OTHERS_NEEDED = {
+    "insert_mri_lesions": {"scan": "a.nii"},
+    "inpaint_mri": {"scan": "a.nii", "mask": "m.nii"},
+    "train_mri": {"heads": "bids"},
+    "restore_scans": {"scans": "bids"},
+    "make_shard": {"batch": "b", "shard": 0},
+    "approve_batch": {"batch": "b"},
+    "audit_mri_dataset": {"dataset": "d"},
+}
+
+
+def test_what_few_people_change_is_folded_away_and_taken_either_way():
+    properties = form("text_to_video")["definitions"]["VideoRequest"]["properties"]
+    assert list(properties) == ["prompt", "engine", "num_frames", "seed", "model", "advanced"]
+    usual, shown = properties["advanced"]["anyOf"]
+    assert (usual["title"], usual["properties"]) == ("Usual values", {})
+    assert {"fps", "steps", "sampler", "guidance"} <= shown["properties"].keys()
+    words = {"prompt": "a star", "seed": 1}
+    folded = asked("text_to_video", **words, advanced={"steps": 8, "sampler": "heun"})
+    assert folded == asked("text_to_video", **words, steps=8, sampler="heun")
+    with pytest.raises(Exception, match="steps: it is told twice"):
+        asked("text_to_video", **words, steps=4, advanced={"steps": 8})
+
+
+@pytest.mark.parametrize(("name", "folded"), FOLDED.items())
+def test_what_is_folded_away_are_fields_that_need_not_be_given(name, folded):
+    (model,) = {model for model in MODELS.values() if model.__name__ == name}
+    for field in folded:
+        assert not model.model_fields[field].is_required(), field
+
+
+@pytest.mark.parametrize(
+    ("sent", "wrong"),
+    [
+        ({"steps": 8}, ""),
+        ({"advanced": {"steps": 8}}, ""),
+        ({"advanced": {}, "model": "trained-later"}, ""),
+        ({"steps": 2000}, "2000 is greater"),
+        ({"advanced": {"steps": 2000}}, "2000 is greater"),
+        ({"nonsense": 1}, "nonsense"),
+        ({"advanced": {"nonsense": 1}}, "nonsense"),
+    ],
+)
+def test_the_server_holds_a_request_to_its_form(sent, wrong):
+    from prefect.utilities.schema_tools.validation import validate
+
+    errors = validate(
+        {"request": {"prompt": "a star", **sent}}, form("text_to_video"), raise_on_error=False
+    )
+    said = str([(error.message, error.context) for error in errors])
+    assert (wrong in said) if wrong else errors == [], said
 
 
 def test_a_field_that_may_be_missing_would_have_tabs():
@@ -143,5 +264,6 @@ def test_schedules_are_shipped_paused_but_for_the_janitor():
 
 
 if __name__ == "__main__":
+    os.environ.update(SHIPPED)
     forms = {flow: form(flow) for flow in MODELS}
     SNAPSHOT.write_text(json.dumps(forms, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
