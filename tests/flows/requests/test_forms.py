@@ -188,6 +188,8 @@ def test_what_a_form_offers_at_first_is_what_it_takes(flow):
 
 
 OTHERS_NEEDED = {
+    "upscale_video": {"clip": "a.mp4"},
+    "interpolate_video": {"clip": "a.mp4"},
     "insert_mri_lesions": {"scan": "a.nii"},
     "inpaint_mri": {"scan": "a.nii", "mask": "m.nii"},
     "train_mri": {"heads": "bids"},
