@@ -10,6 +10,7 @@ import pytest
 from core import numerics
 from core.numerics import arithmetic, instructions, remembered, settle
 from core.records import compute
+from core.tensors import inference_dtype
 
 ROOT = Path(__file__).parents[2]
 # Of tests/core/portable_run.py, with the versions of constraints.txt
@@ -62,6 +63,15 @@ def test_what_a_record_says_is_asked_of_a_machine_that_can_do_more(monkeypatch):
     assert remembered(old) == asked
     assert remembered({**old, "arithmetic": "float32"}) == asked | {"LAMINA_FLOAT32": "1"}
     assert remembered({"numerics": "portable"}) == {"LAMINA_NUMERICS": "portable"}
+
+
+@pytest.mark.parametrize(
+    "narrow", [{"ATEN_CPU_CAPABILITY": "avx2"}, {"ONEDNN_MAX_CPU_ISA": "AVX2"}]
+)
+def test_narrower_instructions_than_there_are_compute_in_float32(monkeypatch, narrow):
+    for name, value in narrow.items():
+        monkeypatch.setenv(name, value)
+    assert str(inference_dtype("cpu")) == "torch.float32"
 
 
 def test_other_words_and_a_wish_that_comes_too_late_are_refused(monkeypatch):
