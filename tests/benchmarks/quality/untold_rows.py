@@ -21,7 +21,7 @@ from tests.benchmarks.results import Row, Table
 DISTANCES_MM, SHARES = (2.0, 4.0), (0.8, 1.16, 1.3)
 GAINS = {2.0: 0.8, 4.0: 2.2}
 OFF = 0.1
-HEADS = 2
+HEADS = 1
 TOLD = "told the truth"
 
 Numbers = dict[str, Any]
