@@ -5,6 +5,7 @@ run of the tests; the others take minutes.
 """
 
 import io
+import json
 
 import numpy as np
 import pytest
@@ -116,6 +117,11 @@ def test_a_sentence_typed_into_the_form_becomes_a_clip_that_plays(person):
     assert person.server.progress(run)[0] == 100.0
     (page,) = person.server.artifacts(run, "markdown")
     assert len(page["data"]) < 200_000
+    assert person.server._answer(f"/flow_runs/{run.id}")["name"] == CLIP["Prompt"]
+    shown = {"artifacts": {"flow_run_id": {"any_": [run.id]}}, "sort": "ID_DESC"}
+    assert person.server._answer("/artifacts/filter", shown)[0]["id"] == page["id"]
+    (record,) = (person.folder / "outputs/studio/text_to_video").glob("*/*.json")
+    assert json.loads(record.read_text())["request"]["seed"] > 0
     person.opens(run, CLIP["Prompt"])
     person.sees_it_move(person.page)
     with person.page.expect_download() as saved:
