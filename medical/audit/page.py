@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from html import escape
 from typing import Any
 
 from medical.datasets.page import bullets, chip, document, paragraph, section, table
@@ -11,7 +12,7 @@ from medical.datasets.page import bullets, chip, document, paragraph, section, t
 def audit_page(name: str, facts: Mapping[str, Any]) -> str:
     """A whole page about an audit."""
     verdict = chip("good", "passed") if facts["passed"] else chip("bad", "not passed")
-    head = f"<h1>Audit of {name}</h1>{verdict}" + paragraph(summary(facts), "lead")
+    head = f"<h1>Audit of {escape(name)}</h1>{verdict}" + paragraph(summary(facts), "lead")
     return document(f"Audit of {name}", head + audit_section(facts))
 
 

@@ -68,7 +68,8 @@ def _top(request: MRIDatasetRequest, summary: Mapping[str, Any], records: Sequen
         f"{chip('plain', 'synthetic')} {chip('plain', 'research, not diagnosis')}"
         + paragraph(
             f"{len(records)} {what}, {', '.join(request.contrasts)}, "
-            f"{' x '.join(f'{s:g}' for s in request.spacing_mm)} mm. No image shows a person.",
+            f"{' x '.join(f'{s:g}' for s in request.spacing_mm)} mm. "
+            "No image is a scan of a person.",
             "lead",
         )
         + f"<nav>{nav}</nav>"

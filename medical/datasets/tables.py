@@ -64,7 +64,7 @@ def readme(request: MRIDatasetRequest, made: int, summary: Mapping[str, Any]) ->
     lines = [
         f"{request.name}: {made} synthetic heads {what} ({', '.join(request.contrasts)}).",
         "",
-        "Drawn by Lamina. No image shows a person. For research, not for diagnosis.",
+        "Drawn by Lamina. No image is a scan of a person. For research, not for diagnosis.",
         f"Approval: {summary['approval']}.",
         "Labels stand in derivatives/lamina: lesions (0 and 1) and tissues.",
         *summary["plan"]["said"],

@@ -42,19 +42,30 @@ def methods(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> str:
 
 def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Questions that whoever is handed a dataset asks, and their answers."""
-    people = summary["plan"]["people"]
+    people, healthy = summary["plan"]["people"], request.lesions.healthy
+    outlines = "" if healthy else "; lesion outlines of 29 people"
     return [
         ("What is it for?", "Adding to real training data of segmenters; testing software."),
         ("What is it not for?", "Diagnosis, prevalence, norms of age or sex, sole training data."),
-        ("Does an image show a person?", "No. Anatomies are mixtures that nobody has."),
-        ("Who stands behind it?", f"{people} people for anatomy; lesion outlines of 29 people."
-         if people else "The mean of 152 adults; lesion outlines of 29 people."),
+        ("Does an image show a person?", shown(people)),
+        ("Who stands behind it?", f"{people} people for anatomy{outlines}."
+         if people else f"The mean of 152 adults{outlines}."),
         ("May people be recognized?", "Pseudonymous, not anonymous: see who may be recognized."
          if people else "No single person's anatomy is in it."),
         ("Can a person withdraw?", "Yes: lamina mri withdraw lists what to destroy."),
-        ("Which labels are there?", "CSF, gray and white matter; lesions unless healthy. Labels "
-         "were found by rule or drawn, not by a radiologist."),
+        ("Which labels are there?", f"CSF, gray and white matter{'' if healthy else '; lesions'}. "
+         "Labels were found by rule or drawn, not by a radiologist."),
         ("Who approved it?", f"The dataset is {summary['approval']}."),
-        ("License", "The dataset: CC0. Lesion outlines follow masks under CC BY (Lesjak et al. "
-         "2017)."),
+        ("License", "The dataset: CC0." if healthy else "The dataset: CC0. Lesion outlines follow "
+         "masks under CC BY (Lesjak et al. 2017)."),
     ]  # fmt: skip
+
+
+def shown(people: int) -> str:
+    """Whether images show persons, by how many people stand behind the anatomies."""
+    if not people:
+        return "No image is a scan of one: the anatomy is a mean."
+    return (
+        "No image is a scan of one: anatomies are mixtures. Of 120 heads of the shipped model, "
+        "drawn from pools of 17 people, 3 could be linked to a contributor."
+    )

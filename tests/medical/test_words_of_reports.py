@@ -1,0 +1,53 @@
+"""What reports of datasets and audits say: only what holds, and names as they are."""
+
+import pytest
+
+from medical.audit.page import audit_page
+from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.scorecard import scores
+from medical.datasets.words import datasheet
+
+LESIONS = {"load_ml": (5, 15)}
+
+
+def facts(**changes):
+    """An audit that found nobody."""
+    return {
+        "heads": 2, "people": 45, "evidence": "maps", "found": [], "nearest": [], "attacks": {},
+        "controls": {"maps": {"made": 4, "found": 4}}, "reasons": [], "passed": True,
+        "false_alarms": {"people": 45, "taken_for_others": 0},
+        "contributors": None, "membership": None, "cannot_say": [], "protocol": "By hand.",
+    } | changes  # fmt: skip
+
+
+def test_a_name_of_a_folder_is_no_markup():
+    page = audit_page("<script>alert(1)</script>", facts())
+    assert "<script>alert" not in page
+    assert "<h1>Audit of &lt;script&gt;alert(1)&lt;/script&gt;</h1>" in page
+
+
+def told(people, **lesions):
+    """All that datasheet and scorecard say of a dataset without heads."""
+    request = MRIDatasetRequest(name="pilot", count=3, lesions=lesions)
+    summary = {
+        "plan": {"people": people}, "approval": "unapproved", "strata": [], "quarantined": [],
+        "missing": [], "made": 0,
+    }  # fmt: skip
+    rows = [words for _, words in datasheet(request, summary)]
+    return " ".join(rows + [row.words for row in scores(request, summary, [])])
+
+
+@pytest.mark.parametrize("people", [0, 34])
+def test_lesions_are_told_of_only_where_there_are_some(people):
+    for words in ("outlines", "29", "CC BY", "Lesjak"):
+        assert words in told(people, **LESIONS), words
+        assert words not in told(people), words
+
+
+def test_who_is_shown_is_not_denied_beyond_what_was_measured():
+    words = told(34)
+    assert "No. Anatomies" not in words
+    assert "120 heads" in words
+    assert "3 could be linked" in words
+    assert ".77 and .81" in words
+    assert "linked" not in told(0)
