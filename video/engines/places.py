@@ -22,7 +22,10 @@ def servers() -> dict[str, str]:
 def is_engine(name: str) -> bool:
     """Whether a name is that of an engine beside our own: on a shelf, a folder or a server."""
     named = "/" in name or name in servers()
-    return named or any((shelf / name / INDEX).is_file() for shelf in shelves())
+    return named or any(
+        os.path.isfile(shelf / name / INDEX)  # unlike Path's, false for a name too long
+        for shelf in shelves()
+    )
 
 
 def whereabouts() -> tuple[str, ...]:

@@ -7,6 +7,7 @@ process dies; the same request finds it again.
 
 import hashlib
 import os
+import re
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from core.refusal import Refusal
 from core.trouble import Trouble
 from video.engines.engine import Abilities, Ability, Latents, Stop, StoppedError, refuse_inability
 from video.engines.kept_jobs import KeptJob
+from video.engines.places import servers
 from video.engines.rules import Rules
 from video.engines.videos_client import VideosClient, words
 from video.fields import EMPTY
@@ -62,13 +64,17 @@ class VideoServer:
         Raises:
             Refusal: It is no such address.
         """
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+        try:
+            parts = urlsplit(text)
+            _ = parts.port  # raises where it is none
+            if parts.scheme not in ("http", "https") or not parts.hostname or parts.username:
+                raise ValueError("no server")
+        except ValueError as error:
             raise Refusal(
                 f"engine={text[:100]}: a server is named as http://host:port or "
                 "http://host:port/model, its key in LAMINA_ENGINE_KEY; write it so."
-            )
-        model = parts.path.strip("/").removeprefix("v1/").removeprefix("v1")
+            ) from error
+        model = re.sub(r"^v1(/|$)", "", parts.path.strip("/"))
         return cls(f"{parts.scheme}://{parts.netloc}", model)
 
     @property
@@ -134,8 +140,10 @@ class VideoServer:
             client.check()
 
     def client(self) -> VideosClient:
-        """What speaks to it."""
-        return VideosClient(self.address, os.environ.get("LAMINA_ENGINE_KEY", ""))
+        """What speaks to it; the key goes to servers that are named on this machine alone."""
+        ours = (f"{address}/" for address in servers().values())
+        known = any(address.startswith(f"{self.address}/") for address in ours)
+        return VideosClient(self.address, os.environ.get("LAMINA_ENGINE_KEY", "") if known else "")
 
 
 class LoadedServer:

@@ -137,7 +137,8 @@ class VideosClient:
         if status in (401, 403):
             raise Refusal(
                 f"{self.address} answered {status}: it asks for a key; set LAMINA_ENGINE_KEY to "
-                "the one that it knows."
+                "the one that it knows, and name the server in LAMINA_ENGINE_SERVERS, whose "
+                "servers alone are sent it."
             )
         if status >= 300:
             raise Trouble(

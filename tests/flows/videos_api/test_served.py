@@ -68,6 +68,7 @@ def test_our_own_engine_drives_it(client, running, tmp_path, monkeypatch):
 
     _, server = running
     monkeypatch.setenv("LAMINA_ENGINE_KEY", PASSWORD)
+    monkeypatch.setenv("LAMINA_ENGINE_SERVERS", f"here={server.address}")
     monkeypatch.setenv("LAMINA_HOME", str(tmp_path))
     told = {"prompt": "a red circle", "engine": f"{server.address}/tiny-video", "num_frames": 4}
     request = VideoRequest.model_validate(told | {"width": 32, "height": 32, "fps": 8, "steps": 1})

@@ -9,6 +9,7 @@ from core.refusal import Refusal
 from core.trouble import Trouble
 from video.engines import video_server, videos_client
 from video.engines.engine import StoppedError, never
+from video.engines.places import is_engine
 from video.engines.shelf import engine_of, find_engine
 from video.request import VideoRequest
 
@@ -117,7 +118,30 @@ def test_a_key_is_taken_from_the_environment(server, monkeypatch):
     with pytest.raises(Refusal, match="answered 401: it asks for a key; set LAMINA_ENGINE_KEY"):
         drawn(asked(address))
     monkeypatch.setenv("LAMINA_ENGINE_KEY", "open")
+    monkeypatch.setenv("LAMINA_ENGINE_SERVERS", f"gpu={address}/v1")
     drawn(asked(address))
+
+
+@pytest.mark.parametrize("known", ["", "http://{host}1", "https://{host}", "http://127.0.0.1"])
+def test_the_key_goes_to_no_server_that_only_a_request_names(server, monkeypatch, known):
+    _, address = server(key="open")
+    monkeypatch.setenv("LAMINA_ENGINE_KEY", "open")
+    host = address.removeprefix("http://")
+    monkeypatch.setenv("LAMINA_ENGINE_SERVERS", f"gpu={known.format(host=host)}")
+    with pytest.raises(Refusal, match=r"answered 401: .*name the server in LAMINA_ENGINE_SERVERS"):
+        drawn(asked(address))
+
+
+def test_an_address_is_read_whole_or_refused():
+    named = video_server.VideoServer.named
+    assert named("http://gpu/v1.5-wan").model == "v1.5-wan"
+    assert [named(f"http://gpu{path}").model for path in ("", "/v1", "/v1/", "/v1/a/b")] == [
+        "", "", "", "a/b",
+    ]  # fmt: skip
+    for wrong in ("http://[::1", "http://gpu:abc/x", "http://gpu:99999"):
+        with pytest.raises(Refusal, match="a server is named as http"):
+            named(wrong)
+    assert not is_engine("x" * 300)
 
 
 def test_what_the_server_refuses_is_refused_in_its_words(server):
