@@ -21,8 +21,9 @@ AVX2 = {
     "ONEDNN_MAX_CPU_ISA": "AVX2",
     "MKL_CBWR": "COMPATIBLE",
     "OPENBLAS_CORETYPE": "Haswell",
-    "NPY_DISABLE_CPU_FEATURES": "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL "
-    "AVX512_SPR",
+    # X86_V4 is what NumPy 2.4 calls the first three; names that it does not know do nothing
+    "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL "
+    "AVX512_ICL AVX512_SPR",
 }
 FIXED = {**AVX2, "OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS)}
 # What oneDNN calls its instructions, the widest first, and the processor's flag for each
@@ -72,6 +73,25 @@ def settle() -> None:
                 "once; import lamina before torch, or set the variable for the whole process."
             )
         os.environ.update(wanted)
+
+
+def allows_gpu(wish: str = "auto") -> bool:
+    """Whether a GPU may compute: portable arithmetic is that of a CPU.
+
+    Args:
+        wish: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+
+    Raises:
+        Refusal: Portable arithmetic and a GPU are both asked for.
+    """
+    if numerics() != PORTABLE:
+        return wish != "cpu"
+    if wish.startswith("cuda"):
+        raise Refusal(
+            f"{wish} with {VARIABLE}={PORTABLE}: a GPU's bits are not those of every server; set "
+            f"the device to cpu or auto, or {VARIABLE}={NATIVE}."
+        )
+    return False
 
 
 def exact() -> bool:

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from core.numerics import instructions, numerics
+from core.numerics import NATIVE, instructions, numerics
 from core.refusal import Refusal
 from core.tensors import inference_dtype
 
@@ -178,7 +178,7 @@ def compute() -> dict[str, int | str]:
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "instructions": instructions(),
         "arithmetic": str(inference_dtype("cpu")).removeprefix("torch."),
-        "numerics": numerics(),
+        "numerics": NATIVE if torch.cuda.is_initialized() else numerics(),
     }
     if torch.cuda.is_initialized():
         found["gpu"] = torch.cuda.get_device_name(_gpu_in_use())

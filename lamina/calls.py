@@ -9,6 +9,7 @@ import torch
 
 from core.models.checkpoints import find_folder
 from core.models.installed import load_folder
+from core.numerics import allows_gpu
 from core.operations.operation import Model, OnStep, Operation
 from core.refusal import Refusal
 from lamina.operations import OPERATIONS
@@ -140,7 +141,8 @@ def _loaded(
 
 
 def _device(wish: torch.device | str | None) -> torch.device:
-    return torch.device(wish or ("cuda" if torch.cuda.is_available() else "cpu"))
+    allowed = allows_gpu(str(wish or "auto"))
+    return torch.device(wish or ("cuda" if allowed and torch.cuda.is_available() else "cpu"))
 
 
 def _ignore(done: int, total: int, estimate: object) -> None:

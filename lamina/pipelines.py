@@ -22,6 +22,7 @@ from torch import Tensor
 from core.models.checkpoints import find_folder, load_model, save_model
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.pretrained import as_diffusers
+from core.numerics import allows_gpu
 from core.operations.operation import OnStep
 from core.refusal import Refusal
 from core.sampling.diffusers_bridge import LEVELS, walk_with
@@ -195,7 +196,7 @@ def _choices(
             "use_safetensors=False: weights are safetensors here, never pickles; leave it out."
         )
     if device_map in ("auto", "balanced"):
-        device_map = "cuda" if torch.cuda.is_available() else "cpu"
+        device_map = "cuda" if allows_gpu() and torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(device_map or "cpu")
     except (RuntimeError, TypeError) as error:

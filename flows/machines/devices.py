@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from core.numerics import allows_gpu
 from core.refusal import Refusal
 from flows.machines.priority_lock import turn
 from flows.settings.settings import read_settings
@@ -24,10 +25,11 @@ def choose_device(wish: str) -> torch.device:
     """The device for ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
-        Refusal: A GPU was asked for that this machine does not have.
+        Refusal: A GPU was asked for that this machine does not have, or with portable arithmetic.
     """
+    allowed = allows_gpu(wish)
     if wish == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if allowed and torch.cuda.is_available() else "cpu")
     device = torch.device(wish)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise Refusal(

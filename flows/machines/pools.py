@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from core.numerics import allows_gpu
 from core.refusal import Refusal
 from flows.settings.settings import Settings
 
@@ -82,7 +83,7 @@ def places(pool: str, settings: Settings) -> list[Place]:
     """One place per worker of ``pool`` that this host should have; never none.
 
     Raises:
-        Refusal: A GPU was asked for that this host does not have.
+        Refusal: A GPU was asked for that this host does not have, or with portable arithmetic.
     """
     if pool == CPU:
         return [Place(CPU)]
@@ -101,7 +102,7 @@ def places(pool: str, settings: Settings) -> list[Place]:
 
 def _visible(device: str) -> list[str]:
     """How CUDA knows the GPUs of this host that ``device`` allows, in the driver's order."""
-    if device == "cpu":
+    if not allows_gpu(device):
         return []
     listed = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = _driver_knows() if listed is None else [d for d in listed.split(",") if d.strip()]

@@ -5,6 +5,7 @@ import time
 from contextlib import ExitStack
 from typing import Any
 
+from core.numerics import allows_gpu
 from flows.batches.items import Item
 from flows.batches.makers import Job, Maker
 from flows.settings.settings import adopt, read_settings
@@ -24,7 +25,7 @@ class Sampler:
 
         adopt(read_settings(os.environ | places))
         torch.set_num_threads(threads)
-        self._device = torch.device("cuda" if _given_gpu() else "cpu")
+        self._device = torch.device("cuda" if _given_gpu() and allows_gpu() else "cpu")
         self._maker = Maker(self._device)
         self._turn = ExitStack()
 

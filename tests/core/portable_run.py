@@ -19,6 +19,13 @@ from core.seeds import noise  # noqa: E402
 from core.tensors import inference_dtype  # noqa: E402
 
 
+def wide_numpy() -> str:
+    """What NumPy still computes with of instructions that not every server has, or none."""
+    found = getattr(np._core._multiarray_umath, "__cpu_features__", {})
+    wide = [name for name in ("X86_V4", "AVX512_ICL", "AVX512_SPR") if found.get(name)]
+    return ",".join(wide) or "none"
+
+
 def main() -> int:
     """Sample a small network with drawn weights, and pass through NumPy and a matrix product."""
     torch.manual_seed(0)
@@ -39,6 +46,10 @@ def main() -> int:
         x = euler(denoiser(network, cond), noise((1, 6, 24, 20), seed=0), linear(steps=2))
         wide = torch.randn(301, 257, generator=torch.Generator().manual_seed(1))
         product = wide @ wide.mT
+    double = np.linspace(-9, 9, 4099)
+    doubles = hashlib.sha256(np.exp(double).tobytes())
+    for part in (np.log(np.abs(double) + 1), np.power(np.abs(double), 1.7)):
+        doubles.update(part.tobytes())
     waves = np.exp(-x.float().numpy()) + np.sin(x.float().numpy())
     digest = hashlib.sha256()
     for part in (
@@ -48,7 +59,8 @@ def main() -> int:
         np.linalg.inv(waves[0, 0, 0, :20, :20]),
     ):
         digest.update(np.ascontiguousarray(part).tobytes())
-    sys.stdout.write(f"{digest.hexdigest()} {torch.get_num_threads()} {inference_dtype('cpu')}\n")
+    said = torch.get_num_threads(), inference_dtype("cpu"), wide_numpy(), doubles.hexdigest()
+    sys.stdout.write(f"{digest.hexdigest()} {' '.join(map(str, said))}\n")
     return 0
 
 

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from core import numerics
-from core.numerics import arithmetic, instructions, remembered, settle
+from core import numerics, records
+from core.numerics import allows_gpu, arithmetic, instructions, remembered, settle
 from core.records import compute
 from core.tensors import inference_dtype
 
 ROOT = Path(__file__).parents[2]
 # Of tests/core/portable_run.py, with the versions of constraints.txt
 DIGEST = "414806b751d7858a1cea923d36ef5884ac1c0b15ed03adbdc79a114cee2e4299"
+# Of its exponentials, logarithms and powers in float64, which are those of AVX2 and FMA
+DOUBLES = "6b24aac14922b6b9c588249447a5b56487c7489c029b3cfc1dcb51e21e351e3a"
 OUTSIDE = [
     {},
     {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "4"},
     {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_CBWR": "AUTO"},
     {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2", "MKL_NUM_THREADS": "2"},
+    {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL"},
 ]
 
 
@@ -34,13 +37,35 @@ def run(**variables):
 
 @pytest.mark.parametrize("outside", OUTSIDE)
 def test_portable_arithmetic_gives_the_committed_bits_whatever_the_machine_would_do(outside):
-    digest, threads, dtype = run(LAMINA_NUMERICS="portable", **outside)
-    assert (threads, dtype) == ("1", "torch.float32")
+    digest, threads, dtype, wide, doubles = run(LAMINA_NUMERICS="portable", **outside)
+    assert (threads, dtype, wide) == ("1", "torch.float32", "none")
     assert digest == DIGEST
+    if "-AVX2" not in str(outside):  # less than portable arithmetic asks for
+        assert doubles == DOUBLES
 
 
 def test_native_arithmetic_gives_others():
     assert run(LAMINA_NUMERICS="native")[0] != DIGEST
+
+
+def test_portable_arithmetic_is_that_of_a_cpu(monkeypatch):
+    assert allows_gpu()
+    assert allows_gpu("cuda:1")
+    assert not allows_gpu("cpu")
+    monkeypatch.setenv("LAMINA_NUMERICS", "portable")
+    assert not allows_gpu()
+    assert not allows_gpu("cpu")
+    with pytest.raises(ValueError, match="cuda:1 with LAMINA_NUMERICS=portable"):
+        allows_gpu("cuda:1")
+
+
+def test_a_record_of_a_gpu_does_not_say_portable(monkeypatch):
+    monkeypatch.setenv("LAMINA_NUMERICS", "portable")
+    assert compute()["numerics"] == "portable"
+    monkeypatch.setattr(records.torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(records, "_gpu_in_use", lambda: 0)
+    monkeypatch.setattr(records.torch.cuda, "get_device_name", lambda gpu: "a GPU")
+    assert compute()["numerics"] == "native"
 
 
 def test_a_record_says_what_decides_the_last_bits():

@@ -90,6 +90,15 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         choose_device("cuda:1")
 
 
+def test_portable_arithmetic_takes_no_gpu(monkeypatch):
+    monkeypatch.setenv("LAMINA_NUMERICS", "portable")
+    monkeypatch.setattr(devices_module.torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(devices_module.torch.cuda, "device_count", lambda: 1)
+    assert choose_device("auto").type == "cpu"
+    with pytest.raises(ValueError, match="set the device to cpu or auto"):
+        choose_device("cuda")
+
+
 def test_auto_takes_a_gpu_only_where_there_is_one(monkeypatch):
     for there, kind in ((True, "cuda"), (False, "cpu")):
         monkeypatch.setattr(devices_module.torch.cuda, "is_available", lambda there=there: there)

@@ -35,6 +35,11 @@ def test_without_a_gpu_one_worker_computes_on_the_cpu(monkeypatch, variables):
     assert gpus(monkeypatch, *known, **variables) == [("", "")]
 
 
+def test_portable_arithmetic_is_computed_on_the_cpu(monkeypatch):
+    monkeypatch.setenv("LAMINA_NUMERICS", "portable")
+    assert gpus(monkeypatch, "GPU-a") == [("", "")]
+
+
 def test_gpus_can_be_pretended(monkeypatch):
     assert gpus(monkeypatch, "GPU-a", GPUS="2") == [("GPU-a", ""), ("", "pretended-1")]
 
