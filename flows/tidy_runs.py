@@ -6,6 +6,7 @@ died by this flow (``flows.batches.successors``), everything else by a person.
 """
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -66,22 +67,24 @@ def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
         for pool in POOLS:
             up = count_places(client, pool, said)
             logger.info(f"pool {pool}: {up} workers up")
-    for out in _unanswered():
+    for out in _unanswered(
+        lambda out, fault: logger.warning(f"{out}: {type(fault).__name__}: {fault}")
+    ):
         logger.warning(f"{out}: nobody answered in time: the dataset is rejected")
     forget(read_settings().hosts, timedelta(days=1))
     return sorted(run for run, _ in dead)
 
 
-def _unanswered() -> list[Path]:
+def _unanswered(on_fault: Callable[[Path, Exception], None]) -> list[Path]:
     """Datasets that are rejected now because nobody answered in time."""
     from medical.datasets.approval import waiting
 
     outputs = read_settings().outputs
     if next(waiting(outputs), None) is None:
         return []
-    from medical.datasets.making import expire_questions
+    from medical.datasets.decisions import expire_questions
 
-    return expire_questions(outputs)
+    return expire_questions(outputs, on_fault)
 
 
 def _look(

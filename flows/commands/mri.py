@@ -160,9 +160,11 @@ def approve(
         note: Why; it is kept.
     """
     from medical.datasets.approval import Answer
-    from medical.datasets.making import approve as write
+    from medical.datasets.decisions import approve as write
 
-    write(dataset, Answer(decision, by, note))
+    said = write(dataset, Answer(decision, by, note))
+    for one in said.get("earlier", ()):
+        print(f"before: {one['decision']}ed by {one['by']} on {one['decided'][:16]} UTC")
     print(f"{decision}ed by {by}: {dataset / 'approval.json'}")
 
 

@@ -72,7 +72,8 @@ def question(out: Path, hours: float) -> str:
 def write_answer(out: Path, decision: Literal["accept", "reject"], by: str, note: str) -> FileRef:
     """Write a person's decision; the dataset's record, which says it."""
     from medical.datasets.approval import Answer
-    from medical.datasets.making import RECORD, approve
+    from medical.datasets.decisions import approve
+    from medical.datasets.making import RECORD
 
     approve(out, Answer(decision, by, note))
     return FileRef.of(out / RECORD)

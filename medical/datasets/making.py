@@ -10,14 +10,15 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from core.records import sha256_file
 from core.refusal import Refusal
-from medical.datasets.approval import Answer, decide, expire, status, waiting
+from medical.datasets.approval import status
 from medical.datasets.heads import Heads
-from medical.datasets.people import shipped_card, shipped_heads
+from medical.datasets.people import shipped_heads
 from medical.datasets.plan import Plan, Planned, make_plan, plain
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
@@ -109,47 +110,11 @@ def make_dataset(
             records.append(record)
         on_volume(done, len(maker.plan.volumes))
     summary = _summary(maker, records, missing, out)
-    _finish(maker.request, summary, records, out, maker.heads.card)
+    finish(maker.request, summary, records, out, maker.heads.card)
     return Dataset(out, len(records), tuple(missing))
 
 
-def approve(out: Path, answer: Answer) -> dict[str, Any]:
-    """Write a person's decision, and have all that tells of the dataset say it.
-
-    Args:
-        out: Folder of the dataset.
-        answer: What was decided.
-
-    Raises:
-        Refusal: There is no finished dataset, or heads are missing from what is accepted.
-    """
-    said = decide(out, answer)
-    _restate(out)
-    return said
-
-
-def expire_questions(root: Path) -> list[Path]:
-    """Write rejections where nobody answered in time; the datasets below a folder of outputs."""
-    late = [out for out in waiting(root) if expire(out)]
-    for out in late:
-        _restate(out)
-    return late
-
-
-def _restate(out: Path) -> None:
-    """Write report, tables and record of a dataset again, its heads as they are."""
-    asked = json.loads((out / REQUEST).read_text(encoding="utf-8"))
-    request = MRIDatasetRequest(**{k: v for k, v in asked.items() if k != "key"})
-    standing: dict[str, Any] = json.loads((out / RECORD).read_text(encoding="utf-8"))
-    standing.pop("files")
-    summary: dict[str, Any] = {**standing, "approval": status(out)}
-    places = sorted((out / "volumes").glob("sub-*.json"))
-    records = [json.loads(place.read_text(encoding="utf-8")) for place in places]
-    card = shipped_card() if summary["plan"]["people"] else ""
-    _finish(request, summary, records, out, card)
-
-
-def _finish(
+def finish(
     request: MRIDatasetRequest,
     summary: dict[str, Any],
     records: list[dict[str, Any]],
@@ -274,6 +239,7 @@ def _summary(
 ) -> dict[str, Any]:
     return {
         "name": maker.request.name,
+        "version": version("lamina"),
         "approval": status(out),
         "drawn_from": maker.heads.words,
         "plan": plain(maker.plan),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.volumes import case_of
+from medical.datasets.words import drawn_by
 from medical.files import bids, nnunet
 
 COLUMNS = {
@@ -21,7 +21,7 @@ COLUMNS = {
     "lesion_load": {"Description": "Volume of all lesions", "Units": "mL"},
     "lesion_count": {"Description": "Number of lesions; parts that touch are one"},
     "synthetic": {
-        "Description": "Whether the volume was drawn and shows no person",
+        "Description": "Whether the volume was drawn and is no scan of a person",
         "Levels": {"true": "drawn", "false": "of a person"},
     },
 }
@@ -34,7 +34,7 @@ def write_tables(
     """Write what describes the dataset as a whole, in every format asked."""
     if "bids" in request.formats:
         root = out / "bids"
-        generated = {"name": "Lamina", "version": version("lamina")}
+        generated = {"name": "Lamina", "version": drawn_by(summary)}
         text = readme(request, len(records), summary)
         bids.write_descriptions(root, name=request.name, readme=text, generated=generated)
         bids.write_participants(root, [_row(record) for record in records], COLUMNS)

@@ -298,39 +298,3 @@ def test_a_head_is_measured_and_faults_are_named(dataset):
     ]:  # fmt: skip
         told = faults_of(measured({"T1w": np.float32(bad)}, labels, np.eye(4), 1000.0))
         assert any(words in line for line in told), (words, told)
-
-
-def test_a_person_decides_and_everything_says_so(heads, tmp_path):
-    from medical.datasets.approval import Answer, ask
-
-    out = tmp_path / "default" / "augment_mri_dataset" / "pilot"
-    with pytest.raises(Refusal, match=r"holds no dataset\.json"):
-        making.approve(out, Answer("accept", "Ann"))
-    make_dataset(maker(heads, count=1), out)
-    ask(out, hours=1.0)
-    assert making.expire_questions(tmp_path) == []
-    said = making.approve(out, Answer("accept", "Ann", "looks right"))
-    assert (said["decision"], said["by"]) == ("accept", "Ann")
-    assert json.loads((out / "dataset.json").read_text())["approval"] == "approved"
-    for place in ("report.html", "bids/README", "nnunet/Dataset501_pilot/dataset.json"):
-        assert "approved" in (out / place).read_text()
-        assert "unapproved" not in (out / place).read_text(), place
-    before = contents(out)
-    make_dataset(maker(heads, count=1), out)
-    assert contents(out) == before
-
-
-def test_silence_is_a_rejection(heads, tmp_path):
-    from datetime import UTC, datetime, timedelta
-
-    from medical.datasets.approval import ask, status
-
-    out = tmp_path / "default" / "augment_mri_dataset" / "pilot"
-    make_dataset(maker(heads, count=1), out)
-    ask(out, hours=1.0, now=datetime.now(UTC) - timedelta(hours=2))
-    assert making.expire_questions(tmp_path) == [out]
-    said = json.loads((out / "approval.json").read_text())
-    assert (said["decision"], said["by"]) == ("reject", "nobody")
-    assert status(out) == "rejected"
-    assert "rejected" in (out / "report.html").read_text()
-    assert making.expire_questions(tmp_path) == []

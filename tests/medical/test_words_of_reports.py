@@ -3,7 +3,7 @@
 import pytest
 
 from medical.audit.page import audit_page
-from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.request import LesionsAsked, MRIDatasetRequest
 from medical.datasets.scorecard import scores
 from medical.datasets.words import datasheet
 
@@ -28,7 +28,7 @@ def test_a_name_of_a_folder_is_no_markup():
 
 def told(people, **lesions):
     """All that datasheet and scorecard say of a dataset without heads."""
-    request = MRIDatasetRequest(name="pilot", count=3, lesions=lesions)
+    request = MRIDatasetRequest(name="pilot", count=3, lesions=LesionsAsked(**lesions))
     summary = {
         "plan": {"people": people}, "approval": "unapproved", "strata": [], "quarantined": [],
         "missing": [], "made": 0,
