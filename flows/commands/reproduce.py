@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 from core.numerics import remembered
 from core.progress import terminal_meter
 from core.refusal import Refusal
-from flows.storage.delivery import obtain
+from flows.storage.delivery import bare, obtain, stem_of
 from flows.storage.files import check_apart
 
 if TYPE_CHECKING:
     from flows.jobs.origins import Origin
 
 DIFFERENT = 1
-ENDINGS = (".nii.gz", ".nii", ".mp4", ".json")
 AGAIN = "LAMINA_COMPUTES_AS_THEN"
 
 
@@ -65,9 +64,10 @@ def _compute_as_then(file: Path) -> None:
 
     Only before torch is loaded, which reads its arithmetic once.
     """
-    stem = next((file.name.removesuffix(e) for e in ENDINGS if file.name.endswith(e)), file.stem)
+    own, shared = (file.with_name(f"{stem}.json") for stem in (bare(file), stem_of(file)))
     try:
-        compute = json.loads(file.with_name(f"{stem}.json").read_text("utf-8"))["compute"]
+        record = own if own.is_file() else shared  # a map's is that of its result
+        compute = json.loads(record.read_text("utf-8"))["compute"]
         wanted = remembered(compute)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return

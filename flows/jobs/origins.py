@@ -19,9 +19,7 @@ from flows.jobs.operations import OPERATIONS
 from flows.jobs.pipeline import AnyOperation
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
-
-ENDINGS = (".nii.gz", ".nii", ".mp4", ".json")
-MAPS = ("_std", "_consistency")
+from flows.storage.delivery import MAPS, bare
 
 
 @dataclass(frozen=True)
@@ -100,8 +98,7 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
 
 def record_beside(file: Path) -> Path:
     """Where the record of an output stands: ``OUT.json`` for ``OUT.mp4`` or ``OUT.nii.gz``."""
-    stem = next((file.name.removesuffix(e) for e in ENDINGS if file.name.endswith(e)), file.stem)
-    return file.with_name(f"{stem}.json")
+    return file.with_name(f"{bare(file)}.json")
 
 
 def _record_of(file: Path) -> Mapping[str, Any] | None:

@@ -79,8 +79,13 @@ def _scan_of(record: Path, store: Store) -> Path | None:
     return found.parent if found.exists() else None
 
 
+def bare(path: Path) -> str:
+    """A file's name without its ending."""
+    name = path.name
+    return next((name.removesuffix(e) for e in ENDINGS if name.endswith(e)), path.stem)
+
+
 def stem_of(path: Path) -> str:
     """What the names of a result's files have in common."""
-    name = path.name
-    stem = next((name.removesuffix(e) for e in ENDINGS if name.endswith(e)), path.stem)
+    stem = bare(path)
     return next((stem.removesuffix(end) for end in MAPS if stem.endswith(end)), stem)

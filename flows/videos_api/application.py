@@ -127,6 +127,8 @@ class _Jobs:
         return JSONResponse({"id": name, "object": "video.deleted", "deleted": True})
 
     async def create_batch(self, request: Request) -> Response:
+        from flows.batches.ledger import Batch
+
         said = await _fields(request)
         prompts = said.pop("prompts", [])
         if not isinstance(prompts, list) or not all(isinstance(text, str) for text in prompts):
@@ -138,17 +140,16 @@ class _Jobs:
         lines = "\n".join(" ".join(text.split()) for text in prompts)
         asked = ClipBatchRequest(name=name, prompts=lines, **told)
         check_paths(asked, self._settings)
-        parameters = {
-            "request": asked.model_dump(mode="json"),
-            "project": checked_project(project),
-        }
+        Batch.named(self._settings, checked_project(project), asked.name)  # refuses, reads nothing
+        parameters = {"request": asked.model_dump(mode="json"), "project": project}
         key = request.headers.get("idempotency-key", "")
         run = await self._runs.start(BATCH_FLOW, parameters, key)
         return JSONResponse(self._batch_told(run))
 
     async def batch(self, request: Request) -> Response:
         run = await self._run(request)
-        return JSONResponse(self._batch_told(run)) if run else _unknown(request)
+        whole = run is not None and "name" in run["parameters"]["request"]  # a clip has none
+        return JSONResponse(self._batch_told(run)) if run and whole else _unknown(request)
 
     def _batch_told(self, run: dict[str, Any]) -> dict[str, Any]:
         """The batch's run, with what its ledger says."""

@@ -86,6 +86,9 @@ class Runs:
         body |= {"idempotency_key": f"{TAG}-{key}"} if key else {}
         path = f"/deployments/{deployment['id']}/create_flow_run"
         run = await self._ask("POST", path, body)
+        while key and TAG not in run["tags"]:  # removed, and the server keeps its key for good
+            body["idempotency_key"] += "-again"
+            run = await self._ask("POST", path, body)
         if run["parameters"] != parameters:
             raise Refusal(
                 f"Idempotency-Key={key[:60]}: it began another request before: a key stands for "

@@ -170,7 +170,7 @@ def _frames(seconds: str, asked: dict[str, Any]) -> int:
                 "beside it, or num_frames in its place."
             )
         return round(float(seconds) * float(fps))
-    except (ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         if isinstance(error, Refusal):
             raise
         raise Refusal(

@@ -200,6 +200,7 @@ class LoadedServer:
         if (job := kept.read()) and (said := self.client.read(job)) is not None:
             if said["status"] in (*WAITING, MADE):
                 return said, True
+            self.client.remove(job)
             kept.forget()
         said = self.client.create(self._fields(request), first, kept.name)
         kept.keep(said["id"])

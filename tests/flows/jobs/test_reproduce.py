@@ -153,6 +153,17 @@ def test_as_many_threads_compute_as_then():
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.parametrize("name", ["fine.nii.gz", "fine_std.nii.gz", "fine.webm", "fine.json"])
+def test_arithmetic_is_read_from_the_record_of_any_file(tmp_path, monkeypatch, name):
+    from flows.commands import reproduce
+
+    (tmp_path / "fine.json").write_text('{"compute": {"threads": 3}}')
+    read = []
+    monkeypatch.setattr(reproduce, "remembered", lambda compute: read.append(compute) or {})
+    reproduce._compute_as_then(tmp_path / name)
+    assert read == [{"threads": 3}]
+
+
 def test_other_weights_cannot_make_it(clip, places, monkeypatch, capsys):
     shelf = places / "others"
     shelf.mkdir()

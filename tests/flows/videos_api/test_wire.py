@@ -60,6 +60,7 @@ def test_fields_are_read_as_clients_write_them():
     [
         ({"sise": "1x1"}, "sise: nothing here knows the field"),
         ({"size": "big"}, "a size is written WIDTHxHEIGHT"),
+        ({"seconds": "4", "fps": [1]}, "a length is a number of seconds"),
         ({"seconds": "x", "fps": 8}, "a length is a number of seconds"),
         ({"seconds": "4", "model": "wan_22"}, "give fps beside it"),
         ({"num_frames": 129}, "num_frames must be at most 128"),

@@ -1,0 +1,109 @@
+"""Jobs as runs, of a stand-in for Prefect's server that keeps keys as it does."""
+
+from uuid import uuid4
+
+import pytest
+from starlette.applications import Starlette
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from flows.settings.settings import read_settings
+from flows.videos_api.application import create_videos
+
+CLIP = {"prompt": "a red circle", "model": "tiny-video", "num_frames": 4}
+KEY = {"Idempotency-Key": "one"}
+
+
+class Prefect:
+    """Deployments and runs in memory: a key and its flow stand for one run, for ever."""
+
+    def __init__(self):
+        self.runs, self.keys = {}, {}
+        self.application = Starlette(
+            routes=[
+                Route("/api/deployments/name/{flow}/{_}", self.deployment),
+                Route("/api/deployments/{flow}/create_flow_run", self.create, methods=["POST"]),
+                Route("/api/flow_runs/filter", self.all, methods=["POST"]),
+                Route("/api/flow_runs/{run}", self.run, methods=["GET", "PATCH"]),
+                Route("/api/flow_runs/{run}/set_state", self.state, methods=["POST"]),
+                Route("/api/artifacts/filter", self.nothing, methods=["POST"]),
+            ]
+        )
+
+    async def nothing(self, request):
+        return JSONResponse([])
+
+    async def deployment(self, request):
+        return JSONResponse({"id": request.path_params["flow"]})
+
+    async def create(self, request):
+        asked = await request.json()
+        flow, run = request.path_params["flow"], str(uuid4())
+        key = (flow, asked.get("idempotency_key", run))
+        if key not in self.keys:
+            told = {"id": run, "state_type": "SCHEDULED", "created": "2026-01-01T00:00:00Z"}
+            self.runs[run] = told | {name: asked[name] for name in ("parameters", "tags")}
+        return JSONResponse(self.runs[self.keys.setdefault(key, run)])
+
+    async def all(self, request):
+        asked = await request.json()
+        found = [run for run in self.runs.values() if "v1-videos" in run["tags"]]
+        return JSONResponse(found[asked.get("offset", 0) :])
+
+    async def run(self, request):
+        run = self.runs.get(request.path_params["run"])
+        if run is None:
+            return Response(status_code=404)
+        if request.method == "PATCH":
+            run |= await request.json()
+        return JSONResponse(run)
+
+    async def state(self, request):
+        run = self.runs[request.path_params["run"]]
+        run["state_type"] = (await request.json())["state"]["type"]
+        return JSONResponse({})
+
+
+@pytest.fixture
+def prefect():
+    return Prefect()
+
+
+@pytest.fixture
+def asks(places, prefect):
+    made = create_videos(prefect.application, read_settings())
+    return TestClient(made, base_url="http://127.0.0.1")
+
+
+def created(asks, **changes):
+    return asks.post("/v1/videos", json=CLIP | changes, headers=KEY).raise_for_status().json()
+
+
+def test_a_key_stands_for_one_job_until_that_is_removed(asks):
+    first = created(asks)["id"]
+    assert created(asks)["id"] == first
+    for _ in range(2):
+        assert asks.delete(f"/v1/videos/{first}").json()["deleted"] is True
+        again = created(asks)["id"]
+        assert again != first
+        assert created(asks)["id"] == again
+        assert asks.get(f"/v1/videos/{again}").status_code == 200
+        first = again
+    other = asks.post("/v1/videos", json=CLIP | {"seed": 4}, headers=KEY)
+    assert "began another request" in other.json()["error"]["message"]
+
+
+def test_a_batch_whose_name_cannot_be_is_not_begun(asks, prefect):
+    asked = {"name": "night-{date}", "prompts": ["a red circle"], "model": "tiny-video"}
+    answer = asks.post("/v1/videos/batches", json=asked)
+    assert (answer.status_code, prefect.runs) == (400, {})
+    assert "choose such a name" in answer.json()["error"]["message"]
+    batch = asks.post("/v1/videos/batches", json=asked | {"name": "night"}).json()
+    assert asks.get(f"/v1/videos/batches/{batch['id']}").json()["name"] == "night"
+
+
+def test_a_clip_is_no_batch(asks):
+    clip = created(asks)["id"]
+    assert asks.get(f"/v1/videos/batches/{clip}").status_code == 404
+    assert asks.get(f"/v1/videos/{clip}").json()["id"] == clip
