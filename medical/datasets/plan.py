@@ -22,7 +22,7 @@ FOLDS = 5
 FEWEST_PEOPLE = 5
 FEWEST_IN_POOL = 13
 """People behind the heads of one fold: of pools of 7 an attack named the largest contributor in
-two of five heads, of pools of 17 in fewer than one of four (docs/heads.md)."""
+43 % of heads, of pools of 17 in 25 % (docs/heads.md). Fewer must be accepted."""
 FORMAT_VERSION = 2
 EVIDENCE, EVIDENCE_PEOPLE = 4, 26
 """Heads up to which membership was guessed with an area under the curve of about .70 (.71 with 4
@@ -31,6 +31,11 @@ LINKAGE = (
     "in 120 heads of the shipped model, drawn from pools of 17 people, the best of four attacks "
     "named the largest contributor in 25 % (interval 18 to 33 %; guessing 1.7 % of 60 people): "
     "pseudonymous, not anonymous"
+)
+LINKAGE_OF_FEW = (
+    "in 67 heads of the shipped model, drawn from pools of 7 people, the best of four attacks "
+    "named the largest contributor in 43 % (interval 32 to 55 %; guessing 1.7 % of 60 people), "
+    "and 19 of the 67 showed a person by the bar of the audit: pseudonymous, not anonymous"
 )
 
 
@@ -178,19 +183,27 @@ def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
     if not people:
         return []
     allowed = EVIDENCE * people // EVIDENCE_PEOPLE
-    words = (
-        f"{request.count} heads from {people} people: up to {allowed}, whether a person was among "
-        "them was guessed about as well as 0.70 (area under the curve) allows"
-    )
-    if request.count <= allowed:
-        return [LINKAGE]
+    few = people < FEWEST_IN_POOL
+    words, out = [], []
+    if few:
+        words.append(f"a pool of {people} people, fewer than {FEWEST_IN_POOL}: {LINKAGE_OF_FEW}")
+        out.append("widen age or sex")
+    if request.count > allowed:
+        words.append(
+            f"{request.count} heads from {people} people: up to {allowed}, whether a person was "
+            "among them was guessed about as well as 0.70 (area under the curve) allows"
+        )
+        out.append("ask for fewer heads")
+    told = [] if few else [LINKAGE]
+    if not words:
+        return told
     if not request.accept_linkage:
         raise Refusal(
-            f"{words}; ask for fewer heads, bring more people, or write accept_linkage=true and "
-            "the dataset will say so."
+            f"{'; '.join(words)}; {', '.join(out)}, bring more people, or write "
+            "accept_linkage=true and the dataset will say so."
         )
-    accepted = f"{words}; this was accepted. Whoever holds a scan may recognize its person."
-    return [accepted, LINKAGE]
+    words[-1] += "; this was accepted. Whoever holds a scan may recognize its person."
+    return words + told
 
 
 def _stratum(request: MRIDatasetRequest) -> str:

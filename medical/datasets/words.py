@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from medical.datasets.plan import FEWEST_IN_POOL
 from medical.datasets.request import MRIDatasetRequest
 
 SOURCES = (
@@ -64,9 +65,14 @@ def shown(people: int) -> str:
     """Whether images show persons, by how many people stand behind the anatomies."""
     if not people:
         return "No image is a scan of one: the anatomy is a mean."
+    of = (
+        "67 heads of the shipped model, drawn from pools of 7 people, 19"
+        if people < FEWEST_IN_POOL
+        else "120 heads of the shipped model, drawn from pools of 17 people, 3"
+    )
     return (
-        "No image is a scan of one: anatomies are mixtures. Of 120 heads of the shipped model, "
-        "drawn from pools of 17 people, 3 could be linked to a contributor."
+        f"No image is a scan of one: anatomies are mixtures. Of {of} could be linked to a "
+        "contributor."
     )
 
 

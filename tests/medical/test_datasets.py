@@ -14,7 +14,12 @@ from core.refusal import Refusal
 from medical.datasets import making
 from medical.datasets.heads import Contributor, Head, TemplateHeads
 from medical.datasets.making import Maker, make_dataset
-from medical.datasets.plan import eligible_people, make_plan, split
+from medical.datasets.plan import (
+    FEWEST_IN_POOL,
+    eligible_people,
+    make_plan,
+    split,
+)
 from medical.datasets.quality import faults as faults_of
 from medical.datasets.quality import measured
 from medical.datasets.request import MRIDatasetRequest
@@ -228,6 +233,29 @@ def test_more_heads_than_the_evidence_covers_must_be_accepted():
         make_plan(request, heads, lesion_atlas())
     accepted = request.model_copy(update={"accept_linkage": True})
     assert "may recognize" in make_plan(accepted, heads, lesion_atlas()).said[0]
+
+
+@pytest.mark.parametrize(("among", "few"), [(6, 5), (16, 12)])
+def test_a_small_pool_says_what_was_measured_of_small_pools_and_must_be_accepted(among, few):
+    heads = Asked(people(among))
+    request = MRIDatasetRequest(**{**ASKED, "count": 1})
+    assert len(eligible_people(request, heads)) == few
+    with pytest.raises(Refusal, match=f"a pool of {few} people, fewer than 13"):
+        make_plan(request, heads, lesion_atlas())
+    accepted = request.model_copy(update={"accept_linkage": True})
+    told = " ".join(make_plan(accepted, heads, lesion_atlas()).said)
+    assert "pools of 7 people" in told
+    assert "43 % (interval 32 to 55 %" in told
+    assert "25 %" not in told
+
+
+def test_a_pool_of_thirteen_needs_no_word():
+    request = MRIDatasetRequest(**{**ASKED, "count": 1})
+    heads = Asked(people(17))
+    assert len(eligible_people(request, heads)) == FEWEST_IN_POOL
+    told = make_plan(request, heads, lesion_atlas()).said
+    assert "25 %" in told[0]
+    assert "pools of 7" not in " ".join(told)
 
 
 def test_a_site_changes_images_and_not_labels(heads, dataset, tmp_path):

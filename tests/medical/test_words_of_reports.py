@@ -51,3 +51,4 @@ def test_who_is_shown_is_not_denied_beyond_what_was_measured():
     assert "3 could be linked" in words
     assert ".77 and .81" in words
     assert "linked" not in told(0)
+    assert "19 could be linked" in told(7)
