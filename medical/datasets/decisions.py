@@ -87,20 +87,21 @@ def _standing(out: Path) -> _Standing:
     asked = json.loads((out / REQUEST).read_text(encoding="utf-8"))
     places = sorted((out / "volumes").glob("sub-*.json"))
     records = [json.loads(place.read_text(encoding="utf-8")) for place in places]
-    older = [
-        place.stem for place, one in zip(places, records, strict=True) if "quality" not in one
-    ]
+    older = [p.stem for p, one in zip(places, records, strict=True) if "quality" not in one]
+    if older:
+        raise _of_before(out, f"{', '.join(older[:3])} lack quality")
     try:
         request = MRIDatasetRequest(**{k: v for k, v in asked.items() if k != "key"})
-    except (ValidationError, Refusal) as error:
-        older.append(f"{REQUEST} ({error})")
-    if older:
-        raise Refusal(
-            f"{out} is of an earlier version: {', '.join(older[:3])} lacks what reports are "
-            "written from now, and a decision is written with its report; draw the dataset anew "
-            "into another folder."
-        )
+    except ValidationError as error:
+        raise _of_before(out, f"{REQUEST} reads otherwise now ({error})") from error
     return _Standing(request, summary, records)
+
+
+def _of_before(out: Path, words: str) -> Refusal:
+    return Refusal(
+        f"{out} is of an earlier version, {words}: a decision is written with its report, and "
+        "that cannot be written again; draw the dataset anew into another folder."
+    )
 
 
 def _restate(out: Path, standing: _Standing) -> None:

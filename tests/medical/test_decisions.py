@@ -107,7 +107,7 @@ def test_a_dataset_of_before_is_refused_whole_and_stops_no_other(pilot, tmp_path
     del record["quality"]
     path.write_text(json.dumps(record))
     before = contents(older)
-    with pytest.raises(Refusal, match="of an earlier version: sub-001"):
+    with pytest.raises(Refusal, match="of an earlier version, sub-001 lack quality"):
         approve(older, Answer("accept", "Ann"))
     told = []
     assert expire_questions(tmp_path, lambda out, fault: told.append((out, type(fault)))) == [
