@@ -61,6 +61,7 @@ class Item:
         request: What a single run would be asked.
         scan: What the scan holds that it names, if it names one.
         facts: For the record: how the request was read, where there is something to say.
+        inputs: SHA-256 of pictures and adapters that a clip is made from, by field.
     """
 
     address: str
@@ -68,6 +69,7 @@ class Item:
     request: Any
     scan: Scan | None = None
     facts: dict[str, Any] = field(default_factory=dict, compare=False)
+    inputs: dict[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def operation(self) -> AnyOperation:
@@ -89,6 +91,7 @@ class Item:
             "request": self.request.model_dump(mode="json"),
             **({"scan": asdict(self.scan)} if self.scan else {}),
             **({"facts": self.facts} if self.facts else {}),
+            **({"inputs": self.inputs} if self.inputs else {}),
         }
 
     @classmethod
@@ -98,7 +101,8 @@ class Item:
         operation = operation_named(line.get("operation", before))  # old plans do not say it
         scan = Scan(**line["scan"]) if "scan" in line else None
         request = operation.request.remembered(line["request"])
-        return cls(line["item"], line["row"], request, scan, line.get("facts", {}))
+        facts, inputs = line.get("facts", {}), line.get("inputs", {})
+        return cls(line["item"], line["row"], request, scan, facts, inputs)
 
 
 def items_of(request: BatchRequest) -> tuple[list[Item], list[str]]:
@@ -176,7 +180,8 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
     items = []
     for row, made in requests_of(rows, make, VideoRequest.model_fields):
         address = address_of(_content(made) | extra, _weights(record_of(_source(made))))
-        items.append(Item(address, row, made, facts=facts[made.prompt]))
+        said, inputs = facts[made.prompt], digests_of(made)
+        items.append(Item(address, row, made, facts=said, inputs=inputs))
     return items
 
 
@@ -222,13 +227,17 @@ def _of_other_engines(shared: dict[str, Any]) -> dict[str, Any]:
 
 def _content(made: VideoRequest, without: str = "") -> dict[str, Any]:
     """What a clip shall be; an engine and a picture count by their digests, wherever they are."""
-    told = made.model_dump(mode="json", exclude={"engine", without})
+    return made.model_dump(mode="json", exclude={"engine", without}) | digests_of(made)
+
+
+def digests_of(made: VideoRequest) -> dict[str, str]:
+    """SHA-256 of each file that a clip is made from, by field."""
     files = operation_of(made).inputs(made)
     if not files:
-        return told
-    from core.records import sha256_file
+        return {}
+    from video.engines.adapter_files import digest_of_input
 
-    return told | {role: sha256_file(path) for role, path in files.items() if path.is_file()}
+    return {role: digest_of_input(role, p) for role, p in files.items() if p.is_file()}
 
 
 def _source(request: Any) -> ModelSource:

@@ -15,7 +15,7 @@ from core.operations.operation import Model, ModelSource
 from core.progress import timed
 from core.records import sha256_file
 from core.refusal import Refusal
-from flows.batches.items import Item, drawn_again
+from flows.batches.items import Item, digests_of, drawn_again
 from flows.batches.ledger import Batch
 from flows.jobs.pipeline import AnyOperation, record, save_pictures
 from flows.machines.resources import check_room
@@ -149,7 +149,14 @@ class Maker:
 
 
 def check_unchanged(item: Item) -> None:
-    """Raise a ``Refusal`` unless a scan still holds the bytes that its item's address tells."""
+    """Raise a ``Refusal`` unless its inputs still hold the bytes that an item's address tells."""
+    if item.inputs and (found := digests_of(item.request)) != item.inputs:
+        role = next(role for role in item.inputs if found.get(role) != item.inputs[role])
+        raise Refusal(
+            f"{role}={getattr(item.request, role)} holds other bytes than were planned: a file "
+            "stays as it was until its clip is drawn; put the planned one back, or run the batch "
+            "again to plan it anew."
+        )
     if item.scan is None:
         return
     path = Path(item.request.scan)

@@ -5,6 +5,7 @@ with the same file and scale share it, and what was there before comes back bit 
 """
 
 import json
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from safetensors import safe_open
 
 from core.records import sha256_file
 from core.refusal import Refusal
+from video.engines.adapter_files import OF_PEFT, digest_of, settings_beside
 from video.engines.folder_files import header, read_json
 from video.engines.skeleton import DENOISERS, quiet
 
 A, B, ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
-OF_PEFT = "base_model.model."
-SAID, SETTINGS = "lora_adapter_metadata", "adapter_config.json"
+SAID = "lora_adapter_metadata"
 OTHER_KINDS = ("alpha_pattern", "rank_pattern", "use_dora", "use_rslora")
 
 
@@ -51,13 +52,19 @@ class Adapted:
         Raises:
             Refusal: It does not belong to this pipeline; the weights are as they were.
         """
-        wanted = (sha256_file(path), scale) if path else None
+        wanted = (digest_of(path), scale) if path else None
         if wanted != self._now:
             self._put_back()
             if path:
                 self._merge(path, scale)
             self._now = wanted
-        return {"lora": {"sha256": wanted[0], "scale": scale}} if wanted else {}
+        if path is None:
+            return {}
+        told: dict[str, Any] = {"sha256": sha256_file(path), "scale": scale}
+        if beside := settings_beside(path):
+            told |= {"settings_sha256": sha256_file(beside)}
+            told |= {"alpha": read_json(beside).get("lora_alpha")}
+        return {"lora": told}
 
     def _put_back(self) -> None:
         for parameter, old in self._before:
@@ -95,7 +102,7 @@ class Adapted:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             said = (file.metadata() or {}).get(SAID, "{}")
         state = self._renamed(tensors)
-        settings = _settings(path, said, peft=any(name.startswith(OF_PEFT) for name in tensors))
+        settings = self._settings(path, said)
         left, found = set(state), {}
         for name in sorted(state):
             if not name.endswith(A):
@@ -106,12 +113,40 @@ class Adapted:
                 raise self._foreign(path, f"half of {layer}")
             alpha = state.get(layer + ALPHA)
             usual = settings.get("lora_alpha", len(down))
-            share = float(alpha if alpha is not None else usual) / len(down)
+            share = self._share(path, alpha if alpha is not None else usual, len(down))
             found[layer] = down, up, share
             left -= {name, layer + B, layer + ALPHA}
         if left or not found:
             raise self._foreign(path, sorted(left)[0] if left else "no layer at all")
         return found
+
+    def _share(self, path: Path, alpha: Any, rank: int) -> float:
+        try:
+            share = float(alpha) / rank
+        except (TypeError, ValueError, RuntimeError, ZeroDivisionError):
+            share = float("nan")
+        if not isfinite(share):
+            raise self._foreign(path, f"alpha {str(alpha)[:40]} at rank {rank}")
+        return share
+
+    def _settings(self, path: Path, said: str) -> dict[str, Any]:
+        """Rank and alpha as peft and diffusers write them beside the factors."""
+        beside = settings_beside(path)
+        try:
+            found = read_json(beside) if beside else json.loads(said)
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, Refusal):
+                raise
+            found = {}
+        if not isinstance(found, dict):
+            raise self._foreign(path, f"settings that are no table ({said[:40]})")
+        plain = {str(name).rpartition(".")[2]: value for name, value in found.items()}
+        if other := [name for name in OTHER_KINDS if plain.get(name)]:
+            raise Refusal(
+                f"lora={path}: it says {other[0]}: adapters of one rank and one alpha are taken; "
+                "name another."
+            )
+        return plain
 
     def _renamed(self, tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         """With the layers' names as this pipeline has them, by the library's own table."""
@@ -130,19 +165,3 @@ class Adapted:
             f"lora={path} holds {what}, which {type(self._pipe).__name__} lacks or has otherwise: "
             "an adapter belongs to the model that it was trained on; name one of this engine."
         )
-
-
-def _settings(path: Path, said: str, *, peft: bool) -> dict[str, Any]:
-    """Rank and alpha as peft and diffusers write them beside the factors."""
-    beside = path.with_name(SETTINGS)
-    try:
-        found = read_json(beside) if peft and beside.is_file() else json.loads(said)
-    except ValueError:
-        found = {}
-    plain = {str(name).rpartition(".")[2]: value for name, value in found.items()}
-    if other := [name for name in OTHER_KINDS if plain.get(name)]:
-        raise Refusal(
-            f"lora={path}: it says {other[0]}: adapters of one rank and one alpha are taken; name "
-            "another."
-        )
-    return plain

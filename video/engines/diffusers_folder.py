@@ -135,7 +135,8 @@ class DiffusersFolder:
         """From the weights and the pixels, by what such networks take at least."""
         asked = self.settled(request)
         weights, pixels = self.weight_bytes, asked.num_frames * asked.height * asked.width
-        memory_gb = BASE_GB + (WORKING * weights + BYTES_OF_PIXEL * pixels) / 1e9
+        kept = weights if request.lora else 0  # as they were, to be put back
+        memory_gb = BASE_GB + (WORKING * weights + kept + BYTES_OF_PIXEL * pixels) / 1e9
         tokens = pixels / self.rules.packing / (self.rules.side / 2) ** 2
         seconds = 2 * 2 * weights / 4 * max(1.0, tokens) * asked.steps / FLOPS
         disk_gb = pixels * 16 / 1e9

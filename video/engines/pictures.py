@@ -16,6 +16,7 @@ from PIL import Image, ImageOps
 
 from core.records import sha256_file
 from core.refusal import Refusal
+from video.engines.adapter_files import digest_of_input
 from video.request import VideoRequest
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -56,9 +57,9 @@ def named(request: VideoRequest) -> dict[str, Path]:
 
 
 def digests(request: VideoRequest) -> dict[str, str]:
-    """SHA-256 of each, by field; of an adapter, too."""
+    """SHA-256 of each, by field; of an adapter with its settings, too."""
     files = named(request) | ({"lora": Path(request.lora)} if request.lora else {})
-    return {field: sha256_file(path.expanduser()) for field, path in files.items()}
+    return {field: digest_of_input(field, p.expanduser()) for field, p in files.items()}
 
 
 def check_pictures(request: VideoRequest) -> None:

@@ -32,3 +32,20 @@ def test_where_others_may_ask_rows_are_held_to_the_folders(places, monkeypatch, 
         check_rows(request, read_settings())
     file.write_text(json.dumps(fine))
     check_rows(request, read_settings())
+
+
+def test_a_picture_that_changes_after_its_plan_is_refused(tmp_path):
+    from core.refusal import Refusal
+    from flows.batches.items import Item, digests_of
+    from flows.batches.makers import check_unchanged
+    from video.request import VideoRequest
+
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"planned")
+    request = VideoRequest(prompt="a cat", engine="wan", first=str(picture))
+    item = Item.of_line(Item("0" * 16, "row 1", request, inputs=digests_of(request)).line())
+    check_unchanged(item)
+    for change in (lambda: picture.write_bytes(b"another"), picture.unlink):
+        change()
+        with pytest.raises(Refusal, match=r"first=.*a.png holds other bytes than were planned"):
+            check_unchanged(item)

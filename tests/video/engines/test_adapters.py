@@ -7,8 +7,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from core.records import sha256_file
 from core.refusal import Refusal
 from video.engines import adapters
+from video.engines.adapter_files import digest_of
 from video.engines.engine import never
 from video.engines.shelf import find_engine
 from video.request import VideoRequest
@@ -90,9 +92,49 @@ def test_rank_and_alpha_are_read_where_libraries_write_them(engine, tmp_path):
         drawn(engine, asked(lora=str(path), lora_scale=2))
 
 
+def test_settings_beside_an_adapter_are_part_of_it(engine, tmp_path):
+    path, beside = tmp_path / "adapter_model.safetensors", tmp_path / "adapter_config.json"
+    save_file(factors(LAYER.partition(".")[2], prefix="base_model.model."), path)
+    request = asked(lora=str(path))
+    keys, clips = [], []
+    for alpha in (2, 8):
+        beside.write_text(json.dumps({"r": 2, "lora_alpha": alpha}))
+        keys.append(engine[0].key(request))
+        clips.append(drawn(engine, request))
+        assert clips[-1].facts["lora"]["alpha"] == alpha
+    assert keys[0] != keys[1]
+    assert not np.array_equal(clips[0].frames, clips[1].frames)
+    save_file(factors(), path)  # not peft's: the file beside is not read
+    assert digest_of(path) == sha256_file(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [("[1]", "settings that are no table"), ('{"lora_alpha": null}', "alpha None at rank 2")],
+)
+def test_settings_that_are_none_are_refused(engine, tmp_path, said, words):
+    path = tmp_path / "odd.safetensors"
+    save_file(factors(), path, {"lora_adapter_metadata": said})
+    with pytest.raises(Refusal, match=f"lora=.*{words}"):
+        drawn(engine, asked(lora=str(path)))
+
+
+def test_an_adapter_needs_room_for_what_it_changes(engine, tmp_path):
+    plain, styled = (engine[0].needs(asked(lora=lora)) for lora in ("", "a.safetensors"))
+    more = engine[0].weight_bytes / 1e9
+    assert styled.memory_gb == pytest.approx(plain.memory_gb + more)
+
+
 @pytest.mark.parametrize(
     ("tensors", "words"),
     [
+        (
+            {
+                f"{LAYER}.lora_A.weight": torch.ones(0, 24),
+                f"{LAYER}.lora_B.weight": torch.ones(24, 0),
+            },
+            "alpha 0 at rank 0",
+        ),
         (factors("transformer.blocks.9.attn1.to_q"), "the layer transformer.blocks.9"),
         (factors(width=7), "of 7 x 7"),
         (factors("text_encoder.block"), "the layer text_encoder"),
