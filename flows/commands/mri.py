@@ -101,13 +101,14 @@ def audit(
     import json
 
     from flows.jobs.pipeline import record_path
+    from medical.audit.page import verdict
 
     page = output or Path(f"{Path(dataset).resolve().name}-audit.html")
     run_here(request, page, overwrite=overwrite)
     told = json.loads(record_path(page).read_text(encoding="utf-8"))["extra"]["audit"]
     for reason in told["reasons"]:
         sys.stderr.write(f"not passed: {reason}\n")
-    print("passed" if told["passed"] else "not passed")
+    print(verdict(told))
     return 0 if told["passed"] else 1
 
 

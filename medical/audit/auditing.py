@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,13 @@ import numpy as np
 from core.models.checkpoints import find_model
 from medical.anatomy.head_model import KIND, SHIPPED, load_pool
 from medical.anatomy.pool import person_hash
+from medical.audit.behind import largest_named, members_told
 from medical.audit.controls import CONTROLS, MAY_BE_MISSED
-from medical.audit.evidence import Finding, interval
-from medical.audit.membership import membership
+from medical.audit.evidence import Finding
 from medical.audit.places import HeadFile, contributors, evenly, heads_of, people_of
 from medical.audit.request import AuditRequest
 from medical.audit.seen import Seen, seen_in
-from medical.audit.sources import LEAST_PEOPLE, MappedPeople, RealPeople, Source
+from medical.audit.sources import LEAST_PEOPLE, MISSED, MappedPeople, RealPeople, Source
 from medical.files.nifti import read_volume
 
 FOUND = 0.95
@@ -84,11 +84,15 @@ def audit(request: AuditRequest, on_head: OnHead = lambda done, total: None) -> 
     findings = strangers.findings([head.name for head in heads], source.scores(seen))
     tested = {name: _tested(source, made, len(heads)) for name, made in controls.items()}
     wrong, of = strangers.false_alarms()
+    given, called = contributors(dataset), _hashes(source, request)
+    shown = [head.name for head in seen], np.stack([source.pattern(head) for head in seen])
+    held = [called[name] for name in source.names], source.patterns()
     facts: Facts = {
         "heads": len(heads),
         "heads_in_dataset": len(every),
         "people": len(source.names),
         "evidence": source.words,
+        "misses": MISSED if isinstance(source, MappedPeople) else "",
         "attacks": {
             name: {"what": words, "bar": round(float(strangers.bar(name, len(heads))), 3)}
             for name, words in source.attacks.items()
@@ -97,8 +101,8 @@ def audit(request: AuditRequest, on_head: OnHead = lambda done, total: None) -> 
         "nearest": [_plain(each) for each in findings],
         "controls": tested,
         "false_alarms": {"people": of, "taken_for_others": wrong},
-        "contributors": _contributors(dataset, source, findings, request),
-        "membership": _membership(dataset, source, seen, request),
+        "contributors": largest_named(given, findings, called),
+        "membership": members_told(given, shown, held, request.seed),
         "cannot_say": _cannot_say(source, every, heads),
         "protocol": PROTOCOL,
     }
@@ -161,40 +165,6 @@ def _tested(source: Source, made: Sequence[Seen], heads: int) -> Facts:
     return {"made": len(made), "found": right}
 
 
-def _contributors(
-    dataset: Path, source: Source, findings: Sequence[Finding], request: AuditRequest
-) -> Facts | None:
-    """How often the nearest person is the largest contributor that the records name."""
-    given, called = contributors(dataset), _hashes(source, request)
-    known = [f for f in findings if given.get(f.head)]
-    if not known or not set(called.values()) & {p for f in known for p in given[f.head]}:
-        return None
-    largest = [max(given[f.head], key=lambda p, f=f: given[f.head][p]) for f in known]
-    hits = sum(called[f.person] == one for f, one in zip(known, largest, strict=True))
-    low, high = interval(hits, len(known))
-    return {
-        "heads": len(known),
-        "largest_named": hits,
-        "interval": [round(low, 3), round(high, 3)],
-        "guessing": round(1 / len(source.names), 4),
-    }
-
-
-def _membership(
-    dataset: Path, source: Source, seen: Sequence[Seen], request: AuditRequest
-) -> Facts | None:
-    """How well the dataset tells who contributed to it, where records name them."""
-    people = {person for given in contributors(dataset).values() for person in given}
-    called = _hashes(source, request)
-    members = np.array([called[name] in people for name in source.names])
-    patterns = np.stack([source.pattern(head) for head in seen])
-    told = membership(patterns, source.patterns(), members, request.seed)
-    if told is None:
-        return None
-    rounded = {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(told).items()}
-    return {"heads": len(seen), **rounded}
-
-
 def _hashes(source: Source, request: AuditRequest) -> dict[str, str]:
     """What records call each person: by data set and participant, or as the weights do."""
     if isinstance(source, MappedPeople):
@@ -218,6 +188,7 @@ def _cannot_say(source: Source, every: Sequence[HeadFile], heads: Sequence[HeadF
             "Whether folds or texture of a scan were copied: the weights hold blurred maps alone. "
             "Name the real heads with --against."
         )
+        said.append(f"That a person who is shown would be found: {MISSED}.")
     if len(heads) < len(every):
         said.append(f"Anything of {len(every) - len(heads)} heads that were not looked at.")
     if any(head.labels for head in heads):

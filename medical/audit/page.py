@@ -11,22 +11,34 @@ from medical.datasets.page import bullets, chip, document, paragraph, section, t
 
 def audit_page(name: str, facts: Mapping[str, Any]) -> str:
     """A whole page about an audit."""
-    verdict = chip("good", "passed") if facts["passed"] else chip("bad", "not passed")
-    head = f"<h1>Audit of {escape(name)}</h1>{verdict}" + paragraph(summary(facts), "lead")
+    said = verdict(facts)
+    sign = chip({"passed": "good", "not passed": "bad"}.get(said, "warn"), said)
+    head = f"<h1>Audit of {escape(name)}</h1>{sign}" + paragraph(summary(facts), "lead")
     return document(f"Audit of {name}", head + audit_section(facts))
 
 
+def verdict(facts: Mapping[str, Any]) -> str:
+    """In a word or two; what was held against maps alone does not pass."""
+    if not facts["passed"]:
+        return "not passed"
+    return "nobody found" if facts.get("misses") else "passed"
+
+
 def summary(facts: Mapping[str, Any]) -> str:
-    """The outcome in two sentences."""
+    """The outcome in a few sentences."""
     found, tested = len(facts["found"]), facts["controls"]
     controls = ", ".join(
         f"{each['found']} of {each['made']} {name}" for name, each in tested.items()
     )
     wrong = facts["false_alarms"]
+    missed = f" But {facts['misses']}." if facts.get("misses") else ""
+    told = facts["membership"]
+    behind = f" {_membership(told)}" if told else ""
     return (
         f"{found} of {facts['heads']} heads show one of {facts['people']} people, held against "
         f"{facts['evidence']}. Controls that must be found: {controls}; "
         f"{wrong['taken_for_others']} of {wrong['people']} people were taken for others."
+        f"{missed}{behind}"
     )
 
 
@@ -66,13 +78,17 @@ def _contributed(facts: Mapping[str, Any]) -> list[str]:
         low, high = given["interval"]
         lines.append(
             f"The nearest person was the largest contributor in {given['largest_named']} of "
-            f"{given['heads']} heads (interval {low:.1%} to {high:.1%}; guessing "
-            f"{given['guessing']:.1%})."
+            f"{given['heads']} heads whose one is among these people (interval {low:.1%} "
+            f"to {high:.1%}; guessing {given['guessing']:.1%})."
         )
     if told:
-        lines.append(
-            f"Contributors are told from others with an area under the curve of {told['auc']:.2f} "
-            f"(interval {told['low']:.2f} to {told['high']:.2f}; {told['members']} contributors, "
-            f"{told['others']} others, {told['heads']} heads; 0.5 is guessing)."
-        )
+        lines.append(_membership(told))
     return lines
+
+
+def _membership(told: Mapping[str, Any]) -> str:
+    return (
+        f"Contributors are told from others with an area under the curve of {told['auc']:.2f} "
+        f"(interval {told['low']:.2f} to {told['high']:.2f}; {told['members']} contributors, "
+        f"{told['others']} others, {told['heads']} heads; 0.5 is guessing)."
+    )

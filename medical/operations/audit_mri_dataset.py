@@ -138,8 +138,11 @@ class AuditMRIDataset:
 
     def shown(self, request: AuditRequest, facts: Mapping[str, Any]) -> Facts:
         """The verdict."""
-        from medical.audit.page import summary
+        from medical.audit.page import summary, verdict
 
         told = facts["audit"]
-        verdict = "passed" if told["passed"] else "not passed"
-        return {"dataset": request.dataset, "verdict": verdict, "found": summary(told)}
+        return {
+            "dataset": request.dataset,
+            "verdict": verdict(told),
+            "found": summary(told),
+        }

@@ -2,7 +2,7 @@
 
 import pytest
 
-from medical.audit.page import audit_page
+from medical.audit.page import audit_page, summary
 from medical.datasets.request import LesionsAsked, MRIDatasetRequest
 from medical.datasets.scorecard import scores
 from medical.datasets.words import datasheet
@@ -24,6 +24,20 @@ def test_a_name_of_a_folder_is_no_markup():
     page = audit_page("<script>alert(1)</script>", facts())
     assert "<script>alert" not in page
     assert "<h1>Audit of &lt;script&gt;alert(1)&lt;/script&gt;</h1>" in page
+
+
+def test_an_audit_by_maps_alone_finds_nobody_and_does_not_pass():
+    missed = "real scans of only 27 of the 45 people were recognized"
+    page = audit_page("made", facts(misses=missed))
+    assert '<span class="chip warn">nobody found</span>' in page
+    assert ">passed<" not in page
+    assert missed in page
+    assert '<span class="chip good">passed</span>' in audit_page("made", facts())
+
+
+def test_the_outcome_tells_of_membership():
+    told = {"auc": 0.81, "low": 0.7, "high": 0.9, "members": 34, "others": 11, "heads": 2}
+    assert "area under the curve of 0.81" in summary(facts(membership=told))
 
 
 def told(people, **lesions):
