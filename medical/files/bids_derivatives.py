@@ -19,19 +19,15 @@ LABEL: Final = "sr"
 UNCERTAINTY: Final = "uncertainty"
 RAW: Final = "raw"
 """How sources name the dataset they stand in: ``bids:raw:sub-01/anat/...``."""
-SAYS: Final = {
-    "result": "Restored to finer voxels: mean of the samples drawn by the model.",
-    "std": "Uncertainty: root mean square error to expect (see uncertainty in the record), in the "
-    "scan's units.",
-}
+RESULT_SAYS: Final = "Restored to finer voxels: mean of the samples drawn by the model."
 README: Final = f"""Scans restored to finer voxels, for research and not for diagnosis.
 
 Of each scan there is the restored image, *_desc-{LABEL}_SUFFIX.nii.gz, and beside it, under the
-name ..._desc-{LABEL}_{UNCERTAINTY}.nii.gz, how large the error is
-likely to be, voxel by voxel, in the scan's units. BIDS has no
-suffix for such a map; .bidsignore names it. Detail that the scan did not hold was invented by the
-model. The sidecars name the source of each file, the model and the seed. SkullStripped is what the
-source's own sidecar says; where it says nothing, it is taken not to be.
+name ..._desc-{LABEL}_{UNCERTAINTY}.nii.gz, its uncertainty, voxel by voxel,
+in the scan's units: the error to expect or the spread of the samples, as its sidecar says. BIDS
+has no suffix for such a map; .bidsignore names it. Detail that the scan did not hold was invented
+by the model. The sidecars name the source of each file, the model and the seed. SkullStripped is
+what the source's own sidecar says; where it says nothing, it is taken not to be.
 """
 
 
@@ -108,7 +104,9 @@ def _place(file: Path, target: Path) -> None:
 def _sidecar(dataset: Path, scan: Restored, role: str) -> dict[str, Any]:
     request, model = scan.record.get("request", {}), scan.record.get("model", {})
     described = {
-        "Description": SAYS[role],
+        "Description": RESULT_SAYS
+        if role == "result"
+        else uncertainty_says(scan.record.get("extra", {})),
         "Sources": [f"bids:{RAW}:{scan.source.as_posix()}"],
         "SkullStripped": _stripped(dataset / scan.source),
         "SpatialReference": "orig",
@@ -122,6 +120,15 @@ def _sidecar(dataset: Path, scan: Restored, role: str) -> dict[str, Any]:
         "IntendedUse": scan.record.get("intended_use"),
     }
     return described | {name: value for name, value in said.items() if value is not None}
+
+
+def uncertainty_says(found: Mapping[str, Any]) -> str:
+    """What an uncertainty map holds, by what the record beside it says was found.
+
+    >>> uncertainty_says({"uncertainty": "standard deviation over the samples"})
+    'Uncertainty: standard deviation over the samples.'
+    """
+    return f"Uncertainty: {found.get('uncertainty') or 'its record does not say which'}."
 
 
 def _stripped(scan: Path) -> bool:

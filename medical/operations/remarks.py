@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from medical.acquisition.slice_width import BOX_OFF, BOX_STD
 from medical.operations.familiarity import SHIPPED, unlike
 from medical.operations.problem import Problem
 from medical.request import SuperResolutionRequest
@@ -51,10 +52,16 @@ def _profile(problem: Problem, request: SuperResolutionRequest) -> str:
         return ""
     width = problem.width
     if width is not None and not width.doubt:
+        share = sampling.thickness_mm / sampling.pitch_mm
+        box = (
+            f" (boxes were found {100 * BOX_OFF:.0f} % thinner than they are, give or take "
+            f"{100 * BOX_STD:.0f} %)"
+        )
         return (
-            f"slice profile: {sampling.thickness_mm:.3g} mm wide, {100 * width.share:.0f} % of "
+            f"slice profile: {sampling.thickness_mm:.3g} mm wide, {100 * share:.0f} % of "
             f"the slices' distance, estimated from the scan to {100 * width.std:.0f} %, taken to "
-            f"be {sampling.profile}; slice_thickness_mm overrides it"
+            f"be {sampling.profile}{box if sampling.profile == 'box' else ''}; "
+            "slice_thickness_mm overrides it"
         )
     why = f" and the scan does not show it ({width.doubt})" if width else ""
     return (

@@ -114,8 +114,10 @@ def super_resolve(
         std, known = RESIDUAL_SCALE * std, errors is not None and request.edition > 2
         if errors is not None and known:
             std = predicted_error(problem, base, result, errors)
-        restored = _restoration(volume, request, problem, result, std=std, mask=mask, seam=seam)
-        return replace(restored, sampler=walk.__name__, calibrated=known)
+        restored = _restoration(
+            volume, request, problem, result, std=std, mask=mask, seam=seam, known=known
+        )
+        return replace(restored, sampler=walk.__name__)
 
 
 class _Sampler:
@@ -236,6 +238,7 @@ def _restoration(
     std: Tensor,
     mask: Tensor | None,
     seam: float,
+    known: bool,
 ) -> Restoration:
     scale, affine = problem.scale, problem.grid.affine
     data, spread = scale.invert(problem.to_file(result)), scale.stretch(problem.to_file(std))
@@ -248,8 +251,8 @@ def _restoration(
     mean = volume.with_data(data, affine, description=text)
     final = scale.apply(as_stored(mean)).permute(*problem.order)  # rounded as in the file
     difference = problem.acquired.operator().apply(final) - problem.measured
-    spread_text = f"{text}; std" if request.samples > 1 else f"{text}; std unknown"
-    uncertainty = volume.with_data(spread, affine, dtype="float32", description=spread_text)
+    kind = "expected RMSE" if known else "std" if request.samples > 1 else "std unknown"
+    uncertainty = volume.with_data(spread, affine, dtype="float32", description=f"{text}; {kind}")
     return Restoration(
         mean=mean,
         std=compact(uncertainty) if request.edition > 2 else uncertainty,
@@ -264,6 +267,7 @@ def _restoration(
         num_protected=0 if mask is None else int(mask.sum()),
         num_filled=problem.filled,
         width=problem.width,
+        calibrated=known,
         remarks=remarks(problem, request),
     )
 

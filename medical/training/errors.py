@@ -1,8 +1,9 @@
 """Trains the head that predicts the error of a restoration, on heads that the network knows.
 
-``python -m medical.training.errors HEADS OUT --model heads-1mm --minutes 15``: parts of heads are
+``python -m medical.training.errors HEADS OUT --model heads-1mm --parts 175``: parts of heads are
 scanned in random slices, restored with nothing told, and held against the truth; a head of a
 thousand weights learns from that how large the error is where. Every sixth subject is left out.
+Errors at the borders of parts are larger than inside a head, so what is predicted is scaled.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import itertools
 import math
 import random
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -54,21 +54,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("heads", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="heads-1mm")
-    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--parts", type=int, default=175)
+    parser.add_argument("--scale", type=float, default=0.84, help="of what is predicted")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     folder = find_model(chosen.model, "mri")
     network, record = load_model(folder)
     paths = list(find_heads(chosen.heads).taken.values())
     taken = [p for k, p in enumerate(paths) if k % VALIDATION_EVERY != VALIDATION_EVERY - 1]
-    until = time.monotonic() + 60 * chosen.minutes
-    found = []
-    for sample in samples(taken, network, seed=0):
-        found.append(sample)
-        if time.monotonic() > until:
-            break
+    found = list(itertools.islice(samples(taken, network, seed=0), chosen.parts))
     tensors = learned(torch.cat([r for r, _ in found]), torch.cat([e for _, e in found]))
-    about = {KEY: record["sha256"]["weights.safetensors"], "parts": str(len(found))}
+    tensors = scaled(tensors, chosen.scale)
+    digest = record["sha256"]["weights.safetensors"]
+    about = {KEY: digest, "parts": str(len(found)), "scaled": f"{chosen.scale:g}"}
     with atomic_path(chosen.out, overwrite=True) as temporary:
         save_file(tensors, temporary, metadata=about)
     sys.stdout.write(f"{len(found)} parts of heads, {chosen.out.stat().st_size} bytes\n")
@@ -148,6 +146,12 @@ def learned(read: Tensor, off: Tensor) -> dict[str, Tensor]:
     return {
         name: value.detach().clone() for name, value in {**names, "low": low, "high": high}.items()
     }
+
+
+def scaled(tensors: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """Weights that predict so many times as much: the last layer is that of a logarithm."""
+    last = max(name for name in tensors if name.startswith("offset"))
+    return tensors | {last: tensors[last] + math.log(scale)}
 
 
 def _part(volume: Volume, dice: random.Random) -> Volume:

@@ -3,10 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from core.models.checkpoints import find_model
 from core.models.files import read_record
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.files.bids_derivatives import uncertainty_says
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import FileHeader, Volume
 from medical.operations.error_map import (
@@ -19,6 +22,7 @@ from medical.operations.error_map import (
 from medical.operations.problem import prepare
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
+from medical.training import errors
 from medical.training.errors import learned
 from tests.medical.test_super_resolve import SMALL, StandIn, head
 
@@ -49,6 +53,21 @@ def test_a_head_learns_how_large_errors_are_where():
         assert 0.8 < ratio < 1.25
 
 
+def test_training_takes_as_many_parts_as_asked_and_scales_what_is_predicted(monkeypatch, tmp_path):
+    dice = torch.Generator().manual_seed(0)
+    parts = [(torch.rand(500, 3, generator=dice), torch.randn(500, generator=dice)) for _ in "123"]
+    monkeypatch.setattr(errors, "STEPS", 20)
+    monkeypatch.setattr(errors, "samples", lambda *_, seed: iter(parts))
+    said = {}
+    for scale in ("1", "0.84"):
+        out = tmp_path / f"{scale}.safetensors"
+        assert errors.main([str(tmp_path), str(out), "--parts", "2", "--scale", scale]) == 0
+        with safe_open(out, framework="pt") as file:
+            assert (file.metadata()["parts"], file.metadata()["scaled"]) == ("2", scale)
+        said[scale] = head_of(load_file(out))(parts[0][0])
+    torch.testing.assert_close(said["0.84"], 0.84 * said["1"])
+
+
 def test_the_shipped_head_belongs_to_the_shipped_model_alone():
     record = read_record(find_model("heads-1mm", "mri"))
     found = shipped_head(record)
@@ -70,17 +89,24 @@ def test_slabs_are_seamless():
 
 @pytest.mark.parametrize("samples", [1, 2])
 def test_the_map_is_the_error_to_expect_where_it_is_known(samples):
-    errors = shipped_head(read_record(find_model("heads-1mm", "mri")))
+    shipped = shipped_head(read_record(find_model("heads-1mm", "mri")))
     asked = SuperResolutionRequest(scan="s", samples=samples, steps=1)
     scan = scan_of(head())
-    known = super_resolve(scan, asked, StandIn(0.5), tiling=SMALL, errors=errors)
+    known = super_resolve(scan, asked, StandIn(0.5), tiling=SMALL, errors=shipped)
     assert known.calibrated
     assert "error to be expected" in str(known.record()["uncertainty"])
     assert float(known.std.data.min()) > 0
+    assert known.std.header.description.endswith("; expected RMSE")
+    assert uncertainty_says(known.record()) == (
+        "Uncertainty: root mean square error to be expected, in the scan's units."
+    )
     old = asked.model_copy(update={"edition": 2})
-    before = super_resolve(scan, old, StandIn(0.5), tiling=SMALL, errors=errors)
+    before = super_resolve(scan, old, StandIn(0.5), tiling=SMALL, errors=shipped)
     assert not before.calibrated
     assert before.std.header.dtype == "float32"
+    assert before.std.header.description.endswith("; std" if samples > 1 else "; std unknown")
+    spread = "standard deviation over the samples" if samples > 1 else "unknown: one sample"
+    assert uncertainty_says(before.record()).startswith(f"Uncertainty: {spread}")
 
 
 def test_the_map_takes_a_byte_a_voxel_and_loses_little(tmp_path):

@@ -75,7 +75,7 @@ def test_next_to_no_tissue_is_said():
     assert "hardly any tissue" in unlike(None, 4.0, 1.0)[0]
 
 
-@pytest.mark.skipif(not HEADS, reason="the heads are not on this machine")
+@pytest.mark.skipif(not HEADS, reason="no heads in LAMINA_DATA")
 def test_unseen_heads_are_like_training_and_others_are_not():
     thick = Acquisition.slices(2, SliceSampling(4.0))
     for path in HEADS[:3]:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.acquisition.acquisition import Acquisition, Profile, SliceSampling, acquire
 from medical.acquisition.slice_width import DOUBTFUL, detail_ratios, estimate_width
 from medical.files.volume import FileHeader, Volume
 from medical.operations.problem import prepare
@@ -30,10 +30,10 @@ def detailed(shape=(64, 64, 96), seed=0):
     return Volume(data, np.eye(4), FileHeader(dtype="int16"))
 
 
-def scanned(share, pitch=4.0, noise=0.0, volume=None):
+def scanned(share, pitch=4.0, noise=0.0, volume=None, profile: Profile = "gaussian"):
     volume = volume or detailed()
     width = share * pitch
-    scan = acquire(volume, Acquisition.slices(2, SliceSampling(width, pitch - width)))
+    scan = acquire(volume, Acquisition.slices(2, SliceSampling(width, pitch - width, profile)))
     dice = torch.Generator().manual_seed(1)
     return scan.with_data(scan.data + noise * torch.randn(scan.data.shape, generator=dice))
 
@@ -72,6 +72,18 @@ def test_the_estimate_follows_the_truth_and_is_what_the_scan_is_taken_for(share)
     assert "estimated from the scan to 12 %" in line
 
 
+@pytest.mark.parametrize("share", [1.0, 1.2, 1.4])
+def test_a_box_is_wider_than_the_gaussian_it_is_taken_for_and_the_remark_says_how_wide(share):
+    request = SuperResolutionRequest(scan="s", profile="box", noise_std=0.0)
+    found = prepare(scanned(share, profile="box"), request)
+    sampling = found.acquisition.axes[2]
+    assert sampling is not None
+    assert 0.85 < sampling.thickness_mm / (4 * share) < 1.05  # 0.91 to 0.97 of this volume
+    (line,) = [x for x in remarks(found, request) if "profile" in x]
+    assert f"{100 * sampling.thickness_mm / 4:.0f} % of the slices' distance" in line
+    assert "boxes were found 7 % thinner" in line
+
+
 @pytest.mark.parametrize(
     "told", [{"slice_thickness_mm": 3.0}, {"slice_gap_mm": 1.0}, {"edition": 2}]
 )
@@ -107,7 +119,7 @@ def test_a_plane_of_the_grid_is_needed():
     assert estimate_width(torch.zeros(20, 64, 64), 4.0, (1.0, 1.0), noise_std=0.0).doubt
 
 
-@pytest.mark.skipif(not UNSEEN, reason="the heads are not on this machine")
+@pytest.mark.skipif(not UNSEEN, reason="no heads in LAMINA_DATA")
 @pytest.mark.parametrize("pitch", [2.0, 4.0])
 @pytest.mark.parametrize("share", [0.8, 1.16, 1.3])
 def test_of_real_heads_the_width_is_found(pitch, share):

@@ -128,6 +128,8 @@ def test_volumes_are_the_results_and_name_their_sources(places, dataset):
             volume = root / (derived_path(inside, role) or "")
             assert volume.samefile(batch.root / made[role]["path"])
             said = json.loads(volume.with_name(volume.name.replace("nii.gz", "json")).read_text())
+            spread = said["Description"] == "Uncertainty: standard deviation over the samples."
+            assert spread is (role == "std")  # tiny-mri predicts no error
             assert said["Sources"] == [f"bids:raw:{inside.as_posix()}"]
             assert said["SkullStripped"] is (inside.name == "sub-01_T1w.nii.gz")
             assert (said["Model"], said["Seed"]) == ("tiny-mri", item.request.seed)
