@@ -22,7 +22,8 @@ from flows.requests.batch_requests import ClipBatchRequest
 from flows.requests.roots import check_paths
 from flows.settings.settings import Settings, server_password
 from flows.storage.files import DEFAULT_PROJECT, checked_project
-from flows.videos_api.runs import BATCH_FLOW, FLOW, Runs, keep_picture
+from flows.storage.quota import Quota
+from flows.videos_api.runs import BATCH_FLOW, FLOW, Runs, keep_picture, place_of
 from flows.videos_api.wire import PICTURE, complaint_of, fields_of, job_of, request_of, run_of
 from video.engines.places import is_engine
 
@@ -81,10 +82,14 @@ class _Jobs:
     async def create(self, request: Request) -> Response:
         said = await _fields(request)
         project = checked_project(str(said.get("project") or DEFAULT_PROJECT))
+        folder, picture = self._settings.outputs / project, said.get(PICTURE)
         if PICTURE in said:
-            said[PICTURE] = str(keep_picture(self._settings.outputs / project, said[PICTURE]))
+            said[PICTURE] = str(place_of(folder, picture))
         asked = request_of(said, is_engine)
         check_paths(asked, self._settings)
+        if isinstance(picture, bytes):
+            Quota(self._settings, project).check(len(picture))
+            keep_picture(folder, picture)
         parameters = {"request": asked.model_dump(mode="json"), "project": project}
         key = request.headers.get("idempotency-key", "")
         run = await self._runs.start(FLOW, parameters, key)
@@ -114,6 +119,12 @@ class _Jobs:
         if run is None:
             return _unknown(request)
         path = self._runs.file(run, request.query_params.get("variant", "video"))
+        if run["state_type"] == "COMPLETED" and path is None:
+            return _wrong(
+                404,
+                f"{request.path_params['job']} is made, but not on this server's disk: another "
+                "host made it, or it was removed; look in the gallery or in LAMINA_STORE.",
+            )
         if run["state_type"] != "COMPLETED" or path is None:
             return _wrong(404, f"{request.path_params['job']} is not made yet; ask again later.")
         return FileResponse(path, media_type=KINDS[path.suffix], filename=path.name)

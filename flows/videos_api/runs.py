@@ -34,6 +34,20 @@ def keep_picture(project: Path, content: object) -> Path:
     """
     from core.records import atomic_path
 
+    path = place_of(project, content)
+    if isinstance(content, bytes) and not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_path(path, overwrite=True) as temporary:
+            temporary.write_bytes(content)
+    return path
+
+
+def place_of(project: Path, content: object) -> Path:
+    """Where such a picture goes; nothing is written.
+
+    Raises:
+        Refusal: It is no picture.
+    """
     try:
         if not isinstance(content, bytes):
             raise ValueError("no file")
@@ -52,12 +66,8 @@ def keep_picture(project: Path, content: object) -> Path:
             f"input_reference: it is no picture that can be read ({type(error).__name__}): one is "
             f"sent as a file, {' or '.join(KINDS)}; save it again as PNG."
         ) from error
-    path = project / PICTURES / f"{hashlib.sha256(content).hexdigest()[:32]}{ending}"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_path(path, overwrite=True) as temporary:
-            temporary.write_bytes(content)
-    return path.resolve()
+    name = f"{hashlib.sha256(content).hexdigest()[:32]}{ending}"
+    return (project / PICTURES / name).resolve()
 
 
 class Runs:

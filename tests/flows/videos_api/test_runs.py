@@ -107,3 +107,33 @@ def test_a_clip_is_no_batch(asks):
     clip = created(asks)["id"]
     assert asks.get(f"/v1/videos/batches/{clip}").status_code == 404
     assert asks.get(f"/v1/videos/{clip}").json()["id"] == clip
+
+
+def test_a_picture_is_written_only_for_a_request_that_is_taken(places, asks, monkeypatch):
+    from tiny_engines import save_picture
+
+    content = save_picture(places / "a.png", 16, 16).read_bytes()
+    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    folder = places / "outputs" / "default" / "pictures"
+
+    def sent(server=asks, **more):
+        file = {"input_reference": ("a.png", content, "image/png")}
+        return server.post("/v1/videos", data=told | more, files=file)
+
+    assert sent(num_frames="-1").status_code == 400
+    assert not folder.exists()
+    monkeypatch.setenv("LAMINA_QUOTA_GB", "0.00000001")
+    full = TestClient(create_videos(Prefect().application, read_settings()))
+    assert "LAMINA_QUOTA_GB" in sent(full).json()["error"]["message"]
+    assert not folder.exists()
+    assert sent().status_code == 200
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_a_clip_that_another_host_made_is_said_to_be_there(asks, prefect):
+    job = created(asks)["id"]
+    (run,) = prefect.runs.values()
+    assert "not made yet" in asks.get(f"/v1/videos/{job}/content").json()["error"]["message"]
+    run["state_type"] = "COMPLETED"
+    said = asks.get(f"/v1/videos/{job}/content").json()["error"]["message"]
+    assert "is made, but not on this server's disk" in said
