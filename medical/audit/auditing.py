@@ -16,7 +16,7 @@ from medical.anatomy.pool import person_hash
 from medical.audit.behind import largest_named, members_told
 from medical.audit.controls import CONTROLS, MAY_BE_MISSED
 from medical.audit.evidence import Finding
-from medical.audit.places import HeadFile, contributors, evenly, heads_of, people_of
+from medical.audit.places import HeadFile, contributors, digest_of, evenly, heads_of, people_of
 from medical.audit.request import AuditRequest
 from medical.audit.seen import Seen, seen_in
 from medical.audit.sources import LEAST_PEOPLE, MISSED, MappedPeople, RealPeople, Source
@@ -92,6 +92,11 @@ def audit(request: AuditRequest, on_head: OnHead = lambda done, total: None) -> 
         "heads_in_dataset": len(every),
         "people": len(source.names),
         "evidence": source.words,
+        "sha256": {
+            "heads": digest_of(heads),
+            "people": digest_of(work.people),
+            "maps": source.pool.digest if isinstance(source, MappedPeople) else "",
+        },
         "misses": MISSED if isinstance(source, MappedPeople) else "",
         "attacks": {
             name: {"what": words, "bar": round(float(strangers.bar(name, len(heads))), 3)}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.records import sha256_file
 from core.refusal import Refusal
 from medical.audit.seen import Seen, see, seen_labels
 from medical.files.bids import DERIVATIVE
@@ -94,3 +96,9 @@ def contributors(dataset: Path) -> dict[str, Mapping[str, float]]:
         record = json.loads(path.read_text(encoding="utf-8"))
         found[record["subject"]] = record["contributors"]["anatomy"]
     return found
+
+
+def digest_of(heads: Sequence[HeadFile]) -> str:
+    """One digest of the names and bytes of heads, in their order; empty for none."""
+    lines = [f"{head.name} {sha256_file(head.path)}" for head in heads]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""

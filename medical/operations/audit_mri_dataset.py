@@ -35,7 +35,7 @@ class AuditMRIDataset:
         return f"{Path(request.dataset).resolve().name}-audit"
 
     def inputs(self, request: AuditRequest) -> Paths:
-        """None that is one file; the record tells the digest of all heads."""
+        """None that is one file; the record tells one digest of the heads that were read."""
         return {}
 
     def outputs(self, target: Path, request: AuditRequest | None = None) -> Paths:

@@ -12,7 +12,7 @@ from medical.audit.controls import copied
 from medical.audit.evidence import Strangers, standing_out
 from medical.audit.membership import membership
 from medical.audit.page import audit_page
-from medical.audit.places import evenly, heads_of, people_of
+from medical.audit.places import HeadFile, digest_of, evenly, heads_of, people_of
 from medical.audit.request import AuditRequest
 from medical.audit.seen import Seen, box_of, painted, seen_in, seen_labels
 from medical.audit.sources import RealPeople
@@ -64,6 +64,11 @@ def found(places):
     seen = []
     result = audit(request, lambda done, total: seen.append((done, total)))
     assert seen[-1][0] == seen[-1][1] == 2 + 14 + 3 * 4
+    assert result.facts["sha256"] == {
+        "heads": digest_of(heads_of(places / "made")),
+        "people": digest_of(people_of(places / "people", 12)),
+        "maps": "",
+    }
     return result
 
 
@@ -150,6 +155,14 @@ def test_who_was_mixed_in_is_told_from_who_was_not():
     assert other is not None
     assert 0.25 < other.auc < 0.75
     assert membership(people, people, np.ones(30, bool)) is None
+
+
+def test_a_digest_of_heads_follows_their_bytes_and_names(places):
+    heads = people_of(places / "people", 12)
+    assert digest_of(heads) == digest_of(people_of(places / "people", 12))
+    assert len({digest_of(heads), digest_of(heads[:5]), digest_of(heads[5:]), digest_of([])}) == 4
+    renamed = [HeadFile("sub-x", head.path) for head in heads]
+    assert digest_of(renamed) != digest_of(heads)
 
 
 def test_what_is_no_dataset_is_refused(places, tmp_path):
