@@ -19,7 +19,9 @@ from tests.benchmarks.quality.calibration import (
 )
 from tests.benchmarks.quality.cases import Setting
 from tests.benchmarks.quality.detail import CENTERS, spectra
+from tests.benchmarks.quality.heads import MEAN
 from tests.benchmarks.quality.planes import BASE, PRODUCT, planes
+from tests.benchmarks.quality.untold_rows import width_figures
 from tests.benchmarks.quality.weight_cards import renew, results
 
 
@@ -106,6 +108,18 @@ def measured(name="gain", kind="mri", weights="ab", **options):
     figure = {"name": name, "value": 3.03, "unit": "dB", "interval": [2.5, 3.5], "verdict": "met"}
     row = {"title": f"MRI: {name}", "kind": kind, "weights": weights, "figures": [figure]}
     return row | {"options": options}
+
+
+def test_scans_of_one_head_are_no_heads():
+    at = {BASE: 30.0, "found": 1.0, "share": 1.0}
+    one = [[{**at, MEAN: 31.0}], [{**at, MEAN: 32.0}], [{**at, MEAN: 33.0}]]
+    gain, share = width_figures(4.0, one)
+    assert (gain.value, gain.interval, gain.cases) == (2.0, None, 1)
+    assert gain.name.endswith("(one head)")
+    assert share.interval == pytest.approx((0.4385, 1.0), abs=1e-4)
+    assert share.cases == 3
+    gain, _ = width_figures(4.0, [numbers * 2 for numbers in one])
+    assert (gain.cases, gain.interval) == (2, (2.0, 2.0))
 
 
 def test_cards_tell_what_was_measured_in_full_on_these_weights():

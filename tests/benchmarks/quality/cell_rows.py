@@ -14,7 +14,7 @@ from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from tests.benchmarks.quality.cases import Arrays, Setting
 from tests.benchmarks.quality.heads import MEAN, SEED, Head, network
-from tests.benchmarks.quality.mri_rows import needed_heads
+from tests.benchmarks.quality.mri_rows import counted, needed_heads
 from tests.benchmarks.results import Figure, Row, Table
 
 PLANES_MM, NOISES = (1.05, 1.15, 1.36, 1.6, 2.0), (0.0, 0.01, 0.02, 0.03)
@@ -49,26 +49,26 @@ def cells(setting: Setting) -> Row:
     ]
     return Row(
         title="MRI: planes coarser than asked, with noise",
-        protocol=f"The middle {' x '.join(map(str, PART))} mm of the first {len(heads)} "
-        "validation heads, brought to 1 mm in plane by a crop of k-space: the truth. Scans: 4 mm "
+        protocol=f"The middle {' x '.join(map(str, PART))} mm of {counted(len(heads))} "
+        "of validation, brought to 1 mm in plane by a crop of k-space: the truth. Scans: 4 mm "
         "Gaussian slices, the plane another crop of k-space to 1.05 to 2 mm, Rician noise of 0 to "
         "3 % of the brightest tissue. The model is told nothing and asked for 1 mm. Each cell: dB "
         "(foreground, peak 1) above cubic / above the same model that leaves the plane alone, "
         "interpolated by cubic B-splines; means over heads.",
         figures=[
             Figure(
-                name="the least of all cells above cubic",
+                name=f"the least of all cells above cubic ({counted(len(heads))})",
                 value=min(over.values()),
                 unit="dB",
                 low=GAIN,
-                cases=len(over),
+                cases=len(heads),
             ),
             Figure(
-                name="the least of all cells above a plane left alone",
+                name=f"the least of all cells above a plane left alone ({counted(len(heads))})",
                 value=min(beside.values()),
                 unit="dB",
                 low=0.0,
-                cases=len(beside),
+                cases=len(heads),
             ),
         ],
         tables=[

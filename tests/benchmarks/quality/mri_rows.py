@@ -210,6 +210,11 @@ def between(values: Sequence[float]) -> str:
     return f" ({found[0]:.2f} to {found[1]:.2f})" if found else ""
 
 
+def counted(heads: int) -> str:
+    """How many heads, in words where it is one."""
+    return "one head" if heads == 1 else f"{heads} heads"
+
+
 def gain_figure(name: str, cases: Sequence[Case], low: float | None = None) -> Figure:
     """Mean gain over back-projection with its interval."""
     return mean_figure(name, gains(cases), "dB", low=low)

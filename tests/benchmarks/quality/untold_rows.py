@@ -12,11 +12,12 @@ from medical.evaluation.evaluate import compare, trimmed
 from medical.operations.restoration import Restoration
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
+from tests.benchmarks.intervals import wilson
 from tests.benchmarks.quality.cases import Arrays, Setting
 from tests.benchmarks.quality.heads import MEAN, SEED, Head, Spacing, network
-from tests.benchmarks.quality.mri_rows import between, mean_figure, needed_heads
+from tests.benchmarks.quality.mri_rows import between, counted, mean_figure, needed_heads
 from tests.benchmarks.quality.planes import BASE
-from tests.benchmarks.results import Row, Table
+from tests.benchmarks.results import Figure, Row, Table
 
 DISTANCES_MM, SHARES = (2.0, 4.0), (0.8, 1.16, 1.3)
 GAINS = {2.0: 0.8, 4.0: 2.2}
@@ -37,29 +38,40 @@ def widths(setting: Setting) -> Row:
     }
     figures = []
     for pitch in DISTANCES_MM:
-        found = [n for (p, _), numbers in cases.items() if p == pitch for n in numbers]
-        figures += [
-            mean_figure(
-                f"{pitch:g} mm apart: gain over back-projection told the truth",
-                [n[MEAN] - n[BASE] for n in found],
-                "dB",
-                low=GAINS[pitch],
-            ),
-            mean_figure(
-                f"{pitch:g} mm apart: scans whose width is found to a tenth",
-                [float(abs(n["found"] / n["share"] - 1) <= OFF) for n in found],
-                low=0.9,
-            ),
-        ]
+        figures += width_figures(pitch, [n for (p, _), n in cases.items() if p == pitch])
     return Row(
         title="MRI: a slice profile that nobody told",
-        protocol=f"The first {len(heads)} validation heads in slices 2 and 4 mm apart whose "
-        "Gaussian profile is 0.8 to 1.3 times as wide, without noise; the model is told nothing "
-        "and estimates the width. Back-projection is told the truth. Otherwise as above.",
+        protocol=f"{counted(len(heads)).capitalize()} of validation in slices 2 and 4 mm apart "
+        "whose Gaussian profile is 0.8 to 1.3 times as wide, without noise; the model is told "
+        "nothing and estimates the width. Back-projection is told the truth. Otherwise as above.",
         figures=figures,
         tables=[Table(columns=COLUMNS, lines=[_line(*key, n) for key, n in cases.items()])],
         details={f"{p:g} mm, {s:g}": numbers for (p, s), numbers in cases.items()},
     )
+
+
+def width_figures(pitch: float, found: Sequence[Sequence[Numbers]]) -> list[Figure]:
+    """The gain, a case of each head, and how often the width is found, a case of each scan.
+
+    Args:
+        pitch: distance of slices.
+        found: for each width, the numbers of each head.
+    """
+    heads = list(zip(*found, strict=True))
+    gains = [fmean(n[MEAN] - n[BASE] for n in head) for head in heads]
+    hits = [abs(n["found"] / n["share"] - 1) <= OFF for head in heads for n in head]
+    of = f"({counted(len(heads))})"
+    name = f"{pitch:g} mm apart: gain over back-projection told the truth {of}"
+    return [
+        mean_figure(name, gains, "dB", low=GAINS[pitch]),
+        Figure(
+            name=f"{pitch:g} mm apart: scans whose width is found to a tenth {of}",
+            value=fmean(hits),
+            low=0.9,
+            interval=wilson(sum(hits), len(hits)),
+            cases=len(hits),
+        ),
+    ]
 
 
 COLUMNS = [
