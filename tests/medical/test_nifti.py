@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from medical.files.nifti import is_sheared, read_size, read_volume, write_volume
@@ -99,6 +99,11 @@ angle = st.floats(-np.pi, np.pi, allow_nan=False)
     scl=st.sampled_from([None, (0.25, -3.0), (2.0, 100.0)]),
     suffix=st.sampled_from([".nii", ".nii.gz"]),
 )
+@example(
+    spacing=(1.0, 1.0, 3.0), orientation=((0, 2, 1), (1.0, -1.0, 1.0)),
+    angles=(-1.5703125, 0.0, 0.0), origin=(0.0, 0.0, 0.0), shape=(2, 2, 2), codes=(1, 1),
+    units=0, dtype="int16", scl=None, suffix=".nii",
+)  # fmt: skip
 def test_random_headers_come_back(
     tmp_path_factory, spacing, orientation, angles, origin, shape, codes, units, dtype, scl, suffix
 ):
@@ -121,7 +126,8 @@ def test_random_headers_come_back(
     after = nib.load(write_volume(read_volume(source), folder / f"out{suffix}"))
 
     np.testing.assert_allclose(after.affine, before.affine, rtol=1e-6, atol=1e-4)
-    np.testing.assert_allclose(after.get_qform(), after.affine, rtol=1e-4, atol=1e-3)
+    turned = 1e-3 * max(spacing)  # a half turn's quaternion in float32 is off by 5e-4 rad
+    np.testing.assert_allclose(after.get_qform(), after.affine, rtol=1e-4, atol=1e-3 + turned)
     np.testing.assert_allclose(after.header.get_zooms(), before.header.get_zooms(), rtol=1e-5)
     assert int(after.header["sform_code"]) == (codes[0] or codes[1])
     assert int(after.header["qform_code"]) == (codes[1] or codes[0])

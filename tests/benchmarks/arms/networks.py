@@ -115,7 +115,7 @@ class TwoDomains(SpatioTemporalUNet):
             if name not in OWN:
                 setattr(second, name, part)
                 setattr(self, name, part)
-        second._readers = first._readers
+        second.readers = first.readers
         # Kept by name of the part, so that the optimizer knows first and last layers.
         for name in ("stem", "norm_out", "head"):
             parts = [getattr(n, name) for n in networks]
