@@ -5,6 +5,7 @@ carried along, as its time is kept.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ class Filter:
         return Model(None, self.record())
 
 
-class _Filtered(Generic[Asked]):
+class _Filtered(ABC, Generic[Asked]):
     """What both have in common; see ``core.operations.operation.Operation``."""
 
     kind = "video"
@@ -179,9 +180,9 @@ class _Filtered(Generic[Asked]):
         held = {name: facts[name] for name in ("frames", "size", "fps", "sound")}
         return {"clip": Path(request.clip).name, "times": request.times, **held}
 
+    @abstractmethod
     def shape(self, request: Asked, footage: "Footage") -> tuple[int, int, int, float]:
         """Frames, height, width and rate of the result."""
-        raise NotImplementedError
 
     def _footage(self, request: Asked) -> "Footage":
         from video.files.footage import refuse_if_large
