@@ -147,6 +147,81 @@ class MaskOperator:
         return self.apply(y)
 
 
+@dataclass(frozen=True)
+class FrameOperator:
+    """Some of the frames or slices: ``A x`` is x at places along D.
+
+    >>> FrameOperator((0, 2), 3).apply(torch.arange(3.0).reshape(3, 1, 1)).flatten()
+    tensor([0., 2.])
+
+    Attributes:
+        places: Of the frames that are known, each once.
+        count: Of all frames.
+    """
+
+    places: tuple[int, ...]
+    count: int
+
+    def __post_init__(self) -> None:
+        once = len({*self.places}) == len(self.places)
+        if not self.places or not once or not {*self.places} <= {*range(self.count)}:
+            raise Refusal(
+                f"places={self.places[:8]} of {self.count} frames: frames that are known lie "
+                f"within 0 to {self.count - 1}, each once; give at least one."
+            )
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The known frames of x (..., D, H, W)."""
+        return x[..., list(self.places), :, :]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """The frames in their places, 0 between."""
+        *before, _, height, width = y.shape
+        x = y.new_zeros(*before, self.count, height, width)
+        x[..., list(self.places), :, :] = y
+        return x
+
+    def invert(self, y: Tensor) -> Tensor:
+        """The same: what is chosen once is put back by its adjoint."""
+        return self.adjoint(y)
+
+
+@dataclass(frozen=True)
+class MeanOperator:
+    """A smaller clip: ``A x`` is the mean of each block along D, H and W.
+
+    >>> MeanOperator((1, 2, 2)).apply(torch.ones(4, 4, 4)).shape
+    torch.Size([4, 2, 2])
+
+    Attributes:
+        factors: Frames, rows and columns of a block.
+    """
+
+    factors: tuple[int, int, int]
+
+    def apply(self, x: Tensor) -> Tensor:
+        """The means of x (..., D, H, W), whose sides are multiples of the factors."""
+        d, h, w = self.factors
+        *before, depth, height, width = x.shape
+        if depth % d or height % h or width % w:
+            raise Refusal(
+                f"x of {depth} x {height} x {width} in blocks of {d} x {h} x {w}: each side is a "
+                "multiple of the block's; cut or pad it first."
+            )
+        return x.reshape(*before, depth // d, d, height // h, h, width // w, w).mean((-5, -3, -1))
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """Each mean shared out to its block."""
+        d, h, w = self.factors
+        return self.invert(y) / (d * h * w)
+
+    def invert(self, y: Tensor) -> Tensor:
+        """Each mean everywhere in its block: the smallest x that has these means."""
+        for axis, factor in zip((-3, -2, -1), self.factors, strict=True):
+            y = y.repeat_interleave(factor, axis)
+        return y
+
+
 def project(x: Tensor, operator: LinearOperator, measured: Tensor, weight: float = 1.0) -> Tensor:
     """``x + weight * A^+ (y - A x)``; weight 1 gives the nearest x that explains y."""
     return x + weight * operator.invert(measured - operator.apply(x))

@@ -1,9 +1,8 @@
 """Super-resolution of one scan: K consistent samples, their mean and their spread.
 
 The network adds what back-projection left out, window by window inside every sampling step, all
-windows cut from one noise field; each estimate is projected onto the volumes that explain the
-scan exactly. Samples are folded into a running mean and variance, so memory does not grow
-with K.
+windows cut from one noise field; `core.operations.restoration` holds each estimate to the volumes
+that explain the scan exactly.
 
 Axes: inside, D is the thick axis; ``Problem.order`` says which axis of the file that is.
 """
@@ -20,11 +19,11 @@ from torch import Tensor
 from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
 from core.networks.conditioned import ConditionedNetwork
-from core.operations.linear_operators import consistent, project
+from core.operations.linear_operators import project
+from core.operations.restoration import Measurement, restore
 from core.operations.tiling import Slices, Window, tiled, windows
-from core.sampling.samplers import OnStep, Walk
+from core.sampling.samplers import OnStep, Walk, ignore
 from core.sampling.schedules import linear
-from core.seeds import noise
 from medical.acquisition.acquisition import AcquiredGrid
 from medical.acquisition.intensity import without_fill
 from medical.evaluation.seams import seam_energy
@@ -107,7 +106,7 @@ def super_resolve(
     with torch.inference_mode():
         base = problem.back_projection()
         sampler = _Sampler(problem, base, request, network=network, tiling=tiling, walk=walk)
-        mean, std = sampler.moments(on_step or _ignore)
+        mean, std = sampler.moments(on_step or ignore)
         result = _obedient(base + RESIDUAL_SCALE * mean, problem)
         borders, periods = [w.slices for w in sampler.windows], _periods(problem.acquired)
         seam = seam_energy(result, borders, periods, reference=base)
@@ -142,31 +141,23 @@ class _Sampler:
         self.windows = self._cover(tiling)
         operator = problem.acquired.operator()
         missing = (problem.scan - operator.apply(base)) / RESIDUAL_SCALE
-        self.denoise = consistent(
-            tiled(self._windows_denoised, self.windows, batch_size=tiling.batch_size),
-            operator,
-            missing[None, None].to(self.device),
-            weight=obedience(problem.noise_std),
-        )
+        measured = missing[None, None].to(self.device)
+        self.known = Measurement(operator, measured, obedience(problem.noise_std))
+        self.denoise = tiled(self._windows_denoised, self.windows, batch_size=tiling.batch_size)
 
     def moments(self, on_step: OnStep) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation (D, H, W) over the samples, by Welford's update."""
-        mean = torch.zeros(self.shape)
-        spread = torch.zeros(self.shape)
-        for k in range(self.request.samples):
-            z = noise((1, *self.shape), self.request.seed, sample=k, antithetic=True)
-
-            def report(i: int, steps: int, estimate: Tensor, k: int = k) -> None:
-                on_step(k * steps + i, self.request.samples * steps, estimate)
-
-            levels = reachable(self.network, linear(self.request.steps))
-            x = self.walk(self.denoise, z.to(self.device), levels, on_step=report)[0, 0].cpu()
-            delta = x - mean
-            mean += delta / (k + 1)
-            spread += delta * (x - mean)
-        # Pairs of opposite noise leave no chance in the mean: nothing is lost to estimating it.
-        count = self.request.samples
-        return mean, (spread / (count if count % 2 == 0 else max(1, count - 1))).sqrt_()
+        """Mean and standard deviation (D, H, W) over the samples."""
+        found = restore(
+            self.denoise,
+            self.known,
+            (1, *self.shape),
+            seed=self.request.seed,
+            levels=reachable(self.network, linear(self.request.steps)),
+            walk=self.walk,
+            samples=self.request.samples,
+            on_step=on_step,
+        )
+        return found.mean[0], found.std[0]
 
     def _cover(self, tiling: Tiling) -> list[Window]:
         """Windows over what is more than background; the rest needs no network."""
@@ -277,7 +268,3 @@ def _periods(acquired: AcquiredGrid) -> tuple[float, float, float]:
         1.0 if grid is None else grid.sampling.pitch_mm / grid.spacing_mm for grid in acquired.axes
     )
     return d, h, w
-
-
-def _ignore(done: int, total: int, estimate: Tensor) -> None:
-    """Nobody watches."""
