@@ -45,6 +45,14 @@ def sha256_file(path: Path | str) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sha256_path(path: Path | str) -> str:
+    """The SHA-256 of a file, or of what the files of a folder hold, whatever they are called."""
+    if not Path(path).is_dir():
+        return sha256_file(path)
+    files = [file for file in Path(path).iterdir() if file.is_file()]
+    return hashlib.sha256("\n".join(sorted(map(sha256_file, files))).encode()).hexdigest()
+
+
 @contextmanager
 def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary name beside ``path`` that becomes ``path`` when the block ends well.
@@ -223,11 +231,17 @@ def _described(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     return {
         role: {
             "file": Path(path).name,
-            "bytes": Path(path).stat().st_size,
-            "sha256": sha256_file(path),
+            "bytes": _size(Path(path)),
+            "sha256": sha256_path(path),
         }
         for role, path in files.items()
     }
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file, or of the files of a folder."""
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _is_medical(task: str, model: Mapping[str, Any]) -> bool:

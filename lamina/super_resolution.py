@@ -10,7 +10,7 @@ from diffusers.utils import BaseOutput
 
 from core.refusal import Refusal
 from lamina.pipelines import WATCHED, Callback, ModelPipeline
-from medical.files.nifti import read_volume
+from medical.files.scan import read_scan
 from medical.files.volume import Volume
 from medical.operations.error_map import shipped_head
 from medical.operations.restoration import Restoration
@@ -72,7 +72,7 @@ class SuperResolutionPipeline(ModelPipeline):
         """Restore one scan.
 
         Args:
-            scan: A NIfTI file, or its voxels and grid.
+            scan: A NIfTI file, a folder with one DICOM series, or voxels and their grid.
             num_samples: Restorations to draw; what is left out is as ``lamina mri super-resolve``
                 has it.
             num_inference_steps: Sampling steps of each.
@@ -119,7 +119,7 @@ class SuperResolutionPipeline(ModelPipeline):
 
 
 def _read(scan: Scan) -> Volume:
-    return scan if isinstance(scan, Volume) else read_volume(os.fspath(scan))
+    return scan if isinstance(scan, Volume) else read_scan(os.fspath(scan))
 
 
 OUTPUTS: dict[str, Callable[[Volume], Any]] = {

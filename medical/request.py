@@ -19,7 +19,7 @@ class SuperResolutionRequest(Request):
 
     scan: DiskPath = Field(
         min_length=1,
-        description="NIfTI file (.nii or .nii.gz) with one 3-D image.",
+        description="NIfTI file (.nii, .nii.gz) with one 3-D image, or folder of a DICOM series.",
         json_schema_extra={"position": 0},
     )
     spacing_mm: tuple[Spacing, Spacing, Spacing] = Field(

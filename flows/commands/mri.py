@@ -25,7 +25,7 @@ def super_resolve(
     the scan it does not explain (_consistency), and the record (.json).
 
     Args:
-        scan: NIfTI file (.nii or .nii.gz) with one 3-D image.
+        scan: NIfTI file (.nii or .nii.gz) with one 3-D image, or folder with one DICOM series.
         output: The NIfTI file to write.
         overwrite: Replace files that already stand there.
     """
@@ -42,7 +42,7 @@ def insert_lesions(
     every byte is the scan's, header and scaling included.
 
     Args:
-        scan: NIfTI file (.nii or .nii.gz) with one skull-stripped head.
+        scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one skull-stripped head.
         output: The NIfTI file to write.
         overwrite: Replace files that already stand there.
     """
@@ -56,7 +56,7 @@ def fill_lesions(
     """Fill lesions with the look of the white matter around them.
 
     Args:
-        scan: NIfTI file (.nii or .nii.gz) with one head.
+        scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one head.
         mask: NIfTI mask on the same grid, above 0 in lesions.
         output: The NIfTI file to write; outside the mask every byte is the scan's.
         overwrite: Replace files that already stand there.
@@ -71,7 +71,7 @@ def inpaint(
     """Paint a region over from what lies around it; no network takes part.
 
     Args:
-        scan: NIfTI file (.nii or .nii.gz) with one head.
+        scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one head.
         mask: NIfTI mask on the same grid, above 0 where to paint.
         output: The NIfTI file to write; outside the mask every byte is the scan's.
         overwrite: Replace files that already stand there.
@@ -176,7 +176,7 @@ def segment(head: str, output: Path, /, *, overwrite: bool = False) -> None:
     record (.json) beside them says how many ml of each there are.
 
     Args:
-        head: NIfTI file (.nii or .nii.gz) with one 3-D image.
+        head: NIfTI file (.nii or .nii.gz) with one 3-D image, or folder with one DICOM series.
         output: The NIfTI file to write.
         overwrite: Replace files that already stand there.
     """

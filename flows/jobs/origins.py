@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from core.models.checkpoints import WEIGHTS
 from core.operations.operation import ModelSource
-from core.records import compute, sha256_file, versions
+from core.records import compute, sha256_file, sha256_path, versions
 from core.refusal import Refusal
 from flows.jobs.operations import OPERATIONS
 from flows.jobs.pipeline import AnyOperation
@@ -161,8 +161,8 @@ def _with_inputs(
     for role, facts in recorded.items():
         asked = Path(str(getattr(request, role)))
         folders = [asked.parent, *([inputs] if inputs else []), beside]
-        there = [path for f in folders if (path := f / asked.name).is_file()]
-        same = [path for path in there if sha256_file(path) == facts["sha256"]]
+        there = [path for f in folders if (path := f / asked.name).exists()]
+        same = [path for path in there if sha256_path(path) == facts["sha256"]]
         if not same:
             state = "holds other bytes than it did" if there else "is not where it was"
             raise Refusal(

@@ -20,7 +20,7 @@ DEFAULT_PROJECT = "default"
 
 
 class FileRef(BaseModel):
-    """A file and the SHA-256 of the bytes it is meant to hold."""
+    """A file or a folder of files, and the SHA-256 of the bytes it is meant to hold."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -30,10 +30,10 @@ class FileRef(BaseModel):
     @classmethod
     def of(cls, path: Path | str) -> "FileRef":
         """The reference to a file as it stands now."""
-        from core.records import sha256_file
+        from core.records import sha256_path
 
         path = Path(path).resolve()
-        return cls(path=str(path), sha256=sha256_file(path))
+        return cls(path=str(path), sha256=sha256_path(path))
 
     def open(self) -> Path:
         """The path, after checking that its bytes are the ones that were meant.
@@ -41,15 +41,15 @@ class FileRef(BaseModel):
         Raises:
             RuntimeError: The file has gone or its bytes are others.
         """
-        from core.records import sha256_file
+        from core.records import sha256_path
 
         path = Path(self.path)
-        if not path.is_file():
+        if not path.exists():
             raise RuntimeError(
                 f"{path} has gone: a stage reads the file the stage before wrote; run the flow "
                 "again from the start."
             )
-        if (found := sha256_file(path)) != self.sha256:
+        if (found := sha256_path(path)) != self.sha256:
             raise RuntimeError(
                 f"{path} holds sha256 {found[:12]} instead of {self.sha256[:12]}: files between "
                 "stages must not change; run the flow again from the start."

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import is_gzip
-from medical.files.nifti import SUFFIXES, read_volume, stored_voxels
+from medical.files.nifti import SUFFIXES, nifti_bytes, read_volume, stored_voxels
+from medical.files.scan import read_scan
 from medical.files.volume import Volume
 
 SINGLE, DOUBLE = 348, 540  # bytes of a header of NIfTI-1 and of NIfTI-2
@@ -37,8 +38,9 @@ class Stored:
 
     @classmethod
     def of(cls, path: Path, volume: Volume) -> Stored:
-        """The bytes of a file that was read as a volume."""
-        raw = gzip.decompress(path.read_bytes()) if is_gzip(path) else path.read_bytes()
+        """The bytes of a file that was read as a volume, or of the NIfTI of a DICOM series."""
+        raw = nifti_bytes(volume) if path.is_dir() else path.read_bytes()
+        raw = gzip.decompress(raw) if is_gzip(path) and path.is_file() else raw
         order = "<" if struct.unpack("<i", raw[:4])[0] in OFFSET else ">"
         size = struct.unpack(f"{order}i", raw[:4])[0]
         at, kind = OFFSET[size]
@@ -63,7 +65,7 @@ def write_changed(
     """Write a copy of a file with other intensities in a mask; its path.
 
     Args:
-        source: NIfTI file with one 3-D image.
+        source: NIfTI file with one 3-D image, or folder with a DICOM series.
         mask: (D, H, W) which voxels change.
         values: (D, H, W) intensities, of which those in the mask are taken.
         target: NIfTI file to write.
@@ -76,7 +78,7 @@ def write_changed(
         raise Refusal(
             f"{target} is not a NIfTI name: results are written as .nii or .nii.gz; rename it."
         )
-    volume = read_volume(source)
+    volume = read_scan(source)
     stored = Stored.of(source, volume)
     voxels = stored.voxels.copy().reshape(volume.shape, order="F")
     new = stored_voxels(torch.from_numpy(np.ascontiguousarray(values)), volume.header)
@@ -95,7 +97,7 @@ def differs(source: Path, target: Path) -> NDArray[np.bool_]:
     Raises:
         RuntimeError: Their headers differ.
     """
-    one, two = read_volume(source), read_volume(target)
+    one, two = read_scan(source), read_volume(target)
     first, second = Stored.of(source, one), Stored.of(target, two)
     if first.header != second.header:
         raise RuntimeError(

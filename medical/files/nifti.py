@@ -22,11 +22,10 @@ from torch import Tensor
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import check_gzip, check_size, is_gzip
-from medical.files.volume import FileHeader, Volume, check_near
+from medical.files.volume import FileHeader, Volume, check_near, is_sheared
 
 SUFFIXES = (".nii", ".nii.gz")
 DESCRIPTION_BYTES = 80
-SHEAR_TOLERANCE = 1e-4
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -93,6 +92,11 @@ def write_volume(
         assert written.shape == volume.shape, f"{path}: {written.shape} came back"
         assert np.allclose(written.affine, volume.affine, rtol=1e-5, atol=1e-4), f"{path}: affine"
     return path
+
+
+def nifti_bytes(volume: Volume) -> bytes:
+    """A volume as the bytes of an unpacked NIfTI file, for a scan that came as another kind."""
+    return _encode(volume, b"").to_bytes()
 
 
 def _open(path: Path) -> nib.Nifti1Image:
@@ -292,9 +296,3 @@ def as_stored(volume: Volume) -> Tensor:
     info = volume.header
     raw = stored_voxels(volume.data, info).astype(np.float64)
     return torch.from_numpy((raw * info.slope + info.intercept).astype(np.float32))
-
-
-def is_sheared(affine: NDArray[np.float64]) -> bool:
-    """Whether the axes of a grid are not at right angles, which no qform can say."""
-    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
-    return bool(np.abs(columns.T @ columns - np.eye(3)).max() > SHEAR_TOLERANCE)

@@ -18,6 +18,7 @@ from torch import Tensor
 from core.refusal import Refusal
 
 MOST_AWAY_MM = 10_000.0
+SHEAR_TOLERANCE = 1e-4
 SAME_PLACE = 0.05  # of a voxel: float32 headers round to less, and no other grid is that close
 
 
@@ -205,3 +206,9 @@ def finer_grid(
         origin += volume.affine[:3, axis] * shift
     affine[:3, 3] = origin
     return Grid((shape[0], shape[1], shape[2]), (spacing[0], spacing[1], spacing[2]), affine)
+
+
+def is_sheared(affine: NDArray[np.float64]) -> bool:
+    """Whether the axes of a grid are not at right angles, which no qform can say."""
+    columns = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
+    return bool(np.abs(columns.T @ columns - np.eye(3)).max() > SHEAR_TOLERANCE)

@@ -34,7 +34,7 @@ def contrast_of(scan: Path, asked: str) -> str:
     """
     if asked:
         return asked
-    found = re.search(r"_(T1w|T2w|FLAIR)\.nii", scan.name, re.IGNORECASE)
+    found = re.search(r"_(T1w|T2w|FLAIR)(\.nii|$)", scan.name, re.IGNORECASE)
     if not found:
         raise Refusal(
             f"{scan.name} does not say its contrast: lesions are bright or dark by it; name it "

@@ -11,7 +11,7 @@ from core.request import DiskPath, Request
 Region = Literal["periventricular", "juxtacortical", "infratentorial", "deep"]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 SEED = "Same seed, same result; 0 to 2147483647."
-HEAD = "NIfTI file (.nii or .nii.gz) with one 3-D image of a skull-stripped head."
+HEAD = "NIfTI file (.nii, .nii.gz) or DICOM folder of one skull-stripped head."
 
 
 class InsertLesionsRequest(Request):

@@ -88,9 +88,9 @@ class EditMRI(ABC, Generic[Asked]):
 
     def cost(self, request: Asked) -> Cost:
         """By the voxels of the scan."""
-        from medical.files.nifti import read_size
+        from medical.files.scan import scan_size
 
-        millions = math.prod(read_size(_place(request, "scan"))[0]) / 1e6
+        millions = math.prod(scan_size(_place(request, "scan"))[0]) / 1e6
         disk = BYTES_ON_DISK * millions / 1e3
         seconds = SECONDS + SECONDS_PER_MILLION * millions
         return Cost(seconds, BASE_GB + GB_PER_MILLION * millions, disk, disk)
@@ -105,9 +105,9 @@ class EditMRI(ABC, Generic[Asked]):
 
     def prepare(self, request: Asked) -> "Volume":
         """The scan."""
-        from medical.files.nifti import read_volume
+        from medical.files.scan import read_scan
 
-        return read_volume(_place(request, "scan"))
+        return read_scan(_place(request, "scan"))
 
     def draw(self, request: Asked, prepared: "Volume", model: Model, on_step: OnStep) -> Edit:
         """The changed head."""

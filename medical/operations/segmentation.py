@@ -12,7 +12,8 @@ import torch
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.anatomy.tissues import TISSUES, find_tissues
-from medical.files.nifti import SUFFIXES, read_volume, write_volume
+from medical.files.nifti import SUFFIXES, write_volume
+from medical.files.scan import read_scan
 
 
 def segment(head: str | Path, output: str | Path, *, overwrite: bool = False) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def segment(head: str | Path, output: str | Path, *, overwrite: bool = False) ->
                 f"{path} exists: a result never replaces a file unasked; choose another name or "
                 "overwrite it."
             )
-    volume = read_volume(head)
+    volume = read_scan(head)
     found = find_tissues(volume.data.numpy(), volume.spacing_mm)
     voxel_ml = abs(float(np.linalg.det(volume.affine_mm[:3, :3]))) / 1000
     counts = np.bincount(found.labels.ravel(), minlength=len(TISSUES))

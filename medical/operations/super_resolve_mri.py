@@ -57,11 +57,11 @@ class SuperResolveMRI:
 
     def read(self, request: SuperResolutionRequest, *, strict: bool = False) -> Reading:
         """As it came, with what the scan shows and what is assumed of it."""
-        from medical.files.nifti import read_volume
+        from medical.files.scan import read_scan
         from medical.operations.problem import prepare
         from medical.operations.remarks import remarks
 
-        problem = prepare(read_volume(request.scan), request)
+        problem = prepare(read_scan(request.scan), request)
         return Reading(request, remarks=remarks(problem, request))
 
     def check(self, request: SuperResolutionRequest) -> None:
@@ -71,9 +71,9 @@ class SuperResolveMRI:
 
     def cost(self, request: SuperResolutionRequest) -> Cost:
         """By the voxels of the restored grid, samples and steps."""
-        from medical.files.nifti import read_size
+        from medical.files.scan import scan_size
 
-        shape, spacing = read_size(request.scan)
+        shape, spacing = scan_size(request.scan)
         finer = [max(1.0, s / w) for s, w in zip(spacing, request.spacing_mm, strict=True)]
         n = math.prod(shape) * math.prod(finer) / 1e6
         seconds = request.samples * request.steps * LINEAR_S * n + FIXED_S
@@ -94,9 +94,10 @@ class SuperResolveMRI:
     def prepare(self, request: SuperResolutionRequest) -> "Volume":
         """The scan, after refusing it or its mask where they cannot be restored."""
         from medical.files.nifti import read_volume
+        from medical.files.scan import read_scan
         from medical.operations.problem import prepare, protected_voxels
 
-        scan = read_volume(request.scan)
+        scan = read_scan(request.scan)
         try:
             problem = prepare(scan, request)
         except Refusal as error:
@@ -137,9 +138,10 @@ class SuperResolveMRI:
     def verify(self, request: SuperResolutionRequest, paths: Mapping[str, Path]) -> Facts:
         """Hold grid and values of the files against the scan and the request."""
         from medical.files.nifti import read_volume
+        from medical.files.scan import read_scan
         from medical.operations.verification import check_intensities, check_place
 
-        scan, result = read_volume(request.scan), read_volume(paths["result"])
+        scan, result = read_scan(request.scan), read_volume(paths["result"])
         std = read_volume(paths["std"])
         for volume in (result, std):
             check_place(scan, volume, request.spacing_mm)

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = ("core", "video", "medical", "lamina", "flows")
 DOORS = {
     "nibabel": {"medical/files/nifti.py"},
+    "pydicom": {"medical/files/dicom.py"},
     "decord": {"video/files/clip.py"},
     "imageio": {"video/files/clip.py"},
     "av": {"video/files/filters.py", "video/files/footage.py"},

@@ -7,6 +7,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+from dicoms import PATIENT, write_series
 
 from flows.commands.command_line import main
 from medical.files.exact import differs
@@ -102,3 +103,36 @@ def test_a_load_beyond_what_was_measured_is_said(places, capsys):
     assert "75 ml lies outside" in capsys.readouterr().err
     record = json.loads((places / "out.json").read_text())
     assert "29 people" in record["extra"]["beyond_measured"][0]
+
+
+def as_series(folder, scan):
+    """A head as the DICOM series that a scanner would have sent."""
+    data = read_volume(scan).data.numpy().astype(np.uint16)  # (right, anterior, superior)
+    sent = data[::-1, ::-1].transpose(2, 1, 0)  # (slices, rows, columns)
+    write_series(
+        folder, np.ascontiguousarray(sent), spacing=(2.0, 2.0, 2.0), origin=(-79, -75, -70)
+    )
+    return folder
+
+
+def test_a_dicom_series_stands_wherever_a_scan_does(places, capsys):
+    scan = as_series(places / "head_T1w", head(places / "head.nii.gz"))
+    out, words = places / "out.nii.gz", ["--load-ml", "8"]
+    assert main(["mri", "insert-lesions", str(scan), str(out), *words]) == 0
+    mask_file = places / "out_label-lesion_mask.nii.gz"
+    mask = read_volume(mask_file).data.numpy() > 0
+    assert not (differs(scan, out) & ~mask).any()
+    assert mask.sum() * 8 / 1000 == pytest.approx(8, rel=0.05)
+    assert main(["reproduce", str(out)]) == 0
+    filled, painted = places / "filled.nii.gz", places / "painted.nii.gz"
+    assert main(["mri", "fill-lesions", str(scan), str(mask_file), str(filled)]) == 0
+    assert main(["mri", "inpaint", str(scan), str(mask_file), str(painted)]) == 0
+    assert main(["mri", "segment", str(scan), str(places / "labels.nii.gz")]) == 0
+    (scan / "003.dcm").unlink()
+    capsys.readouterr()
+    assert main(["reproduce", str(out)]) == 2
+    assert "holds other bytes than it did" in capsys.readouterr().err
+    assert main(["mri", "segment", str(scan), str(places / "two.nii.gz")]) == 2
+    assert "has a gap" in capsys.readouterr().err
+    for file in places.glob("*"):
+        assert file.is_dir() or PATIENT.encode() not in file.read_bytes()
