@@ -1,6 +1,7 @@
 # Everything a person does with this repository. `make` alone lists it.
 .DEFAULT_GOAL := help
-.PHONY: help setup check docs test test-all test-survival test-integration demo bench results experiments constraints clean
+.PHONY: help setup check docs test test-all test-survival test-integration demo bench results experiments families constraints \
+  clean
 MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
@@ -75,6 +76,9 @@ results: $(STAMP)  ## measure what the models get right, with pictures; goes on 
 
 experiments: $(STAMP)  ## train small networks at equal time, hours of one core; goes on where cut
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.arms
+
+families: $(STAMP)  ## train every family by equal work on clips and heads; goes on where cut
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.benchmarks.families
 
 constraints:  ## resolve the ranges anew and write constraints.txt
 	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve

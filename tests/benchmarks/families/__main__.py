@@ -1,0 +1,85 @@
+"""Trains every family on both domains by equal work and writes the page: ``make families``.
+
+Every arm is kept when it is finished and resumed when it was cut: give the same command again.
+"""
+
+import argparse
+import json
+import logging
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from core.records import atomic_path
+from tests.benchmarks.arms.data import Data
+from tests.benchmarks.families.arm import ARMS, Arm
+from tests.benchmarks.families.page import page
+from tests.benchmarks.families.training import Laboratory
+from tests.benchmarks.quality.cases import ROOT
+from tests.benchmarks.quality.heads import data_folder
+
+WORK = 3000
+"""About ten minutes of one core an arm."""
+PROMPTS = 40
+
+
+def main() -> int:
+    """Train the arms that are missing, in order, and write the page after each."""
+    chosen = _arguments()
+    logging.basicConfig(level=logging.WARNING)
+    torch.set_num_threads(1)
+    lab = laboratory(chosen)
+    into = lab.state / "docs" if chosen.quick else ROOT / "docs"
+    into.mkdir(parents=True, exist_ok=True)
+    for arm in [] if chosen.page else ARMS:
+        if (not chosen.only or arm.name in chosen.only) and not lab.result(arm):
+            began = datetime.now(UTC)
+            lab.run(arm)
+            sys.stdout.write(f"{began:%H:%M:%S} {arm.domain} {arm.name}\n")
+            sys.stdout.flush()
+            write_page(lab, into)
+    return 0 if write_page(lab, into) else 1
+
+
+def write_page(lab: Laboratory, into: Path) -> bool:
+    """Write the page of the finished arms; whether there are any."""
+    finished: list[Arm] = [arm for arm in ARMS if lab.result(arm)]
+    results = {f"{arm.domain} {arm.name}": lab.result(arm) or {} for arm in finished}
+    if not results:
+        return False
+    drawn = {f"{arm.domain} {arm.name}": lab.pictures(arm) for arm in finished}
+    facts = {"data": lab.data, "work": lab.work, "heads": lab.heads}
+    text = page(results, drawn, into, **facts, usual_work=WORK)
+    kept = {"work": lab.work, "heads": lab.heads, "arms": results}
+    with atomic_path(into / "families.json", overwrite=True) as temporary:
+        temporary.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
+    with atomic_path(into / "families.md", overwrite=True) as temporary:
+        temporary.write_text(text)
+    return True
+
+
+def laboratory(chosen: argparse.Namespace) -> Laboratory:
+    """Where and on what arms are trained."""
+    home = Path(os.environ.get("LAMINA_HOME", ROOT / ".lamina")) / "families"
+    heads = chosen.heads or data_folder() / "t1-heads"
+    if chosen.quick:
+        data = Data(heads, items=4, prompts=2, most_heads=1, scenes=32)
+        return Laboratory(data, home / "quick", 12, heads=2)
+    return Laboratory(Data(heads, prompts=PROMPTS), home, chosen.work)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.families")
+    parser.add_argument("--heads", type=Path, help="BIDS folder; t1-heads in LAMINA_DATA")
+    parser.add_argument("--work", type=int, default=WORK, help="of an arm, in steps of a flow")
+    parser.add_argument("--only", action="append", help="arms of this name; repeatable")
+    parser.add_argument("--quick", action="store_true", help="a few steps an arm: does it run?")
+    parser.add_argument("--page", action="store_true", help="only write the page anew")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

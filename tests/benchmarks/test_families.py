@@ -1,0 +1,141 @@
+"""The families' page: equal arithmetic, one last layer for all, runs that go on, verdicts."""
+
+import json
+
+import nibabel
+import numpy as np
+import pytest
+import torch
+
+from core.families.family import OneLevel
+from core.families.table import FAMILIES
+from core.sampling.path import diffuse
+from core.seeds import generator
+from tests.benchmarks.arms.data import Data
+from tests.benchmarks.families import __main__ as command
+from tests.benchmarks.families import measures
+from tests.benchmarks.families.arm import ARMS, Arm, arithmetic
+from tests.benchmarks.families.networks import answered, network
+from tests.benchmarks.families.training import Laboratory
+
+WORK = 1200
+
+
+@pytest.mark.parametrize("arm", ARMS, ids=lambda arm: f"{arm.domain} {arm.name}")
+def test_every_arm_takes_the_same_arithmetic(arm):
+    stages = arm.stages(WORK)
+    spent = sum(stage.plan.steps * arithmetic(stage.objective) for stage in stages)
+    assert spent == pytest.approx(WORK, rel=0.03)
+    assert {stage.plan.seed for stage in stages} == {arm.seed}
+
+
+def test_every_family_is_there_on_both_domains():
+    for domain in ("video", "mri"):
+        arms = [arm for arm in ARMS if arm.domain == domain]
+        assert {*FAMILIES, "distillation"} == {arm.family for arm in arms}
+        assert {"unet", "dit"} == {arm.network for arm in arms}
+        assert {"vp", "ve"} == {arm.settings.get("sde", "vp") for arm in arms}
+    folders = {arm.folder(WORK) for arm in ARMS} | {ARMS[0].folder(WORK + 1)}
+    assert len(folders) == len(ARMS) + 1
+
+
+@pytest.mark.parametrize("name", sorted(FAMILIES))
+def test_a_right_sample_is_the_right_answer_of_every_family(name):
+    """What a last layer predicts, in the family's terms, is what the family asks for."""
+    x = torch.randn((3, 1, 4, 8, 8), generator=generator(1))
+    e = torch.randn(x.shape, generator=generator(2))
+    t = torch.tensor([0.1, 0.6, 0.99])
+    lesson, z = FAMILIES[name].teach(), diffuse(x, e, t)
+    one = isinstance(lesson, OneLevel)
+    shown = lesson.shown(z, t) if isinstance(lesson, OneLevel) else z
+    target = lesson.target(x, e, t) if isinstance(lesson, OneLevel) else e - x
+    torch.testing.assert_close(answered(name, shown, x, t), target, atol=2e-4, rtol=2e-4)
+    wrong = answered(name, shown, x + 1, t)
+    assert not one or not torch.allclose(wrong, target, atol=0.01)
+
+
+def test_a_transformer_has_the_arithmetic_of_the_u_net():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(kind):
+        net = network(Arm(name="x", domain="mri", family="flow_matching", network=kind))
+        z, t = torch.zeros(1, 1, 16, 32, 32), torch.ones(1)
+        cond = data_of(z)
+        with FlopCounterMode(display=False) as counter:
+            net(z, t, t, cond)
+        return counter.get_total_flops()
+
+    assert flops("dit") == pytest.approx(flops("unet"), rel=0.05)
+
+
+def data_of(z):
+    from core.conditioning import Conditioning
+
+    return Conditioning(concat=torch.zeros(len(z), 2, *z.shape[2:]), spacing=torch.ones(1, 3))
+
+
+def drawn_by(errors, *, spread=1.0):
+    """A result of patches whose error, by evaluations, is given."""
+    rows = {
+        str(e): {"one": [v] * 4, "mean": [v] * 4, "spread": [spread * v] * 4}
+        for e, v in zip((1, 2, 4, 8, 16, 32), errors, strict=True)
+    }
+    levels = {key: [0.1, 0.11, 0.12, 0.1] for key in ("0.9", "0.75", "0.5", "0.25")}
+    return {
+        "arm": {"domain": "mri"},
+        "drawn": {**rows, "nothing": [1.0] * 4},
+        "errors": {"data": [1.0] * 4, **levels},
+    }
+
+
+def test_what_is_said_follows_from_the_numbers():
+    result = drawn_by([1.0, 0.5, 0.101, 0.1, 0.1, 0.2], spread=0.75)
+    assert measures.gain(result, 8) == pytest.approx(10.0)
+    assert (measures.best(result), measures.enough(result)) == (8, 4)
+    assert measures.calibration(result, 8) == pytest.approx(1.0)  # (1 + 1/3) * 0.75 = 1
+    worse = drawn_by([1.0] * 6)
+    worse["errors"]["0.5"] = [0.2, 0.22, 0.26, 0.2]
+    assert measures.beside(worse, result, None).word == "worse"
+    assert measures.beside(worse, result, 3.0).word == "no different"
+    assert measures.drawn_beside(result, worse, None).word == "better"
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory):
+    """Six subjects of noise, the last of which is for validation."""
+    folder = tmp_path_factory.mktemp("heads")
+    for subject in range(1, 7):
+        data = np.random.default_rng(subject).random((40, 40, 40), dtype=np.float32)
+        place = folder / f"sub-{subject:02d}" / "anat"
+        place.mkdir(parents=True)
+        image = nibabel.Nifti1Image(255 * data, np.eye(4))
+        nibabel.save(image, place / f"sub-{subject:02d}_T1w.nii.gz")
+    return folder
+
+
+@pytest.mark.slow
+def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
+    monkeypatch.setattr("tests.benchmarks.families.scores.EVALUATIONS", (1, 2, 4, 8, 16, 32))
+    monkeypatch.setattr("tests.benchmarks.families.scores.PATCHES", 2)
+    lab = Laboratory(
+        Data(heads, items=2, prompts=2, most_heads=1, scenes=8), tmp_path / "state", 3, heads=2
+    )
+    chosen = [a for a in ARMS if a.name in {"flow_matching", "ddpm", "average_velocity"}]
+    for arm in chosen:
+        assert lab.run(arm)
+    assert command.write_page(lab, tmp_path)
+    text = (tmp_path / "families.md").read_text()
+    assert "3 steps of flow matching**, 0 %\nof the 3000" in text
+    assert all(f"- **{arm.name}**" in text for arm in chosen)
+    assert "video edm" in text.partition("Planned and not measured: ")[2]
+    for word in ("clips", "heads"):
+        for kind in ("curves", "losses", "drawn"):
+            assert (tmp_path / f"pictures/families/{word}-{kind}.png").stat().st_size > 1000
+    kept = json.loads((tmp_path / "families.json").read_text())
+    assert kept["work"] == 3
+    assert list(kept["arms"]["mri ddpm"]["drawn"]) == ["1", "2", "4", "8", "16", "32", "nothing"]
+
+    monkeypatch.setattr(Laboratory, "_run", lambda *_: pytest.fail("trained again"))
+    assert all(lab.run(arm) for arm in chosen)
+    assert command.write_page(lab, tmp_path)
+    assert (tmp_path / "families.md").read_text() == text
