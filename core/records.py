@@ -95,6 +95,7 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
     timings: Mapping[str, float],
     inputs: Mapping[str, Path] | None = None,
     extra: Mapping[str, Any] | None = None,
+    media: Mapping[Path, str] | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write the JSON record of one finished job and return its path.
@@ -109,6 +110,7 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
         timings: Stage to seconds; ``"total"``, if given, is the wall time, else the sum is.
         inputs: Role to file; each is hashed.
         extra: Anything else that helps to understand or repeat the result.
+        media: File to its SHA-256 before it was signed, of those that are.
         overwrite: Replace a record that already stands there.
 
     Raises:
@@ -122,8 +124,8 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
         "request": dict(request),
         "seeds": seeds,
         "model": dict(model),
-        "inputs": _described(inputs or {}),
-        "outputs": _described(outputs),
+        "inputs": _described(inputs or {}, media or {}),
+        "outputs": _described(outputs, media or {}),
         "timings_s": {name: round(seconds, 4) for name, seconds in timings.items()},
         "wall_time_s": round(timings.get("total", sum(timings.values())), 4),
         "peak_memory_mib": peak_memory_mib(),
@@ -227,12 +229,13 @@ def _flush(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def _described(files: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
+def _described(files: Mapping[str, Path], media: Mapping[Path, str]) -> dict[str, dict[str, Any]]:
     return {
         role: {
             "file": Path(path).name,
             "bytes": _size(Path(path)),
             "sha256": sha256_path(path),
+            **({"media_sha256": media[Path(path)]} if Path(path) in media else {}),
         }
         for role, path in files.items()
     }

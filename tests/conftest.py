@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+os.environ.setdefault("LAMINA_C2PA", "off")  # tests of signatures turn it on; others hold bytes
 PROGRAMS = Path("/usr/lib/postgresql")
 UNPRIVILEGED = "postgres"  # PostgreSQL refuses to run as root
 PATIENCE_S = 60.0

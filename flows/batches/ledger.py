@@ -257,13 +257,13 @@ def _outdated(found: dict[str, dict[str, str]], outcome: Outcome | None) -> bool
 
 
 def _intact_here(batch: Batch, item: Item) -> dict[str, dict[str, str]] | None:
-    from core.records import sha256_file
+    from video.provenance.unsigned import is_as_recorded
 
     record = batch.results / f"{item.stem}.json"
     try:
         outputs = json.loads(record.read_text(encoding="utf-8"))["outputs"]
         found = {role: batch.results / said["file"] for role, said in outputs.items()}
-        if any(sha256_file(path) != outputs[role]["sha256"] for role, path in found.items()):
+        if not all(is_as_recorded(path, outputs[role]) for role, path in found.items()):
             return None
     except (OSError, ValueError, KeyError, TypeError):
         return None

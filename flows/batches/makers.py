@@ -18,6 +18,7 @@ from core.refusal import Refusal
 from flows.batches.items import Item, digests_of, drawn_again
 from flows.batches.ledger import Batch
 from flows.jobs.pipeline import AnyOperation, record, save_pictures
+from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
 
 Timings = dict[str, float]
@@ -121,7 +122,7 @@ class Maker:
         return operation.draw(request, job.prepared, model, _no_op)
 
     def finish(self, job: Job, batch: Batch) -> Paths:
-        """Judge, write, verify, draw the pictures, record; the files by role, the record last.
+        """Judge, write, verify, draw the pictures, sign, record; files by role, the record last.
 
         Raises:
             NotAsAskedError: The result does not show what was asked; nothing is written.
@@ -141,6 +142,8 @@ class Maker:
             facts |= operation.numbers(drawn) | operation.verify(request, paths)
         with timed(job.timings, "pictures"):
             paths |= save_pictures(operation, job.prepared, drawn, target)
+        with timed(job.timings, "sign"):
+            sign_outputs(operation, request, paths)
         model = self.networks.record(operation, request)
         recorded = record(
             operation, request, paths, model, facts=facts, timings=job.timings, overwrite=True

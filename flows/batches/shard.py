@@ -27,6 +27,7 @@ from flows.batches.locks import alone, delivering
 from flows.batches.makers import Job, Maker
 from flows.batches.plan import check_room, expected_bytes, patience_s
 from flows.batches.shard_report import Ledger, Report
+from flows.jobs.signing import check_signing
 from flows.machines.ray_workers import Workers, spread
 from flows.machines.watchdog import Watchdog, watched
 from flows.requests.batch_requests import BatchRequest, ShardRequest
@@ -103,6 +104,7 @@ class _Shard:
         hired = spread(self.settings, len(jobs))
         with watched(self.batch.shard_file(self.asked.shard)) as self.watchdog:
             self.watchdog.says(LOADING_S)
+            check_signing(operation := jobs[0].item.operation, operation.endings[0])
             maker = self._maker()
             with hired as self.workers:
                 (self.workers or maker).load(jobs[0].item)

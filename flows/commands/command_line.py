@@ -41,6 +41,7 @@ for _name, _help in {
     "engines": "See what else can draw clips, and what it takes.",
     "train": "Train a model on your own data.",
     "batch": "Make many clips or restore many scans, by night.",
+    "provenance": "Say in clips who drew them.",
 }.items():
     app.command(App(name=_name, help=_help))
 app["video"].command("flows.commands.video:generate")
@@ -67,6 +68,7 @@ app["families"].command("flows.commands.families:show")
 app["engines"].command("flows.commands.engines:list_engines", name="list")
 app["engines"].command("flows.commands.engines:check")
 app["engines"].command("flows.commands.engines:show")
+app["provenance"].command("flows.commands.provenance:init")
 app["train"].command("flows.commands.train:video")
 app["train"].command("flows.commands.train:mri")
 for _name, _help in {

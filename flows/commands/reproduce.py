@@ -50,7 +50,7 @@ def reproduce(
         target = output or Path(folder) / f"again{_ending(origin)}"
         _check(target, origin, overwrite=overwrite)
         with terminal_meter("sampling") as meter:
-            made = remake(origin, target, meter)
+            made = remake(origin, target, meter, sign=output is not None)
         noise = origin.model.record().get("numeric_noise_db")
         verdict = compare(origin.file, made, origin.operation, noise_db=noise)
     print(verdict.words)

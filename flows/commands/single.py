@@ -43,10 +43,12 @@ def run_here(
     request = reading.request
 
     from flows.jobs.pipeline import Begun, make
+    from flows.jobs.signing import check_signing
     from flows.machines.watchdog import Patience, holding
 
     device, wanted = _room(operation, request, output)
     operation.check(request)
+    check_signing(operation, output.suffix)
     for line in reading.remarks:
         sys.stderr.write(f"{line}\n")
     if dry_run:

@@ -19,6 +19,7 @@ from flows.jobs.pipeline import (
     record,
     save_pictures,
 )
+from flows.jobs.signing import check_signing, sign_outputs
 from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
 from flows.pages.artifacts import progress_bar
 from flows.pages.private_pages import show_outputs
@@ -81,8 +82,8 @@ def draw(operation: AnyOperation, request: Request, inputs: Refs, ending: str) -
 
 
 @patient_stage
-def publish(operation: AnyOperation, drawn: Refs, target: Path) -> Refs:
-    """Copy the files to their final place, each whole or not at all.
+def publish(operation: AnyOperation, request: Request, drawn: Refs, target: Path) -> Refs:
+    """Copy the files to their final place, each whole or not at all, and sign clips there.
 
     Each is known by the digest of what was written: a copy with other bytes is no result.
     """
@@ -94,10 +95,13 @@ def publish(operation: AnyOperation, drawn: Refs, target: Path) -> Refs:
     for role, path in published.items():
         with atomic_path(path, overwrite=True) as temporary:
             shutil.copyfile(drawn[role].open(), temporary)
-    return {
+    copies = {
         role: FileRef(path=str(path.resolve()), sha256=drawn[role].sha256)
         for role, path in published.items()
     }
+    for role in sign_outputs(operation, request, {r: ref.open() for r, ref in copies.items()}):
+        copies[role] = FileRef.of(copies[role].path)
+    return copies
 
 
 @patient_stage
@@ -144,6 +148,7 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     name, ending = name_and_ending(work, request, output_name)
     settings = read_settings()
     Quota(settings, checked_project(project)).check()
+    check_signing(work, ending)
     folder = result_folder(settings.outputs, project, work.name, name, run_id())
     with timed(timings, "prepare"):
         inputs = check(work, request)
@@ -151,7 +156,7 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
         drawn = draw(work, request, inputs, ending)
     with publishing(folder):
         with timed(timings, "encode"):
-            results = publish(work, drawn, folder / f"{name}{ending}")
+            results = publish(work, request, drawn, folder / f"{name}{ending}")
         with timed(timings, "verify"):
             facts = verify(work, request, results)
         facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts | reading.facts

@@ -13,13 +13,14 @@ from pydantic import BaseModel
 
 from core.models.checkpoints import WEIGHTS
 from core.operations.operation import ModelSource
-from core.records import compute, sha256_file, sha256_path, versions
+from core.records import compute, sha256_path, versions
 from core.refusal import Refusal
 from flows.jobs.operations import OPERATIONS
 from flows.jobs.pipeline import AnyOperation
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
 from flows.storage.delivery import MAPS, bare
+from video.provenance.unsigned import media_sha256
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Origin:
         role: What it is among the outputs: ``video``, ``result``, ``std`` or ``consistency``.
         task: The job's name.
         request: What was asked for.
-        recorded: SHA-256 that the record says the file had; empty where only a tag is left.
+        recorded: SHA-256 that the record says the file had before it was signed; empty where only
+            a tag is left.
         threads: How many threads computed it; 0 where that is not known.
         notes: What is not as it was when the file was made, in words.
     """
@@ -84,14 +86,14 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
         role,
         task,
         found,
-        recorded=str(record["outputs"][role]["sha256"]),
+        recorded=_digest_before_signing(record["outputs"][role]),
         threads=int(record.get("compute", {}).get("threads", 0)),
         notes=_changes(record),
     )
     if not origin.file.is_file():
         raise Refusal(f"{origin.file} has gone: it is compared with; name a copy of it.")
     _check_model(origin, str(record.get("model", {}).get("sha256", "unknown")))
-    if sha256_file(origin.file) != origin.recorded:
+    if media_sha256(origin.file) != origin.recorded:
         origin.notes.append(f"{origin.file.name} was changed after it was recorded")
     return origin
 
@@ -124,12 +126,20 @@ def _role(file: Path, record: Mapping[str, Any]) -> tuple[str, str]:
     for role, facts in outputs.items():
         if facts["file"] == file.name:
             return role, file.name
-    digest = sha256_file(file)
+    digest = media_sha256(file)
     for role, facts in outputs.items():
-        if facts["sha256"] == digest:
+        if _digest_before_signing(facts) == digest:
             return role, file.name
     names = ", ".join(str(facts["file"]) for facts in outputs.values())
     raise Refusal(f"{file.name} is not among what its record can make again; name one of {names}.")
+
+
+def _digest_of(path: Path) -> str:
+    return media_sha256(path) if path.is_file() else sha256_path(path)
+
+
+def _digest_before_signing(facts: Mapping[str, Any]) -> str:
+    return str(facts.get("media_sha256") or facts["sha256"])
 
 
 def _roles(record: Mapping[str, Any]) -> list[str]:
@@ -162,7 +172,7 @@ def _with_inputs(
         asked = Path(str(getattr(request, role)))
         folders = [asked.parent, *([inputs] if inputs else []), beside]
         there = [path for f in folders if (path := f / asked.name).exists()]
-        same = [path for path in there if sha256_path(path) == facts["sha256"]]
+        same = [path for path in there if _digest_of(path) == _digest_before_signing(facts)]
         if not same:
             state = "holds other bytes than it did" if there else "is not where it was"
             raise Refusal(

@@ -14,7 +14,9 @@ from core.operations.operation import Facts, Model, OnStep, Operation, Paths
 from core.progress import timed
 from core.records import atomic_path, model_facts, write_record
 from core.request import Request
+from flows.jobs.signing import said_of_signature, sign_outputs
 from flows.storage.files import check_apart, check_target, plain_name
+from video.provenance.unsigned import is_signed, media_sha256
 
 AnyOperation = Operation[Any, Any, Any]
 SUFFIXES = {"preview": ".webp", "sheet": ".png", "picture": ".png"}  # of pictures, by role
@@ -104,8 +106,9 @@ def make(
     on_step: OnStep | None = None,
     overwrite: bool = False,
     begun: Begun | None = None,
+    sign: bool = True,
 ) -> Paths:
-    """Everything in one process: draw, write, verify, record; the outputs by role.
+    """Everything in one process: draw, write, verify, sign, record; the outputs by role.
 
     Args:
         operation: What to do.
@@ -115,6 +118,7 @@ def make(
         on_step: Called after each step with steps done, steps in all, the estimate so far.
         overwrite: Replace files that already stand there.
         begun: What was done before; by default the request is prepared here.
+        sign: Whether clips are signed, where the settings do not say otherwise.
     """
     if begun is None:
         timings: dict[str, float] = {}
@@ -127,6 +131,9 @@ def make(
         paths = operation.write(request, drawn, target, overwrite=overwrite)
     with timed(timings, "verify"):
         facts = begun.facts | operation.numbers(drawn) | operation.verify(request, paths)
+    if sign:
+        with timed(timings, "sign"):
+            sign_outputs(operation, request, paths)
     record(
         operation, request, paths, model.record, facts=facts, timings=timings, overwrite=overwrite
     )
@@ -164,17 +171,22 @@ def record(
         timings: Step to seconds.
         overwrite: Replace a record that stands there.
     """
-    asked = operation.settled(request).model_dump()
+    asked, inputs = operation.settled(request).model_dump(), operation.inputs(request)
     return write_record(
         record_path(main_output(paths)),
         task=operation.name,
         request=asked,
-        inputs=operation.inputs(request),
+        inputs=inputs,
         outputs=_without(paths, DERIVED),
         model=model_facts(model),
         seeds=asked.get("seed"),
         timings=timings,
-        extra=facts,
+        extra=facts | said_of_signature(operation, main_output(paths)),
+        media={
+            path: media_sha256(path)
+            for path in (*inputs.values(), *paths.values())
+            if is_signed(path)
+        },
         overwrite=overwrite,
     )
 

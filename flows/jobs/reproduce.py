@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from torch import get_num_threads, set_num_threads
 
 from core.progress import Meter, steps_of
-from core.records import sha256_file
 from flows.jobs.origins import Origin
 from flows.jobs.pipeline import AnyOperation, make
 from flows.machines.devices import choose_device, slot
 from flows.machines.resources import check_room
 from flows.settings.settings import read_settings
+from video.provenance.unsigned import is_signed, media_sha256
 
 NOISE_VARIES_DB = 4.0  # from request to request
 
@@ -34,21 +34,23 @@ class Verdict:
     words: str
 
 
-def remake(origin: Origin, target: Path, meter: Meter) -> Path:
+def remake(origin: Origin, target: Path, meter: Meter, *, sign: bool = False) -> Path:
     """Make the output again, on as many threads, with its record; the file to compare.
 
     Args:
         origin: As found.
         target: The main output to write; the others and the record go beside it.
         meter: Told how many sampling steps are done.
+        sign: Whether it is to be kept, so that clips are signed.
     """
     operation, device = origin.operation, choose_device(read_settings().device)
     check_room(operation, origin.request, device, target.absolute().parent)
     with threads(origin.threads), slot(device):
         model = origin.model.load(device)
         paths = make(
-            operation, origin.request, target, model, on_step=steps_of(meter), overwrite=True
-        )
+            operation, origin.request, target, model, on_step=steps_of(meter), overwrite=True,
+            sign=sign,
+        )  # fmt: skip
     return paths[origin.role]
 
 
@@ -85,7 +87,7 @@ def judged(apart_db: float, noise_db: float | None) -> str:
 def compare(
     old: Path, new: Path, operation: AnyOperation, *, noise_db: float | None = None
 ) -> Verdict:
-    """Whether two outputs are the same: the files, else what they decode to.
+    """Whether two outputs are the same: the files before signing, else what they decode to.
 
     Args:
         old: The output that stands.
@@ -94,9 +96,10 @@ def compare(
         noise_db: How far results of this model lie apart that differ by the machine alone; None
             where that was not measured.
     """
-    digest = sha256_file(new)
-    if digest == sha256_file(old):
-        return Verdict(True, f"identical: every bit of the file (sha256 {digest})")
+    digest = media_sha256(new)
+    if digest == media_sha256(old):
+        signed = " before it was signed" if is_signed(old) or is_signed(new) else ""
+        return Verdict(True, f"identical: every bit of the file{signed} (sha256 {digest})")
     before, after, what = operation.decoded(old), operation.decoded(new), ""
     for what, then in before.items():
         now = after[what]

@@ -95,6 +95,7 @@ def places(tiny_models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("LAMINA_MODELS", str(tiny_models))
     monkeypatch.setenv("LAMINA_DEVICE", "cpu")
     monkeypatch.setenv("LAMINA_PORT", "4200")
+    monkeypatch.setenv("LAMINA_C2PA", "off")  # files stay the same bytes; see jobs/test_signing.py
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

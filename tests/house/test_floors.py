@@ -18,6 +18,8 @@ DOORS = {
     "av": {"video/files/filters.py", "video/files/footage.py"},
     "tokenizers": {"video/engines/words.py"},
     "transformers": {"video/engines/skeleton.py"},
+    "c2pa": {"video/provenance/manifests.py"},
+    "cryptography": {"video/provenance/certificates.py"},
     "nilearn": {"medical/anatomy/phantom.py"},
 }
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))

@@ -33,6 +33,7 @@ def models(shelf, tmp_path, monkeypatch):
         monkeypatch.delenv(name)
     monkeypatch.setenv("LAMINA_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("LAMINA_MODELS", str(shelf))
+    monkeypatch.setenv("LAMINA_C2PA", "off")
     monkeypatch.chdir(tmp_path)
     return shelf
 

@@ -39,6 +39,7 @@ class Filter:
     name: str
     delivered = False
     slow = False
+    drawn = False
 
     def record(self) -> dict[str, Any]:
         """Its name, and the library that it comes from."""

@@ -1,0 +1,207 @@
+"""Clips are signed on every way to a result, and stay the same clips by their bytes before."""
+
+import builtins
+import json
+import shutil
+
+import pytest
+from clips import SMALL
+
+from core.refusal import Refusal
+from flows.batches.items import items_of
+from flows.batches.ledger import Batch, intact
+from flows.batches.shard import run_shard
+from flows.batches.start import plan_batch, start_batch
+from flows.commands.command_line import main
+from flows.jobs.job_stages import publish
+from flows.jobs.operations import OPERATIONS
+from flows.jobs.signing import keys_folder
+from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
+from flows.settings.provenance import read_provenance
+from flows.settings.settings import read_settings
+from flows.storage.files import FileRef
+from video.files.clip import read_mp4, write_mp4
+from video.provenance.certificates import CHAIN, KEY, ROOT, make_identity, read_anchors
+from video.provenance.manifests import read_manifest
+from video.provenance.unsigned import is_signed, media_sha256
+from video.request import VideoRequest
+
+pytestmark = pytest.mark.usefixtures("encoder_read_once")
+WORDS = ["--num-frames", "4", "--height", "32", "--width", "32", "--steps", "1",
+         "--model", "tiny-video", "--seed", "7"]  # fmt: skip
+
+
+@pytest.fixture
+def signing(places, monkeypatch):
+    monkeypatch.setenv("LAMINA_C2PA", "on")
+    return places
+
+
+def drawn(path, *words):
+    assert main(["video", "generate", "a red circle", str(path), *WORDS, *words]) == 0
+    return json.loads(path.with_suffix(".json").read_text())
+
+
+def test_the_first_clip_makes_keys_and_says_so(signing, caplog, monkeypatch):
+    record = drawn(signing / "one.mp4")
+    assert "a root and a certificate were made in" in caplog.text
+    caplog.clear()
+    again = drawn(signing / "two.mp4")
+    assert not caplog.text
+    folder = keys_folder(read_settings())
+    assert (folder / KEY).stat().st_mode & 0o777 == 0o600
+    anchors = read_anchors(folder / ROOT)
+    found = read_manifest(signing / "one.mp4", anchors)
+    assert (found.state, found.signer) == ("Trusted", "Lamina")
+    assert found.facts["seed"] == "7"
+    assert record["extra"]["c2pa"] == "signed"
+    one, two = record["outputs"]["video"], again["outputs"]["video"]
+    assert one["sha256"] != two["sha256"]
+    assert one["media_sha256"] == two["media_sha256"] == media_sha256(signing / "one.mp4")
+    monkeypatch.setenv("LAMINA_C2PA", "off")
+    plain = drawn(signing / "three.mp4")
+    assert plain["extra"]["c2pa"] == "not signed: LAMINA_C2PA=off"
+    assert plain["outputs"]["video"]["sha256"] == one["media_sha256"]
+
+
+def test_a_clip_is_made_again_whether_or_not_either_was_signed(signing, monkeypatch, capsys):
+    drawn(signing / "clip.mp4")
+    again = signing / "again.mp4"
+    assert main(["reproduce", str(signing / "clip.mp4"), str(again)]) == 0
+    assert "every bit of the file before it was signed" in capsys.readouterr().out
+    assert is_signed(again)
+    monkeypatch.setenv("LAMINA_C2PA", "off")
+    assert main(["reproduce", str(signing / "clip.mp4")]) == 0
+    plain = signing / "plain.mp4"
+    drawn(plain)
+    monkeypatch.setenv("LAMINA_C2PA", "on")
+    capsys.readouterr()
+    assert main(["reproduce", str(plain)]) == 0
+    said = capsys.readouterr().out
+    assert "identical: every bit of the file (sha256" in said
+    assert "was changed after it was recorded" not in said
+
+
+def test_a_clip_of_a_signed_clip_is_made_again_after_that_was_signed_anew(signing, capsys):
+    drawn(signing / "small.mp4")
+    assert main(["video", "upscale", "small.mp4", "large.mp4"]) == 0
+    record = json.loads((signing / "large.json").read_text())
+    small = json.loads((signing / "small.json").read_text())
+    assert record["inputs"]["clip"]["media_sha256"] == small["outputs"]["video"]["media_sha256"]
+    assert read_manifest(signing / "large.mp4").source == "algorithmicallyEnhanced"
+    drawn(signing / "small.mp4", "--overwrite")
+    assert main(["reproduce", "large.mp4"]) == 0
+    assert "every bit of the file before it was signed" in capsys.readouterr().out
+
+
+def test_other_kinds_of_files_say_that_they_are_not_signed(signing, caplog):
+    assert main(["video", "generate", "a red circle", "clip.gif", *WORDS]) == 0
+    record = json.loads((signing / "clip.json").read_text())
+    assert record["extra"]["c2pa"] == "not signed: .gif is not, .mp4 is"
+    assert not keys_folder(read_settings()).exists()
+
+
+def started(name):
+    request = ClipBatchRequest(name=name, prompts="a red circle\na blue square", **SMALL)
+    batch = Batch.named(read_settings(), "default", name)
+    batch.root.mkdir(parents=True, exist_ok=True)
+    start_batch(batch, request, plan_batch(batch, request, items_of(request)))
+    return batch
+
+
+def run(batch):
+    asked = ShardRequest(batch=batch.root.name, shard=0)
+    return run_shard(read_settings(), asked, lambda done, total, note="": None).plain()
+
+
+def test_a_batch_keeps_what_was_signed_anew_and_makes_what_was_changed(signing):
+    batch = started("night")
+    assert run(batch)["made"] == 2
+    clips = [batch.results / f"{item.stem}.mp4" for item, _ in batch.items()]
+    digests = [media_sha256(clip) for clip in clips]
+    assert all(is_signed(clip) for clip in clips)
+    other = started("other")
+    run(other)
+    copies = [other.results / f"{item.stem}.mp4" for item, _ in other.items()]
+    assert [media_sha256(copy) for copy in copies] == digests
+    assert clips[0].read_bytes() != copies[0].read_bytes()
+    shutil.copy(copies[0], clips[0])  # the same clip, another signature
+    assert run(batch) == {"stood": 2, "left": 0, "ended": ""}
+    write_mp4(read_mp4(clips[1]), clips[1], overwrite=True)  # another file
+    item = batch.items()[1][0]
+    assert intact(batch, item) is None
+    assert run(batch)["made"] == 1
+
+
+def test_a_run_signs_what_it_publishes(signing):
+    operation, request = OPERATIONS["text_to_video"], VideoRequest(prompt="a circle", **SMALL)
+    work, folder = signing / "work", signing / "results"
+    work.mkdir()
+    folder.mkdir()
+    drawn(work / "result.mp4")
+    refs = {"video": FileRef.of(work / "result.mp4")}
+    results = publish.fn(operation, request, refs, folder / "name.mp4")
+    path = results["video"].open()
+    assert is_signed(path)
+    assert media_sha256(path) == media_sha256(work / "result.mp4")
+    again = publish.fn(operation, request, refs, folder / "name.mp4")  # a stage tried again
+    assert again["video"].open() == path
+
+
+def test_an_operators_key_signs_and_a_wrong_one_is_refused_before_work(
+    signing, monkeypatch, capsys
+):
+    make_identity(signing / "ours", "The lab")
+    make_identity(signing / "others", "Others")
+    monkeypatch.setenv("LAMINA_C2PA_CERTIFICATE", str(signing / "ours" / CHAIN))
+    monkeypatch.setenv("LAMINA_C2PA_KEY", str(signing / "ours" / KEY))
+    drawn(signing / "clip.mp4")
+    assert read_manifest(signing / "clip.mp4").signer == "The lab"
+    assert not keys_folder(read_settings()).exists()
+    monkeypatch.setenv("LAMINA_C2PA_KEY", str(signing / "others" / KEY))
+    assert main(["video", "generate", "a red circle", "no.mp4", *WORDS]) == 2
+    assert "not the key of the first certificate" in capsys.readouterr().err
+    assert not (signing / "no.mp4").exists()
+
+
+def test_a_process_without_the_library_is_told(signing, monkeypatch, capsys):
+    import sys
+
+    for name in [name for name in sys.modules if name.startswith("video.provenance.manif")]:
+        monkeypatch.delitem(sys.modules, name)
+    usual = builtins.__import__
+
+    def lacking(name, *arguments, **options):
+        if name == "c2pa":
+            raise ModuleNotFoundError("No module named 'c2pa'")
+        return usual(name, *arguments, **options)
+
+    monkeypatch.setattr(builtins, "__import__", lacking)
+    assert main(["video", "generate", "a red circle", "no.mp4", *WORDS]) == 2
+    assert "No module named 'c2pa'" in capsys.readouterr().err
+    monkeypatch.setenv("LAMINA_C2PA", "off")
+    drawn(signing / "clip.mp4")
+
+
+def test_init_makes_keys_once(signing, capsys):
+    assert main(["provenance", "init", "--name", "The lab"]) == 0
+    said = capsys.readouterr().out
+    assert "root.pem" in said
+    assert main(["provenance", "init"]) == 2
+    assert "stands already" in capsys.readouterr().err
+    drawn(signing / "clip.mp4")
+    assert read_manifest(signing / "clip.mp4").signer == "The lab"
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"LAMINA_C2PA": "maybe"}, "LAMINA_C2PA=maybe: .*; set one"),
+        ({"LAMINA_C2PA_KEY": "/etc/hostname"}, "without LAMINA_C2PA_CERTIFICATE"),
+        ({"LAMINA_C2PA_TRUST": "root.pem"}, "begins with no slash"),
+        ({"LAMINA_C2PA_TRUST": "/none/root.pem"}, "there is no such file"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(variables, words):
+    with pytest.raises(Refusal, match=words):
+        read_provenance(variables)

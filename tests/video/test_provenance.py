@@ -1,0 +1,174 @@
+"""What a signature in a clip says, and that it is held against the file."""
+
+import hashlib
+import random
+import shutil
+import struct
+
+import numpy as np
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from core.refusal import Refusal
+from video.files.clip import Clip, read_metadata, read_mp4, write_mp4
+from video.provenance.certificates import (
+    CHAIN,
+    KEY,
+    ROOT,
+    ROOT_KEY,
+    make_identity,
+    read_anchors,
+    read_identity,
+)
+from video.provenance.manifests import Claim, read_manifest, sign
+from video.provenance.unsigned import is_signed, media_sha256
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("state") / "provenance"
+    assert make_identity(folder, "A lab")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    noise = np.random.default_rng(0).normal(0, 9, (16, 64, 64, 3)).cumsum(0) + 128
+    clip = Clip(np.clip(noise, 0, 255).astype(np.uint8), 8.0)
+    path = tmp_path_factory.mktemp("clips") / "plain.mp4"
+    return write_mp4(clip, path, metadata={"prompt": "noise"})
+
+
+@pytest.fixture(scope="module")
+def signed(keys, plain):
+    path = plain.with_name("signed.mp4")
+    sign(plain, path, read_identity(keys / CHAIN, keys / KEY), Claim(path.name, "text_to_video"))
+    return path
+
+
+def boxes(content):
+    start = 0
+    while start < len(content):
+        size, kind = struct.unpack_from(">I4s", content, start)
+        yield kind, start, size
+        start += size
+
+
+def test_a_signed_clip_is_the_same_clip(plain, signed):
+    assert is_signed(signed)
+    assert not is_signed(plain)
+    digest = hashlib.sha256(plain.read_bytes()).hexdigest()
+    assert media_sha256(signed) == media_sha256(plain) == digest
+    assert hashlib.sha256(signed.read_bytes()).hexdigest() != digest
+    assert np.array_equal(read_mp4(signed).frames, read_mp4(plain).frames)
+    assert read_metadata(signed) == {"prompt": "noise"}
+
+
+def test_whom_to_trust_is_the_readers_choice(keys, plain, signed, tmp_path):
+    found = read_manifest(signed)
+    assert (found.state, found.signer, found.source) == (
+        "Valid", "A lab", "trainedAlgorithmicMedia"
+    )  # fmt: skip
+    assert found.facts["task"] == "text_to_video"
+    assert read_manifest(signed, read_anchors(keys / ROOT)).state == "Trusted"
+    make_identity(tmp_path / "other", "A lab")
+    assert read_manifest(signed, read_anchors(tmp_path / "other" / ROOT)).state == "Valid"
+    assert read_manifest(plain).state == "none"
+
+
+def test_every_byte_of_the_media_that_is_flipped_is_found(signed, tmp_path):
+    """80 drawn bytes of each box but the manifest's own, whose rest is padding."""
+    content, draw = signed.read_bytes(), random.Random(0)
+    changed, tried = tmp_path / "changed.mp4", 0
+    for kind, start, size in boxes(content):
+        if kind == b"uuid":
+            continue
+        for place in draw.sample(range(start, start + size), min(size, 80)):
+            changed.write_bytes(
+                content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)])
+                + content[place + 1 :]
+            )  # fmt: skip
+            state = read_manifest(changed).state
+            whole_head = kind != b"ftyp" or place >= start + 4
+            assert state == "Invalid" or (state == "none" and not whole_head), (kind, place)
+            tried += 1
+    assert tried > 190
+
+
+def test_a_manifest_is_lost_with_a_new_container(signed, tmp_path):
+    again = tmp_path / "again.mp4"
+    write_mp4(read_mp4(signed), again)
+    assert read_manifest(again).state == "none"
+
+
+def test_a_manifest_that_is_damaged_is_invalid(signed, tmp_path):
+    content = bytearray(signed.read_bytes())
+    start = next(start for kind, start, _ in boxes(content) if kind == b"uuid")
+    content[start + 200 : start + 400] = bytes(200)
+    (tmp_path / "bad.mp4").write_bytes(content)
+    assert read_manifest(tmp_path / "bad.mp4").state == "Invalid"
+
+
+def test_keys_are_made_once_and_read_by_their_owner_alone(keys):
+    before = (keys / KEY).read_bytes()
+    assert not make_identity(keys, "Another")
+    assert (keys / KEY).read_bytes() == before
+    assert {(keys / name).stat().st_mode & 0o777 for name in (KEY, ROOT_KEY)} == {0o600}
+    with pytest.raises(Refusal, match=r"name=' ': .* 1 to 48"):
+        make_identity(keys.with_name("none"), " ")
+    assert not keys.with_name("none").exists()
+
+
+def self_signed(folder):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([])
+    pair = x509.load_pem_x509_certificates((folder / ROOT).read_bytes())[0]
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name)
+        .public_key(key.public_key()).serial_number(7)
+        .not_valid_before(pair.not_valid_before_utc).not_valid_after(pair.not_valid_after_utc)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    pem = serialization.Encoding.PEM
+    secret = key.private_bytes(
+        pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return made.public_bytes(pem), secret
+
+
+def test_files_that_cannot_sign_are_refused(keys, tmp_path):
+    make_identity(tmp_path / "other", "Another")
+    other = tmp_path / "other" / KEY
+    with pytest.raises(Refusal, match="not the key of the first certificate"):
+        read_identity(keys / CHAIN, other)
+    with pytest.raises(Refusal, match=r"no private key .* without a password"):
+        read_identity(keys / CHAIN, keys / CHAIN)
+    with pytest.raises(Refusal, match="no certificate can be read"):
+        read_identity(keys / KEY, keys / KEY)
+    chain, key = tmp_path / "one.pem", tmp_path / "one.key"
+    for path, content in zip((chain, key), self_signed(keys), strict=True):
+        path.write_bytes(content)
+    with pytest.raises(Refusal, match="signs itself"):
+        read_identity(chain, key)
+
+
+def test_hundred_clips_verify_after_writing(keys, plain, tmp_path):
+    identity, anchors = read_identity(keys / CHAIN, keys / KEY), read_anchors(keys / ROOT)
+    states = []
+    for number in range(100):
+        source = tmp_path / f"{number}.mp4"
+        shutil.copy(plain, source)
+        sign(source, tmp_path / "signed.mp4", identity, Claim(source.name, "text_to_video"))
+        states.append(read_manifest(tmp_path / "signed.mp4", anchors).state)
+        (tmp_path / "signed.mp4").unlink()
+    assert states == ["Trusted"] * 100
+
+
+@pytest.mark.parametrize("content", [b"", b"\0\0\0\1mdat", b"\0\0\0\0moov" * 3, b"\xff" * 40])
+def test_what_is_no_clip_has_no_manifest(content, tmp_path):
+    path = tmp_path / "odd.mp4"
+    path.write_bytes(content)
+    assert read_manifest(path).state == "none"
+    assert media_sha256(path) == hashlib.sha256(content).hexdigest()

@@ -1,0 +1,115 @@
+"""An mp4 as it was before it was signed: without the manifest's box, and places moved back.
+
+A C2PA manifest goes into a box of its own near the beginning of the file, and the tables that say
+where the pictures stand are moved by its size. Both are undone here, so that two clips can be
+compared whose signatures differ, as every signature does.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+SIGNED = (".mp4",)
+"""Endings of the files that are signed."""
+MANIFEST = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # the box's user type
+NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+TABLES = {b"stco": ">I", b"co64": ">Q"}
+MOST_BOXES, LARGEST_INDEX, CHUNK = 10_000, 2**28, 2**20
+
+
+@dataclass(frozen=True)
+class _Box:
+    kind: bytes
+    start: int
+    size: int
+    head: int
+    manifest: bool = False
+
+
+def is_signed(path: Path) -> bool:
+    """Whether a file carries a manifest, whatever that says."""
+    if path.suffix.lower() not in SIGNED or not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return any(box.manifest for box in _boxes(file))
+
+
+def media_sha256(path: Path) -> str:
+    """The SHA-256 of a file as it was before it was signed; of the file itself if it was not."""
+    with path.open("rb") as file:
+        boxes = list(_boxes(file)) if path.suffix.lower() in SIGNED else []
+        gone = [box for box in boxes if box.manifest]
+        if not gone:
+            file.seek(0)
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for box in boxes:
+            if box.manifest:
+                continue
+            file.seek(box.start)
+            if box.kind == b"moov" and box.size <= LARGEST_INDEX:
+                index = bytearray(file.read(box.size))
+                _move_back(index, 0, len(index), gone)
+                digest.update(index)
+            else:
+                _take(file, box.size, digest)
+        _take(file, 2**63, digest)  # what stands behind the last whole box
+        return digest.hexdigest()
+
+
+def is_as_recorded(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether a file is the one that a record tells of; another signature makes no other clip."""
+    with path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() == said["sha256"]:
+            return True
+    return "media_sha256" in said and media_sha256(path) == said["media_sha256"]
+
+
+def _take(file: BinaryIO, size: int, digest: "hashlib._Hash") -> None:
+    while size > 0 and (chunk := file.read(min(size, CHUNK))):
+        digest.update(chunk)
+        size -= len(chunk)
+
+
+def _boxes(file: BinaryIO) -> Iterator[_Box]:
+    """The outer boxes, as far as they are whole."""
+    end = file.seek(0, 2)
+    start = 0
+    for _ in range(MOST_BOXES):
+        file.seek(start)
+        head = file.read(32)
+        if len(head) < 8:
+            return
+        size, kind = struct.unpack(">I4s", head[:8])
+        length = 8
+        if size == 1 and len(head) >= 16:
+            size, length = struct.unpack(">Q", head[8:16])[0], 16
+        elif size == 0:
+            size = end - start
+        if size < length or start + size > end:
+            return
+        user = head[length : length + 16] if kind == b"uuid" else b""
+        yield _Box(kind, start, size, length, user == MANIFEST)
+        start += size
+
+
+def _move_back(index: bytearray, start: int, end: int, gone: list[_Box]) -> None:
+    """Undo in the tables of places what the boxes that are gone moved."""
+    while start + 8 <= end:
+        size, kind = struct.unpack_from(">I4s", index, start)
+        if size < 8 or start + size > end:
+            return
+        if kind in NESTED:
+            _move_back(index, start + 8, start + size, gone)
+        elif kind in TABLES and size >= 16:
+            form = TABLES[kind]
+            width = struct.calcsize(form)
+            count = min(struct.unpack_from(">I", index, start + 12)[0], (size - 16) // width)
+            for place in range(start + 16, start + 16 + count * width, width):
+                told = struct.unpack_from(form, index, place)[0]
+                moved = sum(box.size for box in gone if box.start < told)
+                struct.pack_into(form, index, place, max(0, told - moved))
+        start += size
