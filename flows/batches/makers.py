@@ -142,8 +142,7 @@ class Maker:
             facts |= operation.numbers(drawn) | operation.verify(request, paths)
         with timed(job.timings, "pictures"):
             paths |= save_pictures(operation, job.prepared, drawn, target)
-        with timed(job.timings, "sign"):
-            sign_outputs(operation, request, paths)
+        sign_outputs(operation, request, paths, job.timings)
         model = self.networks.record(operation, request)
         recorded = record(
             operation, request, paths, model, facts=facts, timings=job.timings, overwrite=True

@@ -132,8 +132,7 @@ def make(
     with timed(timings, "verify"):
         facts = begun.facts | operation.numbers(drawn) | operation.verify(request, paths)
     if sign:
-        with timed(timings, "sign"):
-            sign_outputs(operation, request, paths)
+        sign_outputs(operation, request, paths, timings)
     record(
         operation, request, paths, model.record, facts=facts, timings=timings, overwrite=overwrite
     )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.operations.operation import Facts, Operation
+from core.progress import timed
 from core.records import atomic_path, versions
 from core.refusal import Refusal
 from core.request import Request
@@ -61,7 +62,10 @@ def check_signing(operation: AnyOperation, ending: str) -> None:
 
 
 def sign_outputs(
-    operation: AnyOperation, request: Request, paths: Mapping[str, Path]
+    operation: AnyOperation,
+    request: Request,
+    paths: Mapping[str, Path],
+    timings: dict[str, float] | None = None,
 ) -> list[str]:
     """Sign what is a clip in a file that can be signed; the roles of what was.
 
@@ -71,6 +75,7 @@ def sign_outputs(
         operation: What was done.
         request: What was asked.
         paths: Files by role; those that are signed are replaced.
+        timings: Step to seconds; that of signing is added where something is signed.
 
     Raises:
         Refusal: The library or the key is not there, or not in order.
@@ -83,14 +88,13 @@ def sign_outputs(
     from video.provenance.manifests import Claim, sign
 
     identity = _identity()
-    for role in roles:
-        path = paths[role]
-        claim = Claim(
-            path.name, operation.name, _facts(operation, request), _source(operation, request),
-            versions()["lamina"],
-        )  # fmt: skip
-        with atomic_path(path, overwrite=True) as temporary:
-            sign(path, temporary, identity, claim)
+    facts, source = _facts(operation, request), _source(operation, request)
+    with timed({} if timings is None else timings, "sign"):
+        for role in roles:
+            path = paths[role]
+            claim = Claim(path.name, operation.name, facts, source, versions()["lamina"])
+            with atomic_path(path, overwrite=True) as temporary:
+                sign(path, temporary, identity, claim)
     return roles
 
 

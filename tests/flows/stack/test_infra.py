@@ -122,12 +122,12 @@ def test_the_automation_is_one_that_prefect_takes():
 
 def named(file):
     """The variables of ours that an env file sets, or shows in a comment."""
-    return set(re.findall(r"^(?:# )?(LAMINA_[A-Z_]+)=", file.read_text(), re.MULTILINE))
+    return set(re.findall(r"^(?:# )?(LAMINA_[A-Z0-9_]+)=", file.read_text(), re.MULTILINE))
 
 
 def test_every_setting_is_shown_to_the_operator_and_no_other():
     compose = (INFRA / "compose.yaml").read_text()
-    asked = set(re.findall(r"\$\{(LAMINA_[A-Z_]+)", compose))
+    asked = set(re.findall(r"\$\{(LAMINA_[A-Z0-9_]+)", compose))
     given_by_us = {"LAMINA_SLOT"}  # by a worker, to the runs that it starts
     settings = read_settings({}).environment().keys() - given_by_us
     assert named(INFRA / "env.example") == settings | asked
@@ -135,7 +135,7 @@ def test_every_setting_is_shown_to_the_operator_and_no_other():
 
 def test_containers_are_told_every_setting_that_a_worker_reads():
     services = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]
-    image = set(re.findall(r"\b(LAMINA_[A-Z_]+)=", (INFRA / "Dockerfile").read_text()))
+    image = set(re.findall(r"\b(LAMINA_[A-Z0-9_]+)=", (INFRA / "Dockerfile").read_text()))
     needless = {"LAMINA_SLOT", "LAMINA_PORT", "LAMINA_DEVICE"}  # ours; of `lamina up`; auto
     of_the_gallery = {"LAMINA_GALLERY_TOKENS", "LAMINA_GALLERY_PROXY_USER_HEADER"}
     settings = read_settings({}).environment().keys() - needless
