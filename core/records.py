@@ -35,6 +35,7 @@ DEEDS = {
     "insert_mri_lesions": "Lesions were put into the head",
     "fill_mri_lesions": "The lesions of the head were filled",
     "inpaint_mri": "A region of the head was painted over",
+    "segment_mri": "The voxels of the head were labeled",
 }
 RECORDED_VERSIONS = ("lamina", "torch", "diffusers", "numpy", "transformers", "monai", "nibabel")
 

@@ -110,6 +110,21 @@ class SuperResolutionRequest(Request):
     }
 
 
+class SegmentRequest(Request):
+    """A head of which every voxel is to be labeled."""
+
+    scan: DiskPath = Field(
+        min_length=1,
+        description="NIfTI file (.nii, .nii.gz) or DICOM folder of one head.",
+    )
+    labels: Literal["tissues", "structures"] = Field(
+        default="tissues",
+        description="tissues: CSF, gray and white matter of a T1-weighted, skull-stripped head, "
+        "by a rule. structures: 15 parts of a head in any contrast, with or without skull, by "
+        "a network that sees 2 mm.",
+    )
+
+
 class MRITrainingRequest(Request):
     """One training run of the MRI super-resolution model on your own high-resolution heads."""
 

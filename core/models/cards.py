@@ -7,6 +7,7 @@ WORDS = {
     "video": "Text to video",
     "mri": "Super-resolution of brain MRI",
     "head": "Drawing of brain MRI heads that nobody has",
+    "segmentation": "Labeling of structures in brain MRI",
 }
 
 
@@ -49,7 +50,7 @@ def card(record: Mapping[str, Any]) -> str:
     lines += ["", "## Results", ""]
     lines += _table(results) if results else ["Nothing was measured on this model yet."]
     lines += ["", "## Limits", "", *(f"- {limit}." for limit in record.get("limits", ()))]
-    lines.append("- Research use" + ("; not for diagnosis." if kind in ("mri", "head") else "."))
+    lines.append("- Research use" + ("." if kind == "video" else "; not for diagnosis."))
     if "license" in record:
         lines += ["", "## License", "", f"{record['license']}."]
     return "\n".join(lines) + "\n"

@@ -12,7 +12,7 @@ from medical.lesions.request import (
     InpaintMRIRequest,
     InsertLesionsRequest,
 )
-from medical.request import SuperResolutionRequest
+from medical.request import SegmentRequest, SuperResolutionRequest
 
 
 @options_of(SuperResolutionRequest, given=("scan",))
@@ -169,23 +169,27 @@ def approve(
     print(f"{decision}ed by {by}: {dataset / 'approval.json'}")
 
 
-def segment(head: str, output: Path, /, *, overwrite: bool = False) -> None:
-    """Label CSF, gray and white matter of a T1-weighted, skull-stripped head.
+@options_of(SegmentRequest, given=("scan",))
+def segment(
+    scan: str, output: Path, /, *, request: SegmentRequest, overwrite: bool = False
+) -> None:
+    """Label every voxel of a head, on its own grid.
 
-    The labels are 0 background, 1 CSF, 2 gray and 3 white matter, on the head's own grid. The
-    record (.json) beside them says how many ml of each there are.
+    The record (.json) beside the labels says what they mean and how many ml of each there are.
 
     Args:
-        head: NIfTI file (.nii or .nii.gz) with one 3-D image, or folder with one DICOM series.
+        scan: NIfTI file (.nii or .nii.gz) with one head, or folder with one DICOM series.
         output: The NIfTI file to write.
         overwrite: Replace files that already stand there.
     """
-    from medical.operations.segmentation import segment as write_labels
+    import json
 
-    facts = write_labels(head, output, overwrite=overwrite)
-    for tissue, ml in facts["volume_ml"].items():
-        print(f"{tissue}: {ml:.0f} ml")
-    print(output)
+    from flows.jobs.pipeline import record_path
+
+    run_here(request, output, overwrite=overwrite)
+    told = json.loads(record_path(output).read_text(encoding="utf-8"))["extra"]
+    for name, ml in told["volume_ml"].items():
+        print(f"{name}: {ml:.0f} ml")
 
 
 def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:

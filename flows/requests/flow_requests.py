@@ -17,7 +17,7 @@ from medical.lesions.request import (
     InpaintMRIRequest,
     InsertLesionsRequest,
 )
-from medical.request import MRITrainingRequest, SuperResolutionRequest
+from medical.request import MRITrainingRequest, SegmentRequest, SuperResolutionRequest
 from video.request import (
     InterpolateRequest,
     UpscaleRequest,
@@ -51,6 +51,7 @@ MODELS: dict[str, type[Request]] = {
     "insert_mri_lesions": InsertLesionsRequest,
     "fill_mri_lesions": FillLesionsRequest,
     "inpaint_mri": InpaintMRIRequest,
+    "segment_mri": SegmentRequest,
     "augment_mri_dataset": MRIDatasetRequest,
     "audit_mri_dataset": AuditRequest,
     "train_video": VideoTrainingRequest,

@@ -4,6 +4,7 @@ from medical.operations.audit_mri_dataset import AuditMRIDataset
 from medical.operations.fill_mri_lesions import FillMRILesions
 from medical.operations.inpaint_mri import InpaintMRI
 from medical.operations.insert_mri_lesions import InsertMRILesions
+from medical.operations.segment_mri import SegmentMRI
 from medical.operations.super_resolve_mri import SuperResolveMRI
 
 OPERATIONS = {
@@ -11,5 +12,6 @@ OPERATIONS = {
     "insert_mri_lesions": InsertMRILesions(),
     "fill_mri_lesions": FillMRILesions(),
     "inpaint_mri": InpaintMRI(),
+    "segment_mri": SegmentMRI(),
     "audit_mri_dataset": AuditMRIDataset(),
 }

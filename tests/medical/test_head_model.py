@@ -15,7 +15,6 @@ from medical.anatomy.head_model import load_pool, save_pool
 from medical.anatomy.mixing import condition_of
 from medical.anatomy.painting import Look
 from medical.anatomy.tissues import find_tissues
-from medical.operations.segmentation import segment
 from medical.training.head_batches import (
     OBJECTIVE,
     PaintedHead,
@@ -108,30 +107,6 @@ def test_patches_are_what_the_networks_are_told(model: Path) -> None:
     network = SpatioTemporalUNet(in_channels=3, **TINY)
     loss, _ = OBJECTIVE.loss(network, x, cond, OBJECTIVE.draw(x, generator(3)))
     assert torch.isfinite(loss)
-
-
-def test_labels_of_a_scan_are_written_with_their_volumes(tmp_path) -> None:
-    from medical.files.nifti import read_volume, write_volume
-    from medical.files.volume import Volume
-
-    drawn = draw_anatomy(pool(6), 2, spacing_mm=(2.0, 2.0, 2.0))
-    t1 = np.array([0, 200, 500, 750], np.float32)[drawn.labels]
-    t1 += (t1 > 0) * np.random.default_rng(0).normal(0, 30, t1.shape).astype(np.float32)
-    flipped = drawn.affine @ np.diag([-1.0, 1.0, 1.0, 1.0])
-    write_volume(Volume(torch.from_numpy(t1), flipped), tmp_path / "head.nii.gz")
-    facts = segment(tmp_path / "head.nii.gz", tmp_path / "labels.nii.gz")
-    labels = read_volume(tmp_path / "labels.nii.gz")
-    assert np.allclose(labels.affine, flipped)
-    assert labels.header.dtype == "uint8"
-    assert (labels.data.numpy() == drawn.labels).mean() > 0.98
-    white = float((drawn.labels == 3).sum()) * 8 / 1000
-    assert facts["volume_ml"]["white matter"] == pytest.approx(white, rel=0.05)
-    assert json.loads((tmp_path / "labels.json").read_text()) == facts
-    with pytest.raises(Refusal, match="exists"):
-        segment(tmp_path / "head.nii.gz", tmp_path / "labels.nii.gz")
-    with pytest.raises(Refusal, match="not a NIfTI name"):
-        segment(tmp_path / "head.nii.gz", tmp_path / "labels.txt")
-    segment(tmp_path / "head.nii.gz", tmp_path / "labels.nii.gz", overwrite=True)
 
 
 def test_a_dataset_draws_its_heads_from_the_people_asked_for() -> None:

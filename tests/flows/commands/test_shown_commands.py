@@ -44,6 +44,8 @@ NOT_RUN = {
     "lamina batch run docs/examples/wan.csv": "needs real weights; test_engine_commands.py does",
     "lamina batch run": "starts processes; tests/flows/batches does",
     "lamina batch status": "shows what the line before makes",
+    "python -m medical.training.segmenter": "takes the minutes it is given",
+    "python -m medical.evaluation.structures": "needs label maps; test_segmenter.py has the parts",
     "python -m medical.evaluation.contact_sheet": "shows a folder of the reader's",
     "python -c": "needs a server; tests/flows/stack/test_outside.py does",
     "prefect": "needs a server",

@@ -16,6 +16,7 @@ ASKED = {
     "insert_mri_lesions": ({"scan": "ward/p17.nii.gz"}, "p17"),
     "fill_mri_lesions": ({"scan": "ward/p17.nii", "mask": "m.nii"}, "p17"),
     "inpaint_mri": ({"scan": "p17.nii.gz", "mask": "m.nii"}, "p17"),
+    "segment_mri": ({"scan": "ward/p17.nii.gz"}, "p17"),
     "augment_mri_dataset": ({"name": "twenty-heads"}, "twenty-heads"),
     "audit_mri_dataset": ({"dataset": "ward/heads"}, "heads-audit"),
     "train_video": ({"name": "my-scenes"}, "my-scenes"),

@@ -192,6 +192,7 @@ OTHERS_NEEDED = {
     "interpolate_video": {"clip": "a.mp4"},
     "insert_mri_lesions": {"scan": "a.nii"},
     "inpaint_mri": {"scan": "a.nii", "mask": "m.nii"},
+    "segment_mri": {"scan": "a.nii"},
     "train_mri": {"heads": "bids"},
     "restore_scans": {"scans": "bids"},
     "make_shard": {"batch": "b", "shard": 0},

@@ -70,6 +70,7 @@ def test_the_paths_of_all_forms():
         ("fill_mri_lesions", "mask"),
         ("inpaint_mri", "scan"),
         ("inpaint_mri", "mask"),
+        ("segment_mri", "scan"),
         ("augment_mri_dataset", "sources"),
         ("audit_mri_dataset", "dataset"),
         ("audit_mri_dataset", "against"),

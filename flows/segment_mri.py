@@ -1,0 +1,35 @@
+"""The flow ``segment_mri``: what every voxel of a head is."""
+
+from prefect import flow
+
+from flows.jobs.job_stages import Refs, run_stages
+from flows.pages.failures import explained
+from flows.pages.run_names import named, title_by
+from flows.requests.parameters import Asked, OutputName, Project
+from flows.storage.files import DEFAULT_PROJECT
+from medical.operations.table import OPERATIONS
+from medical.request import SegmentRequest
+
+
+@flow(
+    name="segment_mri",
+    flow_run_name=named(title_by(OPERATIONS["segment_mri"])),
+    log_prints=True,
+)
+@explained
+def segment_mri(
+    request: Asked[SegmentRequest],
+    output_name: OutputName = "",
+    project: Project = DEFAULT_PROJECT,
+) -> Refs:
+    """Label the tissues or the structures of a head, on its own grid.
+
+    The labels and the record go into a new folder under the outputs root.
+    For research, not for diagnosis.
+
+    Args:
+        request: Which head, and which labels.
+        output_name: Name of the result's folder; empty to name it after the scan.
+        project: Project to file the result under: lower case letters, digits and dashes.
+    """
+    return run_stages(OPERATIONS["segment_mri"], request, output_name, project)

@@ -1,0 +1,185 @@
+"""What operations share that say something of every voxel of a scan: maps on the scan's grid."""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.models.methods import Method
+from core.operations.operation import Cost, Facts, Model, ModelSource, OnStep, Paths, Reading
+from core.refusal import Refusal
+from core.request import Request
+from medical.files.container import scan_name
+
+if TYPE_CHECKING:
+    from medical.files.volume import Volume
+
+Asked = TypeVar("Asked", bound=Request)
+BYTES_ON_DISK = 2.0  # of a voxel's map, packed
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """What was found in a scan.
+
+    Attributes:
+        scan: for its grid.
+        values: (D, H, W) by role, the main output first.
+        facts: what was found, in numbers.
+    """
+
+    scan: "Volume"
+    values: Mapping[str, NDArray[np.generic]]
+    facts: Facts = field(default_factory=dict)
+
+
+class MapMRI(ABC, Generic[Asked]):
+    """Maps of a scan; see ``core.operations.operation.Operation``.
+
+    Subclasses say what they are called, what may be asked, what maps there are, and ``find``.
+    """
+
+    name: ClassVar[str]
+    request: ClassVar[type[Request]]
+    kind = "mri"
+    endings: tuple[str, ...] = (".nii.gz", ".nii")
+    noun = "head"
+    private = True
+    maps: ClassVar[Mapping[str, tuple[str, str]]]
+    """Role to what its file's name ends with and the stored type, the main one first."""
+
+    @abstractmethod
+    def find(self, request: Asked, scan: "Volume", model: Model, on_step: OnStep) -> Maps:
+        """What there is in the scan."""
+
+    def words(self, request: Asked) -> str:
+        """Description in the files' headers."""
+        del request
+        return "Lamina map; research use"
+
+    def title(self, request: Asked) -> str:
+        """The scan's name."""
+        return scan_name(Path(_scan(request)).name)
+
+    def inputs(self, request: Asked) -> Paths:
+        """The scan."""
+        return {"scan": Path(_scan(request))}
+
+    def outputs(self, target: Path, request: Asked | None = None) -> Paths:
+        """The maps."""
+        if not target.name.endswith(self.endings):
+            raise Refusal(
+                f"{target} is not a NIfTI name: maps are written as .nii or .nii.gz; rename it."
+            )
+        ending = ".nii.gz" if target.name.endswith(".gz") else ".nii"
+        return {
+            role: target.with_name(f"{scan_name(target.name)}{mark}{ending}") if mark else target
+            for role, (mark, _) in self.maps.items()
+        }
+
+    def read(self, request: Asked, *, strict: bool = False) -> Reading:
+        """As it came."""
+        return Reading(request)
+
+    def check(self, request: Asked) -> None:
+        """Refuse a scan that is none."""
+        self.source(request).record()
+        self.prepare(request)
+
+    def cost(self, request: Asked) -> Cost:
+        """By the voxels of the scan."""
+        from medical.files.scan import scan_size
+
+        millions = math.prod(scan_size(_scan(request))[0]) / 1e6
+        seconds, memory = self.per_million(request)
+        disk = BYTES_ON_DISK * millions / 1e3 * len(self.maps)
+        return Cost(
+            seconds[0] + seconds[1] * millions, memory[0] + memory[1] * millions, disk, disk
+        )
+
+    def per_million(self, request: Asked) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Seconds and GB: those of any scan, and those of a million voxels."""
+        del request
+        return (2.0, 1.5), (0.5, 0.15)
+
+    def settled(self, request: Asked) -> Asked:
+        """The request itself."""
+        return request
+
+    def source(self, request: Asked) -> ModelSource:
+        """No network."""
+        return Method("no network", self.kind)
+
+    def prepare(self, request: Asked) -> "Volume":
+        """The scan."""
+        from medical.files.scan import read_scan
+
+        return read_scan(_scan(request))
+
+    def draw(self, request: Asked, prepared: "Volume", model: Model, on_step: OnStep) -> Maps:
+        """The maps."""
+        return self.find(request, prepared, model, on_step)
+
+    def judge(self, request: Asked, drawn: Maps) -> Facts:
+        """Nothing: nobody knows the truth."""
+        return {}
+
+    def write(self, request: Asked, drawn: Maps, target: Path, *, overwrite: bool) -> Paths:
+        """Write the maps."""
+        import torch
+
+        from medical.files.nifti import write_volume
+
+        paths = self.outputs(target, request)
+        for role, (_, dtype) in self.maps.items():
+            data = torch.from_numpy(drawn.values[role].astype(np.float32))
+            volume = drawn.scan.with_data(data, dtype=dtype)
+            write_volume(volume, paths[role], description=self.words(request), overwrite=overwrite)
+        return paths
+
+    def numbers(self, drawn: Maps) -> Facts:
+        """What was found."""
+        return drawn.facts
+
+    def verify(self, request: Asked, paths: Mapping[str, Path]) -> Facts:
+        """Hold the grid of the files against the scan's."""
+        from medical.files.nifti import read_volume
+        from medical.files.volume import same_place
+
+        scan = self.prepare(request)
+        for path in paths.values():
+            if not same_place(read_volume(path), scan):
+                raise RuntimeError(
+                    f"{path.name} does not lie where the scan lies: a map has the grid of its "
+                    "scan; make it again."
+                )
+        return {"shape": " x ".join(map(str, scan.shape))}
+
+    def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
+        """Affine and voxels."""
+        from medical.files.nifti import read_volume
+
+        volume = read_volume(path)
+        return {"entry of the affine": volume.affine, "voxel": volume.data.numpy()}
+
+    def recalled(self, file: Path) -> Asked | None:
+        """None: a map does not say what it was made from."""
+        return None
+
+    def pictures(self, prepared: "Volume", drawn: Maps) -> dict[str, bytes]:
+        """None: pages show no person's head unasked."""
+        return {}
+
+    def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:
+        """What was found."""
+        kept = {name: facts[name] for name in ("shape", "method") if name in facts}
+        return {"scan": _scan(request), **kept, "use": "research, not diagnosis"}
+
+
+def _scan(request: Request) -> str:
+    return str(getattr(request, "scan", ""))
