@@ -74,9 +74,10 @@ def test_the_network_learns_from_painted_heads():
     torch.manual_seed(0)
     net, scoring = network(), Scoring()
     x, cond = batches([LabelMap.of(labels())])(2, generator(3))
+    assert cond.concat is not None
     x, cond = x[..., ::2, ::2, ::2], Conditioning(concat=cond.concat[..., ::2, ::2, ::2])
     optimizer = torch.optim.AdamW(net.parameters(), 3e-3)
-    losses = []
+    losses, error = [], torch.zeros(0)
     for _ in range(20):
         loss, error = scoring.loss(net, x, cond, scoring.draw(x, generator(4)))
         optimizer.zero_grad()
@@ -98,7 +99,7 @@ def test_what_is_found_comes_back_on_the_scans_own_grid(axes, signs):
         turn[old, new] = signs[new]
     turn[3, 3] = 1
     data = whole.transpose(axes)
-    data = np.flip(data, [k for k in range(3) if signs[k] < 0]).copy()
+    data = np.flip(data, tuple(k for k in range(3) if signs[k] < 0)).copy()
     turned = Upright.of(Volume(torch.from_numpy(data), affine @ turn))
     assert turned.image.shape == (22, 44, 45)
     assert (
