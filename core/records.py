@@ -18,11 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from core.numerics import NATIVE, instructions, numerics
 from core.refusal import Refusal
-from core.tensors import inference_dtype
 
 FORMAT_VERSION = 1
 LONGEST_SUFFIX = 16  # longer ones name no format, and a hidden name must fit, too
@@ -184,6 +181,10 @@ def versions() -> dict[str, str]:
 
 def compute() -> dict[str, int | str]:
     """What the arithmetic ran on: sums are split over threads, so their number shapes the bits."""
+    import torch
+
+    from core.tensors import inference_dtype
+
     found: dict[str, int | str] = {
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
@@ -200,13 +201,16 @@ def peak_memory_mib() -> dict[str, float]:
     """Largest resident memory of this process so far, and of its GPU where one is in use."""
     per_mib = 2**20 if sys.platform == "darwin" else 2**10  # ru_maxrss: bytes there, KiB here
     peak = {"cpu": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / per_mib, 1)}
-    if torch.cuda.is_initialized():
+    torch = sys.modules.get("torch")  # who has not loaded it uses no GPU
+    if torch is not None and torch.cuda.is_initialized():
         peak["gpu"] = round(torch.cuda.max_memory_allocated(_gpu_in_use()) / 2**20, 1)
     return peak
 
 
 def _gpu_in_use() -> int:
     """The GPU of whose memory this process took most: it need not be the first."""
+    import torch
+
     return max(range(torch.cuda.device_count()), key=torch.cuda.max_memory_allocated)
 
 

@@ -87,6 +87,9 @@ app.command("flows.commands.stack:demo", help="Run both main flows and say where
 app.command("flows.commands.gallery:gallery", help="Serve the gallery alone, until Ctrl-C.")
 app.command("flows.commands.reproduce:reproduce", help="Make an output again and compare it.")
 app.command("flows.commands.stack:run", help="Run one flow from a file with its request.")
+app.command(
+    "flows.commands.export:export", help="Write a model as a folder that runs without torch."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from core import numerics, records
 from core.numerics import allows_gpu, arithmetic, instructions, remembered, settle
@@ -62,9 +63,9 @@ def test_portable_arithmetic_is_that_of_a_cpu(monkeypatch):
 def test_a_record_of_a_gpu_does_not_say_portable(monkeypatch):
     monkeypatch.setenv("LAMINA_NUMERICS", "portable")
     assert compute()["numerics"] == "portable"
-    monkeypatch.setattr(records.torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(records, "_gpu_in_use", lambda: 0)
-    monkeypatch.setattr(records.torch.cuda, "get_device_name", lambda gpu: "a GPU")
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda gpu: "a GPU")
     assert compute()["numerics"] == "native"
 
 

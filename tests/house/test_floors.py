@@ -16,7 +16,7 @@ DOORS = {
     "decord": {"video/files/clip.py"},
     "imageio": {"video/files/clip.py"},
     "av": {"video/files/filters.py", "video/files/footage.py"},
-    "tokenizers": {"video/engines/words.py"},
+    "tokenizers": {"video/runner/words.py"},
     "transformers": {"video/engines/skeleton.py"},
     "c2pa": {"video/provenance/manifests.py"},
     "cryptography": {"video/provenance/certificates.py"},

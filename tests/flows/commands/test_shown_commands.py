@@ -47,6 +47,8 @@ NOT_RUN = {
     "python -m medical.training.segmenter": "takes the minutes it is given",
     "python -m medical.evaluation.structures": "needs label maps; test_segmenter.py has the parts",
     "python -m medical.evaluation.contact_sheet": "shows a folder of the reader's",
+    "python small/run.py": "needs the libraries of another machine; test_export.py does",
+    "pip install": "needs the network",
     "python -c": "needs a server; tests/flows/stack/test_outside.py does",
     "prefect": "needs a server",
     "torchrun": "needs two hosts",

@@ -1,0 +1,1 @@
+"""Other ways to compute a network than torch's own."""

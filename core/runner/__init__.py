@@ -1,0 +1,1 @@
+"""What runs an exported model: numpy and OpenVINO, and neither torch nor diffusers."""

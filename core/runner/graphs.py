@@ -1,0 +1,133 @@
+"""Exported graphs, read and compiled by OpenVINO for this processor."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+
+from core.refusal import Refusal
+from core.trouble import Trouble
+
+RECORD = "model.json"
+FORMAT_VERSION = 1
+BUCKETS = (16, 32, 64)
+"""Lengths that prompts are filled up to, so that few shapes are compiled."""
+THREADS = "OMP_NUM_THREADS"
+
+
+class Graphs:
+    """The graphs of an exported model, each compiled when it is first asked for.
+
+    Args:
+        folder: Of the exported model.
+        cache: Where compiled graphs are kept, so that the next start is quick; None for nowhere.
+    """
+
+    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+        self.folder, self.record = folder, read_record(folder)
+        self._core = ov.Core()
+        if cache is not None:
+            self._core.set_property({"CACHE_DIR": str(cache)})
+        self._compiled: dict[tuple[str, int], Any] = {}
+
+    def run(
+        self, name: str, inputs: Mapping[str, NDArray[Any]], *, tokens: int = 0
+    ) -> NDArray[np.float32]:
+        """The answer of one graph.
+
+        Args:
+            name: Of the graph.
+            inputs: By name.
+            tokens: Length of prompts, where the graph reads some.
+        """
+        key = name, tokens
+        if key not in self._compiled:
+            self._compiled[key] = self._compile(name, tokens)
+        return self._compiled[key](dict(inputs), share_inputs=True)[0].copy()
+
+    def _compile(self, name: str, tokens: int) -> Any:
+        path = self.folder / f"{name}.xml"
+        self._check(path.name)
+        self._check(f"{name}.bin")
+        config: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+        }
+        if threads := os.environ.get(THREADS):
+            config["INFERENCE_NUM_THREADS"] = int(threads)
+        graph = self._core.read_model(path)
+        if tokens:
+            graph.reshape({port: _told(port, tokens) for port in graph.inputs})
+        return self._core.compile_model(graph, "CPU", config)
+
+    def _check(self, name: str) -> None:
+        wanted = self.record["sha256"].get(name)
+        with (self.folder / name).open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != wanted:
+            raise Trouble(
+                f"{self.folder / name}: sha256 is {found[:12]}, the record says "
+                f"{str(wanted)[:12]}: the file is not the one that was exported; export the "
+                "model again."
+            )
+
+
+def _told(port: Any, tokens: int) -> ov.PartialShape:
+    """The shape of an input with the length of prompts in the place of what is open."""
+    shape = port.partial_shape
+    sizes = [axis.get_length() if axis.is_static else tokens for axis in shape]
+    return ov.PartialShape(sizes)
+
+
+def bucket(length: int) -> int:
+    """The length that a prompt of so many tokens is filled up to."""
+    return next(size for size in BUCKETS if length <= size)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What an exported model says of itself.
+
+    Raises:
+        Refusal: It is none, or one of another release.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise Refusal(
+            f"{folder} holds no {RECORD}: an exported model is a folder that `lamina export` "
+            "wrote; name that folder."
+        )
+    record = json.loads(path.read_text(encoding="utf-8"))
+    version = record.get("export_version")
+    if version != FORMAT_VERSION:
+        raise Refusal(
+            f"{path} has export_version {version!r}: this runner reads {FORMAT_VERSION}; use the "
+            "run.py beside it, or export the model again."
+        )
+    return record
+
+
+def cache_folder(folder: Path, said: str | None = None) -> Path | None:
+    """Where the compiled graphs of an exported model are kept; None where nowhere can be.
+
+    Args:
+        folder: Of the exported model.
+        said: A folder, or ``off`` for none; by default one in the user's cache.
+    """
+    if said == "off":
+        return None
+    usual = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    place = Path(said or Path(usual) / "lamina" / "runner")
+    kept = place / str(read_record(folder)["digest"])[:16]
+    try:
+        kept.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return kept if os.access(kept, os.W_OK) else None

@@ -1,0 +1,1 @@
+"""A clip from a sentence by an exported model: no torch, no diffusers, no transformers."""
