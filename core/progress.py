@@ -103,9 +103,9 @@ def duration(seconds: float) -> str:
     return f"{hours:.0f} h {rest / MINUTE:.0f} min"
 
 
-def counted(number: int, thing: str) -> str:
-    """So many of a thing: ``1 step``, ``2 steps``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+def counted(number: int, thing: str, things: str = "") -> str:
+    """So many of a thing: ``1 step``, ``2 steps``; ``things`` where more are not called so."""
+    return f"{number} {thing}" if number == 1 else f"{number} {things or f'{thing}s'}"
 
 
 def steps_of(meter: Meter) -> Callable[[int, int, object], None]:

@@ -12,6 +12,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
 
+from core.progress import counted
 from flows.batches.approval import Answer, Question, ask, decide, sheet_path
 from flows.batches.flow import start_again
 from flows.batches.ledger import Batch
@@ -125,7 +126,7 @@ def _words(batch: Batch, question: Question, complaint: str) -> str:
     which = "all are shown" if seen == count else f"{seen} of them are shown, evenly spread"
     warning = f"**{_cell(complaint)}**\n\n" if complaint else ""
     return (
-        f"{warning}**{batch.root.name}**: {count} results, {which}. "
+        f"{warning}**{batch.root.name}**: {counted(count, 'result')}, {which}. "
         f"[All in the gallery]({_page(batch)})\n\n"
         f"{picture}| | |\n|---|---|\n{shown}\n"
     )

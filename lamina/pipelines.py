@@ -24,6 +24,7 @@ from core.networks.conditioned import ConditionedNetwork
 from core.networks.pretrained import as_diffusers
 from core.numerics import allows_gpu
 from core.operations.operation import OnStep
+from core.progress import counted
 from core.refusal import Refusal
 from core.sampling.diffusers_bridge import LEVELS, walk_with
 from core.sampling.samplers import Walk
@@ -121,8 +122,8 @@ class ModelPipeline(DiffusionPipeline):
         if isinstance(generator, Sequence):
             if len(generator) != count:
                 raise Refusal(
-                    f"generator is a list of {len(generator)} for {count} results: give one for "
-                    "all, or one for each."
+                    f"generator is a list of {len(generator)} for {counted(count, 'result')}: "
+                    "give one for all, or one for each."
                 )
             return [self._seed(each) for each in generator]
         return [self._seed(generator) for _ in range(count)]

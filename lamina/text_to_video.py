@@ -9,6 +9,7 @@ from diffusers.utils import BaseOutput
 from PIL import Image
 from torch import Tensor
 
+from core.progress import counted
 from core.refusal import Refusal
 from lamina.calls import understood
 from lamina.operations import OPERATIONS
@@ -98,7 +99,8 @@ class TextToVideoPipeline(ModelPipeline):
         wanted = [each for each in prompts for _ in range(num_videos_per_prompt)]
         if not wanted:
             raise Refusal(
-                f"{len(prompts)} prompts and num_videos_per_prompt={num_videos_per_prompt}: that "
+                f"{counted(len(prompts), 'prompt')} and "
+                f"num_videos_per_prompt={num_videos_per_prompt}: that "
                 "asks for no clip; give at least one of each."
             )
         seeds = self._seeds(generator, len(wanted))

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from core.progress import counted
+
 WORDS = {
     "video": "Text to video",
     "mri": "Super-resolution of brain MRI",
@@ -26,7 +28,7 @@ def unfinished(record: Mapping[str, Any]) -> str:
         return ""
     taken = [stage.get("steps", 0) for stage in stages.values() if isinstance(stage, Mapping)]
     steps = sum(count for count in taken if isinstance(count, int))
-    return f"unfinished: {steps} steps of training" if steps < FEWEST_STEPS else ""
+    return f"unfinished: {counted(steps, 'step')} of training" if steps < FEWEST_STEPS else ""
 
 
 def card(record: Mapping[str, Any]) -> str:

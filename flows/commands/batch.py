@@ -193,7 +193,8 @@ def _run_deployed(project: str, request: BatchRequest) -> None:
     from flows.stack.stack import borrowed, ended_by_signals
 
     parameters = {"request": request.model_dump(mode="json"), "project": project}
-    with ended_by_signals(), borrowed(read_settings()) as (server, check):
+    settings = read_settings()
+    with ended_by_signals(), borrowed(settings, sys.stderr.write) as (server, check):
         started = server.start(request.flow, parameters)
         of_project = "" if project == "default" else f" --project {project}"
         way_out = f"`lamina batch cancel {request.name}{of_project}` ends it"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from core.progress import Clock, duration
+from core.progress import Clock, counted, duration
 from core.refusal import Refusal
 from video.operations.table import OPERATIONS
 from video.request import VideoRequest
@@ -70,8 +70,8 @@ def show(folder: str, /) -> None:
         print("usual: frames, width and height are given with each request")
         return
     print(
-        f"usual: {usual.num_frames} frames of {usual.width} x {usual.height} at {usual.fps:g} a "
-        f"second, {usual.steps} steps, guidance {usual.guidance:g}"
+        f"usual: {counted(usual.num_frames, 'frame')} of {usual.width} x {usual.height} at "
+        f"{usual.fps:g} a second, {counted(usual.steps, 'step')}, guidance {usual.guidance:g}"
     )
     wanted = needed(OPERATIONS["text_to_video"], usual)
     print(f"such a clip: {wanted.memory_gb:.1f} GB memory, {duration(60 * wanted.minutes)}")

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from core.progress import counted
 from flows.commands.options import options_of
 from flows.commands.single import run_here
 from medical.audit.request import AuditRequest
@@ -131,7 +132,7 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     asked = read_request("augment_mri_dataset", request)
     assert isinstance(asked, MRIDatasetRequest)
     maker, wanted = planned(asked, out)
-    print(f"{asked.count} heads, {', '.join(asked.contrasts)}: needs {wanted}")
+    print(f"{counted(asked.count, 'head')}, {', '.join(asked.contrasts)}: needs {wanted}")
     for words in maker.plan.said:
         print(f"note: {words}")
     claim(maker, out, write=not dry_run)
@@ -212,7 +213,7 @@ def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:
     for name in found.silent:
         sys.stderr.write(f"note: the record of {name} does not name the people it was made from\n")
     sys.stderr.write(
-        f"{len(found.volumes)} volumes and {len(found.models)} models name this person, in "
-        f"{found.searched} datasets.\n"
+        f"This person is named by {counted(len(found.volumes), 'volume')} and "
+        f"{counted(len(found.models), 'model')}, in {counted(found.searched, 'dataset')}.\n"
     )
     return 0

@@ -19,7 +19,7 @@ from flows.requests.forms import flat
 from flows.requests.uploads import with_uploads
 from flows.settings.settings import Settings, read_settings
 from flows.stack.api import Run, Server
-from flows.stack.stack import Stack, borrowed, ended_by_signals
+from flows.stack.stack import STARTING, Stack, borrowed, ended_by_signals
 from flows.storage.delivery import check_store
 from flows.storage.files import DEFAULT_PROJECT
 
@@ -32,6 +32,7 @@ def up() -> None:
     """Start the server, the workers and all deployments, and stay up until Ctrl-C."""
     settings, clock = read_settings(), Clock()
     check_store()
+    sys.stderr.write(STARTING)
     with ended_by_signals(), Stack(settings) as stack:
         print(f"Lamina is up after {duration(clock.passed())}. Ctrl-C ends it.")
         for line in _addresses(stack.server, settings):
@@ -48,6 +49,7 @@ def demo(*, stay: bool = False) -> int:
         stay: Keep the stack up afterwards, until Ctrl-C.
     """
     settings, clock = read_settings(), Clock()
+    sys.stderr.write(STARTING)
     with ended_by_signals(), Stack(settings) as stack:
         print(f"Lamina is up after {duration(clock.passed())}.", flush=True)
         server = stack.server
@@ -76,7 +78,7 @@ def run(flow: Flow, /, *, request: Path) -> int:
     """
     settings = read_settings()
     asked = with_uploads(read_request(flow, request), DEFAULT_PROJECT, settings)
-    with ended_by_signals(), borrowed(settings) as (server, check):
+    with ended_by_signals(), borrowed(settings, sys.stderr.write) as (server, check):
         _check_offers(asked, settings)
         started = server.start(flow, {"request": asked.model_dump(mode="json")})
         (ended,) = watch(server, [started], check)

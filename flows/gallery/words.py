@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from core.progress import counted
 from core.wording import rows
 from flows.requests.flow_requests import MODELS
 
@@ -22,7 +23,7 @@ def when(iso: str) -> str:
 def size(number: int) -> str:
     """Bytes as kB, MB or GB."""
     if number < 1000:
-        return f"{number} bytes"
+        return f"{counted(number, 'byte')}"
     thousands = number / 1000
     if thousands >= 1e6:
         return f"{thousands / 1e6:.3g} GB"

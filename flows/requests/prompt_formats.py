@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.progress import counted
 from core.refusal import Refusal
 
 COMMENT = (
@@ -68,8 +69,8 @@ def _filled(
     for number, cells in records:
         if len(cells) > len(columns):
             raise Refusal(
-                f"{name}:{number}: has {len(cells)} cells where the first line names "
-                f'{len(columns)} columns; put text with commas in "quotes".'
+                f"{name}:{number}: has {counted(len(cells), 'cell')} where the first line names "
+                f"{counted(len(columns), 'column')}; put text with commas in quotes."
             )
         pairs = zip(columns, cells, strict=False)
         yield number, {column: cell.strip() for column, cell in pairs if cell.strip()}

@@ -31,6 +31,7 @@ from flows.stack.api import Server
 
 HOST = "127.0.0.1"
 START_LIMIT_S = 300.0
+STARTING = "Starting a Prefect server and workers, which takes half a minute or so.\n"
 OWN = "flows.settings.own_prefect"  # runs a module that no file of the working folder redirects
 
 QUICK = {
@@ -174,15 +175,22 @@ def running_address(settings: Settings) -> str | None:
 
 
 @contextmanager
-def borrowed(settings: Settings) -> Iterator[tuple[Server, Callable[[], None] | None]]:
+def borrowed(
+    settings: Settings, say: Callable[[str], object]
+) -> Iterator[tuple[Server, Callable[[], None] | None]]:
     """The server of the running stack, or of one that lives as long as the block.
 
     With it comes a check that raises when a stack of our own is in trouble. A borrowed one has
     none: whoever started it looks after it, and its runs go on when the block has ended.
+
+    Args:
+        settings: Whose stack.
+        say: Takes what a person who waits is to read.
     """
     if address := running_address(settings):
         yield Server(address), None
         return
+    say(STARTING)
     with Stack(settings) as stack:
         yield stack.server, stack.check
 

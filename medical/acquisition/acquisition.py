@@ -20,6 +20,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from core.operations.linear_operators import AxisOperator
+from core.progress import counted
 from core.refusal import Refusal
 from medical.acquisition.bands import band_interpolation, band_sampling
 from medical.files.volume import Volume
@@ -109,7 +110,8 @@ def degradation_matrix(grid: AxisGrid) -> Tensor:
     total = weights.sum(axis=1, keepdims=True)
     if (total <= 0).any():
         raise Refusal(
-            f"{int((total <= 0).sum())} of {grid.num_slices} slices lie outside the grid of "
+            f"{int((total <= 0).sum())} of {counted(grid.num_slices, 'slice')} lie outside the "
+            "grid of "
             f"{grid.num_voxels} x {grid.spacing_mm:g} mm: slices must overlap the fine grid; "
             "enlarge the grid or drop the slices."
         )

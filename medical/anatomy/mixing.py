@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import counted
 from core.refusal import Refusal
 from core.seeds import generator
 from medical.anatomy.filters import Floats, blurred, read_at
@@ -82,7 +83,8 @@ def mix(pool: Pool, seed: int, asked: Asked) -> Mixed:
     if len(stratum) < LEAST_PEOPLE:
         words = "any age" if asked.age is None else f"ages {asked.age[0]:g} to {asked.age[1]:g}"
         raise Refusal(
-            f"{words}, sex {asked.sex}: {len(stratum)} people of the pool are like that, and at "
+            f"{words}, sex {asked.sex}: the pool holds "
+            f"{counted(len(stratum), 'person', 'people')} like that, and at "
             f"least {LEAST_PEOPLE} have to stand behind a head; ask for a wider range."
         )
     random = np.random.default_rng(generator(seed, 1).initial_seed())

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from core.progress import counted
 from core.records import atomic_path, sha256_file
 from core.refusal import Refusal
 from medical.anatomy.filters import Floats, read_at
@@ -108,7 +109,8 @@ class Pool:
         count = len(self.people)
         if count < LEAST_PEOPLE:
             raise Refusal(
-                f"a pool of {count} people: anatomies are mixed from {LEAST_PEOPLE} or more, or "
+                f"a pool of {counted(count, 'person', 'people')}: anatomies are mixed from "
+                f"{LEAST_PEOPLE} or more, or "
                 "they would be one person's; add people."
             )
         wanted = {
@@ -119,7 +121,8 @@ class Pool:
         for name, shape in wanted.items():
             if getattr(self, name).shape != shape:
                 raise Refusal(
-                    f"{name} maps of shape {getattr(self, name).shape}: a pool of {count} people "
+                    f"{name} maps of shape {getattr(self, name).shape}: a pool of "
+                    f"{counted(count, 'person', 'people')} "
                     f"has {shape}; make the pool again."
                 )
 

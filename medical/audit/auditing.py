@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from core.models.checkpoints import find_model
+from core.progress import counted
 from medical.anatomy.head_model import KIND, SHIPPED, load_pool
 from medical.anatomy.pool import person_hash
 from medical.audit.behind import largest_named, members_told
@@ -195,7 +196,9 @@ def _cannot_say(source: Source, every: Sequence[HeadFile], heads: Sequence[HeadF
         )
         said.append(f"That a person who is shown would be found: {MISSED}.")
     if len(heads) < len(every):
-        said.append(f"Anything of {len(every) - len(heads)} heads that were not looked at.")
+        said.append(
+            f"Anything of {counted(len(every) - len(heads), 'head')} that were not looked at."
+        )
     if any(head.labels for head in heads):
         said.append("Anything of intensities: the dataset has no T1-weighted images, only labels.")
     said.append("Whether an attack that is not listed, a learned one above all, finds more.")
@@ -206,7 +209,9 @@ def _reasons(facts: Mapping[str, Any]) -> list[str]:
     reasons = []
     if facts["found"]:
         names = ", ".join(f"{each['head']} ({each['person']})" for each in facts["found"][:5])
-        reasons.append(f"{len(facts['found'])} of {facts['heads']} heads show a person: {names}")
+        reasons.append(
+            f"{len(facts['found'])} of {counted(facts['heads'], 'head')} show a person: {names}"
+        )
     for name, each in facts["controls"].items():
         if name not in MAY_BE_MISSED and each["found"] < FOUND * each["made"]:
             reasons.append(
@@ -215,7 +220,10 @@ def _reasons(facts: Mapping[str, Any]) -> list[str]:
             )
     wrong, of = facts["false_alarms"]["taken_for_others"], facts["false_alarms"]["people"]
     if wrong > max(1, WRONG * of):
-        reasons.append(f"{wrong} of {of} people were taken for others: the attacks do not hold")
+        reasons.append(
+            f"{wrong} of {counted(of, 'person', 'people')} were taken for others: the attacks do "
+            "not hold"
+        )
     return reasons
 
 

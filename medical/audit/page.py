@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from core.progress import counted
 from medical.datasets.page import bullets, chip, document, paragraph, section, table
 
 
@@ -35,9 +36,11 @@ def summary(facts: Mapping[str, Any]) -> str:
     told = facts["membership"]
     behind = f" {_membership(told)}" if told else ""
     return (
-        f"{found} of {facts['heads']} heads show one of {facts['people']} people, held against "
+        f"{found} of {counted(facts['heads'], 'head')} show one of "
+        f"{counted(facts['people'], 'person', 'people')}, held against "
         f"{facts['evidence']}. Controls that must be found: {controls}; "
-        f"{wrong['taken_for_others']} of {wrong['people']} people were taken for others."
+        f"{wrong['taken_for_others']} of {counted(wrong['people'], 'person', 'people')} were "
+        "taken for others."
         f"{missed}{behind}"
     )
 
@@ -78,8 +81,8 @@ def _contributed(facts: Mapping[str, Any]) -> list[str]:
         low, high = given["interval"]
         lines.append(
             f"The nearest person was the largest contributor in {given['largest_named']} of "
-            f"{given['heads']} heads whose one is among these people (interval {low:.1%} "
-            f"to {high:.1%}; guessing {given['guessing']:.1%})."
+            f"{counted(given['heads'], 'head')} whose one is among these people (interval "
+            f"{low:.1%} to {high:.1%}; guessing {given['guessing']:.1%})."
         )
     if told:
         lines.append(_membership(told))
@@ -89,6 +92,7 @@ def _contributed(facts: Mapping[str, Any]) -> list[str]:
 def _membership(told: Mapping[str, Any]) -> str:
     return (
         f"Contributors are told from others with an area under the curve of {told['auc']:.2f} "
-        f"(interval {told['low']:.2f} to {told['high']:.2f}; {told['members']} contributors, "
-        f"{told['others']} others, {told['heads']} heads; 0.5 is guessing)."
+        f"(interval {told['low']:.2f} to {told['high']:.2f}; "
+        f"{counted(told['members'], 'contributor')}, "
+        f"{counted(told['others'], 'other')}, {counted(told['heads'], 'head')}; 0.5 is guessing)."
     )

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.progress import counted
 from core.records import sha256_file
 from core.refusal import Refusal
 from medical.audit.seen import Seen, see, seen_labels
@@ -72,7 +73,8 @@ def people_of(folder: Path, least: int) -> list[HeadFile]:
             first.setdefault(name, HeadFile(name, path))
     if len(first) < least:
         raise Refusal(
-            f"against={folder} holds T1-weighted heads of {len(first)} people: what strangers "
+            f"against={folder} holds T1-weighted heads of "
+            f"{counted(len(first), 'person', 'people')}: what strangers "
             f"look like is learned from {least} or more; name a BIDS folder with more people."
         )
     return [first[name] for name in sorted(first)]

@@ -8,6 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import counted
 from medical.anatomy.filters import Floats, blurred
 from medical.anatomy.folding import CONDITION_MEAN, CONDITION_SCALE
 from medical.anatomy.mixing import condition_of
@@ -66,7 +67,7 @@ class RealPeople:
     def __init__(self, people: Sequence[Seen]) -> None:
         self.people = People(people)
         self.names = self.people.names
-        self.words = f"the scans of {len(people)} people"
+        self.words = f"the scans of {counted(len(people), 'person', 'people')}"
         self._bent = Bent(people, self.people.inner)
         scores = {name: attack(people, self.people) for name, attack in ATTACKS.items()}
         scores["bent"] = self._bent.unit @ self._bent.unit.T
@@ -97,7 +98,10 @@ class MappedPeople:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.names = tuple(person.hash for person in pool.people)
-        self.words = f"the blurred tissue maps of {len(pool.people)} people in the model's weights"
+        self.words = (
+            f"the blurred tissue maps of {counted(len(pool.people), 'person', 'people')} in the "
+            "model's weights"
+        )
         wide, deep = (as_shares(m) for m in (pool.wide, pool.deep))
         self._maps = {"wide map": _rows(wide), "deep map": _rows(deep)}
         self._means = {name: rows.mean(0) for name, rows in self._maps.items()}

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.models.checkpoints import list_models
+from core.progress import counted
 from medical.anatomy.drawn import draw_anatomy
 from medical.anatomy.filters import Floats
 from medical.anatomy.head_model import KIND, SHIPPED, load_pool
@@ -43,7 +44,8 @@ class PeopleHeads:
             Contributor(p.hash, p.age, p.sex) for p in pool.people
         )
         self.words = (
-            f"blurred tissue maps of {len(pool.people)} people, mixed with weights that change "
+            f"blurred tissue maps of {counted(len(pool.people), 'person', 'people')}, mixed with "
+            "weights that change "
             "from place to place; folding and texture drawn by networks; pseudonymous, not "
             "anonymous"
         )

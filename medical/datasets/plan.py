@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.progress import counted
 from core.refusal import Refusal
 from medical.datasets.heads import Contributor, Heads
 from medical.datasets.request import ANY_AGE, MRIDatasetRequest
@@ -127,7 +128,8 @@ def check_sources(sources: str) -> None:
     fewest = math.ceil(FEWEST_PEOPLE * 4 / 3)
     if len(found) < fewest:
         raise Refusal(
-            f"sources={sources} holds T1-weighted heads of {len(found)} people: a dataset is "
+            f"sources={sources} holds T1-weighted heads of "
+            f"{counted(len(found), 'person', 'people')}: a dataset is "
             f"drawn from {fewest} or more, of whom a quarter serve the audit alone; name a BIDS "
             "folder with more people."
         )
@@ -158,7 +160,8 @@ def eligible_people(request: MRIDatasetRequest, heads: Heads) -> tuple[Contribut
     if len(found) < FEWEST_PEOPLE:
         asked = _stratum(request)
         raise Refusal(
-            f"{len(found)} of {len(order)} people can stand behind {asked}: a dataset is drawn "
+            f"{len(found)} of {counted(len(order), 'person', 'people')} can stand behind {asked}: "
+            "a dataset is drawn "
             f"from {FEWEST_PEOPLE} or more, and a quarter of the people serve the audit alone; "
             "widen age or sex, or bring sources with more such people."
         )
@@ -186,11 +189,15 @@ def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
     few = people < FEWEST_IN_POOL
     words, out = [], []
     if few:
-        words.append(f"a pool of {people} people, fewer than {FEWEST_IN_POOL}: {LINKAGE_OF_FEW}")
+        words.append(
+            f"a pool of {counted(people, 'person', 'people')}, fewer than {FEWEST_IN_POOL}: "
+            f"{LINKAGE_OF_FEW}"
+        )
         out.append("widen age or sex")
     if request.count > allowed:
         words.append(
-            f"{request.count} heads from {people} people: up to {allowed}, whether a person was "
+            f"{counted(request.count, 'head')} from {counted(people, 'person', 'people')}: up to "
+            f"{allowed}, whether a person was "
             "among them was guessed about as well as 0.70 (area under the curve) allows"
         )
         out.append("ask for fewer heads")

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from core.progress import counted
 from medical.datasets.page import bullets, chip, document, paragraph, section, table
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.scorecard import scorecard, scores
@@ -137,7 +138,7 @@ def _quarantine(summary: Mapping[str, Any], out: Path) -> str:
     for name in summary["quarantined"]:
         about = json.loads((out / "quarantine" / name / "reasons.json").read_text("utf-8"))
         lines.append(f"{name}: {'; '.join(about['reasons'])}.")
-    words = f"{len(lines)} heads were drawn and set aside; each was drawn again."
+    words = f"Drawn, set aside and drawn again: {counted(len(lines), 'head')}."
     return section("Quarantine", paragraph(words) + bullets(lines), name="quarantine")
 
 

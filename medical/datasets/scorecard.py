@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.progress import counted
 from medical.datasets.page import chip
 from medical.datasets.request import MRIDatasetRequest
 
@@ -117,7 +118,8 @@ def _constraint(records: Sequence[Record], summary: Mapping[str, Any]) -> Score:
 def _completeness(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> Score:
     missing = summary["missing"]
     words = (
-        f"{summary['made']} of {request.count} heads, each with {', '.join(request.contrasts)}, "
+        f"{summary['made']} of {counted(request.count, 'head')}, each with "
+        f"{', '.join(request.contrasts)}, "
         f"{'tissues' if request.lesions.healthy else 'a lesion mask, tissues'} and a record"
     )
     rest = f"; no head passed for {', '.join(missing)}." if missing else "."
@@ -132,7 +134,8 @@ def _compliance(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> Score
     else:
         outlines = "" if healthy else " and lesion outlines of 29 (CC BY)"
         words = (
-            f"Derived from {people} people (CC0){outlines}; pseudonymous, not anonymous: see who "
+            f"Derived from {counted(people, 'person', 'people')} (CC0){outlines}; pseudonymous, "
+            "not anonymous: see who "
             "may be recognized. Contributors stand by hash with each head, so a person can "
             "withdraw"
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import counted
 from medical.datasets.page import document, paragraph, section, table
 from medical.datasets.pictures import box_of, colored, cuts, middle, shown, slider
 from medical.datasets.request import MRIDatasetRequest
@@ -101,7 +102,7 @@ def _slider(head: _Read, name: str, record: Record, *, tissues: bool, whole: boo
     words = f"{record['subject']}, {name}"
     if record["lesions"]:
         load, count = record["lesions"]["load_ml"], record["lesions"]["count"]
-        words += f": {load['delivered']:.1f} ml in {count['delivered']} lesions"
+        words += f": {load['delivered']:.1f} ml in {counted(count['delivered'], 'lesion')}"
     return slider(shown(planes, top), over, words, ("image", "with labels"))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from core.progress import counted
 from core.records import sha256_file
 from medical.anatomy.site import draw_site, scanned
 from medical.datasets.heads import WHITE_AT, Head, Heads
@@ -117,7 +118,7 @@ def judge(drawn: DrawnVolume, planned: Planned) -> list[str]:
         if abs(load - planned.wish.load_ml) > LOAD_TOLERANCE * planned.wish.load_ml:
             reasons.append(f"{load:.3g} ml of lesions, not {planned.wish.load_ml:.3g}")
         if count != planned.wish.count:
-            reasons.append(f"{count} lesions, not {planned.wish.count}")
+            reasons.append(f"{counted(count, 'lesion')}, not {planned.wish.count}")
     return reasons + faults(drawn.facts["quality"])
 
 

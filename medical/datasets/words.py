@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from core.progress import counted
 from medical.datasets.plan import FEWEST_IN_POOL
 from medical.datasets.request import MRIDatasetRequest
 
@@ -48,7 +49,7 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
         ("What is it for?", "Adding to real training data of segmenters; testing software."),
         ("What is it not for?", "Diagnosis, prevalence, norms of age or sex, sole training data."),
         ("Does an image show a person?", shown(people)),
-        ("Who stands behind it?", f"{people} people for anatomy{outlines}."
+        ("Who stands behind it?", f"{counted(people, 'person', 'people')} for anatomy{outlines}."
          if people else f"The mean of 152 adults{outlines}."),
         ("May people be recognized?", "Pseudonymous, not anonymous: see who may be recognized."
          if people else "No single person's anatomy is in it."),

@@ -11,6 +11,7 @@ import re
 import zlib
 from pathlib import Path
 
+from core.progress import counted
 from core.refusal import Refusal
 
 HIGHEST_RATIO = 1032  # deflate cannot pack a byte tighter than this
@@ -43,7 +44,8 @@ def check_size(path: Path, needed: int) -> None:
     most = size * HIGHEST_RATIO if is_gzip(path) else size
     if needed > most:
         raise Refusal(
-            f"{path} has {size} bytes where its header asks for {needed}: the file must be whole "
+            f"{path} has {counted(size, 'byte')} where its header asks for {needed}: the file "
+            "must be whole "
             "and its dimensions true; copy or export it again."
         )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -76,7 +78,8 @@ def check_gzip(path: Path, needed: int) -> None:
         ) from error
     if unpacked < needed:
         raise Refusal(
-            f"{path} unpacks to {unpacked} bytes where its header asks for {needed}: the file "
+            f"{path} unpacks to {counted(unpacked, 'byte')} where its header asks for {needed}: "
+            "the file "
             "must be whole and its dimensions true; copy or export it again."
         )
 

@@ -19,6 +19,7 @@ from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
 from torch import Tensor
 
+from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import check_gzip, check_size, is_gzip
@@ -176,11 +177,10 @@ def _intensities(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
             f"{path} cannot be read to its end ({_words(error)}): the file must be whole; "
             "copy or export it again."
         ) from error
-    num_bad = int(data.size - np.isfinite(stored).sum())
-    if num_bad:
+    if num_bad := int(data.size - np.isfinite(stored).sum()):
         raise Refusal(
-            f"{path} has {num_bad} voxels that are NaN or infinite: intensities must be finite; "
-            "replace them, for instance with numpy.nan_to_num."
+            f"{path} is NaN or infinite in {counted(num_bad, 'voxel')}: intensities must be "
+            "finite; replace them, for instance with numpy.nan_to_num."
         )
     if not np.isfinite(data).all():
         raise Refusal(

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from core.progress import counted
 from medical.files.bids import write_json, write_text
 from medical.files.nifti import read_volume
 
@@ -87,7 +88,9 @@ def faults(folder: Path) -> list[str]:
     images = sorted(path.name for path in (folder / "imagesTr").iterdir())
     wanted = sorted(f"{case}_{i:04d}{ending}" for case in cases for i in range(channels))
     if images != wanted:
-        found.append(f"imagesTr holds {len(images)} files, {len(wanted)} belong to the labels")
+        found.append(
+            f"imagesTr holds {counted(len(images), 'file')}, {len(wanted)} belong to the labels"
+        )
         return found
     for case in cases:
         found += _case_faults(folder, case, channels, values)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import counted
 from core.refusal import Refusal
 from medical.lesions.atlas import REGIONS, LesionAtlas
 from medical.lesions.fields import parts_of, wider
@@ -119,8 +120,8 @@ def beyond_measured(wish: LesionWish, atlas: LesionAtlas, *, counted: bool = Tru
         low, high = np.quantile(known, [0.05, 0.95])
         if not low <= value <= high:
             said.append(
-                f"{value:.4g} {what} lies outside the middle nine tenths of the {len(known)} "
-                f"people measured ({low:.3g} to {high:.3g} {what})"
+                f"{value:.4g} {what} lies outside the middle nine tenths of the "
+                f"people measured, {len(known)} in all ({low:.3g} to {high:.3g} {what})"
             )
     return said
 
@@ -195,8 +196,9 @@ def _check_room(wish: LesionWish, places: Places, begin: NDArray[np.bool_], tota
     fewest = FEWEST_VOXELS * wish.count
     if total < fewest:
         raise Refusal(
-            f"{wish.count} lesions of {wish.load_ml:g} ml in all: a lesion has at least "
-            f"{FEWEST_VOXELS} voxels, {fewest * places.voxel_mm3 / 1000:.3g} ml for so many at "
+            f"{counted(wish.count, 'lesion')} of {wish.load_ml:g} ml in all: a lesion has at "
+            f"least {FEWEST_VOXELS} voxels, {fewest * places.voxel_mm3 / 1000:.3g} ml for so many "
+            "at "
             "this spacing; ask for fewer, a larger load or finer voxels."
         )
     room = float((places.region > 0).sum())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from core.models.methods import Method
 from core.operations.operation import Cost, Facts, Model, ModelSource, OnStep, Paths, Reading
+from core.progress import counted
 from core.refusal import Refusal
 from core.request import Request
 from medical.files.container import scan_name
@@ -147,7 +148,8 @@ class EditMRI(ABC, Generic[Asked]):
         outside = int((differs(Path(_place(request, "scan")), paths["result"]) & ~mask).sum())
         if outside:
             raise RuntimeError(
-                f"{paths['result'].name} differs from the scan in {outside} voxels outside the "
+                f"{paths['result'].name} differs from the scan in {counted(outside, 'voxel')} "
+                "outside the "
                 "mask: none may; make it again."
             )
         volume = float(mask.sum()) * math.prod(scan.spacing_mm) / 1000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from core.progress import counted
 from medical.acquisition.slice_width import BOX_OFF, BOX_STD
 from medical.operations.familiarity import SHIPPED, unlike
 from medical.operations.problem import Problem
@@ -26,12 +27,12 @@ def remarks(problem: Problem, request: SuperResolutionRequest) -> tuple[str, ...
 def _held(problem: Problem) -> str:
     scale, count = problem.scale, problem.filled + problem.scale.held
     if problem.filled and not scale.held:
-        return f"{count} voxels hold a number for no tissue: they are taken as background"
+        return f"{counted(count, 'voxel')} with a number for no tissue: taken as background"
     if not count:
         return ""
     return (
-        f"{count} voxels lie far outside the other intensities, {scale.least:g} to "
-        f"{scale.most:g}: they do not count for the intensity scale and are held at its ends"
+        f"{counted(count, 'voxel')} far outside the other intensities, {scale.least:g} to "
+        f"{scale.most:g}: not counted for the intensity scale and held at its ends"
     )
 
 

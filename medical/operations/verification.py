@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import counted
 from medical.acquisition.intensity import measure_scale
 from medical.files.volume import Volume
 
@@ -42,7 +43,8 @@ def check_place(scan: Volume, result: Volume, spacing_mm: tuple[float, float, fl
             allowed, right, short = 0.5 * wanted + ROUNDED_MM, wanted, False
         if short or abs(new - right) * count > ROUNDED_MM or moved[axis] > allowed:
             raise RuntimeError(
-                f"axis {axis} of the result has {count} voxels of {new:.6g} mm and ends "
+                f"axis {axis} of the result has {counted(count, 'voxel')} of {new:.6g} mm and "
+                "ends "
                 f"{moved[axis]:.3g} mm from where the scan does: it must be the scan's "
                 f"{scan.shape[axis]} of {old:.6g} mm, or of {wanted:g} mm with ends at most half "
                 "a voxel away; restore the scan again."

@@ -70,7 +70,7 @@ REFUSED_SCANS = {
     "iso_1mm.nii.gz": "no axis would become finer",
     "mask_empty.nii.gz": "every voxel is 0",
     "mask_result_grid.nii.gz": "no axis would become finer",
-    "nan_outside_head.nii.gz": "576 voxels that are NaN or infinite",
+    "nan_outside_head.nii.gz": "NaN or infinite in 576 voxels",
     "one_bit_per_voxel.nii.gz": "data code 1 not supported",
     "one_slice.nii.gz": "every axis needs at least two slices",
     "pair.hdr": "is a Nifti1Pair",

@@ -52,9 +52,7 @@ def cited_works():
 
 def test_the_first_command_comes_early():
     lines = read("README.md").splitlines()
-    assert (
-        lines.index("make demo     # install into .venv, then run both jobs through Prefect") < 20
-    )
+    assert lines.index("make demo     # run both jobs through Prefect") < 20
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -94,7 +94,7 @@ def test_one_damaged_voxel_changes_nothing_elsewhere(value):
     spoiled = super_resolve(scanned(**PLAIN | {"outlier": value}), asked, NETWORK, tiling=SMALL)
     elsewhere = (spoiled.mean.data - clean)[4:, 4:, 16:]
     assert float(elsewhere.abs().max()) <= 16
-    assert spoiled.remarks[0].startswith("1 voxels ")
+    assert spoiled.remarks[0].startswith("1 voxel ")
 
 
 def test_what_was_found_and_assumed_is_said():

@@ -248,8 +248,8 @@ def bad_files(folder):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("nan.nii.gz", "1 voxels that are NaN"),
-        ("inf.nii.gz", "1 voxels that are NaN or infinite"),
+        ("nan.nii.gz", "NaN or infinite in 1 voxel: "),
+        ("inf.nii.gz", "NaN or infinite in 1 voxel:"),
         ("frames.nii.gz", r"shape \(4, 4, 4, 3\)"),
         ("flat.nii.gz", "at least two slices"),
         ("nowhere.nii.gz", "neither sform nor qform"),

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from core.operations.operation import Cost, Model, OnStep
-from core.progress import RESUMED
+from core.progress import RESUMED, counted
 from core.refusal import Refusal
 from core.trouble import Trouble
 from video.engines.engine import Abilities, Ability, Latents, Stop, StoppedError, refuse_inability
@@ -268,7 +268,7 @@ class LoadedServer:
         if found != asked:
             frames, height, width = found
             raise Refusal(
-                f"{self.engine.name} made {frames} frames of {width} x {height} where "
+                f"{self.engine.name} made {counted(frames, 'frame')} of {width} x {height} where "
                 f"{request.num_frames} of {request.width} x {request.height} were asked for: a "
                 "server that rounds a request is not believed; ask for what it makes."
             )

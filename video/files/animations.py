@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
+from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from video.files.clip import Clip, refuse_if_small, tag_of, verify_as_shown
@@ -46,7 +47,8 @@ def refuse_rate(name: str, fps: float, num_frames: int) -> None:
         )
     if num_frames / fps > LONGEST_S.get(ending, math.inf):
         raise Refusal(
-            f"{num_frames} frames at {fps:g} per second in {name}: a {ending} file holds at most "
+            f"{counted(num_frames, 'frame')} at {fps:g} per second in {name}: a {ending} file "
+            "holds at most "
             f"{LONGEST_S[ending]:,.0f} s; give a name ending in .mp4 or .webm."
         )
 

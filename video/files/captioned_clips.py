@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from core.progress import counted
 from core.refusal import Refusal
 from video.files.footage import look, refuse_if_large
 
@@ -133,7 +134,8 @@ def _load(path: Path, caption: str, size: int, num_frames: int) -> CaptionedClip
     footage = look(path)
     if footage.count < num_frames:
         raise Refusal(
-            f"{path.name} has {footage.count} frames: training cuts pieces of {num_frames}; "
+            f"{path.name} has {counted(footage.count, 'frame')}: training cuts pieces of "
+            f"{num_frames}; "
             "leave it out or take a longer one."
         )
     refuse_if_large(footage, size, size)

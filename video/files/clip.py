@@ -23,6 +23,7 @@ import numpy as np
 from imageio.plugins.pyav import PyAVPlugin
 from numpy.typing import NDArray
 
+from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from video.files.footage import MOST_FPS, Footage, look, read_tag, refuse_if_large
@@ -190,7 +191,8 @@ def webp_preview(clip: Clip, *, max_kb: int = 150) -> bytes:
                 return preview
         if min(frames.shape[1:3]) < 16:
             raise Refusal(
-                f"max_kb={max_kb}: {len(frames)} frames do not fit even at {frames.shape[1:3]} "
+                f"max_kb={max_kb}: no room for {counted(len(frames), 'frame')}, even at "
+                f"{frames.shape[1:3]} "
                 "pixels; allow more kilobytes or show fewer frames."
             )
         frames = frames[:, ::2, ::2]

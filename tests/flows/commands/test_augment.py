@@ -42,7 +42,7 @@ def asked(places, monkeypatch):
 def test_a_dataset_is_planned_made_and_left_alone(asked, places, capsys):
     out = places / "out"
     assert main(["mri", "augment", asked(), str(out), "--dry-run"]) == 0
-    assert "1 heads, FLAIR: needs" in capsys.readouterr().out
+    assert "1 head, FLAIR: needs" in capsys.readouterr().out
     assert not out.exists()
     assert main(["mri", "augment", asked(), str(out)]) == 0
     assert Path(capsys.readouterr().out.splitlines()[-1]) == out / "report.html"

@@ -27,8 +27,6 @@ LANGUAGES = {"bash", "csv", "json", "python"}
 SCAN = "docs/examples/head_T1w.nii.gz"
 NOT_RUN = {
     "make": "CI runs each target",
-    "git clone": "needs the network",
-    "cd lamina": "needs the clone",
     "source": "the tests stand in the environment already",
     "lamina up": "stays until Ctrl-C",
     "lamina worker": "stays until Ctrl-C",
@@ -172,3 +170,17 @@ def test_every_shipped_example_is_shown_and_can_be_read():
     for path in files:
         if path.name.startswith("prompts"):
             assert main(["batch", "plan", str(path)]) == 0
+
+
+WRITTEN = re.compile(
+    r'(?:write_mp4|write_clip)\(\w+, "([^"]+)"|\.write\("([^"]+)"'
+    r'|video generate "[^"]*" (\S+)(?!.*--overwrite)|super-resolve \S+ (\S+)'
+)
+
+
+def test_what_the_documents_write_has_names_of_its_own_so_that_all_is_pasted_in_one_folder():
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs/how-to").glob("*.md"))]
+    text = "".join(content for path in pages for _, content in fences(path))
+    names = ["".join(found) for found in WRITTEN.findall(text)]
+    assert len(names) > 6
+    assert sorted(names) == sorted(set(names))

@@ -141,7 +141,7 @@ def test_a_scan_named_in_the_form_is_restored_and_shown(person):
     fields = {"Scan": "head.nii.gz", "Model (Optional)": "tiny-mri", "Samples (Optional)": "2"}
     run = person.asks("super_resolve_mri", fields)
     person.waits_for(run)
-    person.opens(run, "Super-resolved scan")
+    person.opens(run, "head")
     assert np.ptp(pixels(person.page.locator("img[src^='data:image/webp']").first)) > 60
     links = person.page.get_by_role("link", name=".nii.gz")
     assert links.count() == 3
