@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from core.progress import counted
 from core.refusal import Refusal
 from core.sampling.path import Denoise
 from core.tensors import sent
@@ -166,7 +167,8 @@ class FrameOperator:
         once = len({*self.places}) == len(self.places)
         if not self.places or not once or not {*self.places} <= {*range(self.count)}:
             raise Refusal(
-                f"places={self.places[:8]} of {self.count} frames: frames that are known lie "
+                f"places={self.places[:8]} of {counted(self.count, 'frame')}: frames that are "
+                "known lie "
                 f"within 0 to {self.count - 1}, each once; give at least one."
             )
 

@@ -9,7 +9,6 @@ import hashlib
 import secrets
 from typing import Any, get_args
 
-from prefect.runtime import flow_run
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
@@ -163,6 +162,8 @@ def with_seed(model: type[BaseModel], sent: Fields) -> Fields:
     field = model.model_fields.get("seed")
     if field is None or field.default != 0 or sent.get("seed") is not None:
         return sent
+    from prefect.runtime import flow_run  # commands read forms' fields without Prefect
+
     name = model.model_fields.get("name")
     after = sent.get("name", name.default) if name else flow_run.id or secrets.token_hex()
     return {**sent, "seed": seed_after(str(after))}

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from core.progress import counted
 from core.refusal import Refusal
 from medical.files.series import Slice, Stack, oriented, stack
 from medical.files.volume import FileHeader, Volume, check_near
@@ -262,7 +263,8 @@ def _stored(series: Series) -> NDArray[Any]:
         frames = _decoded(series.files[file])
         if len(frames) <= max(frame for _, frame in wanted):
             raise Refusal(
-                f"{series.files[file]} holds {len(frames)} frames where its header tells of "
+                f"{series.files[file]} holds {counted(len(frames), 'frame')} where its header "
+                "tells of "
                 f"{len(wanted)}: a file is read whole; export it again."
             )
         for place, frame in wanted:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.progress import counted
 from core.refusal import Refusal
 
 UNEVEN = 0.02  # of the slice distance, that a slice may lie from its place
@@ -155,7 +156,8 @@ def _check_places(place: str, slices: Sequence[Slice]) -> None:
         lacking = sum(getattr(each, asked) is None for each in slices)
         if lacking:
             raise Refusal(
-                f"{place}: {lacking} of {len(slices)} images do not say {name}: without it voxels "
+                f"{place}: {name} is not said by {lacking} of {counted(len(slices), 'image')}: "
+                "without it voxels "
                 "have no size or place in space; export the series from the scanner again."
             )
     first = slices[0]

@@ -171,7 +171,7 @@ def test_two_series_in_one_folder_are_refused(tmp_path):
 def test_a_series_without_its_place_is_refused(tmp_path, name):
     folder = write_series(tmp_path / "in", voxels())
     change(folder, **{name: None})
-    refused(folder, f"6 of 6 images do not say {name}")
+    refused(folder, f"{name} is not said by 6 of 6 images")
 
 
 @pytest.mark.parametrize(

@@ -444,3 +444,9 @@ def test_families_are_listed_and_shown(capsys):
         assert f"--family {name}" in shown
     assert main(["families", "show", "gan"]) == 2
     assert "no such family; choose one of ddpm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["batch", "gallery", "models", "mri", "stack", "train", "video"])
+def test_a_command_in_a_fresh_folder_reads_its_request_without_prefect(name):
+    code = f"import sys, flows.commands.{name}; sys.exit('prefect' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
