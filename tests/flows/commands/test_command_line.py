@@ -449,4 +449,4 @@ def test_families_are_listed_and_shown(capsys):
 @pytest.mark.parametrize("name", ["batch", "gallery", "models", "mri", "stack", "train", "video"])
 def test_a_command_in_a_fresh_folder_reads_its_request_without_prefect(name):
     code = f"import sys, flows.commands.{name}; sys.exit('prefect' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
