@@ -157,6 +157,12 @@ class MRITrainingRequest(Request):
         description="Share of patches, 0 to 1, in which the head is bent smoothly by up to 5 mm "
         "along each axis.",
     )
+    synthetic: bool = Field(
+        default=False,
+        title="Synthetic heads",
+        description="Train on heads, too, that a mark in header, sidecar or participants.tsv says "
+        "are drawn; else they are left out, and said.",
+    )
     preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
     network: Literal["unet", "dit"] = Field(
         default="unet",

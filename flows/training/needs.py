@@ -65,5 +65,5 @@ def count_voxels(request: TrainingRequest) -> int:
     from medical.files.nifti import read_size
     from medical.training.heads import find_heads
 
-    found = find_heads(request.heads).taken
+    found = find_heads(request.heads, synthetic=request.synthetic).taken
     return sum(math.prod(read_size(path)[0]) for path in found.values())

@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 
 from core.progress import counted
 from core.refusal import Refusal
+from medical.files.privacy import SYNTHETIC
 from medical.files.series import Slice, Stack, oriented, stack
 from medical.files.volume import FileHeader, Volume, check_near
 
 COLORS = ("MONOCHROME2",)
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+MARK = f"{SYNTHETIC}, as the DICOM series says"
 LOCALIZERS = ("LOCALIZER", "SCOUT", "SURVEY")
 KEPT = frozenset(
     ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
@@ -78,7 +80,13 @@ def read_series(folder: str | Path) -> Volume:
             f"{folder} has voxels that are NaN or infinite: intensities must be finite; export "
             "the series again."
         )
-    header = FileHeader(dtype=dtype, slope=slope, intercept=intercept)
+    header = FileHeader(
+        dtype=dtype,
+        slope=slope,
+        intercept=intercept,
+        description=MARK if series.synthetic else "",
+        removed=series.removed,
+    )
     return Volume(torch.from_numpy(voxels), affine, header)
 
 

@@ -2,7 +2,7 @@
 
 Reading intensities and writing them again would round what nobody asked to change. Here the bytes
 of the other voxels, and of the header with its scaling, are those of the source. Extensions and
-the two fields in which scanners write names are left out, as everywhere.
+the free fields in which scanners write names are left out, as everywhere.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import is_gzip
 from medical.files.nifti import SUFFIXES, nifti_bytes, read_volume, stored_voxels
+from medical.files.privacy import DOUBLE, SINGLE, without_words
 from medical.files.scan import read_scan
 from medical.files.volume import Volume
 
-SINGLE, DOUBLE = 348, 540  # bytes of a header of NIfTI-1 and of NIfTI-2
 NO_EXTENSION = b"\0\0\0\0"
-NAMES = {SINGLE: ((14, 18), (228, 24)), DOUBLE: ((224, 24),)}  # (start, bytes): db_name, aux_file
 OFFSET = {SINGLE: (108, "f"), DOUBLE: (168, "q")}  # of the voxels: where it stands, as what
 
 
@@ -45,9 +44,7 @@ class Stored:
         size = struct.unpack(f"{order}i", raw[:4])[0]
         at, kind = OFFSET[size]
         begin = int(struct.unpack_from(f"{order}{kind}", raw, at)[0])
-        header = bytearray(raw[:size])
-        for start, length in NAMES[size]:
-            header[start : start + length] = bytes(length)
+        header = bytearray(without_words(raw[:size]))
         struct.pack_into(f"{order}{kind}", header, at, size + len(NO_EXTENSION))
         dtype = np.dtype(volume.header.dtype).newbyteorder(order)
         count = int(np.prod(volume.shape))

@@ -3,7 +3,7 @@
 What comes in goes out: affine, form codes, units, stored type and scaling are the input's own
 unless a new grid or a map of another kind is written. Both forms are written and agree, because
 ITK reads the qform and most others the sform; a sheared affine has no qform, so its code is 0.
-Header extensions are not carried over, they may hold a patient's name.
+Free text of the header and its extensions are not carried over, they may hold a patient's name.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import check_gzip, check_size, is_gzip
+from medical.files.privacy import (
+    checked_description,
+    own_description,
+    without_words,
+    words_removed,
+)
 from medical.files.volume import FileHeader, Volume, check_near, is_sheared
 
 SUFFIXES = (".nii", ".nii.gz")
-DESCRIPTION_BYTES = 80
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -58,6 +63,11 @@ def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     return _shape(image.shape), tuple((norms * _describe(image).unit_mm).tolist())
 
 
+def read_header(path: str | Path) -> FileHeader:
+    """What the header of a NIfTI file says beside the grid, without its voxels."""
+    return _describe(_open(Path(path)))
+
+
 def write_volume(
     volume: Volume, path: str | Path, *, description: str | None = None, overwrite: bool = False
 ) -> Path:
@@ -86,7 +96,7 @@ def write_volume(
             "written, check the input."
         )
     text = volume.header.description if description is None else description
-    image = _encode(volume, _checked_description(text))
+    image = _encode(volume, checked_description(text))
     with atomic_path(path, overwrite=overwrite) as temporary:
         nib.save(image, temporary)
         written = read_volume(temporary)
@@ -227,7 +237,8 @@ def _stored_sizes(image: nib.Nifti1Image) -> tuple[float, ...]:
 def _describe(image: nib.Nifti1Image) -> FileHeader:
     header, stored = image.header, _proxy(image)
     sform, qform = int(header["sform_code"]), int(header["qform_code"])
-    text = header["descrip"].tobytes().split(b"\0")[0].decode("utf-8", errors="replace")
+    fields = header.as_byteswapped("<").binaryblock
+    extensions = [int(each.get_code()) for each in header.extensions]
     return FileHeader(
         dtype=header.get_data_dtype().newbyteorder("=").name,
         slope=float(stored.slope),
@@ -235,19 +246,10 @@ def _describe(image: nib.Nifti1Image) -> FileHeader:
         sform_code=sform if sform > 0 else qform,
         qform_code=qform if qform > 0 else sform,
         units=int(header["xyzt_units"]),
-        description=text,
-        template=header.as_byteswapped("<").binaryblock,
+        description=own_description(fields),
+        template=without_words(fields),
+        removed=words_removed(fields, extensions),
     )
-
-
-def _checked_description(text: str) -> bytes:
-    encoded = text.encode("utf-8", errors="replace")
-    if len(encoded) > DESCRIPTION_BYTES:
-        raise Refusal(
-            f"description {text!r} takes {len(encoded)} bytes: NIfTI keeps {DESCRIPTION_BYTES}; "
-            "shorten it."
-        )
-    return encoded
 
 
 def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
@@ -259,8 +261,6 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
     if _shape(header.get_data_shape()) != volume.shape:
         for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
             header[name] = 0
-    for name in {"db_name", "aux_file"} & set(header.keys()):  # scanners write names there
-        header[name] = b""
     header.set_data_dtype(np.dtype(info.dtype))
     voxels = stored_voxels(volume.data, info)
     image = kind(voxels, volume.affine, header)

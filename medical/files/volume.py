@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from core.refusal import Refusal
+from medical.files.privacy import SYNTHETIC
 
 MOST_AWAY_MM = 10_000.0
 SHEAR_TOLERANCE = 1e-4
@@ -33,9 +34,10 @@ class FileHeader:
         sform_code: Meaning of the sform, 0 unknown, 1 scanner, 2 aligned, 4 MNI.
         qform_code: Meaning of the qform.
         units: xyzt_units byte, 2 for mm, 10 for mm and seconds.
-        description: The field descrip, 80 bytes at most.
+        description: The field descrip where it was written here, 80 bytes at most.
         template: The whole header as bytes, for the fields nobody here reads; empty for none.
         rescaled: Whether the voxels are no longer intensities of the file's own kind.
+        removed: Names of header fields that hold something and are not handed on.
     """
 
     dtype: str = "float32"
@@ -47,6 +49,12 @@ class FileHeader:
     description: str = ""
     template: bytes = b""
     rescaled: bool = False
+    removed: tuple[str, ...] = ()
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the header says that no scanner made it."""
+        return self.description.startswith(SYNTHETIC)
 
     @property
     def unit_mm(self) -> float:

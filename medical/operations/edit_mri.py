@@ -78,8 +78,9 @@ class EditMRI(ABC, Generic[Asked]):
         return {"result": target, "mask": mask} if self.draws_mask else {"result": target}
 
     def read(self, request: Asked, *, strict: bool = False) -> Reading:
-        """As it came."""
-        return Reading(request)
+        """As it came, and what of the scan's header is left behind."""
+        facts, remarks = header_facts(self.prepare(request))
+        return Reading(request, facts, remarks)
 
     def check(self, request: Asked) -> None:
         """Refuse a scan that is none, or a mask on another grid."""
@@ -174,6 +175,20 @@ class EditMRI(ABC, Generic[Asked]):
         """What was changed."""
         kept = {name: facts[name] for name in ("shape", "mask_ml", "method") if name in facts}
         return {"scan": _place(request, "scan"), **kept, "use": "research, not diagnosis"}
+
+
+def header_facts(scan: "Volume") -> tuple[Facts, tuple[str, ...]]:
+    """What the record and a person are told of a scan's header: what is left out, a mark."""
+    from medical.files.privacy import removal_remarks
+
+    facts: Facts = (
+        {"removed_from_header": list(scan.header.removed)} if scan.header.removed else {}
+    )
+    marked = ("the scan is marked as synthetic: no scanner made it",) * scan.header.synthetic
+    return facts | ({"synthetic_scan": True} if marked else {}), (
+        *removal_remarks(scan.header.removed),
+        *marked,
+    )
 
 
 def read_mask(path: str, scan: "Volume") -> NDArray[np.bool_]:

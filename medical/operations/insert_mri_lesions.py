@@ -34,8 +34,9 @@ class InsertMRILesions(EditMRI[InsertLesionsRequest]):
 
         wish = _wish(request)
         said = beyond_measured(wish, lesion_atlas(), counted=bool(request.count))
+        found = super().read(request)
         facts = {"beyond_measured": said} if said else {}
-        return Reading(request, facts, tuple(said))
+        return Reading(request, found.facts | facts, (*found.remarks, *said))
 
     def check(self, request: InsertLesionsRequest) -> None:
         """Refuse a scan that is none or does not say its contrast."""

@@ -28,6 +28,7 @@ from medical.acquisition.acquisition import AcquiredGrid
 from medical.acquisition.intensity import without_fill
 from medical.evaluation.seams import seam_energy
 from medical.files.nifti import as_stored, read_volume
+from medical.files.privacy import SYNTHETIC
 from medical.files.volume import Volume
 from medical.operations.error_map import ErrorHead, compact, predicted_error
 from medical.operations.problem import Problem, prepare, protected_voxels
@@ -238,7 +239,8 @@ def _restoration(
         interpolated = problem.acquired.cubic().apply(measured.permute(*problem.order))
         data = torch.where(mask, problem.to_file(interpolated), data)
         spread = torch.where(mask, torch.zeros_like(spread), spread)
-    text = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
+    mark = f"{SYNTHETIC}. " if volume.header.synthetic else ""
+    text = f"{mark}Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
     mean = volume.with_data(data, affine, description=text)
     final = scale.apply(as_stored(mean)).permute(*problem.order)  # rounded as in the file
     difference = problem.acquired.operator().apply(final) - problem.measured

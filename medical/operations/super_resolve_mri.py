@@ -58,11 +58,14 @@ class SuperResolveMRI:
     def read(self, request: SuperResolutionRequest, *, strict: bool = False) -> Reading:
         """As it came, with what the scan shows and what is assumed of it."""
         from medical.files.scan import read_scan
+        from medical.operations.edit_mri import header_facts
         from medical.operations.problem import prepare
         from medical.operations.remarks import remarks
 
-        problem = prepare(read_scan(request.scan), request)
-        return Reading(request, remarks=remarks(problem, request))
+        scan = read_scan(request.scan)
+        problem = prepare(scan, request)
+        facts, said = header_facts(scan)
+        return Reading(request, facts, (*said, *remarks(problem, request)))
 
     def check(self, request: SuperResolutionRequest) -> None:
         """Refuse a scan or mask that is no volume, a mask on another grid, a grid not finer."""

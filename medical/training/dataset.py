@@ -29,7 +29,9 @@ NAMED = 5
 logger = logging.getLogger(__name__)
 
 
-def load_heads(folder: str | Path, least_size: int = 1) -> list[tuple[str, Volume]]:
+def load_heads(
+    folder: str | Path, least_size: int = 1, *, synthetic: bool = False
+) -> list[tuple[str, Volume]]:
     """(name, volume) of every T1w head in a BIDS folder, intensities in [0, 1].
 
     A head's name is its file's, without the ending: ``sub-01``, or ``sub-01_run-2``.
@@ -37,11 +39,12 @@ def load_heads(folder: str | Path, least_size: int = 1) -> list[tuple[str, Volum
     Args:
         folder: BIDS root with ``sub-*/[ses-*/]anat/sub-*_T1w.nii[.gz]``.
         least_size: voxels that a head must have along every axis.
+        synthetic: take heads, too, that are marked as drawn.
 
     Raises:
         Refusal: there are none, or some cannot be trained on; each is named.
     """
-    found = find_heads(folder)
+    found = find_heads(folder, synthetic=synthetic)
     if not found.taken:
         why = f" that can be trained on ({found.says()})" if found.left_out else ""
         raise Refusal(
@@ -93,7 +96,7 @@ def load_labels(folder: str | Path) -> dict[str, Tensor]:
         Refusal: a map labels nothing of its head, or is none of it; its file is named.
     """
     found = {}
-    for name, path in find_heads(folder).taken.items():
+    for name, path in find_heads(folder, synthetic=True).taken.items():
         if beside := labels_beside(path):
             labels, head = read_volume(beside), read_volume(path)
             if labels.shape != head.shape or not np.allclose(

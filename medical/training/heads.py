@@ -12,6 +12,7 @@ from pathlib import Path
 
 from medical.files.container import scan_name
 from medical.files.nifti import read_size
+from medical.files.synthetic import marked_synthetic
 
 T1, LABELS = "_T1w", "_dseg"
 SUFFIXES = (".nii.gz", ".nii")
@@ -37,11 +38,12 @@ class HeadFiles:
         return "; ".join(f"{path.name}: {why}" for path, why in self.left_out.items())
 
 
-def find_heads(folder: str | Path) -> HeadFiles:
+def find_heads(folder: str | Path, *, synthetic: bool = False) -> HeadFiles:
     """The T1w heads of a BIDS folder, with and without sessions.
 
     Args:
         folder: BIDS root with ``sub-*/[ses-*/]anat/sub-*_T1w.nii[.gz]``.
+        synthetic: Take heads, too, that are marked as drawn.
 
     Raises:
         Refusal: A file's header is none.
@@ -49,7 +51,9 @@ def find_heads(folder: str | Path) -> HeadFiles:
     taken, left_out = dict[str, Path](), dict[Path, str]()
     for path in _named_like_heads(Path(folder)):
         name = scan_name(path.name).removesuffix(T1)
-        if reason := _unfit(path) or ("the same head is taken packed" if name in taken else ""):
+        if reason := _unfit(path, synthetic) or (
+            "the same head is taken packed" if name in taken else ""
+        ):
             left_out[path] = reason
         else:
             taken[name] = path
@@ -75,7 +79,7 @@ def _named_like_heads(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (not path.name.lower().endswith(".gz"), path))
 
 
-def _unfit(path: Path) -> str:
+def _unfit(path: Path, synthetic: bool) -> str:
     """Why a file is no head to train on; empty if it may be one."""
     if path.name.startswith("."):
         return "a hidden file"
@@ -88,4 +92,6 @@ def _unfit(path: Path) -> str:
             f"its voxels of {sizes} mm are too thick: at most {THICKEST_MM:g} mm along each axis "
             f"and {MOST_UNEVEN:g} times the finest"
         )
+    if not synthetic and (mark := marked_synthetic(path)):
+        return f"{mark} says that it is synthetic, and only people's heads were asked for"
     return ""

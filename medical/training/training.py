@@ -40,7 +40,7 @@ def head_batches(
         request: Names the folder, and says what is changed of its heads.
         device: Where the heads lie and patches are made.
     """
-    heads = load_heads(request.heads, max(PATCH))
+    heads = load_heads(request.heads, max(PATCH), synthetic=request.synthetic)
     anatomies = AnatomyRange(
         contrast_share=request.contrast_share,
         lesion_share=request.lesion_share,

@@ -1,0 +1,88 @@
+"""Words in headers that may name a person: which there are, and headers without them.
+
+Scanners and converters write names, dates and notes into the free fields of a NIfTI header and
+into its extensions. None of it is handed on; what was there is told by the field's name alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from core.refusal import Refusal
+
+SINGLE, DOUBLE = 348, 540  # bytes of a header of NIfTI-1 and of NIfTI-2
+DESCRIPTION = "descrip"
+FREE = {
+    SINGLE: {
+        "data_type": (4, 10),
+        "db_name": (14, 18),
+        DESCRIPTION: (148, 80),
+        "aux_file": (228, 24),
+        "intent_name": (328, 16),
+    },
+    DOUBLE: {DESCRIPTION: (240, 80), "aux_file": (320, 24), "intent_name": (508, 16)},
+}
+"""Free fields by the size of the header: first byte, length."""
+DESCRIPTION_BYTES = 80
+SYNTHETIC = "Synthetic"
+SHOWN = 6  # fields that a remark names
+OWN = (SYNTHETIC, "Lamina ", "lesions, drawn")
+"""How descriptions begin that were written here; they name nobody and are kept."""
+
+
+def own_description(header: bytes) -> str:
+    """What a header's description says, if it was written here; else nothing."""
+    start, length = FREE[len(header)][DESCRIPTION]
+    text = header[start : start + length].split(b"\0")[0].decode("utf-8", errors="replace")
+    return text if text.startswith(OWN) else ""
+
+
+def checked_description(text: str) -> bytes:
+    """A description as a header holds it.
+
+    Raises:
+        Refusal: It is too long.
+    """
+    encoded = text.encode("utf-8", errors="replace")
+    if len(encoded) > DESCRIPTION_BYTES:
+        raise Refusal(
+            f"description {text!r} takes {len(encoded)} bytes: NIfTI keeps {DESCRIPTION_BYTES}; "
+            "shorten it."
+        )
+    return encoded
+
+
+def without_words(header: bytes) -> bytes:
+    """A header whose free fields are empty, but for a description that was written here."""
+    clean = bytearray(header)
+    for name, (start, length) in FREE[len(header)].items():
+        if name != DESCRIPTION or not own_description(header):
+            clean[start : start + length] = bytes(length)
+    return bytes(clean)
+
+
+def words_removed(header: bytes, extensions: Sequence[int] = ()) -> tuple[str, ...]:
+    """The names of free fields that hold something and are not handed on.
+
+    Args:
+        header: As it stands in the file.
+        extensions: Codes of the header's extensions.
+    """
+    clean = without_words(header)
+    fields = [
+        name
+        for name, (start, length) in FREE[len(header)].items()
+        if header[start : start + length] != clean[start : start + length]
+    ]
+    return (*fields, *(f"extension of code {code}" for code in sorted(set(extensions))))
+
+
+def removal_remarks(removed: Sequence[str]) -> tuple[str, ...]:
+    """What a person is told of it, in one line; none where nothing was there."""
+    if not removed:
+        return ()
+    told = [name for name in removed if name.startswith(("Patient", "Institution"))]
+    shown = [*told, *(name for name in removed if name not in told)][:SHOWN]
+    more = len(removed) - len(shown)
+    rest = f" and {more} more, all named in the record" if more else ""
+    return (f"left out of every output: {', '.join(shown)}{rest}",)

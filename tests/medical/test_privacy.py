@@ -1,0 +1,120 @@
+"""No word of a header that may name a person reaches an output; drawn scans are known as such."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from dicoms import PATIENT, voxels, write_series
+
+from core.refusal import Refusal
+from medical.files.exact import differs, write_changed
+from medical.files.nifti import read_volume, write_volume
+from medical.files.privacy import removal_remarks
+from medical.files.synthetic import marked_synthetic
+from medical.files.volume import Volume
+from medical.training.dataset import load_heads
+from medical.training.heads import find_heads
+
+NAME = b"Muster^Maria"
+
+
+def with_words(path, kind, *, swapped=False):
+    """A file whose every free field, and an extension, hold a name."""
+    data = np.random.default_rng(0).integers(0, 900, (5, 6, 7)).astype(np.int16)
+    header = kind.header_class(endianness=">" if swapped else "<")
+    image = kind(data.astype(">i2" if swapped else "<i2"), np.diag([1.0, 1, 2, 1]), header)
+    for name in {"descrip", "aux_file", "db_name", "intent_name", "data_type"} & set(header):
+        size = image.header[name].dtype.itemsize
+        image.header[name] = NAME[:size]
+    image.header.extensions.append(nib.nifti1.Nifti1Extension(6, NAME))
+    image.set_sform(np.diag([1.0, 1, 2, 1]), 1)
+    nib.save(image, path)
+    assert NAME[:9] in path.read_bytes()
+    return path
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_free_fields_and_extensions_reach_no_output(tmp_path, kind, swapped):
+    source = with_words(tmp_path / "in.nii", kind, swapped=swapped)
+    volume = read_volume(source)
+    removed = {"descrip", "aux_file", "intent_name", "extension of code 6"}
+    assert removed <= set(volume.header.removed)
+    assert volume.header.description == ""
+    written = write_volume(volume, tmp_path / "out.nii")
+    mask = np.zeros(volume.shape, dtype=bool)
+    mask[2, 3, 4] = True
+    changed = write_changed(source, mask, volume.data.numpy() + 7, tmp_path / "changed.nii")
+    for file in (written, changed):
+        assert NAME[:9] not in file.read_bytes()
+    assert (differs(source, changed) == mask).all()
+    before, after = nib.load(source), nib.load(changed)
+    np.testing.assert_array_equal(before.affine, after.affine)
+    for name in ("slice_start", "slice_end", "cal_max", "xyzt_units", "scl_slope"):
+        np.testing.assert_array_equal(before.header[name], after.header[name])
+
+
+def test_a_description_written_here_is_kept(tmp_path):
+    volume = Volume(torch.rand(4, 5, 6), np.eye(4))
+    one = write_volume(volume, tmp_path / "a.nii", description="Synthetic (Lamina). x")
+    again = read_volume(one)
+    assert again.header.synthetic
+    assert again.header.removed == ()
+    assert read_volume(write_volume(again, tmp_path / "b.nii")).header.synthetic
+
+
+def test_what_is_left_out_is_told_by_name_alone():
+    (line,) = removal_remarks(("Manufacturer", *map(str, range(9)), "PatientName"))
+    assert line.startswith("left out of every output: PatientName, Manufacturer, 0")
+    assert "and 5 more" in line
+    assert removal_remarks(()) == ()
+
+
+def head(path):
+    data = torch.zeros(40, 40, 40)
+    data[8:32, 8:32, 8:32] = 100 + 50 * torch.rand(24, 24, 24)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return data
+
+
+def test_drawn_heads_are_known_and_not_trained_on_unasked(tmp_path):
+    places = {n: tmp_path / f"sub-{n}" / "anat" / f"sub-{n}_T1w.nii.gz" for n in "1234"}
+    for number, path in places.items():
+        data = head(path)
+        mark = "Synthetic (Lamina). Not a person." if number == "1" else None
+        write_volume(Volume(data, np.eye(4)), path, description=mark)
+    side = places["2"].with_name("sub-2_T1w.json")
+    side.write_text(json.dumps({"ImageType": ["DERIVED", "SYNTHETIC"]}))
+    table = "participant_id\tsynthetic\nsub-3\ttrue\nsub-4\tfalse\n"
+    (tmp_path / "participants.tsv").write_text(table)
+    marks = {number: marked_synthetic(path) for number, path in places.items()}
+    assert marks == {"1": "its header", "2": side.name, "3": "participants.tsv", "4": ""}
+    found = find_heads(tmp_path)
+    assert list(found.taken) == ["sub-4"]
+    assert "says that it is synthetic" in found.says()
+    assert len(load_heads(tmp_path, synthetic=True)) == 4
+    places["4"].unlink()
+    with pytest.raises(Refusal, match="synthetic"):
+        load_heads(tmp_path)
+
+
+def test_a_dicom_series_says_itself_that_it_is_drawn(tmp_path):
+    assert not marked_synthetic(write_series(tmp_path / "a", voxels()))
+    assert "0008,001C" in marked_synthetic(
+        write_series(tmp_path / "b", voxels(), SyntheticData="YES")
+    )
+
+
+def test_the_record_names_fields_and_no_value(tmp_path):
+    from medical.files.scan import read_scan
+    from medical.operations.edit_mri import header_facts
+
+    facts, remarks = header_facts(
+        read_scan(write_series(tmp_path / "b", voxels(), SyntheticData="YES"))
+    )
+    assert "PatientName" in facts["removed_from_header"]
+    assert facts["synthetic_scan"] is True
+    assert PATIENT not in json.dumps(facts) + "".join(remarks)
+    assert "PatientID" in remarks[0] or "PatientName" in remarks[0]
