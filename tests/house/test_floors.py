@@ -13,6 +13,7 @@ FLOORS = ("core", "video", "medical", "lamina", "flows")
 DOORS = {
     "nibabel": {"medical/files/nifti.py"},
     "pydicom": {"medical/files/dicom.py"},
+    "highdicom": {"medical/files/dicom_segments.py"},
     "decord": {"video/files/clip.py"},
     "imageio": {"video/files/clip.py"},
     "av": {"video/files/filters.py", "video/files/footage.py"},
