@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,7 @@ def _slice(
     return ds
 
 
-def _words(about: About) -> Mapping[str, Any]:
+def _words(about: About) -> dict[str, Any]:
     """What is the same in all files of a series; empty where the standard asks for a field."""
     synthetic = {"SyntheticData": "YES"} if about.synthetic else {}
     empty = ("PatientBirthDate", "StudyDate", "StudyTime", "AccessionNumber", "StudyID",
@@ -205,7 +204,5 @@ def uid_of(text: str) -> str:
 
 def _number(value: float) -> str:
     """A number in the 16 signs that DICOM has for it."""
-    for digits in range(15, 5, -1):
-        if len(text := f"{value:.{digits}g}") <= 16:
-            return text
-    return text
+    written = (f"{value:.{digits}g}" for digits in range(15, 5, -1))
+    return next(text for text in written if len(text) <= 16)

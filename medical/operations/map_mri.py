@@ -83,8 +83,11 @@ class MapMRI(ABC, Generic[Asked]):
         }
 
     def read(self, request: Asked, *, strict: bool = False) -> Reading:
-        """As it came."""
-        return Reading(request)
+        """As it came, and what of the scan's header is left behind."""
+        from medical.operations.edit_mri import header_facts
+
+        facts, remarks = header_facts(self.prepare(request))
+        return Reading(request, facts, remarks)
 
     def check(self, request: Asked) -> None:
         """Refuse a scan that is none."""
