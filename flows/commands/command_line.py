@@ -47,6 +47,7 @@ for _name, _help in {
 app["video"].command("flows.commands.video:generate")
 app["video"].command("flows.commands.video:upscale")
 app["video"].command("flows.commands.video:interpolate")
+app["video"].command("flows.commands.video:verify")
 app["video"].command("flows.commands.video:understand")
 app["video"].command("flows.commands.video:vocabulary")
 app["mri"].command("flows.commands.mri:super_resolve")

@@ -60,6 +60,26 @@ def interpolate(
     run_here(request, output, overwrite=overwrite)
 
 
+def verify(file: Path, /, *, json: bool = False) -> int:
+    """Say where a clip comes from: its manifest and the record beside it.
+
+    The exit code is 0 if it is signed and whole (Trusted: by a root that is trusted here; Valid:
+    by another), 1 if it or its record contradicts (Invalid), 3 if nothing signs it, and 2 if it
+    cannot be read.
+
+    Args:
+        file: A clip.
+        json: Print all of it as JSON.
+    """
+    from json import dumps
+
+    from flows.jobs.verification import lines, origin_of
+
+    origin = origin_of(file)
+    print(dumps(origin.plain(), indent=2) if json else "\n".join(lines(origin)))
+    return origin.code
+
+
 def understand(prompt: str, /) -> None:
     """Say how a prompt is read by a model of the procedural world; nothing is drawn.
 

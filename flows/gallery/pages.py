@@ -21,6 +21,7 @@ from flows.gallery.manifests import STATES, Batch, batches, read_batch
 from flows.gallery.places import folders, inside, kind_of, whole_results
 from flows.gallery.results import READ, Result, read_result, single_results
 from flows.gallery.uploads import LARGEST_SCAN
+from flows.jobs.verification import line_of
 from flows.requests.uploads import FOLDER, PREFIX
 from flows.storage.files import DEFAULT_PROJECT, plain_name
 
@@ -142,6 +143,7 @@ class Pages:
             layers=list(layers_of(result)) if result.medical else [],
             scan=scan_name(scan) if (scan := self._scan(result)) else "",
             digests=_digests(record),
+            origin="" if result.medical or not main else line_of(main),
             everything=list(rows(record)),
             lasted=words.number(record.get("wall_time_s")),
             small=0 < words.number(result.request.get("width")) <= SMALL,

@@ -47,7 +47,7 @@ def check_signing(operation: AnyOperation, ending: str) -> None:
     asked = read_provenance()
     if not asked.signs or not _signable(operation, ending):
         return
-    _library()
+    check_library()
     folder = keys_folder(read_settings())
     if asked.certificate or folder.exists():
         _standing(folder)
@@ -84,7 +84,7 @@ def sign_outputs(
     roles = [role for role, path in paths.items() if _signable(operation, path.suffix)]
     if not roles or not read_provenance().signs:
         return []
-    _library()
+    check_library()
     from video.provenance.manifests import Claim, sign
 
     identity = _identity()
@@ -118,24 +118,25 @@ def make_keys(settings: Settings, name: str) -> bool:
         settings: Places.
         name: Whom they name.
     """
-    _library()
+    check_library()
     from video.provenance.certificates import make_identity
 
     return make_identity(keys_folder(settings), name)
 
 
-def _signable(operation: AnyOperation, ending: str) -> bool:
-    return operation.kind == "video" and ending.lower() in SIGNED
-
-
-def _library() -> None:
+def check_library() -> None:
+    """Refuse to sign or to read signatures where the library for it is not there."""
     try:
         import video.provenance.manifests  # noqa: F401
     except ImportError as error:
         raise Refusal(
-            f"LAMINA_C2PA=on: {error}: clips are signed with c2pa-python and cryptography; "
-            "install Lamina with all it needs, or set LAMINA_C2PA=off."
+            f"LAMINA_C2PA=on: {error}: signatures in clips need c2pa-python and cryptography; "
+            "install Lamina with all it needs, or set LAMINA_C2PA=off to make clips without."
         ) from error
+
+
+def _signable(operation: AnyOperation, ending: str) -> bool:
+    return operation.kind == "video" and ending.lower() in SIGNED
 
 
 def _identity() -> "Identity":

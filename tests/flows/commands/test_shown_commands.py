@@ -108,6 +108,8 @@ def reader(places, monkeypatch, request):
     monkeypatch.delenv("LAMINA_MODELS", raising=False)
     monkeypatch.setenv("PWD", str(places))
     monkeypatch.setenv("LAMINA_ENGINES", "")
+    if "origin" in request.node.name:
+        monkeypatch.setenv("LAMINA_C2PA", "on")
     if "night-of-clips" in request.node.name:
         state = torch.get_rng_state()
         save_engine("wan", places / "engines")

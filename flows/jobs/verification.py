@@ -1,0 +1,150 @@
+"""Where a clip comes from: its manifest, its watermark and the record beside it, held together."""
+
+import json
+import logging
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from core.refusal import Refusal
+from flows.jobs.signing import check_library, keys_folder
+from flows.settings.provenance import read_provenance
+from flows.settings.settings import read_settings
+from flows.storage.delivery import bare
+from video.provenance.unsigned import SIGNED, media_sha256
+
+logger = logging.getLogger(__name__)
+
+LINES_KEPT = 1000
+FINE, WRONG, UNKNOWN = 0, 1, 3
+WORTH = {
+    "Trusted": "signed by {signer}, whose root is trusted here, and whole",
+    "Valid": "signed by {signer}, whose root is not trusted here, and whole",
+    "Invalid": "signed, and changed after that or damaged",
+    "none": "no manifest",
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a file says of where it comes from.
+
+    Attributes:
+        file: Its name.
+        state: ``Trusted``, ``Valid``, ``Invalid`` or ``none``, of its manifest.
+        signer: Whom the certificate names.
+        generator: The software that the manifest names.
+        source: How the pictures came about, by IPTC's word.
+        faults: What is wrong with the manifest, by C2PA's codes.
+        record: ``same``, ``other bytes``, ``none``: what the record beside it says.
+        made: Of the record: task, when, model and seed.
+        media_sha256: Of the file before it was signed.
+    """
+
+    file: str
+    state: str
+    signer: str = ""
+    generator: str = ""
+    source: str = ""
+    faults: tuple[str, ...] = ()
+    record: str = "none"
+    made: dict[str, Any] = field(default_factory=dict)
+    media_sha256: str = ""
+
+    @property
+    def code(self) -> int:
+        """0 where it is signed and whole, 1 where something contradicts, 3 where nothing signs."""
+        if self.state == "Invalid" or self.record == "other bytes":
+            return WRONG
+        return UNKNOWN if self.state == "none" else FINE
+
+    def plain(self) -> dict[str, Any]:
+        """All of it as JSON holds it."""
+        return {**asdict(self), "faults": list(self.faults)}
+
+    def words(self) -> str:
+        """The manifest in a line."""
+        return f"{self.state}: {WORTH[self.state].format(signer=self.signer or 'somebody')}"
+
+
+def origin_of(path: Path) -> Origin:
+    """What a file says of where it comes from; nothing is asked of a network.
+
+    Args:
+        path: A clip of any kind; only .mp4 is signed here, others may be by others.
+
+    Raises:
+        Refusal: There is no such file, or a root that is named cannot be read.
+    """
+    if not path.is_file():
+        raise Refusal(f"{path}: there is no such file; check the name.")
+    check_library()
+    from video.provenance.manifests import read_manifest
+
+    found, digest = read_manifest(path, trusted_roots()), media_sha256(path)
+    said, made = _recorded(path, digest)
+    return Origin(
+        path.name, found.state, found.signer, found.generator, found.source, found.faults,
+        said, made, digest,
+    )  # fmt: skip
+
+
+def trusted_roots() -> str:
+    """This machine's own root and those that the operator names, in PEM."""
+    from video.provenance.certificates import ROOT, read_anchors
+
+    own = keys_folder(read_settings()) / ROOT
+    files = [*([own] if own.is_file() else []), *read_provenance().trust]
+    return "".join(map(read_anchors, files))
+
+
+def line_of(path: Path) -> str:
+    """The manifest in a line, for a page; empty where it cannot be read here."""
+    try:
+        facts = path.stat()
+        return _line(path, facts.st_mtime_ns, facts.st_size)
+    except (OSError, ValueError) as error:
+        logger.warning("%s: %s", path.name, error)
+        return ""
+
+
+@lru_cache(LINES_KEPT)
+def _line(path: Path, _mtime_ns: int, _size: int) -> str:
+    return origin_of(path).words()
+
+
+def lines(origin: Origin) -> list[str]:
+    """The same for a person."""
+    said = [f"{origin.file}: {origin.words()}"]
+    if origin.faults:
+        said.append(f"  because: {', '.join(origin.faults)}")
+    if origin.state not in ("none", "Invalid"):
+        told = origin.generator or "software that it does not name", origin.source or "untold"
+        said.append(f"  says: made by {told[0]}, source {told[1]}")
+    if origin.state == "none" and Path(origin.file).suffix.lower() not in SIGNED:
+        said.append(f"  {Path(origin.file).suffix} files are not signed by Lamina")
+    about = ", ".join(f"{name} {value}" for name, value in origin.made.items())
+    beside = {
+        "same": f"tells this file, bit for bit before signing ({about})",
+        "other bytes": f"tells another file than this ({about})",
+        "none": "none beside it",
+    }
+    said.append(f"  record: {beside[origin.record]}")
+    return said
+
+
+def _recorded(path: Path, digest: str) -> tuple[str, dict[str, Any]]:
+    try:
+        record = json.loads(path.with_name(f"{bare(path)}.json").read_text(encoding="utf-8"))
+        outputs = record["outputs"].values()
+        known = [one for one in outputs if str(one["file"]).endswith(path.suffix)]
+        digests = {str(one.get("media_sha256") or one["sha256"]) for one in known}
+        model = record.get("model", {}).get("name", "unnamed")
+        made = {"task": record["task"], "created": record["created"], "model": model}
+        made |= {} if record.get("seeds") is None else {"seed": record["seeds"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return "none", {}
+    if not digests:
+        return "none", {}
+    return ("same" if digest in digests else "other bytes"), made

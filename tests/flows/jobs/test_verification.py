@@ -1,0 +1,86 @@
+"""Where a clip comes from, as the command and the gallery tell it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from flows.commands.command_line import main
+from flows.jobs.verification import line_of
+from video.files.clip import Clip, write_mp4
+from video.provenance.certificates import CHAIN, KEY, ROOT, make_identity, read_identity
+from video.provenance.manifests import Claim, sign
+from video.provenance.unsigned import media_sha256
+
+
+@pytest.fixture
+def clip(places):
+    """A signed clip with a record, by this machine's own root."""
+    noise = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    plain = write_mp4(Clip(noise, 8.0), places / "plain.mp4")
+    keys = places / "state" / "provenance"
+    make_identity(keys, "The lab")
+    path = places / "clip.mp4"
+    sign(plain, path, read_identity(keys / CHAIN, keys / KEY), Claim(path.name, "text_to_video"))
+    said = {"file": path.name, "sha256": "0" * 64, "media_sha256": media_sha256(plain)}
+    record = {"task": "text_to_video", "created": "2026-01-01", "model": {"name": "tiny-video"}}
+    record |= {"seeds": 7, "outputs": {"video": said}}
+    path.with_suffix(".json").write_text(json.dumps(record))
+    return path
+
+
+def verified(path, *words):
+    return main(["video", "verify", str(path), *words])
+
+
+def test_a_clip_of_ones_own_is_trusted_and_its_record_is_its_own(clip, capsys):
+    assert verified(clip) == 0
+    said = capsys.readouterr().out
+    assert "Trusted: signed by The lab, whose root is trusted here, and whole" in said
+    assert "source trainedAlgorithmicMedia" in said
+    assert "record: tells this file, bit for bit before signing" in said
+    assert "seed 7" in said
+    assert verified(clip, "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert (told["state"], told["record"], told["faults"]) == ("Trusted", "same", [])
+
+
+def test_who_is_trusted_is_named_by_the_operator(clip, monkeypatch, capsys):
+    root = clip.with_name("lab.pem")
+    shutil.copy(clip.parent / "state/provenance" / ROOT, root)
+    monkeypatch.setenv("LAMINA_HOME", str(clip.parent / "elsewhere"))
+    assert verified(clip) == 0
+    assert "Valid: signed by The lab, whose root is not trusted here" in capsys.readouterr().out
+    monkeypatch.setenv("LAMINA_C2PA_TRUST", str(root))
+    assert verified(clip) == 0
+    assert "Trusted" in capsys.readouterr().out
+
+
+def test_a_changed_clip_is_invalid(clip, capsys):
+    content = bytearray(clip.read_bytes())
+    content[content.find(b"mdat") + 100] ^= 1
+    clip.write_bytes(content)
+    assert verified(clip) == 1
+    said = capsys.readouterr().out
+    assert "Invalid: signed, and changed after that" in said
+    assert "bmffHash.mismatch" in said
+    assert "record: tells another file than this" in said
+    assert line_of(clip).startswith("Invalid")
+
+
+def test_a_file_without_a_manifest_says_so(clip, capsys):
+    assert verified(clip.with_name("plain.mp4")) == 3
+    said = capsys.readouterr().out
+    assert "no manifest" in said
+    assert "record: none beside it" in said
+    other = clip.with_name("notes.webm")
+    other.write_bytes(b"no clip")
+    assert verified(other) == 3
+    assert ".webm files are not signed by Lamina" in capsys.readouterr().out
+
+
+def test_what_is_not_there_is_refused(clip, capsys):
+    assert verified(clip.with_name("gone.mp4")) == 2
+    assert "there is no such file" in capsys.readouterr().err
+    assert not line_of(clip.with_name("gone.mp4"))
