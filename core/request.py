@@ -11,12 +11,15 @@ Asked = TypeVar("Asked", bound="Request")
 WORDS = {
     "bids": "BIDS",
     "cpu": "CPU",
+    "first": "first picture",
     "fps": "frames per second",
     "gpu": "GPU",
     "gpus": "GPUs",
     "id": "ID",
+    "last": "last picture",
     "lora": "LoRA",
     "mri": "MRI",
+    "negative": "negative prompt",
     "num": "number of",
     "std": "standard deviation",
 }

@@ -17,6 +17,7 @@ NAMES = {
     "wall_time_s": "time taken in all (s)",
 }
 """Names that records have and people would not guess."""
+LONGEST_NAME = 80  # of a run, in signs
 
 
 def label(*names: str) -> str:
@@ -86,8 +87,14 @@ def shortened(text: str, longest: int) -> str:
 
 
 def inside(name: str) -> str:
-    """A name as it stands within a sentence; abbreviations keep their capitals."""
-    return name if name[1:2].isupper() else name[:1].lower() + name[1:]
+    """A name as it stands within a sentence; abbreviations keep their capitals.
+
+    >>> inside("Slice gap (mm)"), inside("GPU minutes"), inside("LoRA scale"), inside("T1w")
+    ('slice gap (mm)', 'GPU minutes', 'LoRA scale', 'T1w')
+    """
+    first = name.partition(" ")[0][1:]
+    spelled = any(sign.isupper() or sign.isdecimal() for sign in first)
+    return name if spelled else name[:1].lower() + name[1:]
 
 
 def _is_many(found: Any) -> bool:

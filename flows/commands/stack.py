@@ -12,11 +12,13 @@ from cyclopts import Parameter
 from core.progress import Clock, duration
 from core.refusal import Refusal
 from core.request import Request
+from core.wording import LONGEST_NAME, shortened
 from flows.commands.demonstration import scan_parameters, video_parameters
 from flows.commands.watch import watch
+from flows.jobs.operations import OPERATIONS
 from flows.requests.flow_requests import MODELS
 from flows.requests.forms import flat
-from flows.requests.uploads import with_uploads
+from flows.requests.uploads import PREFIX, with_uploads
 from flows.settings.settings import Settings, read_settings
 from flows.stack.api import Run, Server
 from flows.stack.stack import STARTING, Stack, borrowed, ended_by_signals
@@ -80,10 +82,19 @@ def run(flow: Flow, /, *, request: Path) -> int:
     asked = with_uploads(read_request(flow, request), DEFAULT_PROJECT, settings)
     with ended_by_signals(), borrowed(settings, sys.stderr.write) as (server, check):
         _check_offers(asked, settings)
-        started = server.start(flow, {"request": asked.model_dump(mode="json")})
+        parameters = {"request": asked.model_dump(mode="json")}
+        started = server.start(flow, parameters, _name(flow, asked, settings))
         (ended,) = watch(server, [started], check)
         _tell(server, settings, ended)
     return _code(ended)
+
+
+def _name(flow: str, asked: Request, settings: Settings) -> str:
+    """What the run is called while it waits, which is what it is called when it runs."""
+    operation = OPERATIONS.get(flow)
+    if operation is None or (operation.private and settings.private):
+        return ""
+    return shortened(operation.title(asked).removeprefix(PREFIX), LONGEST_NAME)
 
 
 def _check_offers(asked: Request, settings: Settings) -> None:

@@ -11,13 +11,12 @@ from typing import Any
 from prefect.runtime import flow_run
 
 from core.request import Request
-from core.wording import shortened
+from core.wording import LONGEST_NAME, shortened
 from flows.jobs.pipeline import AnyOperation
 from flows.requests.uploads import PREFIX
 
 logger = logging.getLogger(__name__)
 
-LONGEST = 80
 RANDOM_WORDS = re.compile(r"[A-Za-z]+(-[A-Za-z]+){1,3}")
 Words = Callable[[Any], str]
 """A request in words."""
@@ -36,7 +35,7 @@ def named(words: Words) -> Callable[[], str]:
             return name
         try:
             asked = flow_run.parameters.get("request")
-            return shortened(words(asked), LONGEST) if isinstance(asked, Request) else name
+            return shortened(words(asked), LONGEST_NAME) if isinstance(asked, Request) else name
         except Exception as error:  # a name is worth no run
             logger.warning("the run keeps the name %s: %s", name, error)
             return name

@@ -123,6 +123,9 @@ def _choose(fields: Fields, name: str, known: list[str], otherwise: str) -> None
     rules = {key: field.pop(key) for key in ("type", "maxLength", "minLength") if key in field}
     if not field["default"]:
         del field["default"]
+    field["description"] += (
+        f" *Installed* is what stood there when the server started; *{otherwise}* takes all else."
+    )
     field["anyOf"] = [
         {"type": "string", "enum": known, "title": "Installed"},
         {**rules, "title": otherwise},

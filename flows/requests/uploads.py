@@ -34,12 +34,21 @@ def with_uploads(request: Asked, project: str, settings: Settings) -> Asked:
     if not named:
         return request
     folder = folder_of_uploads(settings.outputs, project)
-    found = {field: _found(folder, field, text, project) for field, text in named.items()}
+    found = {
+        field: _found(folder, field, text, project, settings.store)
+        for field, text in named.items()
+    }
     return request.model_copy(update=found)
 
 
-def _found(folder: Path, field: str, text: str, project: str) -> str:
+def _found(folder: Path, field: str, text: str, project: str, store: str) -> str:
     name = text.removeprefix(PREFIX).strip()
+    if not folder.is_dir() and store:
+        raise Refusal(
+            f"{field}={text}: this host has no upload of the project {project}: uploads stay "
+            "on the disk of the gallery's host, which hosts that meet in LAMINA_STORE do not "
+            "share; name the scan's address in the store, or run it on a host with that disk."
+        )
     there = sorted(path.name for path in folder.glob("[!.]*")) if folder.is_dir() else []
     if name and name not in there:
         raise Refusal(

@@ -63,8 +63,13 @@ class Server:
         except OSError:
             return False
 
-    def start(self, flow: str, parameters: dict[str, Any]) -> Run:
+    def start(self, flow: str, parameters: dict[str, Any], name: str = "") -> Run:
         """Ask for a run of the deployment ``flow/flow``, as the Run button does.
+
+        Args:
+            flow: Its name.
+            parameters: What it is given.
+            name: What the run is called while it waits; two random words by default.
 
         Raises:
             Refusal: There is no such deployment, or it does not accept the parameters.
@@ -77,6 +82,8 @@ class Server:
             )
         path = f"/deployments/{deployment['id']}/create_flow_run"
         body = {"parameters": parameters, "idempotency_key": str(uuid4())}
+        if name:
+            body["name"] = name
         status, created = self._call(path, body)
         if status in REFUSED:
             raise Refusal(

@@ -13,6 +13,7 @@ from PIL import Image
 from starlette.types import ASGIApp
 
 from core.refusal import Refusal
+from core.wording import LONGEST_NAME, shortened
 from flows.settings.settings import Settings, server_password
 from video.operations.text_to_video import TextToVideo
 
@@ -94,6 +95,8 @@ class Runs:
         deployment = await self._ask("GET", f"/deployments/name/{flow}/{flow}")
         body: dict[str, Any] = {"parameters": parameters, "tags": [TAG]}
         body |= {"idempotency_key": f"{TAG}-{key}"} if key else {}
+        if prompt := parameters.get("request", {}).get("prompt"):
+            body["name"] = shortened(prompt, LONGEST_NAME)  # while it waits
         path = f"/deployments/{deployment['id']}/create_flow_run"
         run = await self._ask("POST", path, body)
         while key and TAG not in run["tags"]:  # removed, and the server keeps its key for good

@@ -114,6 +114,21 @@ def test_a_clip_plays_and_its_frames_change(page, address):
     page.get_by_text("Copied").or_(page.get_by_text("Selected")).wait_for()
 
 
+def test_the_card_of_a_scan_shows_one_cut_and_nothing_of_the_next(page, address, places):
+    sheet = np.zeros((750, 790, 3), dtype=np.uint8)
+    for top, level in ((60, 200), (260, 120), (460, 80)):  # the rows of a flat head
+        sheet[top : top + 170, 20:770] = level
+    Image.fromarray(sheet).save(places / "outputs/p/super_resolve_mri/b-2/b.png")
+    page.goto(f"{address}/p/p/")
+    page.wait_for_selector(".card.medical img[style]")
+    shown = pixels(page, ".card.medical .picture").max(axis=-1)
+    column = shown[:, shown.shape[1] // 2]
+    bright = np.flatnonzero(column > 60)
+    assert column[bright].min() > 190
+    assert abs(bright.mean() - len(column) / 2) < 3
+    assert 0.5 < len(bright) / len(column) < 0.9
+
+
 def opens_volume(page, address):
     page.goto(f"{address}/p/p/r/super_resolve_mri/b-2/b")
     page.wait_for_selector("#viewer[data-drawn=yes]")

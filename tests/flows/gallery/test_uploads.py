@@ -55,6 +55,14 @@ def test_a_scan_is_kept_as_it_came_and_named_in_a_form(places, scan):
         with_uploads(request, "default", read_settings())
 
 
+def test_a_host_that_shares_no_disk_with_the_gallery_names_the_rule(places, monkeypatch):
+    request = SuperResolutionRequest(scan="upload:a.nii.gz")
+    monkeypatch.setenv("LAMINA_STORE", "memory://store")
+    with pytest.raises(Refusal, match="stay on the disk of the gallery's host") as refused:
+        with_uploads(request, "ward", read_settings())
+    assert "upload it there" not in str(refused.value)
+
+
 def test_a_flow_reads_what_was_uploaded_to_its_project(places, scan):
     browser().post(TO + "a.nii.gz", content=scan)
 

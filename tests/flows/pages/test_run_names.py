@@ -5,7 +5,7 @@ import importlib
 import pytest
 from prefect.runtime import flow_run
 
-from flows.pages.run_names import LONGEST
+from core.wording import LONGEST_NAME
 from flows.requests.flow_requests import MODELS
 
 ASKED = {
@@ -54,7 +54,7 @@ def test_a_run_is_named_after_what_was_asked(flow, name_of):
 def test_a_long_prompt_is_cut_between_words(name_of):
     prompt = "a large red circle moves slowly to the left and " * 4
     name = name_of("text_to_video", prompt=prompt)
-    assert len(name) <= LONGEST
+    assert len(name) <= LONGEST_NAME
     assert name.endswith("…")
     assert set(name[:-1].split()) <= set(prompt.split())
 
