@@ -272,8 +272,7 @@ def _stored(series: Series) -> NDArray[Any]:
         if len(frames) <= max(frame for _, frame in wanted):
             raise Refusal(
                 f"{series.files[file]} holds {counted(len(frames), 'frame')} where its header "
-                "tells of "
-                f"{len(wanted)}: a file is read whole; export it again."
+                f"tells of {len(wanted)}: a file is read whole; export it again."
             )
         for place, frame in wanted:
             planes[place] = frames[frame].T
