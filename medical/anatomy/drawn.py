@@ -1,10 +1,10 @@
 """Anatomies that nobody has: tissue labels drawn from a pool of people, each everywhere a little.
 
 A mixture of a few people is always nearest to one of them. So everybody contributes everywhere,
-with weights that are random fields: what one place owes to a person says nothing of the next
-place. The longer the fields, the more of a person can be recognized and the wholer are the
-structures that are as long as they. Where the ventricles and the corpus callosum lie the fields
-are longer and the same on both sides.
+with weights that are random fields, balanced so that no person's stands out over a part of the
+head: what one place owes to a person says nothing of the next place. The longer the fields, the
+wholer are the structures that are as long as they. Where the ventricles and the corpus callosum
+lie the fields are longer and the same on both sides.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Anatomy:
     Attributes:
         labels: (X, Y, Z) uint8: 0 background, 1 CSF, 2 gray matter, 3 white matter.
         affine: (4, 4), voxel to world in mm; axes point right, anterior, superior.
-        contributors: mean weight of each person of the pool, by hash; they add up to 1, and
-            some are below 0.
+        contributors: share of each person of the pool, by hash: mean squared weights, which add
+            up to 1.
         facts: what was drawn: seed, age, sex, field length, size.
         to_mni: (4, 4), world mm of this head to mm of the pool's space: that of the lesion masks
             of Lesjak et al. 2017, MNI space with brains of about their own size.
@@ -88,7 +88,7 @@ def draw_anatomy(
     texture = None
     if pool.paint is None:
         shape, affine = _grid(spacing_mm)
-        labels = _likeliest(_placed(fractions, affine, shape, mixed.size, order=3))
+        labels = likeliest(_placed(fractions, affine, shape, mixed.size, order=3))
     else:
         labels, texture, affine = _painted(pool.paint, fractions, mixed.size, seed, spacing_mm)
     return Anatomy(labels, affine, mixed.contributors, facts, to_mni, texture)
@@ -124,7 +124,7 @@ def _placed(
     return np.stack([read_at(f, scale, shape, offset=offset, order=order) for f in fractions])
 
 
-def _likeliest(fractions: Floats) -> NDArray[np.uint8]:
+def likeliest(fractions: Floats) -> NDArray[np.uint8]:
     """The most likely tissue, or background, at every voxel."""
     rest = 1 - fractions.sum(0)
     return np.where(rest > fractions.max(0), 0, fractions.argmax(0) + 1).astype(np.uint8)
@@ -153,5 +153,5 @@ def _painted(
         return read_at(soft, scale, coarse_shape, offset=offset)
 
     kinds = np.stack([read((found.labels == k).astype(np.float32)) for k in (1, 2, 3)])
-    labels = _likeliest(kinds)
+    labels = likeliest(kinds)
     return labels, np.where(labels > 0, read(found.even), 0.0).astype(np.float32), coarse

@@ -3,7 +3,8 @@
 With D_k the deviation of person k from what is expected at their age and sex, a draw is the
 expectation plus the sum of z_k D_k / sqrt(P - 1), with independent Gaussian fields z_k of unit
 variance: the pool's own covariance, localized (Schur's product, as in ensemble filters; Houtekamer
-and Mitchell 2001). One person's share changes from place to place.
+and Mitchell 2001). One person's share changes from place to place, and is balanced
+(``medical.anatomy.weighing``).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from core.progress import counted
 from core.refusal import Refusal
 from core.seeds import generator
-from medical.anatomy.filters import Floats, blurred, read_at
+from medical.anatomy.filters import Floats
 from medical.anatomy.folding import CONDITION_MEAN, CONDITION_SCALE
 from medical.anatomy.pool import (
     CANONICAL,
@@ -27,8 +28,8 @@ from medical.anatomy.pool import (
     WIDE,
     Pool,
 )
+from medical.anatomy.weighing import shares_of, weights_of
 
-DEEP_LENGTH_MM = 60.0
 SHORTEST_MM, LONGEST_MM = 10.0, 200.0
 SEXES = ("any", "f", "m")
 
@@ -63,13 +64,15 @@ class Mixed:
     Attributes:
         condition: (7, *CANONICAL.shape): three fractions, depth, three coordinates.
         size: (3,) extent along x, y, z as a share of the space's.
-        contributors: Mean weight of each person.
+        contributors: Share of each person, mean squared weights; they add up to 1.
+        means: Mean weight of each person over the brain, all places alike.
         facts: What was drawn.
     """
 
     condition: Floats
     size: NDArray[np.float64]
     contributors: Mapping[str, float]
+    means: Mapping[str, float]
     facts: Mapping[str, Any]
 
 
@@ -90,18 +93,22 @@ def mix(pool: Pool, seed: int, asked: Asked) -> Mixed:
     random = np.random.default_rng(generator(seed, 1).initial_seed())
     someone = stratum[int(random.integers(len(stratum)))]
     age = someone.age if asked.age is None else float(random.uniform(*asked.age))
-    fields = _fields(pool, asked.length_mm, random)
     told = _Expected(pool)
-    wide = told.drawn(pool.wide, age, someone.sex, fields)
-    deep = told.drawn(pool.deep, age, someone.sex, WIDE.read(fields, DEEP))
+    apart = told.residuals(pool.wide)
+    fields = weights_of(pool, apart, asked.length_mm, random)
+    wide = told.mean(pool.wide, age, someone.sex) + told.mixed(apart, fields)
+    apart = told.residuals(pool.deep)
+    deep = told.mean(pool.deep, age, someone.sex) + told.mixed(apart, WIDE.read(fields, DEEP))
     sizes = np.log([p.size for p in pool.people])
     global_weights = random.standard_normal(len(pool.people))
     size = np.exp(told.of(sizes, age, someone.sex, global_weights))
-    weights = 1 / len(pool.people) + _inside(pool, fields)
+    names = [person.hash for person in pool.people]
+    shares, means = (map(float, each) for each in shares_of(pool, fields))
     return Mixed(
         condition=condition_of(wide, deep, pool.depth),
         size=size,
-        contributors={p.hash: float(w) for p, w in zip(pool.people, weights, strict=True)},
+        contributors=dict(zip(names, shares, strict=True)),
+        means=dict(zip(names, means, strict=True)),
         facts={
             "age": round(age, 1),
             "sex": someone.sex,
@@ -147,63 +154,30 @@ class _Expected:
         free = max(1, len(values) - self.design.shape[1])
         return np.array(_row(age, sex)) @ slopes + weights @ residuals / np.sqrt(free)
 
-    def drawn(self, maps: NDArray[np.uint8], age: float, sex: str, fields: Floats) -> Floats:
-        """The same for maps (P, 3, X, Y, Z), with weights that are fields (P, X, Y, Z)."""
-        people = len(maps)
-        values = maps.reshape(people, -1).astype(np.float32) / 255
-        slopes = self.solve.astype(np.float32) @ values
-        values -= self.design.astype(np.float32) @ slopes
-        residuals = values.reshape(maps.shape)
-        free = max(1, people - self.design.shape[1])
+    def mean(self, maps: NDArray[np.uint8], age: float, sex: str) -> Floats:
+        """(3, X, Y, Z) what maps (P, 3, X, Y, Z) are expected to be at an age and sex."""
+        expected = np.array(_row(age, sex), np.float32) @ self._slopes(maps)
+        return expected.reshape(maps.shape[1:])
+
+    def residuals(self, maps: NDArray[np.uint8]) -> Floats:
+        """(P, 3, X, Y, Z) what sets each person apart from what is expected of them."""
+        expected = self.design.astype(np.float32) @ self._slopes(maps)
+        return (_fractions(maps) - expected).reshape(maps.shape).astype(np.float32)
+
+    def mixed(self, residuals: Floats, fields: Floats) -> Floats:
+        """(3, X, Y, Z) residuals (P, 3, X, Y, Z) mixed with weights that are fields."""
+        free = max(1, len(residuals) - self.design.shape[1])
         mixed = np.einsum("pxyz,pcxyz->cxyz", fields, residuals) / np.sqrt(free)
-        expected = np.array(_row(age, sex), np.float32) @ slopes
-        return expected.reshape(maps.shape[1:]) + mixed.astype(np.float32)
+        return mixed.astype(np.float32)
+
+    def _slopes(self, maps: NDArray[np.uint8]) -> Floats:
+        return self.solve.astype(np.float32) @ _fractions(maps)
+
+
+def _fractions(maps: NDArray[np.uint8]) -> Floats:
+    """(P, N) stored maps, 0 to 1."""
+    return maps.reshape(len(maps), -1).astype(np.float32) / np.float32(255)
 
 
 def _row(age: float, sex: str) -> list[float]:
     return [1.0, (age - 35.0) / 10.0, 0.5 if sex == "f" else -0.5]
-
-
-def _fields(pool: Pool, length_mm: float, random: np.random.Generator) -> Floats:
-    """(P, *WIDE.shape) Gaussian fields of unit variance, longer and mirrored at depth."""
-    people = len(pool.people)
-    near = _smooth(people, length_mm, random)
-    far = _smooth(people, max(length_mm, DEEP_LENGTH_MM), random)
-    far = far + far[:, ::-1]
-    far /= _mirrored_spread(max(length_mm, DEEP_LENGTH_MM))
-    share = pool.depth.astype(np.float32) / 255
-    fields: Floats = (np.sqrt(1 - share) * near + np.sqrt(share) * far).astype(np.float32)
-    return fields - fields.mean(0)
-
-
-def _mirrored_spread(length_mm: float) -> Floats:
-    """Standard deviation of a field plus its mirror image, by the distance from the middle."""
-    x = np.abs(WIDE.corner[0] + np.arange(WIDE.shape[0]) * WIDE.spacing_mm)
-    together = np.exp(-((2 * x) ** 2) / (4 * length_mm**2))
-    return np.sqrt(2 + 2 * together).astype(np.float32)[:, None, None]
-
-
-def _smooth(count: int, length_mm: float, random: np.random.Generator) -> Floats:
-    """Fields of unit variance with covariance exp(-d^2 / (4 length^2))."""
-    sigma = length_mm / WIDE.spacing_mm
-    coarse = max(1, int(sigma // 2))
-    shape = [-(-n // coarse) + 1 for n in WIDE.shape]
-    margin = int(np.ceil(3 * sigma / coarse))
-    noise = random.standard_normal((count, *(n + 2 * margin for n in shape)), np.float32)
-    drawn = []
-    for one in noise:
-        smooth = blurred(one, sigma / coarse, truncate=3.0)
-        inner = smooth[tuple(slice(margin, margin + n) for n in shape)]
-        scale = [1 / coarse] * 3
-        drawn.append(read_at(inner, scale, WIDE.shape))
-    impulse = np.zeros((12 * margin + 1, 1, 1), np.float32)
-    impulse[6 * margin] = 1
-    kernel = blurred(impulse, [sigma / coarse, 0, 0], truncate=3.0)
-    return (np.stack(drawn) / np.square(kernel).sum() ** 1.5).astype(np.float32)
-
-
-def _inside(pool: Pool, fields: Floats) -> NDArray[np.float64]:
-    """Mean of each field over the brain, as a weight."""
-    brain = pool.wide.mean(0, dtype=np.float32).sum(0) > 128
-    free = max(1, len(pool.people) - 3)
-    return fields[:, brain].mean(1).astype(np.float64) / np.sqrt(free)

@@ -64,7 +64,7 @@ def audit_section(facts: Mapping[str, Any]) -> str:
             [(name, each["what"], each["bar"]) for name, each in facts["attacks"].items()],
         ),
         "<h3>Who contributed</h3>",
-        bullets(_contributed(facts)),
+        bullets(contributed(facts)),
         "<h3>What this audit cannot say</h3>",
         bullets(facts["cannot_say"]),
         paragraph(facts["protocol"], "note"),
@@ -72,7 +72,8 @@ def audit_section(facts: Mapping[str, Any]) -> str:
     return section("Memorization and linkage", "".join(parts), name="audit")
 
 
-def _contributed(facts: Mapping[str, Any]) -> list[str]:
+def contributed(facts: Mapping[str, Any]) -> list[str]:
+    """What records and heads tell of who contributed, in sentences."""
     given, told = facts["contributors"], facts["membership"]
     if given is None and told is None:
         return ["The dataset does not say who contributed, or not to these people."]

@@ -11,7 +11,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from core.refusal import Refusal
-from medical.datasets.approval import Answer, decide, due, expire, finished, status, waiting
+from medical.datasets.approval import (
+    RECORD,
+    Answer,
+    decide,
+    due,
+    expire,
+    finished,
+    status,
+    waiting,
+)
+from medical.datasets.audited import audit_verdict, keep_audit
 from medical.datasets.making import REQUEST, finish
 from medical.datasets.people import shipped_card
 from medical.datasets.request import MRIDatasetRequest
@@ -43,6 +53,24 @@ def approve(out: Path, answer: Answer) -> dict[str, Any]:
     said = decide(out, answer)
     _restate(out, standing)
     return said
+
+
+def say_audit(out: Path, facts: Mapping[str, Any]) -> bool:
+    """Have the report of a drawn dataset tell what an audit found; whether there is one.
+
+    Args:
+        out: The folder that was audited.
+        facts: What was found.
+    """
+    if not (out / RECORD).is_file():
+        return False
+    try:
+        standing = _standing(out)
+    except Refusal:  # of an earlier version: the page of the audit stands all the same
+        return False
+    keep_audit(out, facts)
+    _restate(out, standing)
+    return True
 
 
 def expire_questions(root: Path, on_fault: OnFault = lambda out, fault: None) -> list[Path]:
@@ -106,6 +134,10 @@ def _of_before(out: Path, words: str) -> Refusal:
 
 def _restate(out: Path, standing: _Standing) -> None:
     """Write report, tables and record of a dataset again, its heads as they are."""
-    summary: dict[str, Any] = {**standing.summary, "approval": status(out)}
+    summary: dict[str, Any] = {
+        **standing.summary,
+        "approval": status(out),
+        "audit": audit_verdict(out),
+    }
     card = shipped_card() if summary["plan"]["people"] else ""
     finish(standing.request, summary, standing.records, out, card)

@@ -43,7 +43,7 @@ class Head:
     Attributes:
         labels: (X, Y, Z) 0 background, 1 CSF, 2 gray, 3 white matter.
         affine: (4, 4), voxels to millimeters.
-        contributors: Mean weight of each person, by hash.
+        contributors: Share of each person, by hash; they add up to 1.
         facts: What was drawn.
         to_mni: (4, 4), millimeters of this head to those of MNI space.
     """

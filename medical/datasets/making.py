@@ -14,16 +14,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.records import sha256_file
+from core.records import atomic_path, sha256_file
 from core.refusal import Refusal
 from medical.datasets.approval import status
+from medical.datasets.audited import audit_verdict
 from medical.datasets.heads import Heads
+from medical.datasets.likeness import set_likeness
 from medical.datasets.people import shipped_heads
 from medical.datasets.plan import Plan, Planned, make_plan, plain
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.strata import strata
-from medical.datasets.subject import PAGES
+from medical.datasets.subject import PAGES, before_path, picture_before
 from medical.datasets.tables import write_tables
 from medical.datasets.volumes import (
     DrawnVolume,
@@ -225,9 +227,25 @@ def _publish(maker: Maker, planned: Planned, drawn: DrawnVolume, out: Path) -> d
         files = [*files, *cases] if wants_bids else cases
     if not wants_bids:
         shutil.rmtree(root)
+    files = [*files, *_pictured(maker.request, subject, drawn, out)]
     record = {**drawn.facts, "files": digests(files, out)}
     write_json(_record_path(planned, out), record)
     return json.loads(_record_path(planned, out).read_text(encoding="utf-8"))
+
+
+def _pictured(
+    request: MRIDatasetRequest, subject: str, drawn: DrawnVolume, out: Path
+) -> list[Path]:
+    """The picture of a head before its lesions; none for a healthy one."""
+    if drawn.before is None:
+        return []
+    contrast = request.contrasts[-1]
+    path = out / before_path(subject, contrast)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = picture_before(drawn.before, drawn.images[contrast], drawn.head.labels)
+    with atomic_path(path, overwrite=True) as part:
+        part.write_bytes(picture)
+    return [path]
 
 
 def _record_path(planned: Planned, out: Path) -> Path:
@@ -241,11 +259,13 @@ def _summary(
         "name": maker.request.name,
         "version": version("lamina"),
         "approval": status(out),
+        "audit": audit_verdict(out),
         "drawn_from": maker.heads.words,
         "plan": plain(maker.plan),
         "made": len(records),
         "missing": missing,
         "strata": strata(maker.request, records),
+        "likeness": set_likeness(records),
         "quarantined": sorted(path.name for path in (out / "quarantine").glob("*/")),
     }
 

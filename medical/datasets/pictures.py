@@ -75,11 +75,10 @@ def colored(
     return _row(painted)
 
 
-def address(pixels: NDArray[np.uint8]) -> str:
+def address(picture: NDArray[np.uint8] | bytes) -> str:
     """A picture as the address of itself."""
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=82)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+    data = picture if isinstance(picture, bytes) else kept(picture)
+    return "data:image/jpeg;base64," + base64.b64encode(data).decode()
 
 
 def figure(pixels: NDArray[np.uint8], words: str) -> str:
@@ -90,10 +89,20 @@ def figure(pixels: NDArray[np.uint8], words: str) -> str:
     )
 
 
+def kept(pixels: NDArray[np.uint8]) -> bytes:
+    """A picture as a JPEG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=82)
+    return buffer.getvalue()
+
+
 def slider(
-    before: NDArray[np.uint8], after: NDArray[np.uint8], words: str, ends: tuple[str, str]
+    before: NDArray[np.uint8] | bytes,
+    after: NDArray[np.uint8],
+    words: str,
+    ends: tuple[str, str],
 ) -> str:
-    """Two pictures on each other and a slider between them."""
+    """Two pictures, the first perhaps from a file, on each other and a slider between them."""
     left, right = map(escape, ends)
     return (
         f'<figure><div class="pair"><img src="{address(before)}" alt="{left}">'

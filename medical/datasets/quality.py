@@ -93,6 +93,12 @@ def _image(
     }
 
 
+def contrast_to_noise(image: Floats, labels: NDArray[np.uint8]) -> float:
+    """Gray from white matter in spreads of white matter."""
+    gray, matter = image[labels == 2], image[labels == 3]
+    return abs(float(np.median(gray)) - float(np.median(matter))) / (float(matter.std()) + 1e-6)
+
+
 def _both(mask: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
     """Where a voxel and the next along an axis are in a mask."""
     ahead, behind = [slice(None)] * 3, [slice(None)] * 3

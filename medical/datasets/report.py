@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.progress import counted
+from medical.datasets.audited import audited_section
 from medical.datasets.page import bullets, chip, document, paragraph, section, table
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.scorecard import scorecard, scores
@@ -46,6 +47,7 @@ def write_report(
             _top(request, summary, records),
             section("At a glance", scorecard(scores(request, summary, records)), name="scorecard"),
             _recognized(summary),
+            audited_section(out),
             _pictures(request, records, out),
             _delivered(request, summary, records),
             _quarantine(summary, out),
@@ -60,7 +62,8 @@ def _top(request: MRIDatasetRequest, summary: Mapping[str, Any], records: Sequen
     kind = {"approved": "good", "rejected": "bad"}.get(summary["approval"], "warn")
     what = "healthy heads" if request.lesions.healthy else "heads with multiple-sclerosis lesions"
     links = {
-        "scorecard": "At a glance", "people": "Who may be recognized", "pictures": "Pictures",
+        "scorecard": "At a glance", "people": "Who may be recognized",
+        "audit": "Memorization and linkage", "pictures": "Pictures",
         "tables": "Asked and delivered", "filing": "For filing",
     }  # fmt: skip
     nav = "".join(f'<a href="#{name}">{words}</a>' for name, words in links.items())

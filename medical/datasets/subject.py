@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from core.progress import counted
 from medical.datasets.page import document, paragraph, section, table
-from medical.datasets.pictures import box_of, colored, cuts, middle, shown, slider
+from medical.datasets.pictures import box_of, colored, cuts, kept, middle, shown, slider
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.volumes import case_of
 from medical.files import bids, nnunet
@@ -61,14 +61,39 @@ def mosaic(request: MRIDatasetRequest, record: Record, out: Path) -> str:
     """The last contrast of a head, which shows lesions best, and a slider to its labels."""
     head, name = _Read(request, record, out), request.contrasts[-1]
     title = f'<h3><a href="{PAGES}/{record["subject"]}.html">{escape(record["subject"])}</a></h3>'
-    return title + _slider(head, name, record, tissues=request.lesions.healthy)
+    changed = _before_and_after(head, name, record, out)
+    return title + changed + _slider(head, name, record, tissues=request.lesions.healthy)
+
+
+def before_path(subject: str, contrast: str) -> str:
+    """Where the picture of a head before its lesions stands in a dataset."""
+    return f"{PAGES}/{subject}_{contrast}_before.jpg"
+
+
+def picture_before(
+    before: NDArray[np.float32], after: NDArray[np.float32], labels: NDArray[np.uint8]
+) -> bytes:
+    """The planes of ``mosaic`` before lesions, as bright as after."""
+    planes: Planes = [p.astype(np.float32) for p in cuts(before, box_of(labels), PLACES)]
+    return kept(shown(planes, float(np.quantile(after[labels > 0], 0.995))))
+
+
+def _before_and_after(head: _Read, name: str, record: Record, out: Path) -> str:
+    path = out / before_path(record["subject"], name)
+    if not path.is_file():
+        return ""
+    planes = [p.astype(np.float32) for p in cuts(head.images[name], head.box, PLACES)]
+    after = shown(planes, head.top(name))
+    words = f"{record['subject']}, {name}: the same head before and after its lesions"
+    return slider(path.read_bytes(), after, words, ("before lesions", "after"))
 
 
 def write_subject(request: MRIDatasetRequest, record: Record, out: Path) -> Path:
     """Write the page of a head; its path."""
     head, subject = _Read(request, record, out), record["subject"]
     pictures = "".join(
-        f"<h3>{name}</h3>{_slider(head, name, record, tissues=True, whole=True)}"
+        f"<h3>{name}</h3>{_before_and_after(head, name, record, out)}"
+        f"{_slider(head, name, record, tissues=True, whole=True)}"
         for name in request.contrasts
     )
     people, lesions = (_largest(record["contributors"][part]) for part in ("anatomy", "lesions"))

@@ -16,6 +16,7 @@ from core.progress import counted
 from core.records import sha256_file
 from medical.anatomy.site import draw_site, scanned
 from medical.datasets.heads import WHITE_AT, Head, Heads
+from medical.datasets.likeness import likeness, unlike
 from medical.datasets.plan import Plan, Planned
 from medical.datasets.quality import faults, measured
 from medical.datasets.request import MRIDatasetRequest
@@ -45,12 +46,14 @@ class DrawnVolume:
         images: Contrast to intensities, whole numbers.
         lesions: None for a healthy head.
         facts: What is known of it.
+        before: The last contrast before its lesions; None for a healthy head.
     """
 
     head: Head
     images: Mapping[str, NDArray[np.float32]]
     lesions: DrawnLesions | None
     facts: dict[str, Any]
+    before: NDArray[np.float32] | None = None
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -73,7 +76,7 @@ def draw_volume(
     head = heads.draw(seed, request.spacing_mm, plan.pools[planned.fold])
     images = heads.render(head, request.contrasts, seed)
     images = {name: np.rint(image).clip(0, 32767) for name, image in images.items()}
-    lesions, looks = None, {}
+    lesions, looks, last = None, {}, images[request.contrasts[-1]]
     if planned.wish is not None:
         places = places_of(head.labels, head.to_mni @ head.affine, atlas)
         pool = plan.lesion_pools[planned.fold]
@@ -83,9 +86,13 @@ def draw_volume(
             images[name] = np.rint(changed).clip(0, 32767)
             looks[name] = round(draw_ratio(name, seed), 4)
     site = draw_site(request.site, seed)
-    for place, (name, image) in enumerate(images.items()):
+
+    def scan(image: NDArray[np.float32], place: int) -> NDArray[np.float32]:
         seen = scanned(image, site, request.spacing_mm, WHITE_AT, [4, seed, place])
-        images[name] = np.rint(seen).clip(0, 32767)
+        return np.rint(seen).clip(0, 32767)
+
+    images = {name: scan(image, place) for place, (name, image) in enumerate(images.items())}
+    before = scan(last, len(images) - 1) if lesions else None
     facts = {
         "subject": planned.subject,
         "fold": planned.fold,
@@ -101,7 +108,18 @@ def draw_volume(
         "site": site.facts,
         "quality": measured(images, head.labels, head.affine, WHITE_AT),
     }
-    return DrawnVolume(head, images, lesions, facts)
+    drawn = DrawnVolume(head, images, lesions, facts, before)
+    facts["quality"]["likeness"] = _likeness(drawn, request, seed)
+    return drawn
+
+
+def _likeness(drawn: DrawnVolume, request: MRIDatasetRequest, seed: int) -> dict[str, Any] | None:
+    """How like real heads; of T1w at 1 mm, judged where no faults of a scanner were asked."""
+    if "T1w" not in drawn.images or any(abs(mm - 1) > 0.01 for mm in request.spacing_mm):
+        return None
+    found = likeness(drawn.images["T1w"], drawn.head.labels, drawn.mask, seed)
+    judged = request.site == "clean" and bool(drawn.head.contributors)
+    return {**found, "judged": judged} if found else None
 
 
 def judge(drawn: DrawnVolume, planned: Planned) -> list[str]:
@@ -119,6 +137,8 @@ def judge(drawn: DrawnVolume, planned: Planned) -> list[str]:
             reasons.append(f"{load:.3g} ml of lesions, not {planned.wish.load_ml:.3g}")
         if count != planned.wish.count:
             reasons.append(f"{counted(count, 'lesion')}, not {planned.wish.count}")
+    like = drawn.facts["quality"]["likeness"]
+    reasons += unlike(like) if like and like["judged"] else []
     return reasons + faults(drawn.facts["quality"])
 
 

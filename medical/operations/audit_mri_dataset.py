@@ -1,5 +1,6 @@
 """``audit_mri_dataset``: whether heads that are to show nobody show people."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,14 +105,18 @@ class AuditMRIDataset:
     def write(
         self, request: AuditRequest, drawn: "Audit", target: Path, *, overwrite: bool
     ) -> Paths:
-        """Write the page."""
+        """Write the page; the report of a drawn dataset tells the figures, too."""
         from core.records import atomic_path
         from medical.audit.page import audit_page
+        from medical.datasets.decisions import say_audit
 
         paths = self.outputs(target)
         name = Path(request.dataset).resolve().name
         with atomic_path(target, overwrite=overwrite) as temporary:
             temporary.write_text(audit_page(name, drawn.facts), encoding="utf-8")
+        folder = Path(request.dataset)
+        if os.access(folder, os.W_OK):
+            say_audit(folder, drawn.facts)
         return paths
 
     def numbers(self, drawn: "Audit") -> Facts:

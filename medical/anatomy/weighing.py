@@ -1,0 +1,138 @@
+"""Weights of people that change from place to place, and tell nothing of a whole person.
+
+Random fields alone give every person some mean weight, over the head and over its parts, and whose
+is largest can be named from the finished head. So each person's field is balanced: within windows
+three lengths wide it has no part left that an attack on the whole could add up, where the place
+counts by how much of the person shows there. What is left of a person lies between places that
+cancel.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medical.anatomy.filters import Floats, blurred, read_at
+from medical.anatomy.pool import WIDE, Pool
+
+DEEP_LENGTH_MM = 30.0
+WINDOW_LENGTHS = 3.0
+"""Width of a window in lengths of the fields."""
+SHOWN = (0.235, 0.49, 0.75)
+"""How bright CSF, gray and white matter are in a T1-weighted head."""
+FOLD_MM = 7.0
+"""Blur that folds do not survive."""
+PRESENT = 13
+"""Mean stored fraction from which a place belongs to a head; 255 is all tissue."""
+LEAST_PLACES = 8.0
+STIFF = 1e-3
+
+
+def weights_of(
+    pool: Pool, residuals: Floats, length_mm: float, random: np.random.Generator
+) -> Floats:
+    """(P, *WIDE.shape) balanced fields, longer and mirrored at depth, in all of unit variance.
+
+    Args:
+        pool: Of P people.
+        residuals: (P, 3, *WIDE.shape) what sets each apart.
+        length_mm: Of the fields.
+        random: Draws them.
+    """
+    fields = balanced(_fields(pool, length_mm, random), pool, shown(residuals), length_mm)
+    return (fields - fields.mean(0)).astype(np.float32)
+
+
+def shown(residuals: Floats) -> Floats:
+    """(P, *WIDE.shape) how much of each person shows where: in folds, and in all of the image."""
+    whole = np.einsum("c,pcxyz->pxyz", np.array(SHOWN, np.float32), residuals)
+    folds = np.stack([each - blurred(each, FOLD_MM / WIDE.spacing_mm) for each in whole])
+    counts = np.square(folds) / (np.square(folds).mean() + 1e-12)
+    counts += np.square(whole) / (np.square(whole).mean() + 1e-12)
+    return counts.astype(np.float32)
+
+
+def balanced(fields: Floats, pool: Pool, counts: Floats, length_mm: float) -> Floats:
+    """Fields (P, *WIDE.shape) without what is alike over a window, by weighted least squares.
+
+    Args:
+        fields: Of P people.
+        pool: Theirs.
+        counts: (P, *WIDE.shape) how much each place counts for each person.
+        length_mm: Of the fields.
+    """
+    inside = _inside(pool, PRESENT).reshape(-1)
+    every = windows(WINDOW_LENGTHS * length_mm).reshape(-1, inside.size)
+    every = every[every[:, inside].sum(1) > LEAST_PLACES]
+    kept = fields.reshape(len(fields), -1).astype(np.float64)
+    counted = counts.reshape(len(fields), -1).astype(np.float64)
+    basis = every[:, inside]
+    for person, count in enumerate(counted):
+        weighted = basis * count[inside]
+        gram = weighted @ basis.T
+        gram += np.eye(len(gram)) * (STIFF * np.trace(gram) / len(gram) + 1e-9)
+        kept[person] -= np.linalg.solve(gram, weighted @ kept[person, inside]) @ every
+    share = counted.sum(0)
+    spread = np.sqrt((np.square(kept) * share).sum() / (len(kept) * share.sum() + 1e-12))
+    return (kept / (spread + 1e-9)).reshape(fields.shape).astype(np.float32)
+
+
+def windows(width_mm: float) -> NDArray[np.float64]:
+    """(R, *WIDE.shape) smooth windows about so far apart, which add up to 1 everywhere."""
+    axes = []
+    for count in WIDE.shape:
+        places = np.arange(count) * WIDE.spacing_mm
+        middles = np.linspace(0, places[-1], max(1, round(places[-1] / width_mm)) + 1)
+        far = np.abs(places[None] - middles[:, None]) / (middles[1] - middles[0])
+        axes.append(np.clip(1 - far, 0, 1))
+    return np.einsum("ax,by,cz->abcxyz", *axes).reshape(-1, *WIDE.shape)
+
+
+def shares_of(pool: Pool, fields: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Share of each person in what is mixed, mean squared weights that sum to 1; mean weights."""
+    inside = fields[:, _inside(pool, 128)].astype(np.float64)
+    energy = np.square(inside).mean(1)
+    return energy / energy.sum(), inside.mean(1)
+
+
+def _inside(pool: Pool, fraction: int) -> NDArray[np.bool_]:
+    """(*WIDE.shape) where the people have tissue on average."""
+    return pool.wide.mean(0, dtype=np.float32).sum(0) > fraction
+
+
+def _fields(pool: Pool, length_mm: float, random: np.random.Generator) -> Floats:
+    """(P, *WIDE.shape) Gaussian fields of unit variance, longer and mirrored at depth."""
+    people = len(pool.people)
+    near = _smooth(people, length_mm, random)
+    deep = max(length_mm, DEEP_LENGTH_MM)
+    far = _smooth(people, deep, random)
+    far = far + far[:, ::-1]
+    far /= _mirrored_spread(deep)
+    share = pool.depth.astype(np.float32) / 255
+    return (np.sqrt(1 - share) * near + np.sqrt(share) * far).astype(np.float32)
+
+
+def _mirrored_spread(length_mm: float) -> Floats:
+    """Standard deviation of a field plus its mirror image, by the distance from the middle."""
+    x = np.abs(WIDE.corner[0] + np.arange(WIDE.shape[0]) * WIDE.spacing_mm)
+    together = np.exp(-((2 * x) ** 2) / (4 * length_mm**2))
+    return np.sqrt(2 + 2 * together).astype(np.float32)[:, None, None]
+
+
+def _smooth(count: int, length_mm: float, random: np.random.Generator) -> Floats:
+    """Fields of unit variance with covariance exp(-d^2 / (4 length^2))."""
+    sigma = length_mm / WIDE.spacing_mm
+    coarse = max(1, int(sigma // 2))
+    shape = [-(-n // coarse) + 1 for n in WIDE.shape]
+    margin = int(np.ceil(3 * sigma / coarse))
+    noise = random.standard_normal((count, *(n + 2 * margin for n in shape)), np.float32)
+    drawn = []
+    for one in noise:
+        smooth = blurred(one, sigma / coarse, truncate=3.0)
+        inner = smooth[tuple(slice(margin, margin + n) for n in shape)]
+        scale = [1 / coarse] * 3
+        drawn.append(read_at(inner, scale, WIDE.shape))
+    impulse = np.zeros((12 * margin + 1, 1, 1), np.float32)
+    impulse[6 * margin] = 1
+    kernel = blurred(impulse, [sigma / coarse, 0, 0], truncate=3.0)
+    return (np.stack(drawn) / np.square(kernel).sum() ** 1.5).astype(np.float32)
