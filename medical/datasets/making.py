@@ -24,6 +24,7 @@ from medical.datasets.people import shipped_heads
 from medical.datasets.plan import Plan, Planned, make_plan, plain
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.series import check_series, write_subject_series
 from medical.datasets.strata import strata
 from medical.datasets.subject import PAGES, before_path, picture_before
 from medical.datasets.tables import write_tables
@@ -67,6 +68,7 @@ class Maker:
         Raises:
             Refusal: Nobody's data can serve it.
         """
+        check_series(request)
         heads, atlas = shipped_heads(), lesion_atlas()
         return cls(request, make_plan(request, heads, atlas), heads, atlas)
 
@@ -216,16 +218,19 @@ def _drawn(maker: Maker, planned: Planned, attempt: int) -> tuple[DrawnVolume | 
 def _publish(maker: Maker, planned: Planned, drawn: DrawnVolume, out: Path) -> dict[str, Any]:
     """Write a head in the formats asked, its record last."""
     request, subject = maker.request, planned.subject
-    wants_bids = "bids" in request.formats
+    wants_bids, files = "bids" in request.formats, list[Path]()
     root = out / "bids" if wants_bids else out / UNKEPT
-    files = write_images(drawn, subject, root)
+    images = write_images(drawn, subject, root)
     if "nnunet" in request.formats:
         folder = out / "nnunet" / request.nnunet_name
-        cases = write_case(
+        files += write_case(
             subject, root, folder, request.contrasts, healthy=request.lesions.healthy
         )
-        files = [*files, *cases] if wants_bids else cases
-    if not wants_bids:
+    if "dicom" in request.formats:
+        files += write_subject_series(drawn, subject, request, maker.plan.key, out)
+    if wants_bids:
+        files += images
+    else:
         shutil.rmtree(root)
     files = [*files, *_pictured(maker.request, subject, drawn, out)]
     record = {**drawn.facts, "files": digests(files, out)}

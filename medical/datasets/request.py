@@ -90,10 +90,10 @@ class MRIDatasetRequest(Request):
     sex: Literal["any", "f", "m"] = Field(
         default="any", description="Of the people drawn from: any, f or m."
     )
-    formats: tuple[Literal["bids", "nnunet"], ...] = Field(
+    formats: tuple[Literal["bids", "nnunet", "dicom"], ...] = Field(
         default=("bids", "nnunet"),
         min_length=1,
-        description="What is written: bids, nnunet or both.",
+        description="What is written: bids, nnunet, dicom, or several of them.",
     )
     sources: DiskPath = Field(
         default="",

@@ -14,6 +14,7 @@ from core.progress import counted
 from medical.datasets.page import document, paragraph, section, table
 from medical.datasets.pictures import box_of, colored, cuts, kept, middle, shown, slider
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.series import read_subject_series
 from medical.datasets.volumes import case_of
 from medical.files import bids, nnunet
 from medical.files.bids import write_text
@@ -31,6 +32,10 @@ class _Read:
     def __init__(self, request: MRIDatasetRequest, record: Record, out: Path) -> None:
         subject = record["subject"]
         healthy = request.lesions.healthy
+        if not {"bids", "nnunet"} & set(request.formats):
+            self.images, self.tissues, self.lesions = read_subject_series(subject, request, out)
+            self.box = box_of(self.tissues)
+            return
         if "bids" in request.formats:
             root = out / "bids"
             files = [root / bids.image_path(subject, c) for c in request.contrasts]

@@ -38,7 +38,7 @@ def write_segments(
         path: To write.
         about: What it says of itself.
     """
-    hd, pydicom = _highdicom(), library()
+    hd, pydicom = find_highdicom(), library()
     images = [pydicom.dcmread(file, stop_before_pixels=True) for file in series]
     masks = np.stack([labels == k + 1 for k in range(len(names))], axis=-1)  # (N, R, C, S)
     digest = hashlib.sha256(labels.tobytes()).hexdigest()
@@ -84,7 +84,8 @@ def read_segments(path: Path, count: int) -> NDArray[np.uint8]:
     pixels, found = np.asarray(ds.pixel_array), list[tuple[float, int, int]]()
     for k, frame in enumerate(ds.PerFrameFunctionalGroupsSequence):
         place = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, dtype=float)
-        number = int(frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
+        told = frame.get("SegmentIdentificationSequence")  # shared where there is one segment
+        number = int(told[0].ReferencedSegmentNumber) if told else 1
         found.append((float(np.cross(row, column) @ place), number, k))
     order = [k for _, _, k in sorted((round(along, 3), number, k) for along, number, k in found)]
     masks = pixels[order].reshape(-1, count, *pixels.shape[-2:])  # (N, S, R, C)
@@ -112,7 +113,12 @@ def _settle(made: Any, key: str) -> None:
             element.value = SETTLED[element.VR]
 
 
-def _highdicom() -> Any:
+def find_highdicom() -> Any:
+    """Highdicom.
+
+    Raises:
+        Refusal: It is not installed.
+    """
     try:
         import highdicom  # noqa: PLC0415  an extra
     except ImportError as error:
