@@ -80,13 +80,8 @@ def read_series(folder: str | Path) -> Volume:
             f"{folder} has voxels that are NaN or infinite: intensities must be finite; export "
             "the series again."
         )
-    header = FileHeader(
-        dtype=dtype,
-        slope=slope,
-        intercept=intercept,
-        description=MARK if series.synthetic else "",
-        removed=series.removed,
-    )
+    mark = MARK if series.synthetic else ""
+    header = FileHeader(dtype, slope, intercept, description=mark, removed=series.removed)
     return Volume(torch.from_numpy(voxels), affine, header)
 
 
@@ -237,7 +232,7 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     try:
         found = tuple(float(part) for part in value)
     except (TypeError, ValueError):
-        return None
+        found = ()
     return found if len(found) == count and np.isfinite(found).all() else None
 
 
@@ -281,12 +276,12 @@ def _stored(series: Series) -> NDArray[Any]:
 
 def _decoded(path: Path) -> NDArray[Any]:
     """The frames of a file, (N, rows, columns)."""
-    head = None
+    packed = None
     try:
         head = library().dcmread(path)
+        packed = head.file_meta.TransferSyntaxUID
         pixels = np.asarray(head.pixel_array)
     except Exception as error:  # decoders of any make
-        packed = head.file_meta.TransferSyntaxUID if head is not None else None
         if packed is not None and packed.is_compressed:
             raise Refusal(
                 f"{path} is compressed as {packed.name}, and nothing installed unpacks it: pixels "
