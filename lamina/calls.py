@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from core.models.adapters import Lora
 from core.models.checkpoints import find_folder
 from core.models.installed import load_folder
+from core.models.merging import take
 from core.numerics import allows_gpu
 from core.operations.operation import Model, OnStep, Operation
 from core.refusal import Refusal
@@ -28,7 +30,12 @@ IN_MEMORY = "(in memory)"
 Named = str | os.PathLike[str]
 
 
-def load(model: Named, *, device: torch.device | str | None = None) -> Model:
+def load(
+    model: Named,
+    *,
+    loras: Mapping[str, float] | None = None,
+    device: torch.device | str | None = None,
+) -> Model:
     """A model, its bytes held against its record, ready to be asked many times.
 
     >>> import lamina
@@ -37,12 +44,19 @@ def load(model: Named, *, device: torch.device | str | None = None) -> Model:
 
     Args:
         model: Name of an installed model, or a model folder.
+        loras: LoRA files that are merged into it, each with its scale; several add up.
         device: That draws; by default a GPU where there is one.
 
     Raises:
-        Refusal: There is no such model, or it holds other bytes than its record says.
+        Refusal: There is no such model, it holds other bytes than its record says, or a LoRA file
+            belongs to another one.
     """
-    return load_folder(find_folder(model), _device(device))
+    folder = find_folder(model)
+    loaded = load_folder(folder, _device(device))
+    adapters = [Lora.of(path, scale) for path, scale in (loras or {}).items()]
+    take(loaded.network, folder, *adapters)
+    told = [adapter.told()["lora"] for adapter in adapters]
+    return Model(loaded.network, loaded.record | ({"loras": told} if told else {}))
 
 
 def generate(
@@ -70,7 +84,7 @@ def generate(
         Refusal: There is no such model, or it cannot do what was asked.
     """
     operation = OPERATIONS["text_to_video"]
-    loaded = _loaded(operation, model, device)
+    loaded = _loaded(operation, model, device, fields)
     asked = VideoRequest(prompt=prompt, model=loaded.record["name"], **fields)
     request = understood(asked, loaded.record, strict=strict)
     return operation.draw(request, operation.prepare(request), loaded, on_step or _ignore)
@@ -117,7 +131,7 @@ def super_resolve(
         Refusal: There is no such model, or the scan cannot be restored as asked.
     """
     operation = OPERATIONS["super_resolve_mri"]
-    loaded = _loaded(operation, model, device)
+    loaded = _loaded(operation, model, device, fields)
     named = IN_MEMORY if isinstance(scan, Volume) else os.fspath(scan)
     request = SuperResolutionRequest(scan=named, model=loaded.record["name"], **fields)
     prepared = scan if isinstance(scan, Volume) else operation.prepare(request)
@@ -128,9 +142,18 @@ def _loaded(
     operation: Operation[Any, Any, Any],
     model: Named | Model,
     device: torch.device | str | None,
+    fields: Mapping[str, Any],
 ) -> Model:
+    lora = fields.get("lora")
     if not isinstance(model, Model):
-        return load_folder(find_folder(model, operation.kind), _device(device))
+        folder = find_folder(model, operation.kind)
+        scaled = {lora: fields.get("lora_scale", 1.0)} if lora else {}
+        return load(folder, loras=scaled, device=device)
+    if lora:
+        raise Refusal(
+            f"lora={lora}: this model is loaded already, and a LoRA file is merged while one is "
+            "loaded; give it to lamina.load as loras."
+        )
     kind = model.record["kind"]
     if kind != operation.kind:
         raise Refusal(

@@ -96,6 +96,11 @@ class SuperResolutionPipeline(ModelPipeline):
             )
         asked = {"samples": num_samples, "steps": num_inference_steps}
         fields |= {name: value for name, value in asked.items() if value is not None}
+        if fields.get("lora"):
+            raise Refusal(
+                f"lora={fields['lora']}: a pipeline is loaded already; merge the file into a "
+                "model with `lamina models merge`, or ask lamina.super_resolve."
+            )
         (seed,) = self._seeds(generator, 1)
         named = IN_MEMORY if isinstance(scan, Volume) else os.fspath(scan)
         request = SuperResolutionRequest(

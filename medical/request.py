@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, model_serializer, model_validator
 
 from core.families.names import FamilyName
 from core.request import DiskPath, Request
-from core.training.plan import check_parts
+from core.training.plan import check_lora, check_parts
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -101,6 +101,20 @@ class SuperResolutionRequest(Request):
         "slices for as thick as they are far apart where nobody tells.",
         json_schema_extra={"position": 11},
     )
+    lora: DiskPath = Field(
+        default="",
+        max_length=400,
+        description="LoRA file in safetensors that lamina train wrote for this model; empty for "
+        "none.",
+        json_schema_extra={"position": 12},
+    )
+    lora_scale: float = Field(
+        default=1.0,
+        ge=-4,
+        le=4,
+        description="How strongly the LoRA file counts.",
+        json_schema_extra={"position": 13},
+    )
 
     before: ClassVar[dict[str, Any]] = {"edition": 1}
     spoken: ClassVar[dict[str, dict[Any, str]]] = {
@@ -108,6 +122,13 @@ class SuperResolutionRequest(Request):
         "slice_gap_mm": {0: "as the file says"},
         "noise_std": {-1: "estimated"},
     }
+
+    @model_serializer(mode="wrap")
+    def _without_an_adapter_that_is_none(self, plain: Any) -> dict[str, Any]:
+        """Requests without one are told, and addressed, as before there were any."""
+        told = plain(self)
+        unsaid = () if self.lora else ("lora", "lora_scale")
+        return {name: value for name, value in told.items() if name not in unsaid}
 
 
 class SegmentRequest(Request):
@@ -178,6 +199,14 @@ class MRITrainingRequest(Request):
         description="Name of an installed MRI model whose weights training begins from, of this "
         "size or without its finest level; empty to begin anew.",
     )
+    lora: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        title="LoRA",
+        description="Rank of what is learned beside the weights of start, which stay as they are: "
+        "a small file and a model with it merged, for little data; 0 to train all weights.",
+    )
     steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(
         default=1000,
@@ -209,4 +238,5 @@ class MRITrainingRequest(Request):
     @model_validator(mode="after")
     def _parts_are_equal(self) -> MRITrainingRequest:
         check_parts(self.batch_size, self.accumulation)
+        check_lora(self.lora, self.start)
         return self

@@ -27,7 +27,8 @@ USUAL = {
 """What our own model usually makes of a field that is left at 0, and its least and most."""
 ENGINES_ONLY = {"engine": "", "negative": "", "first": "", "last": "", "lora": "",
                 "lora_scale": 1.0}  # fmt: skip
-"""Fields that engines alone know, and what leaves them out."""
+"""Fields that engines alone know, and what leaves them out; our own takes LoRA files."""
+ADAPTERS = ("lora", "lora_scale")
 OWN_ONLY = {"sampler": "flow_map", "model": "scenes-64"}
 EMPTY = 0
 OWN = "own"
@@ -171,7 +172,8 @@ Adapter = Annotated[
     DiskPath,
     Field(
         max_length=400,
-        description="LoRA file in safetensors, for engines that take one; empty for none.",
+        description="LoRA file in safetensors, as lamina train writes one for our own model, or "
+        "of an engine that takes one; empty for none.",
     ),
 ]
 AdapterScale = Annotated[
@@ -192,13 +194,16 @@ class EngineRequest(Request):
             unsaid = {name for name, empty in ENGINES_ONLY.items() if told.get(name) == empty}
             left_out = {*OWN_ONLY, *unsaid}
         else:
-            left_out = {*ENGINES_ONLY}
+            left_out = {*ENGINES_ONLY} - ({*ADAPTERS} if told.get("lora") else set())
         return {name: value for name, value in told.items() if name not in left_out}
 
     @model_validator(mode="after")
     def _engines_fields_have_an_engine(self) -> "EngineRequest":
+        kept = ADAPTERS if getattr(self, "lora", "") else ()
         for name, empty in ENGINES_ONLY.items():
             value = getattr(self, name, empty)
+            if name in kept:
+                continue
             if value != empty and not getattr(self, "engine", ""):
                 raise Refusal(
                     f"{name}={str(value)[:60]}: our own model knows no {name}: an engine may; "

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import DiskPath, Request
-from core.training.plan import check_parts
+from core.training.plan import check_lora, check_parts
 from video.fields import (
     EMPTY,
     FPS,
@@ -107,6 +107,14 @@ class VideoTrainingRequest(Request):
         description="Name of an installed video model whose weights training begins from, of this "
         "size or without its finest level; empty to begin anew.",
     )
+    lora: int = Field(
+        0,
+        ge=0,
+        le=256,
+        title="LoRA",
+        description="Rank of what is learned beside the weights of start, which stay as they are: "
+        "a small file and a model with it merged, for little data; 0 to train all weights.",
+    )
     clips: DiskPath = Field(
         "",
         description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "
@@ -154,6 +162,7 @@ class VideoTrainingRequest(Request):
     @model_validator(mode="after")
     def _parts_are_equal(self) -> "VideoTrainingRequest":
         check_parts(self.batch_size, self.accumulation)
+        check_lora(self.lora, self.start)
         return self
 
     @model_validator(mode="after")

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -49,6 +50,7 @@ def save_model(
     *,
     dtype: torch.dtype = torch.bfloat16,
     card: str = "",
+    beside: Mapping[str, bytes] | None = None,
 ) -> Path:
     """Write a model folder whole, or not at all.
 
@@ -59,6 +61,7 @@ def save_model(
             format version and digests are added.
         dtype: Of the stored weights; bfloat16 halves the file.
         card: Markdown for people.
+        beside: Further files by their names.
     """
     folder = Path(folder)
     if record.get("kind") not in KINDS:
@@ -79,7 +82,10 @@ def save_model(
         (fresh / CONFIG).write_text(network.to_json_string())
         # safetensors lets the owner alone read what it writes
         (fresh / WEIGHTS).chmod((fresh / CONFIG).stat().st_mode)
-        digests = {name: sha256_file(fresh / name) for name in (WEIGHTS, CONFIG)}
+        for name, data in (beside or {}).items():
+            (fresh / name).write_bytes(data)
+        named = (WEIGHTS, CONFIG, *(beside or {}))
+        digests = {name: sha256_file(fresh / name) for name in named}
         whole = {"format_version": FORMAT_VERSION, **record, "sha256": digests}
         (fresh / RECORD).write_text(json.dumps(whole, indent=2) + "\n")
         if card:

@@ -68,6 +68,15 @@ class Plan:
             )
 
 
+def check_lora(rank: int, start: str) -> None:
+    """Raise a ``Refusal`` where low-rank changes of no finished weights are asked for."""
+    if rank and not start:
+        raise Refusal(
+            f"lora={rank} without start: what is learned is a small change of a finished model; "
+            "name one in start, as `lamina models list` shows them."
+        )
+
+
 def check_parts(batch_size: int, accumulation: int) -> None:
     """Raise a ``Refusal`` unless a batch falls into so many equal parts."""
     if batch_size % accumulation:

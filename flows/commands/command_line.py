@@ -36,7 +36,7 @@ app = App(
 for _name, _help in {
     "video": "Turn sentences into clips.",
     "mri": "Turn thick slices into volumes, and draw datasets of heads.",
-    "models": "See which models there are.",
+    "models": "See which models there are, and merge small changes into one.",
     "families": "See how networks can be taught.",
     "engines": "See what else can draw clips, and what it takes.",
     "train": "Train a model on your own data.",
@@ -64,6 +64,7 @@ for _name in (
     app["mri"].command(f"flows.commands.mri:{_name}")
 app["models"].command("flows.commands.models:list_models", name="list")
 app["models"].command("flows.commands.models:show")
+app["models"].command("flows.commands.models:merge")
 app["families"].command("flows.commands.families:list_families", name="list")
 app["families"].command("flows.commands.families:show")
 app["engines"].command("flows.commands.engines:list_engines", name="list")

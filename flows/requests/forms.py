@@ -32,16 +32,16 @@ FOLDED = {
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
-        "edition",
+        "edition", "lora", "lora_scale",
     ),
     "MRIDatasetRequest": ("formats", "sources", "site", "accept_linkage", "dataset_number"),
     "VideoTrainingRequest": (
-        "network", "family", "count_shares", "layout_steps", "steps", "jump_steps", "batch_size",
-        "accumulation", "learning_rate", "compile",
+        "network", "family", "lora", "count_shares", "layout_steps", "steps", "jump_steps",
+        "batch_size", "accumulation", "learning_rate", "compile",
     ),
     "MRITrainingRequest": (
-        "contrast_share", "lesion_share", "deformation_share", "network", "family", "steps",
-        "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
+        "contrast_share", "lesion_share", "deformation_share", "network", "family", "lora",
+        "steps", "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
     ),
     "ClipBatchRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "draws",

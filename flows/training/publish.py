@@ -8,7 +8,9 @@ from pydantic import BaseModel
 
 from core.models.cards import card
 from core.models.checkpoints import find_model, read_record, save_model
+from core.models.merging import files_of
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.lora import changes, merged
 from core.records import compute, model_facts, versions
 from core.training.checkpoint import history
 from video.world.understanding import VOCABULARY
@@ -27,6 +29,12 @@ def publish(
         run: Folder of the training run, for what its checkpoints say of steps and time.
     """
     asked = request.model_dump()
+    learned, start = changes(network), asked.get("start", "")
+    beside = None
+    if learned:
+        base = read_record(find_model(start, kind))
+        beside = files_of(learned, rank=asked["lora"], base=start, record=base)
+        network = merged(network)
     usual = asked["family"] == "usual"
     facts = {
         "name": folder.name,
@@ -35,7 +43,6 @@ def publish(
     }
     on_gpu = network.device.type == "cuda"
     hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
-    start = asked.get("start", "")
     begun = {"begun_from": model_facts(read_record(find_model(start, kind)))} if start else {}
     words = {"vocabulary": VOCABULARY} if kind == "video" and not asked["clips"] else {}
     record = {
@@ -53,4 +60,4 @@ def publish(
         },
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return save_model(folder, network, record, card=card(record))
+    return save_model(folder, network, record, card=card(record), beside=beside)

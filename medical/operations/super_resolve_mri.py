@@ -45,8 +45,8 @@ class SuperResolveMRI:
         return scan_name(Path(request.scan).name)
 
     def inputs(self, request: SuperResolutionRequest) -> Paths:
-        """The scan, and the mask where there is one."""
-        named = {"scan": request.scan, "protect": request.protect}
+        """The scan, and the mask and the adapter where there are any."""
+        named = {"scan": request.scan, "protect": request.protect, "lora": request.lora}
         return {role: Path(name) for role, name in named.items() if name}
 
     def outputs(self, target: Path, request: SuperResolutionRequest | None = None) -> Paths:
@@ -89,10 +89,12 @@ class SuperResolveMRI:
         return request
 
     def source(self, request: SuperResolutionRequest) -> ModelSource:
-        """The installed model that is named."""
+        """The installed model that is named, with the adapter where there is one."""
+        from core.models.adapters import Lora
         from core.models.installed import Installed
 
-        return Installed(request.model, self.kind)
+        lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
+        return Installed(request.model, self.kind, lora)
 
     def prepare(self, request: SuperResolutionRequest) -> "Volume":
         """The scan, after refusing it or its mask where they cannot be restored."""
@@ -116,7 +118,11 @@ class SuperResolveMRI:
         from medical.operations.error_map import shipped_head
         from medical.operations.super_resolve import super_resolve
 
-        errors = shipped_head(model.record)
+        changed = {
+            "lora",
+            "loras",
+        } & model.record.keys()  # the head knows the plain weights' errors
+        errors = None if changed else shipped_head(model.record)
         return super_resolve(prepared, request, model.network, on_step=on_step, errors=errors)
 
     def judge(self, request: SuperResolutionRequest, drawn: "Restoration") -> Facts:

@@ -13,6 +13,7 @@ from torch import nn
 from core.conditioning import Conditioning
 from core.families.average_velocity import AverageVelocity
 from core.families.flow import FlowMatching
+from core.networks.lora import with_lora
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, first_network
 from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
@@ -129,6 +130,8 @@ def train(
     validate = None
     build = PRESETS[request.network][request.preset]
     network = first_network("mri", build, request.seed, request.start)
+    if request.lora:
+        with_lora(network, request.lora, seed=request.seed)
     if make_batch is None:
         make_batch, validate = head_batches(request, training_device())
     return train_stages(

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from core.models.adapters import Lora
 from core.operations.operation import Cost, Model, OnStep
 from video.engines.engine import Abilities, Latents, Stop, StoppedError
 from video.engines.rules import Rules
@@ -29,9 +30,11 @@ class OwnEngine:
 
     Attributes:
         name: Of the model.
+        lora: An adapter that is merged into it.
     """
 
     name: str
+    lora: Lora | None = None
     kind = "own"
     delivered = True
     slow = False
@@ -58,7 +61,7 @@ class OwnEngine:
         """What its ``model.json`` says."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video").record()
+        return Installed(self.name, "video", self.lora).record()
 
     def forget(self, request: VideoRequest) -> None:
         """Nothing is kept: a clip takes a second."""
@@ -73,7 +76,7 @@ class OwnEngine:
         """The network, and what is known of it."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video").load(device)
+        return Installed(self.name, "video", self.lora).load(device)
 
     def ready(self, model: Model) -> "LoadedOwn":
         """The network with what is done around it."""

@@ -4,6 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.models.adapters import Lora
 from core.refusal import Refusal
 from video.engines.diffusers_folder import DiffusersFolder
 from video.engines.own_engine import OwnEngine
@@ -22,7 +23,8 @@ def engine_of(request: VideoRequest) -> "Engine":
         Refusal: There is none of that name.
     """
     if not request.engine:
-        return _own(request.model)
+        lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
+        return _own(request.model, lora)
     return find_engine(request.engine)
 
 
@@ -59,8 +61,8 @@ def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
 
 
 @cache
-def _own(name: str) -> OwnEngine:
-    return OwnEngine(name)
+def _own(name: str, lora: Lora | None) -> OwnEngine:
+    return OwnEngine(name, lora)
 
 
 @cache

@@ -15,6 +15,7 @@ from core.conditioning import Conditioning
 from core.families.distillation import Distillation
 from core.families.flow import FlowMatching
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.lora import with_lora
 from core.tensors import align, sent
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, first_network
@@ -240,6 +241,8 @@ def train(
     if request.clips or not (request.layout_steps or _draws_layouts(network)):
         network.layouts = None  # nobody knows the layouts of clips of your own
         network.register_to_config(layout_network=None)
+    if request.lora:
+        with_lora(network, request.lora, seed=request.seed)
     sketched = network.layouts is not None
     given = Material(make_batch) if make_batch else data(request, sketched=sketched)
     return train_stages(

@@ -65,6 +65,7 @@ def test_the_paths_of_all_forms():
         ("interpolate_video", "clip"),
         ("super_resolve_mri", "scan"),
         ("super_resolve_mri", "protect"),
+        ("super_resolve_mri", "lora"),
         ("insert_mri_lesions", "scan"),
         ("fill_mri_lesions", "scan"),
         ("fill_mri_lesions", "mask"),
