@@ -69,7 +69,7 @@ def shown(people: int) -> str:
     of = (
         "67 heads of the shipped model, drawn from pools of 7 people, 19"
         if people < FEWEST_IN_POOL
-        else "120 heads of the shipped model, drawn from pools of 17 people, 3"
+        else "120 heads of the shipped model, drawn from pools of 17 people, 1"
     )
     return (
         f"No image is a scan of one: anatomies are mixtures. Of {of} could be linked to a "

@@ -246,7 +246,7 @@ def test_a_small_pool_says_what_was_measured_of_small_pools_and_must_be_accepted
     told = " ".join(make_plan(accepted, heads, lesion_atlas()).said)
     assert "pools of 7 people" in told
     assert "43 % (interval 32 to 55 %" in told
-    assert "25 %" not in told
+    assert "13 %" not in told
 
 
 def test_a_pool_of_thirteen_needs_no_word():
@@ -254,7 +254,7 @@ def test_a_pool_of_thirteen_needs_no_word():
     heads = Asked(people(17))
     assert len(eligible_people(request, heads)) == FEWEST_IN_POOL
     told = make_plan(request, heads, lesion_atlas()).said
-    assert "25 %" in told[0]
+    assert "13 % (interval 8 to 21 %" in told[0]
     assert "pools of 7" not in " ".join(told)
 
 
