@@ -14,6 +14,7 @@ from pathlib import Path
 from core.refusal import Refusal
 
 VARIABLE, FLOAT32 = "LAMINA_NUMERICS", "LAMINA_FLOAT32"
+BACKEND, TORCH, OPENVINO, AUTO = "LAMINA_BACKEND", "torch", "openvino", "auto"
 NATIVE, PORTABLE = "native", "portable"
 THREADS = 1  # a machine of one core cannot split a sum over two
 AVX2 = {
@@ -50,6 +51,21 @@ def numerics(variables: Mapping[str, str] = os.environ) -> str:
         raise Refusal(
             f"{VARIABLE}={said}: arithmetic is native, the fastest of this machine, or portable, "
             "the same bits on every x86-64 server; set one, or leave it empty."
+        )
+    return said
+
+
+def backend(variables: Mapping[str, str] = os.environ) -> str:
+    """Who computes networks on a CPU: ``torch``, ``openvino``, or ``auto`` for the faster.
+
+    Raises:
+        Refusal: The variable says something else.
+    """
+    said = variables.get(BACKEND) or TORCH
+    if said not in (TORCH, OPENVINO, AUTO):
+        raise Refusal(
+            f"{BACKEND}={said}: networks are computed by torch, by openvino, or by the faster of "
+            "the two, auto; set one, or leave it empty."
         )
     return said
 
@@ -115,7 +131,9 @@ def instructions(variables: Mapping[str, str] = os.environ) -> str:
     return allowed[0] if allowed else ""
 
 
-def remembered(compute: Mapping[str, object]) -> dict[str, str]:
+def remembered(
+    compute: Mapping[str, object], model: Mapping[str, object] | None = None
+) -> dict[str, str]:
     """The variables under which this machine computes as a record says, as far as it can.
 
     A machine is never told to use what it may not have: wider instructions than it has are left
@@ -123,7 +141,15 @@ def remembered(compute: Mapping[str, object]) -> dict[str, str]:
 
     Args:
         compute: Of the record.
+        model: Likewise.
     """
+    told = {BACKEND: str((model or {}).get("backend", TORCH))}
+    if told[BACKEND] == (os.environ.get(BACKEND) or TORCH):
+        told = {}
+    return told | _arithmetic_of(compute)
+
+
+def _arithmetic_of(compute: Mapping[str, object]) -> dict[str, str]:
     if compute.get("numerics") == PORTABLE:
         return {VARIABLE: PORTABLE}
     found, cpu = dict[str, str](), str(compute.get("cpu", ""))

@@ -68,13 +68,16 @@ class Told(NamedTuple):
 
     Attributes:
         emb: (B, emb).
-        states: (B, L, E) token states, and what is added to their scores, (B, 1, 1, L); or None.
-        bias: Likewise.
+        states: (B, L, E) token states; None where there are none, or where ``pairs`` stand for
+            them.
+        bias: (B, 1, 1, L), added to the scores of the tokens; or None.
+        pairs: Keys and values that were made of the tokens before, by who attends to them.
     """
 
     emb: Node
     states: Node | None
     bias: Node | None
+    pairs: dict[Attention, tuple[Node, Node]]
 
 
 class Turns(NamedTuple):
@@ -144,12 +147,16 @@ def attend(
     context: Node | None = None,
     bias: Node | None = None,
     turning: Turning | None = None,
+    pair: tuple[Node, Node] | None = None,
 ) -> Node:
     """``Attention``: (N, S, C) -> (N, S, C)."""
     source = x if context is None else context
     q = root_mean_square_norm(_heads(x, layer.to_q, layer), layer.norm_q)
-    k = root_mean_square_norm(_heads(source, layer.to_k, layer), layer.norm_k)
-    v = _heads(source, layer.to_v, layer)
+    if pair is not None:
+        k, v = pair
+    else:
+        k = root_mean_square_norm(_heads(source, layer.to_k, layer), layer.norm_k)
+        v = _heads(source, layer.to_v, layer)
     if turning is not None:
         q, k = rotated(q, turning), rotated(k, turning)
     y = attention(q, k, v, bias)
@@ -173,9 +180,10 @@ def stage(x: Node, block: AttentionStage, told: Told, size: Sizes, turns: Turns)
         turning = turns.grid if block.joint else None
         y = attend(shaped(y, *rows, width), block.spatial, turning=turning)
         x = op.add(x, shaped(y, b, d * h * w, width))
-    if block.text is not None and told.states is not None:
+    pair = None if block.text is None else told.pairs.get(block.text)
+    if block.text is not None and (pair or told.states is not None):
         y = layer_norm(x, block.norms[1])
-        x = op.add(x, attend(y, block.text, told.states, told.bias))
+        x = op.add(x, attend(y, block.text, told.states, told.bias, pair=pair))
     if d > 1:
         y = shaped(layer_norm(x, block.norms[2]), b, d, h * w, width)
         y = shaped(permuted(y, 0, 2, 1, 3), b * h * w, d, width)

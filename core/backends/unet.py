@@ -71,10 +71,10 @@ def build(network: SpatioTemporalUNet, what: Asked) -> ov.Model:
     A row of tokens of which none is real is answered as without a prompt. Where there is a sketch,
     an input ``shown``, (B,), says for which rows.
     """
-    return _Builder(network, what).model()
+    return Builder(network, what).model()
 
 
-class _Builder:
+class Builder:
     """Holds what the parts of one graph share."""
 
     def __init__(self, network: SpatioTemporalUNet, what: Asked) -> None:
@@ -91,17 +91,18 @@ class _Builder:
     def model(self) -> ov.Model:
         """The whole graph."""
         batch, channels = self.what.batch, self.config["in_channels"]
-        z = self._input("z", (batch, channels, *self.what.size))
-        t, r = self._input("t", (batch,)), self._input("r", (batch,))
+        z = self.input("z", (batch, channels, *self.what.size))
+        t, r = self.input("t", (batch,)), self.input("r", (batch,))
         states, bias, pooled = self._text()
-        told = Told(self._embed(t, r, pooled), states, bias)
-        said = self._walk(self._stem(z), told)
+        told = Told(self._embed(t, r, pooled), states, bias, {})
+        said = self.walk(self.stem(z), told)
         if self.config["prediction"] == "sample":
             least = op.maximum(t, constant(LEAST_LEVEL))
             said = op.divide(op.subtract(z, said), shaped(least, batch, 1, 1, 1, 1))
         return model([said], list(self.inputs.values()), type(self.network).__name__)
 
-    def _input(self, name: str, shape: tuple[int, ...]) -> Node:
+    def input(self, name: str, shape: tuple[int, ...]) -> Node:
+        """A new input of the graph."""
         self.inputs[name] = asked(name, shape)
         return self.inputs[name]
 
@@ -117,8 +118,8 @@ class _Builder:
             states = op.broadcast(null, whole([batch, 1, width]))
             return states, None, linear(layer_norm(shaped(states, batch, width), norm), project)
         length, width = self.what.tokens, self.config["text_channels"]
-        tokens = self._input("tokens", (batch, length, width))
-        real = self._input("token_mask", (batch, length))
+        tokens = self.input("tokens", (batch, length, width))
+        real = self.input("token_mask", (batch, length))
         some = op.reduce_max(real, whole([1]), True)  # (B, 1), 0 without a token
         none = op.subtract(constant(1.0), some)
         states = op.add(
@@ -143,11 +144,11 @@ class _Builder:
         self.spacing = spacing = self._spacing("spacing", self.config["default_spacing"])
         resolution = spacing
         if "resolution" in self.what.parts:
-            resolution = self._input("resolution", (batch, 3))
+            resolution = self.input("resolution", (batch, 3))
         both = op.log(op.maximum(op.concat([spacing, resolution], 1), constant(1e-6)))
         emb = op.add(emb, _two_layers(both, network.spacing_embedding.layers))
         if "guidance" in self.what.parts:
-            scale = op.log(self._input("guidance", (batch,)))
+            scale = op.log(self.input("guidance", (batch,)))
             emb = op.add(emb, self._number(scale, network.guidance_embedding))
         if pooled is not None:
             emb = op.add(emb, pooled)
@@ -155,7 +156,7 @@ class _Builder:
 
     def _spacing(self, name: str, usual: Sequence[float]) -> Node:
         if name in self.what.parts:
-            return self._input(name, (self.what.batch, 3))
+            return self.input(name, (self.what.batch, 3))
         return op.broadcast(constant([list(usual)]), whole([self.what.batch, 3]))
 
     def _number(self, values: Node, layer: NumberEmbedding) -> Node:
@@ -164,27 +165,34 @@ class _Builder:
         angles = op.multiply(shaped(values, self.what.batch, 1), constant(waves[None]))
         return _two_layers(op.concat([op.sin(angles), op.cos(angles)], 1), layer.layers)
 
-    def _stem(self, z: Node) -> Node:
+    def stem(self, z: Node) -> Node:
         """(B, D', H', W', width) from the sample, what lies beside it, and the sketch."""
-        network, what, full = self.network, self.what, self.full
+        what, full = self.what, self.full
         x = z
         if "concat" in what.parts:
             beside = (what.batch, self.config["concat_channels"], *what.size)
-            x = op.concat([z, self._input("concat", beside)], 1)
+            x = op.concat([z, self.input("concat", beside)], 1)
         x = permuted(x, 0, 2, 3, 4, 1)
         missing = [grown - n for grown, n in zip(full[1:], what.size, strict=True)]
         if any(missing):
             ends = op.constant(np.array([0, *missing, 0], dtype=np.int64))
             x = op.pad(x, whole([0] * 5), ends, "edge")
-        x = merge(x, network.stem, full)
-        if network.sketch is None or "sketch" not in what.parts:
+        x = merge(x, self.network.stem, full)
+        seen = self.sketch()
+        if seen is None:
             return x
+        shown = shaped(self.input("shown", (what.batch,)), what.batch, 1, 1, 1, 1)
+        return op.add(x, op.multiply(seen, shown))
+
+    def sketch(self) -> Node | None:
+        """What the stem says of the sketch, (B, D', H', W', width); None without any."""
+        network, what = self.network, self.what
+        if network.sketch is None or "sketch" not in what.parts:
+            return None
         grain = self.config["sketch_grain"]
         size = Sizes(what.batch, *(n // step for n, step in zip(what.size, grain, strict=True)))
-        sketch = self._input("sketch", (what.batch, self.config["sketch_channels"], *size[1:]))
-        seen = sketch_stem(permuted(sketch, 0, 2, 3, 4, 1), network.sketch, size)
-        shown = shaped(self._input("shown", (what.batch,)), what.batch, 1, 1, 1, 1)
-        return op.add(x, op.multiply(seen, shown))
+        sketch = self.input("sketch", (what.batch, self.config["sketch_channels"], *size[1:]))
+        return sketch_stem(permuted(sketch, 0, 2, 3, 4, 1), network.sketch, size)
 
     def _turns(self, level: int, width: int) -> Turns:
         """Rotary positions of one level, from the spacing along D."""
@@ -202,13 +210,14 @@ class _Builder:
         return Turns(axis, _turning(_grid(places, waves, size)))
 
     def _along_d(self) -> Node:
+        """Spacing along D, (B or 1, 1)."""
         first = op.constant(np.array([0], dtype=np.int64))
         spacing = self.spacing
         if "spacing" not in self.what.parts:
             spacing = constant([list(self.config["default_spacing"])])
         return op.gather(spacing, first, op.constant(1, dtype=np.int64))
 
-    def _walk(self, x: Node, told: Told) -> Node:
+    def walk(self, x: Node, told: Told) -> Node:
         """Down, through the middle, up again, and out: (B, C, D, H, W)."""
         network, widths = self.network, self.config["block_out_channels"]
         turns = [self._turns(level, width) for level, width in enumerate(widths)]

@@ -138,6 +138,14 @@ def load_model(
     return network.eval().requires_grad_(False), record
 
 
+def class_of(folder: Path) -> str:
+    """The class of the network in a model folder, as its config names it; empty where unsaid."""
+    try:
+        return str(json.loads((Path(folder) / CONFIG).read_text()).get("_class_name", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
 def _build(folder: Path) -> ConditionedNetwork:
     """A network of the shape ``config.json`` describes."""
     try:

@@ -4,10 +4,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+<<<<<<< HEAD
 from core.models.adapters import Lora, check
 from core.models.checkpoints import find_model, load_model
 from core.models.files import read_record
 from core.models.merging import take
+=======
+import torch
+
+from core.backends.choice import chosen
+from core.models.checkpoints import class_of, find_model, load_model
+from core.models.files import WEIGHTS, read_record
+>>>>>>> 440dbf3 (Let OpenVINO compute networks on a CPU where that is asked for, with graphs that are kept)
 from core.operations.operation import Model
 
 
@@ -31,6 +39,7 @@ class Installed:
     slow = False
 
     def record(self) -> dict[str, Any]:
+<<<<<<< HEAD
         """What its ``model.json`` says, and which adapter changes it.
 
         Raises:
@@ -41,6 +50,12 @@ class Installed:
             return read_record(folder)
         check(self.lora, folder)
         return read_record(folder) | self.lora.told()
+=======
+        """What its ``model.json`` says, and who computes it where that is not torch."""
+        folder = find_model(self.name, self.kind)
+        record = read_record(folder)
+        return record | chosen(record, class_of(folder))
+>>>>>>> 440dbf3 (Let OpenVINO compute networks on a CPU where that is asked for, with graphs that are kept)
 
     def load(self, device: Any) -> Model:
         """The network, and what is known of it."""
@@ -54,4 +69,12 @@ class Installed:
 
 def load_folder(folder: Path, device: Any) -> Model:
     """The network in a model folder, and what is known of it."""
-    return Model(*load_model(folder, device=device))
+    record = read_record(folder)
+    told = chosen(record, class_of(folder)) if torch.device(device).type == "cpu" else {}
+    if not told:
+        return Model(*load_model(folder, device=device))
+    from core.backends.answers import accelerate
+
+    network, record = load_model(folder, device=device, dtype=getattr(torch, told["precision"]))
+    accelerate(network, record["sha256"][WEIGHTS])
+    return Model(network, record | told)

@@ -67,8 +67,8 @@ def _compute_as_then(file: Path) -> None:
     own, shared = (file.with_name(f"{stem}.json") for stem in (bare(file), stem_of(file)))
     try:
         record = own if own.is_file() else shared  # a map's is that of its result
-        compute = json.loads(record.read_text("utf-8"))["compute"]
-        wanted = remembered(compute)
+        then = json.loads(record.read_text("utf-8"))
+        wanted = remembered(then["compute"], then.get("model"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return
     other = {name: value for name, value in wanted.items() if os.environ.get(name) != value}

@@ -1,0 +1,169 @@
+"""What a network's blocks answer, computed by OpenVINO; all around them stays torch's.
+
+Levels, positions and prompts are turned into vectors in float32 by torch, so that bfloat16 loses
+nothing there; the blocks, where the time goes, are one graph for each shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import openvino as ov
+import torch
+from openvino import opset13 as op
+from torch import Tensor
+from torch.nn.functional import pad
+
+from core.backends.kept import compiled
+from core.backends.layers import Told
+from core.backends.ops import Node, constant, model, permuted
+from core.backends.unet import FARTHEST, Asked, Builder, merge
+from core.conditioning import Conditioning
+from core.networks.text_memory import TextMemory
+from core.networks.unet import SpatioTemporalUNet
+
+if TYPE_CHECKING:
+    from core.networks.conditioned import ConditionedNetwork
+
+TOKENS = 16  # prompts are filled up to multiples of so many, so that few graphs are made
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What one graph is made for.
+
+    Attributes:
+        batch: B.
+        size: D, H, W, whole cells.
+        spacing: Rows of spacing along D; one where all are the same.
+        tokens: L of keys and values; 0 where there are none.
+        masked: Whether some tokens may be no words.
+        sketch: Whether there is one.
+    """
+
+    batch: int
+    size: tuple[int, int, int]
+    spacing: tuple[float, ...]
+    tokens: int
+    masked: bool
+    sketch: bool
+
+
+class Answer:
+    """Stands in the place of a network's ``answer``.
+
+    Args:
+        network: Whose blocks are computed; in float32 or bfloat16, on the CPU.
+        digest: Of its weights: graphs are kept by it.
+    """
+
+    def __init__(self, network: SpatioTemporalUNet, digest: str) -> None:
+        self.network, self.digest = network, digest
+        self.slow: Callable[..., Tensor] = network.answer
+        self.graphs: dict[tuple[Shape, int], Any] = {}
+
+    def __call__(
+        self, x: Tensor, emb: Tensor, cond: Conditioning, memory: TextMemory | None
+    ) -> Tensor:
+        """What the last layer says; see ``ConditionedNetwork.answer``."""
+        if torch.is_grad_enabled():
+            return self.slow(x, emb, cond, memory)
+        inputs = {"x": _plain(x), "emb": _plain(emb)}
+        tokens, masked = 0, False
+        if memory is not None and memory.keys_values:
+            told, tokens = _told(memory, len(x))
+            inputs |= told
+            masked = "bias" in told
+        sketched = self.network.sketch is not None and cond.sketch is not None
+        if sketched:
+            assert cond.sketch is not None
+            inputs["sketch"] = _plain(cond.sketch)
+        rows = tuple(float(row) for row in self.network.spacing_of(cond)[:, 0])
+        spacing = rows[:1] if len(set(rows)) == 1 else rows
+        d, h, w = x.shape[2:]
+        shape = Shape(len(x), (d, h, w), spacing, tokens, masked, sketched)
+        key = shape, torch.get_num_threads()
+        if key not in self.graphs:
+            self.graphs[key] = self._graph(shape)
+        found = self.graphs[key](inputs, share_inputs=True)[0]
+        return torch.from_numpy(found.copy()).to(x.dtype)
+
+    def _graph(self, shape: Shape) -> Any:
+        precision = "bf16" if self.network.dtype == torch.bfloat16 else "f32"
+        name = f"{self.digest} {shape} {precision}"
+        return compiled(name, precision, lambda: build(self.network, shape))
+
+
+def build(network: SpatioTemporalUNet, shape: Shape) -> ov.Model:
+    """The graph from (x, emb, keys, values, bias, sketch) to what the last layer says."""
+    return _Blocks(network, shape).model()
+
+
+class _Blocks(Builder):
+    """The graph of the blocks alone."""
+
+    def __init__(self, network: SpatioTemporalUNet, shape: Shape) -> None:
+        parts = frozenset({"sketch"} if shape.sketch else ())
+        super().__init__(network, Asked(shape.batch, shape.size, parts, shape.tokens))
+        self.shape = shape
+
+    def model(self) -> ov.Model:
+        """The whole of it."""
+        shape = self.shape
+        width = self.network.stem.mix.in_features // int(np.prod(self.network.patch))
+        x = self.input("x", (shape.batch, width, *shape.size))
+        emb = self.input("emb", (shape.batch, 4 * self.config["block_out_channels"][0]))
+        self.spacing = constant([[row, 1.0, 1.0] for row in shape.spacing])
+        pairs, bias = self._pairs()
+        x = merge(permuted(x, 0, 2, 3, 4, 1), self.network.stem, self.full)
+        seen = self.sketch()
+        x = x if seen is None else op.add(x, seen)
+        said = self.walk(x, Told(emb, None, bias, pairs))
+        return model([said], list(self.inputs.values()), "blocks")
+
+    def _along_d(self) -> Node:
+        return constant([[row] for row in self.shape.spacing])
+
+    def _pairs(self) -> tuple[dict[Any, tuple[Node, Node]], Node | None]:
+        batch, tokens = self.shape.batch, self.shape.tokens
+        if not tokens:
+            return {}, None
+        pairs = {}
+        for i, reader in enumerate(self.network.readers):
+            wide = (batch, tokens, reader.heads, reader.to_q.out_features // reader.heads)
+            pairs[reader] = (self.input(f"k{i}", wide), self.input(f"v{i}", wide))
+        masked = self.shape.masked
+        return pairs, self.input("bias", (batch, 1, 1, tokens)) if masked else None
+
+
+def _plain(x: Tensor) -> np.ndarray:
+    return x.detach().float().contiguous().numpy()
+
+
+def _told(memory: TextMemory, batch: int) -> tuple[dict[str, np.ndarray], int]:
+    """Keys, values and what is added to their scores, filled up; and how many there are."""
+    length = memory.keys_values[0][0].shape[1]
+    mask, more = memory.mask, -length % TOKENS
+    if mask is None and length == 1:
+        more = 0
+    elif mask is None:
+        mask = torch.ones(batch, 1, 1, length, dtype=torch.bool)
+    found = {}
+    for i, pair in enumerate(memory.keys_values):
+        for name, values in zip("kv", pair, strict=True):
+            rows = values.expand(batch, -1, -1, -1)
+            found[f"{name}{i}"] = _plain(pad(rows, (0, 0, 0, 0, 0, more)))
+    if mask is not None:
+        real = pad(mask.expand(batch, -1, -1, -1), (0, more))
+        found["bias"] = _plain(torch.where(real, 0.0, FARTHEST))
+    return found, length + more
+
+
+def accelerate(network: ConditionedNetwork, digest: str) -> None:
+    """Have OpenVINO compute a network's blocks, and those of its layout network."""
+    for name, part in (("", network), ("layouts", getattr(network, "layouts", None))):
+        if isinstance(part, SpatioTemporalUNet):
+            cast("Any", part).answer = Answer(part, f"{digest} {name}")
