@@ -4,18 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
-from core.models.adapters import Lora, check
-from core.models.checkpoints import find_model, load_model
-from core.models.files import read_record
-from core.models.merging import take
-=======
 import torch
 
 from core.backends.choice import chosen
+from core.models.adapters import Lora, check
 from core.models.checkpoints import class_of, find_model, load_model
 from core.models.files import WEIGHTS, read_record
->>>>>>> 440dbf3 (Let OpenVINO compute networks on a CPU where that is asked for, with graphs that are kept)
+from core.models.merging import take
 from core.operations.operation import Model
 
 
@@ -39,42 +34,42 @@ class Installed:
     slow = False
 
     def record(self) -> dict[str, Any]:
-<<<<<<< HEAD
-        """What its ``model.json`` says, and which adapter changes it.
+        """What its ``model.json`` says, which adapter changes it, and who computes it.
 
         Raises:
             Refusal: It is not installed, or the adapter belongs to another model.
         """
         folder = find_model(self.name, self.kind)
-        if self.lora is None:
-            return read_record(folder)
-        check(self.lora, folder)
-        return read_record(folder) | self.lora.told()
-=======
-        """What its ``model.json`` says, and who computes it where that is not torch."""
-        folder = find_model(self.name, self.kind)
         record = read_record(folder)
-        return record | chosen(record, class_of(folder))
->>>>>>> 440dbf3 (Let OpenVINO compute networks on a CPU where that is asked for, with graphs that are kept)
+        record |= chosen(record, class_of(folder))
+        if self.lora is None:
+            return record
+        check(self.lora, folder)
+        return record | self.lora.told()
 
     def load(self, device: Any) -> Model:
         """The network, and what is known of it."""
-        folder = find_model(self.name, self.kind)
-        model = load_folder(folder, device)
-        if self.lora is None:
-            return model
-        take(model.network, folder, self.lora)
-        return Model(model.network, model.record | self.lora.told())
+        return load_folder(find_model(self.name, self.kind), device, self.lora)
 
 
-def load_folder(folder: Path, device: Any) -> Model:
-    """The network in a model folder, and what is known of it."""
+def load_folder(folder: Path, device: Any, lora: Lora | None = None) -> Model:
+    """The network in a model folder, and what is known of it.
+
+    Args:
+        folder: Of the model.
+        device: That computes.
+        lora: An adapter that is merged into its weights.
+    """
     record = read_record(folder)
     told = chosen(record, class_of(folder)) if torch.device(device).type == "cpu" else {}
-    if not told:
-        return Model(*load_model(folder, device=device))
-    from core.backends.answers import accelerate
+    dtype = getattr(torch, told["precision"]) if told else None
+    network, record = load_model(folder, device=device, dtype=dtype)
+    if lora is not None:
+        take(network, folder, lora)
+        record = record | lora.told()
+    if told:
+        from core.backends.answers import accelerate
 
-    network, record = load_model(folder, device=device, dtype=getattr(torch, told["precision"]))
-    accelerate(network, record["sha256"][WEIGHTS])
+        merged = "" if lora is None else f" {lora.told()}"  # other weights are other graphs
+        accelerate(network, record["sha256"][WEIGHTS] + merged)
     return Model(network, record | told)
