@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.dicom import library
-from medical.files.nifti import stored_voxels
 from medical.files.series import RAS, oriented
+from medical.files.stored import stored_voxels
 from medical.files.volume import Volume, is_sheared
 
 MR_IMAGE = "1.2.840.10008.5.1.4.1.1.4"

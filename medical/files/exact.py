@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import is_gzip
-from medical.files.nifti import SUFFIXES, nifti_bytes, read_volume, stored_voxels
+from medical.files.nifti import SUFFIXES, nifti_bytes, read_volume
 from medical.files.privacy import DOUBLE, SINGLE, without_words
 from medical.files.scan import read_scan
+from medical.files.stored import stored_voxels
 from medical.files.volume import Volume
 
 NO_EXTENSION = b"\0\0\0\0"

@@ -8,6 +8,7 @@ Free text of the header and its extensions are not carried over, they may hold a
 
 from __future__ import annotations
 
+import logging
 import math
 from pathlib import Path
 from typing import cast
@@ -17,7 +18,6 @@ import numpy as np
 import torch
 from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
-from torch import Tensor
 
 from core.progress import counted
 from core.records import atomic_path
@@ -29,9 +29,13 @@ from medical.files.privacy import (
     without_words,
     words_removed,
 )
+from medical.files.stored import stored_voxels
 from medical.files.volume import FileHeader, Volume, check_near, is_sheared
 
 SUFFIXES = (".nii", ".nii.gz")
+logging.getLogger("nibabel.global").setLevel(
+    logging.CRITICAL
+)  # what is wrong with a header is said here
 
 
 def read_volume(path: str | Path) -> Volume:
@@ -119,7 +123,7 @@ def _open(path: Path) -> nib.Nifti1Image:
         raise Refusal(f"{path} is empty: a scan has a header and voxels; export it again.")
     try:
         with np.errstate(all="ignore"):
-            image = nib.load(path)
+            image = _loaded(path)
     except Exception as error:  # whatever a header of any bytes makes nibabel raise
         raise Refusal(
             f"{path} is not a NIfTI file or is damaged ({_words(error)}): scans are read as .nii "
@@ -133,6 +137,19 @@ def _open(path: Path) -> nib.Nifti1Image:
     _check_image(path, image)
     check_size(path, _last_byte(image))
     return image
+
+
+def _loaded(path: Path) -> object:
+    """What nibabel makes of a file; it knows endings in one case alone, and they come in any."""
+    known = (*SUFFIXES, *(ending.upper() for ending in SUFFIXES))
+    if path.name.endswith(known) or not path.name.lower().endswith(SUFFIXES):
+        return nib.load(path)
+    files = {"image": nib.FileHolder(str(path))}
+    with files["image"].get_prepare_fileobj("rb") as file:
+        size = file.read(4)
+    both = (int.from_bytes(size, order) for order in ("little", "big"))
+    kind = nib.Nifti2Image if nib.Nifti2Header.sizeof_hdr in both else nib.Nifti1Image
+    return kind.from_file_map(files)
 
 
 def _check_image(path: Path, image: nib.Nifti1Image) -> None:
@@ -276,23 +293,3 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
     if info.rescaled:
         image.header["cal_min"] = image.header["cal_max"] = 0.0
     return image
-
-
-def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
-    """Intensities as the header stores them: unscaled, rounded and clipped to its type."""
-    dtype = np.dtype(header.dtype)
-    raw = (data.cpu().numpy().astype(np.float64) - header.intercept) / header.slope
-    if dtype.kind == "f":
-        return raw.astype(dtype)
-    limits = np.iinfo(dtype)
-    low, high = float(limits.min), float(limits.max)
-    if high > limits.max:  # a 64-bit limit has no exact double; step back inside
-        high = float(np.nextafter(high, 0.0))
-    return np.clip(np.rint(raw), low, high).astype(dtype)
-
-
-def as_stored(volume: Volume) -> Tensor:
-    """The intensities that a reader of the written file would find, in float32."""
-    info = volume.header
-    raw = stored_voxels(volume.data, info).astype(np.float64)
-    return torch.from_numpy((raw * info.slope + info.intercept).astype(np.float32))

@@ -27,8 +27,9 @@ from core.sampling.schedules import linear
 from medical.acquisition.acquisition import AcquiredGrid
 from medical.acquisition.intensity import without_fill
 from medical.evaluation.seams import seam_energy
-from medical.files.nifti import as_stored, read_volume
+from medical.files.nifti import read_volume
 from medical.files.privacy import SYNTHETIC
+from medical.files.stored import as_stored
 from medical.files.volume import Volume
 from medical.operations.error_map import ErrorHead, compact, predicted_error
 from medical.operations.problem import Problem, prepare, protected_voxels

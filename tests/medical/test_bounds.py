@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from medical.acquisition.acquisition import Acquisition, SliceSampling
 from medical.acquisition.intensity import measure_scale
-from medical.files.nifti import as_stored
+from medical.files.stored import as_stored
 from medical.files.volume import FileHeader, Volume
 from medical.operations.problem import prepare
 from medical.operations.remarks import remarks

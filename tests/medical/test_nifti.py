@@ -306,3 +306,22 @@ def test_fields_where_scanners_write_names_are_blanked(tmp_path):
     nib.save(image, tmp_path / "in.nii")
     write_volume(read_volume(tmp_path / "in.nii"), tmp_path / "out.nii")
     assert b"doe" not in (tmp_path / "out.nii").read_bytes().lower()
+
+
+@pytest.mark.parametrize("ending", [".Nii", ".nii.GZ", ".Nii.Gz", ".NII", ".NII.GZ"])
+@pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
+def test_endings_come_in_any_case(tmp_path, ending, kind):
+    plain = tmp_path / f"a{ending.lower()}"
+    nib.save(kind(np.arange(24, dtype=np.int16).reshape(2, 3, 4), np.eye(4)), plain)
+    plain.rename(tmp_path / f"b{ending}")
+    assert read_volume(tmp_path / f"b{ending}").data.flatten().tolist() == [*range(24)]
+
+
+def test_nothing_is_said_of_a_header_but_by_ourselves(tmp_path, capfd):
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(np.ones((2, 3, 4), dtype=np.int16), np.eye(4)), path)
+    content = bytearray(path.read_bytes())
+    content[:4] = (349).to_bytes(4, "little")
+    path.write_bytes(content)
+    assert read_volume(path).shape == (2, 3, 4)
+    assert capfd.readouterr().err == ""

@@ -65,7 +65,7 @@ def corrected(
         kept: What is left as it is typed.
     """
     said: list[tuple[str, str]] = []
-    for step in (_pictures, _spelling, _phrases, _agreement):
+    for step in (_pictures, _spelling, _phrases, _paces, _agreement):
         changes = [
             (word, new)
             for word, new in step(words_of(text))
@@ -151,6 +151,23 @@ def _phrases(words: list[Word]) -> list[Change]:
     return changes
 
 
+def _paces(words: list[Word]) -> list[Change]:
+    """A slow thing that moves, as a thing that slowly moves."""
+    changes: list[Change] = []
+    for at, word in enumerate(words):
+        end = at + 1
+        while end < len(words) and (_is(words[end].key, "size", "color") or words[end].key == ","):
+            end += 1
+        verb = end + 1 if end + 1 < len(words) else at
+        if word.key not in synonyms.PACES or end == len(words):
+            continue
+        if _is(words[end].key, "noun") and _is(words[verb].key, "travel", "deed"):
+            thing = [each.key for each in words[at + 1 : end + 1] if each.key != ","]
+            whole = Word(word.start, words[end].end, "")
+            changes.append((whole, " ".join([*thing, synonyms.PACES[word.key]])))
+    return changes
+
+
 def _agreement(words: list[Word]) -> list[Change]:
     """Nouns that agree with their numbers; several of unsaid number are two."""
     changes: list[Change] = []
@@ -200,14 +217,14 @@ def _is(key: str, *kinds: str) -> bool:
 
 
 def _nearest(key: str, among: tuple[str, ...] | frozenset[str]) -> str:
-    """The word that was meant, or nothing; short words may only have two letters swapped."""
+    """The word that was meant, or nothing; of three letters two are swapped or one is missing."""
     allowed = 1 if len(key) < 6 else 2
     near = [
         (gap, key[0] != word[0], key[-1] != word[-1], abs(len(key) - len(word)), word)
         for word in among
         if len(word) > 2 and abs(len(key) - len(word)) <= allowed
         if (gap := distance(key, word)) <= allowed
-        if len(key) > 3 or sorted(key) == sorted(word)
+        if len(key) > 3 or sorted(key) == sorted(word) or (len(word) == 4 and word[0] == key[0])
     ]
     return min(near)[-1] if near else ""
 

@@ -156,6 +156,8 @@ SILENT: Final = _words(
     "picture image colored coloured only i want would like to see"
 )
 """Words that state nothing; left out without a word."""
+PACES: Final = {"slow": "slowly", "fast": "quickly", "quick": "quickly", "rapid": "rapidly"}
+"""How a thing is described that moves so."""
 BREAKS: Final = frozenset({"with", "then", "but", "as", "also"})
 NEGATIONS: Final = _words(
     "no not none never nothing neither nor without isn't aren't doesn't don't won't cannot can't "

@@ -74,6 +74,8 @@ class TolerantReader:
 
     def _take(self, place: range, kind: str, value: str) -> None:
         """A phrase of the grammar."""
+        if kind == "break" and self._describes(place):
+            return
         self._settle(kind)
         before = deepcopy(self.heard)
         try:
@@ -89,6 +91,13 @@ class TolerantReader:
                 self.open.pop(described, None)
         elif kind != "break":
             self.open[kind] = place
+
+    def _describes(self, place: range) -> bool:
+        """Whether a comma stands between two words for one thing: a big, red circle."""
+        ahead = phrase_at(self.words, place.stop)
+        begun = self.heard.size or self.heard.color
+        known = ahead is not None and ahead[1][0] in ("size", "color", "noun")
+        return bool(begun and known and self.words[place.start].key == ",")
 
     def _settle(self, kind: str) -> None:
         """Give up what the next phrase, of this kind, no longer completes."""

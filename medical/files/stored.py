@@ -1,0 +1,30 @@
+"""Intensities as a file keeps them: what of a result is left in the stored type."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medical.files.volume import FileHeader, Volume
+
+
+def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
+    """Intensities as the header stores them: unscaled, rounded and clipped to its type."""
+    dtype = np.dtype(header.dtype)
+    raw = (data.cpu().numpy().astype(np.float64) - header.intercept) / header.slope
+    if dtype.kind == "f":
+        return raw.astype(dtype)
+    limits = np.iinfo(dtype)
+    low, high = float(limits.min), float(limits.max)
+    if high > limits.max:  # a 64-bit limit has no exact double; step back inside
+        high = float(np.nextafter(high, 0.0))
+    return np.clip(np.rint(raw), low, high).astype(dtype)
+
+
+def as_stored(volume: Volume) -> Tensor:
+    """The intensities that a reader of the written file would find, in float32."""
+    info = volume.header
+    raw = stored_voxels(volume.data, info).astype(np.float64)
+    return torch.from_numpy((raw * info.slope + info.intercept).astype(np.float32))
