@@ -62,7 +62,7 @@ def drawn(path: Path, arms: Mapping[str, Pictures], number: int, *, clips: bool)
     """What one prompt or patch became: a row an arm, a column a number of evaluations."""
     first = [] if clips else ["truth", "beside"]
     columns = first + [str(e) for e in SHOWN]
-    figure = Figure(figsize=(1.05 * len(columns) + 1.3, 1.05 * len(arms) + 0.3), dpi=90)
+    figure = Figure(figsize=(1.05 * len(columns) + 1.3, 1.05 * len(arms) + 0.3), dpi=72)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(arms), len(columns), squeeze=False)
     for row, (name, pictures) in zip(grid, arms.items(), strict=True):
