@@ -26,6 +26,9 @@ LONGEST_SUFFIX = 16  # longer ones name no format, and a hidden name must fit, t
 RESEARCH_USE = "Research use only, not for diagnosis."
 DEEDS = {
     "text_to_video": "The clip was generated from text",
+    "extend_video": "The clip was extended",
+    "fill_video": "A part of the clip was painted anew",
+    "edit_video": "The clip was changed by partial noising",
     "upscale_video": "The clip was enlarged by Lanczos' kernel",
     "interpolate_video": "Frames of the clip were interpolated along the motion",
     "super_resolve_mri": "The scan was super-resolved",

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from flows.commands.options import options_of
 from flows.commands.single import run_here
+from video.change_request import EditRequest, ExtendRequest, FillRequest
 from video.request import InterpolateRequest, UpscaleRequest, VideoRequest
 
 
@@ -78,6 +79,49 @@ def verify(file: Path, /, *, json: bool = False) -> int:
     origin = origin_of(file)
     print(dumps(origin.plain(), indent=2) if json else "\n".join(lines(origin)))
     return origin.code
+
+
+@options_of(ExtendRequest, given=("clip",))
+def extend(clip: str, output: Path, /, *, request: ExtendRequest, overwrite: bool = False) -> None:
+    """Let a clip go on, after its last frame or before its first.
+
+    Its own frames stay bit for bit until they are encoded.
+
+    Args:
+        clip: The clip.
+        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
+
+
+@options_of(FillRequest, given=("clip",))
+def fill(clip: str, output: Path, /, *, request: FillRequest, overwrite: bool = False) -> None:
+    """Paint a part of a clip anew, or more around it; its own sound is kept.
+
+    Pixels outside of the mask stay bit for bit until they are encoded.
+
+    Args:
+        clip: The clip.
+        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
+
+
+@options_of(EditRequest, given=("clip", "prompt"))
+def edit(
+    clip: str, prompt: str, output: Path, /, *, request: EditRequest, overwrite: bool = False
+) -> None:
+    """Make a clip show what a prompt says, where it showed something else.
+
+    Args:
+        clip: The clip.
+        prompt: What it shall show, in one sentence.
+        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
 
 
 def understand(prompt: str, /) -> None:

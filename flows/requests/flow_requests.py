@@ -18,6 +18,7 @@ from medical.lesions.request import (
     InsertLesionsRequest,
 )
 from medical.request import MRITrainingRequest, SegmentRequest, SuperResolutionRequest
+from video.change_request import EditRequest, ExtendRequest, FillRequest
 from video.request import (
     InterpolateRequest,
     UpscaleRequest,
@@ -45,6 +46,9 @@ class TidyRequest(Request):
 
 MODELS: dict[str, type[Request]] = {
     "text_to_video": VideoRequest,
+    "extend_video": ExtendRequest,
+    "fill_video": FillRequest,
+    "edit_video": EditRequest,
     "upscale_video": UpscaleRequest,
     "interpolate_video": InterpolateRequest,
     "super_resolve_mri": SuperResolutionRequest,

@@ -120,6 +120,12 @@ class DiffusersFolder:
         self.rules.check(self.name, asked.num_frames, asked.height, asked.width, asked.steps)
         self._check_words(asked)
 
+    def check_change(self, request: VideoRequest) -> None:
+        """Refuse a clip of a size that is off its rules, or a prompt that is too long."""
+        asked = self.settled(request)
+        self.rules.check(self.name, asked.num_frames, asked.height, asked.width, asked.steps)
+        self._check_words(asked)
+
     def _check_words(self, asked: VideoRequest) -> None:
         from video.engines.words import check_words
 

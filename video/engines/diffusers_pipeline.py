@@ -17,6 +17,8 @@ from core.operations.operation import OnStep
 from core.progress import RESUMED
 from core.refusal import Refusal
 from video.engines.adapters import Adapted
+from video.engines.canvas import Canvas
+from video.engines.chained import chained
 from video.engines.engine import Ability, Latents, Stop
 from video.engines.pictures import given, paste
 from video.engines.places import states_folder
@@ -132,6 +134,10 @@ class LoadedFolder:
         latents.facts.update(paste(levels, latents.pictures))
         latents.facts.update(told_lifeless(levels, request.fps, self.engine.name))
         return Clip(levels, request.fps, latents.facts)
+
+    def complete(self, request: VideoRequest, canvas: Canvas, on_step: OnStep) -> Clip:
+        """All frames of a canvas, window after window."""
+        return chained(self, self.engine, request, canvas, on_step)
 
     def close(self) -> None:
         """Free the memory."""

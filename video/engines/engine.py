@@ -14,6 +14,7 @@ from video.engines.rules import Rules
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
+    from video.engines.canvas import Canvas
     from video.engines.pictures import Given
     from video.files.clip import Clip
 
@@ -83,6 +84,17 @@ class Engine(ModelSource, Protocol):
         """Remove what was kept of a clip under way, as its file stands."""
         ...
 
+    def check_change(self, request: VideoRequest) -> None:
+        """Refuse the size of a clip that is to be changed; its own frames are looked at before.
+
+        Args:
+            request: Settled, of the clip's size.
+
+        Raises:
+            Refusal: With the nearest lawful values.
+        """
+        ...
+
     def ready(self, model: Model) -> "Loaded":
         """What ``load`` gave, ready to draw."""
         ...
@@ -116,6 +128,16 @@ class Loaded(Protocol):
         """The frames, in tiles where memory does not do otherwise; may be called again."""
         ...
 
+    def complete(self, request: VideoRequest, canvas: "Canvas", on_step: OnStep) -> "Clip":
+        """All frames of a canvas; what is given is put back by who asked.
+
+        Args:
+            request: Settled and checked; its prompt may be empty for our own model alone.
+            canvas: What is there already.
+            on_step: Told of each step.
+        """
+        ...
+
     def close(self) -> None:
         """Free the memory, and put back what was set for the whole process."""
         ...
@@ -147,3 +169,22 @@ def refuse_inability(name: str, abilities: Abilities, asked: Mapping[str, Abilit
                 f"{given}: the engine {name} knows no {ability}: it can do "
                 f"{', '.join(sorted(abilities))}; leave {given} out or name another engine."
             )
+
+
+def refuse_to_change(engine: Engine, operation: str, abilities: tuple[Ability, ...]) -> None:
+    """Refuse to change clips by an engine that has none of the abilities it takes.
+
+    Args:
+        engine: That was named.
+        operation: What is asked.
+        abilities: Of which one does.
+
+    Raises:
+        Refusal: With what it can.
+    """
+    if not engine.abilities & {*abilities}:
+        raise Refusal(
+            f"{operation} by the engine {engine.name}: it takes {' or '.join(abilities)}, and "
+            f"this one can do {', '.join(sorted(engine.abilities))} alone; leave engine out for "
+            "our own model, which can, or name one of which `lamina engines show` says so."
+        )

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from core.models.adapters import Lora
 from core.operations.operation import Cost, Model, OnStep
+from core.refusal import Refusal
 from video.engines.engine import Abilities, Latents, Stop, StoppedError
 from video.engines.rules import Rules
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
     from core.conditioning import Conditioning
+    from video.engines.canvas import Canvas
     from video.engines.text import TextEncoder
     from video.files.clip import Clip
 
@@ -22,6 +24,7 @@ FIXED_S, LINEAR_S, SQUARE_S = 0.3, 0.3, 0.6  # with the layout
 BASE_GB, GB_PER_MILLION = 0.62, 0.14
 BYTES_ON_DISK = 16.0  # of a pixel's results and unfinished work
 RESULT_BYTES = 2.0  # of a pixel, at most
+SIDES = 16, 256
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,9 @@ class OwnEngine:
     delivered = True
     slow = False
     rules = Rules(side=1)
-    abilities: Abilities = frozenset({"text", "guidance", "decode_apart"})
+    abilities: Abilities = frozenset(
+        {"text", "image", "last", "clip", "mask", "strength", "guidance", "decode_apart"}
+    )
 
     def settled(self, request: VideoRequest) -> VideoRequest:
         """The request itself: its form knows the usual values."""
@@ -47,6 +52,22 @@ class OwnEngine:
 
     def check(self, request: VideoRequest) -> None:
         """Refuse a model that is not installed; all else the form refused."""
+        self.record()
+
+    def check_change(self, request: VideoRequest) -> None:
+        """Refuse clips that are too small or too large for it."""
+        least, most = SIDES
+        if (
+            not least
+            <= min(request.height, request.width)
+            <= max(request.height, request.width)
+            <= most
+        ):
+            raise Refusal(
+                f"a clip of {request.width} x {request.height}: our own model paints {least} to "
+                f"{most} pixels a side, and knows 64 x 64 best; make the clip of that size, or "
+                "name an engine."
+            )
         self.record()
 
     def needs(self, request: VideoRequest) -> Cost:
@@ -110,6 +131,12 @@ class LoadedOwn:
         from video.files.clip import Clip
 
         return Clip(to_frames(latents.values).numpy(), frame_rate(request))
+
+    def complete(self, request: VideoRequest, canvas: "Canvas", on_step: OnStep) -> "Clip":
+        """The frames of a canvas, painted around what is given."""
+        from video.engines.own_changes import change
+
+        return change(request, canvas, self.model, encoder(), on_step)
 
     def close(self) -> None:
         """Nothing was set."""

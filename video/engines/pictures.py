@@ -69,7 +69,7 @@ def check_pictures(request: VideoRequest) -> None:
         Refusal: With the field.
     """
     for field, path in named(request).items():
-        with _opened(field, path):
+        with opened(field, path):
             pass
 
 
@@ -86,7 +86,7 @@ def given(request: VideoRequest) -> dict[str, Given]:
     found = {}
     for field, path in named(request).items():
         try:
-            with _opened(field, path) as image:
+            with opened(field, path) as image:
                 upright = ImageOps.exif_transpose(image).convert("RGB")
         except (OSError, ValueError, SyntaxError) as error:
             raise _unreadable(field, path, str(error)) from error
@@ -116,7 +116,12 @@ def paste(frames: NDArray[np.uint8], pictures: Mapping[str, Given]) -> dict[str,
     return {"given_frames": told} if told else {}
 
 
-def _opened(field: str, path: Path) -> Image.Image:
+def opened(field: str, path: Path) -> Image.Image:
+    """A picture whose size is known to be no bomb; its pixels are not read.
+
+    Raises:
+        Refusal: It is none.
+    """
     if not path.is_file():
         raise Refusal(f"{field}={path}: no such file: a picture is named; check the name.")
     try:

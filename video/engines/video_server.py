@@ -30,6 +30,7 @@ from video.fields import EMPTY
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
+    from video.engines.canvas import Canvas
     from video.files.clip import Clip
 
 USUAL_FPS = 24.0
@@ -101,6 +102,10 @@ class VideoServer:
             from video.engines.pictures import check_pictures
 
             check_pictures(request)
+
+    def check_change(self, request: VideoRequest) -> None:
+        """As any clip."""
+        self.check(request)
 
     def needs(self, request: VideoRequest) -> Cost:
         """What reading and writing the clip takes here."""
@@ -188,6 +193,12 @@ class LoadedServer:
         latents.facts.update(paste(clip.frames, latents.pictures))
         latents.facts.update(told_lifeless(clip.frames, clip.fps, self.engine.name))
         return clip
+
+    def complete(self, request: VideoRequest, canvas: "Canvas", on_step: OnStep) -> "Clip":
+        """All frames of a canvas, window after window."""
+        from video.engines.chained import chained
+
+        return chained(self, self.engine, request, canvas, on_step)
 
     def close(self) -> None:
         """Let the connection go."""

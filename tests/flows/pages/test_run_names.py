@@ -10,6 +10,9 @@ from flows.requests.flow_requests import MODELS
 
 ASKED = {
     "text_to_video": ({"prompt": "a red  circle\nmoves left"}, "a red circle moves left"),
+    "extend_video": ({"clip": "night/cat.mp4"}, "cat"),
+    "fill_video": ({"clip": "night/cat.mp4", "mask": "m.png"}, "cat"),
+    "edit_video": ({"clip": "night/cat.mp4", "prompt": "a red star"}, "cat"),
     "upscale_video": ({"clip": "night/cat.mp4"}, "cat"),
     "interpolate_video": ({"clip": "night/cat.mp4"}, "cat"),
     "super_resolve_mri": ({"scan": "ward/p17.nii.gz"}, "p17"),

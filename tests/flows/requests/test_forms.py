@@ -188,6 +188,9 @@ def test_what_a_form_offers_at_first_is_what_it_takes(flow):
 
 
 OTHERS_NEEDED = {
+    "extend_video": {"clip": "a.mp4"},
+    "fill_video": {"clip": "a.mp4", "mask": "m.png"},
+    "edit_video": {"clip": "a.mp4", "prompt": "a red star"},
     "upscale_video": {"clip": "a.mp4"},
     "interpolate_video": {"clip": "a.mp4"},
     "insert_mri_lesions": {"scan": "a.nii"},

@@ -20,6 +20,8 @@ NO_PATHS = {"prompt", "negative", "prompts", "subjects", "model", "start"}
 NEEDED = {"restore_scans": {"scans": "x"}, "super_resolve_mri": {"scan": "x"},
           "train_mri": {"heads": "x"}, "make_shard": {"batch": "x", "shard": 0},
           "approve_batch": {"batch": "x"}, "text_to_video": {"prompt": "x"},
+          "extend_video": {"clip": "x"}, "fill_video": {"clip": "x", "mask": "x"},
+          "edit_video": {"clip": "x", "prompt": "x"},
           "upscale_video": {"clip": "x"}, "interpolate_video": {"clip": "x"}}  # fmt: skip
 
 
@@ -61,6 +63,14 @@ def test_the_paths_of_all_forms():
         ("text_to_video", "first"),
         ("text_to_video", "last"),
         ("text_to_video", "lora"),
+        ("extend_video", "clip"),
+        ("extend_video", "engine"),
+        ("fill_video", "clip"),
+        ("fill_video", "engine"),
+        ("fill_video", "mask"),
+        ("fill_video", "boxes"),
+        ("edit_video", "clip"),
+        ("edit_video", "engine"),
         ("upscale_video", "clip"),
         ("interpolate_video", "clip"),
         ("super_resolve_mri", "scan"),

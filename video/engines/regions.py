@@ -1,0 +1,67 @@
+"""Regions of a clip to be painted: of a mask picture, a mask clip, or boxes."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from core.refusal import Refusal
+from video.engines.boxes import read_boxes
+from video.engines.pictures import opened
+
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
+LIGHT = 128
+
+
+def region_of_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where a mask is light, (T, H, W).
+
+    Args:
+        path: A picture, which holds for all frames, or a clip with as many.
+        shape: (T, H, W, 3) of the clip.
+
+    Raises:
+        Refusal: It cannot be read, has another size, or is dark or light all over.
+    """
+    frames, height, width = shape[:3]
+    if path.suffix.lower() in PICTURES:
+        with opened("mask", path) as image:
+            found = np.asarray(image.convert("L"))[None]
+    else:
+        from video.files.formats import read_clip
+
+        seen = read_clip(path).frames
+        found = np.stack([np.asarray(Image.fromarray(frame).convert("L")) for frame in seen])
+    if found.shape[1:] != (height, width) or len(found) not in (1, frames):
+        raise Refusal(
+            f"mask={path} has {len(found)} frames of {found.shape[2]} x {found.shape[1]}: the "
+            f"clip has {frames} of {width} x {height}, and a mask has its size and 1 or as many "
+            "frames; make it so."
+        )
+    hole = np.broadcast_to(found >= LIGHT, (frames, height, width))
+    return _checked(f"mask={path}", hole)
+
+
+def region_of_boxes(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """What lies in any of the boxes of a file, (T, H, W).
+
+    Raises:
+        Refusal: It is no such file, or a box lies outside of the clip.
+    """
+    frames, height, width = shape[:3]
+    hole = np.zeros((frames, height, width), bool)
+    for boxes in read_boxes(path, frames, height, width):
+        for frame, (left, top, right, bottom) in zip(hole, boxes.sides, strict=True):
+            frame[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
+    return _checked(f"boxes={path}", hole)
+
+
+def _checked(name: str, hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    if not hole.any() or hole.all():
+        word = "everything" if hole.all() else "nothing"
+        raise Refusal(
+            f"{name} marks {word}: what is marked is painted, and the rest is kept; mark a part "
+            "of the clip."
+        )
+    return hole

@@ -1,0 +1,34 @@
+"""``edit_video``: a clip is noised in part and drawn to its end by another prompt."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from video.change_request import EditRequest
+from video.operations.changed_clip import ChangedClip
+
+if TYPE_CHECKING:
+    from video.engines.canvas import Canvas
+    from video.files.footage import Footage
+
+
+class EditVideo(ChangedClip[EditRequest]):
+    """A clip that shows what the prompt says where the other showed something."""
+
+    name = "edit_video"
+    request = EditRequest
+    keeps_time = True
+    abilities = ("strength",)
+
+    def shape(self, request: EditRequest, footage: "Footage") -> tuple[int, int, int]:
+        """That of the clip."""
+        from video.operations.clip_filters import seen_size
+
+        return footage.count, *seen_size(footage)
+
+    def canvas(self, request: EditRequest, frames: NDArray[np.uint8]) -> "Canvas":
+        """Every pixel may change."""
+        from video.engines.canvas import Canvas
+
+        return Canvas(frames, np.zeros(frames.shape[:3], bool), request.strength)
