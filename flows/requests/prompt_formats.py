@@ -49,8 +49,8 @@ def csv_rows(text: str, name: str) -> list[Row]:
     columns = [column.strip() for column in header]
     if "prompt" not in columns:
         raise Refusal(
-            f"{name}:{number}: the columns are {header}: one of them must be `prompt`; write "
-            "the names of the columns into the first line."
+            f"{name}:{number}: the columns are {_quoted(header)}: one of them must be `prompt`; "
+            "write the names of the columns into the first line."
         )
     if twice := sorted({column for column in columns if column and columns.count(column) > 1}):
         raise Refusal(
@@ -61,6 +61,10 @@ def csv_rows(text: str, name: str) -> list[Row]:
     used = {column for row in rows for column in row.fields}
     empty = tuple(column for column in columns if column and column not in used)
     return [replace(rows[0], empty=empty), *rows[1:]] if rows else []
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names) or "none"
 
 
 def _filled(

@@ -70,9 +70,11 @@ class _Document:
     def entries(self) -> list[Any]:
         root = _Loader(self.text, self.name).get_single_node()
         if not isinstance(root, SequenceNode):
-            kind = {MappingNode: "dict", ScalarNode: "single value"}.get(type(root), "nothing")
+            kind = {MappingNode: "a table", ScalarNode: "a single value"}.get(
+                type(root), "nothing"
+            )
             raise Refusal(
-                f"{self.name}: holds a {kind}: a YAML prompt file is a list of prompts or of "
+                f"{self.name}: holds {kind}: a YAML prompt file is a list of prompts or of "
                 "tables; begin each entry with a dash."
             )
         entries, left = [], len(self.text) * FIELDS_PER_SIGN + SPARE_FIELDS

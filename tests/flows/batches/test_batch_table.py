@@ -77,11 +77,11 @@ def test_at_most_ten_complaints_and_how_many_more(places):
     [
         ("none.txt", None, "there is no such file; write"),
         ("p.txt", "\n# nothing\n", "it holds no prompt, .*; write"),
-        ("p.csv", "text\na\n", "the columns are .*: one of them must be `prompt`; write"),
+        ("p.csv", "text\na\n", "the columns are `text`: one of them must be `prompt`; write"),
         ("p.csv", "prompt,steps\na,1,2\n", "p.csv:2: has 3 cells .* 2 columns; put"),
         ("p.jsonl", '{"prompt": "a"}\n{oh\n', "p.jsonl:2: is not JSON .*; correct"),
         ("p.jsonl", "[1]\n", "p.jsonl:1: is a list: .*; write"),
-        ("p.yaml", "prompt: a\n", "holds a dict: .*; begin"),
+        ("p.yaml", "prompt: a\n", "holds a table: .*; begin"),
         ("p.yaml", "- [\n", "is not YAML .*; correct"),
     ],
 )
