@@ -92,8 +92,8 @@ def _pictures(request: MRIDatasetRequest, records: Sequence[Record], out: Path) 
     parts = [mosaic(request, record, out) for record in records[::step]]
     words = "Every head" if step == 1 else f"Every {step}th head"
     note = paragraph(
-        f"{words}: move the slider from the image to its labels. Lesions are red, fluid blue, "
-        "gray matter orange, white matter light.", "note",
+        f"{words}: move the sliders, from before lesions to after, and from the image to its "
+        "labels. Lesions are red, fluid blue, gray matter orange, white matter light.", "note",
     )  # fmt: skip
     return section("Pictures", note + "".join(parts), name="pictures")
 

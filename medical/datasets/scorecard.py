@@ -84,13 +84,19 @@ def _congruence(summary: Mapping[str, Any], records: Sequence[Record]) -> Score:
     )  # fmt: skip
 
 
+def _held(records: Sequence[Record]) -> bool:
+    """Whether every head was held against real ones."""
+    like = [record["quality"].get("likeness") for record in records]
+    return bool(like) and all(each and each["judged"] for each in like)
+
+
 def _likeness(summary: Mapping[str, Any]) -> str:
     """What was measured of this dataset against real heads."""
     found = summary.get("likeness")
     if not found:
         return "Not measured on this dataset: it has no T1w at 1 mm."
     if found["told_apart"] is None:
-        return f"Of {found['heads']} heads, too few to measure this dataset as a whole."
+        return "Too few heads to measure this dataset as a whole."
     return (
         f"Here {found['told_apart']:.2f} (linear discriminant, {found['heads']} heads against "
         f"{found['real_heads']} real ones, left out by heads); regional volume distance "
@@ -124,7 +130,8 @@ def _constraint(records: Sequence[Record], summary: Mapping[str, Any]) -> Score:
     )
     aside = len(summary["quarantined"])
     rest = (
-        "all heads passed tissue shares, contrast, sharpness, clipping and seams; drawn heads "
+        "all heads passed tissue shares, contrast, sharpness, clipping and seams"
+        f"{', and are near real ones' if _held(records) else ''}; drawn heads "
         f"that did not: {aside}."
     )
     return Score("Constraint", "nothing impossible", "good" if records else "bad", load + rest)

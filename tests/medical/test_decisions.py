@@ -8,9 +8,10 @@ import pytest
 
 from core.refusal import Refusal
 from medical.datasets.approval import Answer, ask, expire, status, waiting
-from medical.datasets.decisions import approve, expire_questions
+from medical.datasets.decisions import approve, expire_questions, say_audit
 from medical.datasets.making import make_dataset
 from tests.medical.test_datasets import BallHeads, contents, maker
+from tests.medical.test_likeness import FACTS
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +52,24 @@ def test_a_person_decides_and_everything_says_so(heads, tmp_path):
     before = contents(out)
     make_dataset(maker(heads, count=1), out)
     assert contents(out) == before
+
+
+def test_the_report_of_an_audited_dataset_says_what_was_found(heads, pilot):
+    assert "Not audited" in (pilot / "report.html").read_text()
+    assert say_audit(pilot, FACTS)
+    text = (pilot / "report.html").read_text()
+    assert "1 of 2 heads show a person" in text
+    assert "audit: not passed" in text
+    assert json.loads((pilot / "dataset.json").read_text())["audit"] == "not passed"
+    before = contents(pilot)
+    make_dataset(maker(heads, count=1), pilot)
+    assert contents(pilot) == before
+    assert not say_audit(pilot / "bids", FACTS)
+
+
+def test_lesions_are_shown_before_and_after(pilot):
+    assert list((pilot / "subjects").glob("*_before.jpg"))
+    assert "before lesions" in (pilot / "report.html").read_text()
 
 
 def test_silence_is_a_rejection(heads, tmp_path):

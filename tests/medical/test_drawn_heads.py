@@ -52,7 +52,7 @@ def test_age_and_sex_come_from_those_asked_for(people: Pool) -> None:
     wide = pool(30)
     drawn = [draw_anatomy(wide, s, spacing_mm=COARSE, age=(30, 45), sex="f") for s in (1, 2)]
     assert all(d.facts["sex"] == "f" and 30 <= d.facts["age"] <= 45 for d in drawn)
-    with pytest.raises(Refusal, match="2 people of the pool"):
+    with pytest.raises(Refusal, match="holds 2 people like that"):
         draw_anatomy(people, 1, age=(50, 60))
     with pytest.raises(Refusal, match="one of"):
         draw_anatomy(people, 1, sex="x")

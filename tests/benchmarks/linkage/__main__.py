@@ -73,6 +73,9 @@ def measure(drawn: list[Drawing], source: RealPeople, never: set[str]) -> dict[s
         for attack, each in every.items():
             hits = int(pairs[np.arange(len(drawn)), each.argmax(1)].sum())
             named[f"{attack}, largest {way}"] = _share(hits, len(drawn))
+    behind = np.array([[name in each.means for name in source.names] for each in drawn])
+    rows = np.arange(len(drawn))
+    nearest = {k: round(float(behind[rows, s.argmax(1)].mean()), 3) for k, s in scores.items()}
     contributed = {name for each in drawn for name in each.means}
     members = np.array([name in contributed for name in source.names])
     kept = members | np.array([name in never for name in source.names])
@@ -92,6 +95,7 @@ def measure(drawn: list[Drawing], source: RealPeople, never: set[str]) -> dict[s
         "people": len(source.names),
         "guessing": round(1 / len(source.names), 4),
         "named": named,
+        "nearest_is_of_the_pool": {**nearest, "guessing": round(float(behind.mean()), 3)},
         "linked_by_the_bar_for_20_heads": sum(each.linked for each in findings),
         "membership": sets,
         "members": int(members.sum()),
