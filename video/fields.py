@@ -181,6 +181,15 @@ AdapterScale = Annotated[
 ]
 
 
+Unmarked = Annotated[
+    bool,
+    Field(
+        description="Leave the watermark out of the pixels, which clips of at least 192 pixels on "
+        "each side carry: a number that says in any copy which record the clip belongs to."
+    ),
+]
+
+
 class EngineRequest(Request):
     """What requests have in common that may name an engine; fields left at 0 are the engine's."""
 
@@ -188,8 +197,10 @@ class EngineRequest(Request):
 
     @model_serializer(mode="wrap")
     def _without_what_does_not_apply(self, plain: Any) -> dict[str, Any]:
-        """Without a field of engines where none is named, and without those of our own else."""
+        """Without a field of engines where none is named, of our own else, or left at its rest."""
         told = plain(self)
+        if not told.get("unmarked"):  # as it was before there were marks
+            told.pop("unmarked", None)
         if getattr(self, "engine", ""):
             unsaid = {name for name, empty in ENGINES_ONLY.items() if told.get(name) == empty}
             left_out = {*OWN_ONLY, *unsaid}

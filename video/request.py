@@ -25,6 +25,7 @@ from video.fields import (
     Sampler,
     Side,
     Steps,
+    Unmarked,
 )
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -56,6 +57,7 @@ class VideoRequest(EngineRequest):
     lora_scale: AdapterScale = 1.0
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
     model: ModelName = "scenes-64"
+    unmarked: Unmarked = False
 
 
 class FilterRequest(Request):

@@ -62,7 +62,7 @@ def interpolate(
 
 
 def verify(file: Path, /, *, json: bool = False) -> int:
-    """Say where a clip comes from: its manifest and the record beside it.
+    """Say where a clip comes from: its manifest, its watermark and the record beside it.
 
     The exit code is 0 if it is signed and whole (Trusted: by a root that is trusted here; Valid:
     by another), 1 if it or its record contradicts (Invalid), 3 if nothing signs it, and 2 if it
@@ -76,7 +76,7 @@ def verify(file: Path, /, *, json: bool = False) -> int:
 
     from flows.jobs.verification import lines, origin_of
 
-    origin = origin_of(file)
+    origin = origin_of(file, pixels=True)
     print(dumps(origin.plain(), indent=2) if json else "\n".join(lines(origin)))
     return origin.code
 

@@ -79,7 +79,10 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
             "can be made again; name one of these."
         )
     role, name = _role(file, record)
-    request = OPERATIONS[task].request.remembered(record["request"])
+    asked = OPERATIONS[task].request
+    before = {} if "watermark" in record.get("extra", {}) else {"unmarked": True}
+    known = {name: value for name, value in before.items() if name in asked.model_fields}
+    request = asked.remembered({**known, **record["request"]})
     found = _with_inputs(request, record.get("inputs", {}), file.parent, inputs)
     origin = Origin(
         file.with_name(name) if file.suffix == ".json" else file,

@@ -5,7 +5,9 @@ import logging
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from core.refusal import Refusal
 from flows.jobs.signing import check_library, keys_folder
@@ -14,9 +16,13 @@ from flows.settings.settings import read_settings
 from flows.storage.delivery import bare
 from video.provenance.unsigned import SIGNED, media_sha256
 
+if TYPE_CHECKING:
+    from video.provenance.watermark import Mark
+
 logger = logging.getLogger(__name__)
 
-LINES_KEPT = 1000
+LINES_KEPT, LOOKED_AT = 1000, 32
+DECODED = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
 FINE, WRONG, UNKNOWN = 0, 1, 3
 WORTH = {
     "Trusted": "signed by {signer}, whose root is trusted here, and whole",
@@ -40,6 +46,9 @@ class Origin:
         record: ``same``, ``other bytes``, ``none``: what the record beside it says.
         made: Of the record: task, when, model and seed.
         media_sha256: Of the file before it was signed.
+        watermark: The number in its pixels; empty where none is found.
+        watermark_chance: At most how likely a clip without one looks so; 1 where none is found.
+        recorded_watermark: What the record says of it.
     """
 
     file: str
@@ -51,6 +60,9 @@ class Origin:
     record: str = "none"
     made: dict[str, Any] = field(default_factory=dict)
     media_sha256: str = ""
+    watermark: str = ""
+    watermark_chance: float = 1.0
+    recorded_watermark: str = ""
 
     @property
     def code(self) -> int:
@@ -68,11 +80,12 @@ class Origin:
         return f"{self.state}: {WORTH[self.state].format(signer=self.signer or 'somebody')}"
 
 
-def origin_of(path: Path) -> Origin:
+def origin_of(path: Path, *, pixels: bool = False) -> Origin:
     """What a file says of where it comes from; nothing is asked of a network.
 
     Args:
         path: A clip of any kind; only .mp4 is signed here, others may be by others.
+        pixels: Whether to decode some frames and look for a watermark.
 
     Raises:
         Refusal: There is no such file, or a root that is named cannot be read.
@@ -83,11 +96,26 @@ def origin_of(path: Path) -> Origin:
     from video.provenance.manifests import read_manifest
 
     found, digest = read_manifest(path, trusted_roots()), media_sha256(path)
-    said, made = _recorded(path, digest)
+    said, made, mark = _recorded(path, digest)
+    seen = _watermark(path) if pixels else None
     return Origin(
         path.name, found.state, found.signer, found.generator, found.source, found.faults,
-        said, made, digest,
+        said, made, digest, seen.hex if seen else "", seen.chance if seen else 1.0, mark,
     )  # fmt: skip
+
+
+def _watermark(path: Path) -> "Mark | None":
+    from video.files.formats import look_at
+    from video.provenance.watermark import read_mark
+
+    if not any(path.name.lower().endswith(ending) for ending in DECODED):
+        return None
+    frames: list[Any] = []
+    for frame in look_at(path).frames():
+        frames.append(frame)
+        if len(frames) == LOOKED_AT:
+            break
+    return read_mark(np.stack(frames))
 
 
 def trusted_roots() -> str:
@@ -130,11 +158,21 @@ def lines(origin: Origin) -> list[str]:
         "other bytes": f"tells another file than this ({about})",
         "none": "none beside it",
     }
+    said.append(f"  watermark: {_said_of_mark(origin)}")
     said.append(f"  record: {beside[origin.record]}")
     return said
 
 
-def _recorded(path: Path, digest: str) -> tuple[str, dict[str, Any]]:
+def _said_of_mark(origin: Origin) -> str:
+    if not origin.watermark:
+        return "none found"
+    odds = f"by chance in at most {origin.watermark_chance:.0e} of clips without one"
+    told = origin.recorded_watermark.partition(",")[0]
+    whose = {"": "no record to compare with", origin.watermark: "that of the record"}
+    return f"{origin.watermark}, {whose.get(told, 'the record has another')}; {odds}"
+
+
+def _recorded(path: Path, digest: str) -> tuple[str, dict[str, Any], str]:
     try:
         record = json.loads(path.with_name(f"{bare(path)}.json").read_text(encoding="utf-8"))
         outputs = record["outputs"].values()
@@ -144,7 +182,8 @@ def _recorded(path: Path, digest: str) -> tuple[str, dict[str, Any]]:
         made = {"task": record["task"], "created": record["created"], "model": model}
         made |= {} if record.get("seeds") is None else {"seed": record["seeds"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return "none", {}
+        return "none", {}, ""
+    mark = str(record.get("extra", {}).get("watermark", ""))
     if not digests:
-        return "none", {}
-    return ("same" if digest in digests else "other bytes"), made
+        return "none", {}, mark
+    return ("same" if digest in digests else "other bytes"), made, mark

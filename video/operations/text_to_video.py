@@ -106,11 +106,14 @@ class TextToVideo:
     def write(
         self, request: VideoRequest, drawn: "Clip", target: Path, *, overwrite: bool
     ) -> Paths:
-        """Write the clip, verified, with prompt, seed and model in its tag."""
+        """Write the clip, marked and verified, with prompt, seed and model in its tag."""
         from video.files.formats import write_clip
+        from video.provenance.marking import as_written
 
-        tag = self.settled(request).model_dump(include=TAGGED)
-        path = write_clip(drawn, target, metadata=tag, overwrite=overwrite)
+        asked = self.settled(request)
+        clip, mark = as_written(asked, drawn)
+        tag = asked.model_dump(include=TAGGED) | mark
+        path = write_clip(clip, target, metadata=tag, overwrite=overwrite)
         self.source(request).forget(request)
         return {"video": path}
 
@@ -121,10 +124,11 @@ class TextToVideo:
     def verify(self, request: VideoRequest, paths: Mapping[str, Path]) -> Facts:
         """Hold what the file says of frames, size and prompt against the request.
 
-        Nothing is decoded: its pixels were compared when it was written.
+        Its pixels were compared when it was written; some are looked at again for a watermark.
         """
         from video.files.clip import exact_rate
         from video.files.formats import look_at, stored_size
+        from video.provenance.marking import said_of_mark
 
         path, request = paths["video"], self.settled(request)
         footage = look_at(path)
@@ -143,6 +147,7 @@ class TextToVideo:
             "size": f"{width} x {height}",
             "fps": footage.fps,
             "seconds": round(float(footage.count / exact_rate(footage.fps)), 3),
+            "watermark": said_of_mark(request, footage),
         }
 
     def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
@@ -159,9 +164,10 @@ class TextToVideo:
         tag = look_at(file).tag.get("metadata") if known else None
         if not isinstance(tag, dict) or not tag:
             return None
-        clip = read_clip(file)
+        clip, unmarked = read_clip(file), tag.pop("watermark", None) is None
         frames, height, width, _ = clip.frames.shape
         shape = {"num_frames": frames, "height": height, "width": width, "fps": clip.fps}
+        shape |= {"unmarked": unmarked}
         return VideoRequest.model_validate(tag | shape)
 
     def pictures(self, prepared: Any, drawn: "Clip") -> dict[str, bytes]:

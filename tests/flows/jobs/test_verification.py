@@ -1,6 +1,7 @@
 """Where a clip comes from, as the command and the gallery tell it."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from flows.commands.command_line import main
 from flows.jobs.verification import line_of
-from video.files.clip import Clip, write_mp4
+from video.files.clip import Clip, read_metadata, read_mp4, write_mp4
+from video.files.formats import write_clip
 from video.provenance.certificates import CHAIN, KEY, ROOT, make_identity, read_identity
 from video.provenance.manifests import Claim, sign
 from video.provenance.unsigned import media_sha256
@@ -74,10 +76,54 @@ def test_a_file_without_a_manifest_says_so(clip, capsys):
     said = capsys.readouterr().out
     assert "no manifest" in said
     assert "record: none beside it" in said
-    other = clip.with_name("notes.webm")
-    other.write_bytes(b"no clip")
+    assert "watermark: none found" in said
+    other = clip.with_name("other.webm")
+    write_clip(read_mp4(clip), other)
     assert verified(other) == 3
     assert ".webm files are not signed by Lamina" in capsys.readouterr().out
+    clip.with_name("notes.mp4").write_bytes(b"no clip")
+    assert verified(clip.with_name("notes.mp4")) == 2
+
+
+LARGE = ["--num-frames", "4", "--height", "192", "--width", "192", "--steps", "1",
+         "--model", "tiny-video", "--seed", "7"]  # fmt: skip
+
+
+def test_a_large_clip_carries_a_number_that_its_record_tells(places, capsys):
+    path = places / "large.mp4"
+    assert main(["video", "generate", "a red circle", str(path), *LARGE]) == 0
+    number = json.loads(path.with_suffix(".json").read_text())["extra"]["watermark"]
+    assert re.fullmatch("[0-9a-f]{8}", number)
+    assert read_metadata(path)["watermark"] == number
+    verified(path)
+    assert f"watermark: {number}, that of the record" in capsys.readouterr().out
+    assert main(["reproduce", str(path)]) == 0
+    assert "identical: every bit" in capsys.readouterr().out
+    path.rename(places / "away.mp4")  # its tag is left
+    assert main(["reproduce", str(places / "away.mp4")]) == 0
+    assert "identical: every bit" in capsys.readouterr().out
+
+
+def test_a_clip_from_before_there_were_numbers_is_made_again_without(places, capsys):
+    path = places / "old.mp4"
+    words = [*LARGE, "--unmarked"]
+    assert main(["video", "generate", "a red circle", str(path), *words]) == 0
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["extra"].pop("watermark") == "none: left out as asked"
+    assert record["request"].pop("unmarked")
+    path.with_suffix(".json").write_text(json.dumps(record))
+    assert main(["reproduce", str(path)]) == 0
+    assert "identical: every bit" in capsys.readouterr().out
+    assert "watermark" not in read_metadata(path)
+
+
+def test_a_small_clip_is_told_to_be_too_small(places):
+    path = places / "small.mp4"
+    small = [word.replace("192", "64") for word in LARGE]
+    assert main(["video", "generate", "a red circle", str(path), *small]) == 0
+    record = json.loads(path.with_suffix(".json").read_text())
+    assert record["extra"]["watermark"].startswith("none: too small to carry one")
+    assert "unmarked" not in record["request"]
 
 
 def test_what_is_not_there_is_refused(clip, capsys):
