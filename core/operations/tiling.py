@@ -7,6 +7,7 @@ of unity, separable along D, H and W, so no volume of weights is kept.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import product
@@ -17,6 +18,8 @@ from torch import Tensor
 from core.refusal import Refusal
 from core.sampling.path import Denoise
 from core.tensors import Volumes, sent
+
+logger = logging.getLogger(__name__)
 
 Slices = tuple[slice, slice, slice]
 
@@ -84,6 +87,13 @@ def windows(
     ]
 
 
+def _out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out, on a GPU or on the CPU, whose allocator says so in words alone."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    return "allocate memory" in str(error)
+
+
 WindowDenoise = Callable[[Tensor, Tensor, Tensor, list[Window]], Tensor]
 """(z (N, C, d, h, w), t, r, the N windows) -> x_hat of each."""
 
@@ -106,11 +116,20 @@ def tiled(denoise_windows: WindowDenoise, parts: list[Window], *, batch_size: in
         for i in range(0, len(group), batch_size)
     ]
 
+    def answers_of(z: Volumes, t: Tensor, r: Tensor, batch: list[Window]) -> list[Tensor]:
+        boxes = torch.cat([z[(..., *part.slices)] for part in batch])
+        try:
+            return list(denoise_windows(boxes, t, r, batch))
+        except (MemoryError, RuntimeError) as error:
+            if len(batch) == 1 or not _out_of_memory(error):
+                raise
+        logger.warning("memory is short: %d windows are computed one by one", len(batch))
+        return [answer for part in batch for answer in answers_of(z, t, r, [part])]
+
     def denoise(z: Volumes, t: Tensor, r: Tensor) -> Volumes:
         whole = torch.zeros_like(z)
         for batch in batches:
-            boxes = torch.cat([z[(..., *part.slices)] for part in batch])
-            answers = denoise_windows(boxes, t, r, batch)
+            answers = answers_of(z, t, r, batch)
             for part, answer in zip(batch, answers, strict=True):
                 whole[(0, slice(None), *part.slices)] += part.weight(z.device).to(z) * answer
         return whole

@@ -126,3 +126,48 @@ def test_windows_left_out_leave_zeros():
 def test_an_overlap_as_long_as_the_window_is_refused(overlap):
     with pytest.raises(ValueError, match=rf"overlap={overlap}: windows of 4 .* 0 to 3"):
         windows((8, 8, 8), (4, 4, 4), (overlap, 0, 0))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_windows_are_computed_one_by_one_where_memory_is_short(error, caplog):
+    parts = windows((4, 8, 8), (4, 4, 4), (0, 0, 0))
+    seen = []
+
+    def narrow(z, t, r, batch):
+        seen.append(len(batch))
+        if len(batch) > 1:
+            raise error
+        return 2 * z
+
+    z, t = torch.randn(1, 1, 4, 8, 8), torch.tensor(0.5)
+    found = tiled(narrow, parts, batch_size=4)(z, t, t)
+    assert torch.allclose(found, 2 * z, atol=1e-6)
+    assert seen == [4, 1, 1, 1, 1]
+    assert "memory is short" in caplog.text
+    with pytest.raises(type(error)):
+        tiled(_always(error), parts, batch_size=4)(z, t, t)
+
+
+def test_other_faults_of_a_window_are_not_taken_for_a_lack_of_memory():
+    parts = windows((4, 8, 8), (4, 4, 4), (0, 0, 0))
+    z, t = torch.randn(1, 1, 4, 8, 8), torch.tensor(0.5)
+    calls = []
+    with pytest.raises(RuntimeError, match="shape"):
+        tiled(_always(RuntimeError("a wrong shape"), calls), parts, batch_size=4)(z, t, t)
+    assert len(calls) == 1
+
+
+def _always(error, calls=None):
+    def fails(z, t, r, batch):
+        if calls is not None:
+            calls.append(len(batch))
+        raise error
+
+    return fails
