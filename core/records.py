@@ -36,6 +36,7 @@ DEEDS = {
     "fill_mri_lesions": "The lesions of the head were filled",
     "inpaint_mri": "A region of the head was painted over",
     "segment_mri": "The voxels of the head were labeled",
+    "find_mri_anomalies": "Anomalies of the head were mapped",
 }
 RECORDED_VERSIONS = ("lamina", "torch", "diffusers", "numpy", "transformers", "monai", "nibabel")
 

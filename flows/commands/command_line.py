@@ -55,6 +55,7 @@ app["video"].command("flows.commands.video:understand")
 app["video"].command("flows.commands.video:vocabulary")
 app["mri"].command("flows.commands.mri:super_resolve")
 for _name in (
+    "anomalies",
     "approve",
     "audit",
     "augment",

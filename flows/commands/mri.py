@@ -10,6 +10,7 @@ from flows.commands.single import run_here
 from medical.audit.request import AuditRequest
 from medical.lesions.request import (
     FillLesionsRequest,
+    FindAnomaliesRequest,
     InpaintMRIRequest,
     InsertLesionsRequest,
 )
@@ -191,6 +192,23 @@ def segment(
     told = json.loads(record_path(output).read_text(encoding="utf-8"))["extra"]
     for name, ml in told["volume_ml"].items():
         print(f"{name}: {ml:.0f} ml")
+
+
+@options_of(FindAnomaliesRequest, given=("scan",))
+def anomalies(
+    scan: str, output: Path, /, *, request: FindAnomaliesRequest, overwrite: bool = False
+) -> None:
+    """Map how much each voxel of a FLAIR looks like a lesion.
+
+    Beside the map stand two masks: where it passes the bound that healthy painted heads pass with
+    so many ml on average (_mask), and where brightness alone passes its own such bound (_bright).
+
+    Args:
+        scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one skull-stripped FLAIR.
+        output: The NIfTI file to write.
+        overwrite: Replace files that already stand there.
+    """
+    run_here(request, output, overwrite=overwrite)
 
 
 def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:

@@ -14,6 +14,7 @@ from medical.audit.request import AuditRequest
 from medical.datasets.request import MRIDatasetRequest
 from medical.lesions.request import (
     FillLesionsRequest,
+    FindAnomaliesRequest,
     InpaintMRIRequest,
     InsertLesionsRequest,
 )
@@ -56,6 +57,7 @@ MODELS: dict[str, type[Request]] = {
     "fill_mri_lesions": FillLesionsRequest,
     "inpaint_mri": InpaintMRIRequest,
     "segment_mri": SegmentRequest,
+    "find_mri_anomalies": FindAnomaliesRequest,
     "augment_mri_dataset": MRIDatasetRequest,
     "audit_mri_dataset": AuditRequest,
     "train_video": VideoTrainingRequest,

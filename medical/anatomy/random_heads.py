@@ -67,6 +67,15 @@ class LabelMap:
         )
         return cls(np.ascontiguousarray(kinds[box]))
 
+    def around_brain(self, margin: int = 6) -> LabelMap:
+        """The box of the brain and so many voxels around it."""
+        low, high = self.brain
+        box = tuple(
+            slice(max(0, int(a) - margin), int(b) + 4 + margin)
+            for a, b in zip(low, high, strict=True)
+        )
+        return LabelMap(np.ascontiguousarray(self.kinds[box]))
+
     @cached_property
     def brain(self) -> NDArray[np.int64]:
         """(2, 3) first and last voxel of the brain along each axis."""
@@ -171,24 +180,30 @@ def paint(cut: Cut, random: torch.Generator) -> tuple[Tensor, Tensor]:
         gone = torch.from_numpy(outer_kinds())
         if u[1] < RIM_SHARE:
             gone |= torch.from_numpy(rim_kinds())
-    means, stds = _intensities(random)
+    means, stds = intensities(random)
     means[gone], stds[gone] = 0.0, 0.0
     mean, std = torch.einsum("ck,kdhw->cdhw", torch.stack([means, stds]), shares)
     taught = torch.from_numpy(structure_of_kinds())
     taught[gone] = F.one_hot(torch.tensor(0), taught.shape[1]).float()
     truth = torch.einsum("ks,kdhw->sdhw", taught, shares)
-    image = _scanned(mean + std * torch.randn(mean.shape, generator=random), u[2:], random)
+    image = scanned(mean + std * torch.randn(mean.shape, generator=random), u[2:], random)
     return torch.where(mean > 0, image, 0.0)[None] if gone.any() else image[None], truth
 
 
-def _intensities(random: torch.Generator) -> tuple[Tensor, Tensor]:
-    """(kinds,) means and standard deviations."""
+def intensities(random: torch.Generator, contrast: str = "") -> tuple[Tensor, Tensor]:
+    """(kinds,) means and standard deviations.
+
+    Args:
+        random: Decides.
+        contrast: One of ``USUAL``; empty to draw that, too.
+    """
     groups = painted_labels()
     u = torch.rand(4, len(groups), generator=random)
     means, stds = 0.02 + u[0], 0.08 * u[1]
     pick = torch.rand(2, generator=random).tolist()
-    if pick[0] < USUAL_SHARE:
-        name = "T1w" if pick[1] < 0.6 else "T2w" if pick[1] < 0.75 else "FLAIR"
+    if contrast or pick[0] < USUAL_SHARE:
+        drawn = "T1w" if pick[1] < 0.6 else "T2w" if pick[1] < 0.75 else "FLAIR"
+        name = contrast or drawn
         usual = torch.tensor([USUAL[name][_place_of(group[0])] for group in groups])
         shared = 0.12 * (torch.rand(5, generator=random) - 0.5)
         shared = torch.stack([shared[_place_of(group[0])] for group in groups])
@@ -210,7 +225,7 @@ def _place_of(label: int) -> int:
     return 3 if label in (16, 28) else 4
 
 
-def _scanned(image: Tensor, u: Sequence[float], random: torch.Generator) -> Tensor:
+def scanned(image: Tensor, u: Sequence[float], random: torch.Generator) -> Tensor:
     """Bias, blur, thick slices, noise, gamma."""
     knots = torch.randn((1, 1, 4, 4, 4), generator=random) * (0.35 * u[0])
     image = (

@@ -1,8 +1,8 @@
 """Structures of a scan, whatever its contrast: windows of 2 mm through the segmenter.
 
 The scan is turned upright, read at 2 mm, and shown to the network in windows as large as those of
-its training. The scores are then read at the scan's own voxels: the label map lies on the scan's
-grid, and its borders are as fine as 2 mm allow.
+its training. Its shares are then read at the scan's own voxels, where the scan's intensities
+decide (``medical.anatomy.refining``): the label map lies on the scan's grid.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from core.networks.conditioned import ConditionedNetwork
 from core.operations.tiling import Window, windows
 from core.refusal import Refusal
 from medical.anatomy.filters import Floats, blurred, read_at
+from medical.anatomy.refining import learn_look
 from medical.files.volume import Volume
 
 Number = TypeVar("Number", int, float)
@@ -44,13 +45,15 @@ class Upright:
         flips: which of these run the other way in the scan.
         spacing_mm: of the scan, in this order.
         shape: of the scan, in this order.
-        image: (X, Y, Z) at 2 mm, the head's brightest at about 1.
+        upright: (X, Y, Z) the scan itself so turned, the head's brightest at about 1.
+        image: (X, Y, Z) the same at 2 mm.
     """
 
     order: tuple[int, int, int]
     flips: tuple[int, ...]
     spacing_mm: tuple[float, float, float]
     shape: tuple[int, int, int]
+    upright: Floats
     image: Floats
 
     @classmethod
@@ -78,7 +81,8 @@ class Upright:
         scale = [GRID_MM / s for s in spacing]
         offset = _offsets(data.shape, shape, scale)
         image = read_at(blurred(data, sigma), scale, shape, offset=offset, mode="nearest")
-        return cls(order, flips, spacing, _three(data.shape), (image / top).clip(0.0, 1.5))
+        image, data = (image / top).clip(0.0, 1.5), (data / top).clip(0.0, 1.5)
+        return cls(order, flips, spacing, _three(data.shape), data, image)
 
     def at_voxels(self, coarse: Floats) -> Floats:
         """A map of 2 mm, (X, Y, Z), at the voxels of the upright scan."""
@@ -163,13 +167,15 @@ def find_labels(
         Refusal: Nothing is in the scan.
     """
     turned = Upright.of(scan)
-    found = scores(turned.image, network, on_step)
+    look = learn_look(turned.image, scores(turned.image, network, on_step))
+    even = turned.upright / turned.at_voxels(look.bias)
     best = np.full(turned.shape, -1.0, np.float32)
     labels = np.zeros(turned.shape, np.uint8)
-    for label, share in enumerate(found):
-        fine = turned.at_voxels(share)
+    for label, expected in enumerate(look.prior):
+        fine = turned.at_voxels(expected) * look.likelihood(even, label)
         better = fine > best
         labels[better], best[better] = label, fine[better]
+    labels[turned.upright <= 0] = 0
     return turned.as_scanned(labels).astype(np.uint8)
 
 

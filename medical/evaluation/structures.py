@@ -22,15 +22,18 @@ from core.models.checkpoints import load_model
 from core.networks.conditioned import ConditionedNetwork
 from core.seeds import generator
 from medical.anatomy.random_heads import LabelMap, paint, whole_cut
-from medical.anatomy.segmenting import find_labels, scores
+from medical.anatomy.segmenting import GRID_MM, find_labels
 from medical.anatomy.structures import OF_TISSUE, STRUCTURES
 from medical.anatomy.tissues import TISSUES, find_tissues
 from medical.files.nifti import read_volume
+from medical.files.volume import Volume
 from medical.training.heads import find_heads
 from medical.training.segmenter import find_maps, read_map
 
 PAINTINGS = 6
 SEED = 5
+MARGIN = 12
+"""Voxels around the box of the brain that are painted, of 1 mm."""
 Labels = NDArray[np.integer]
 
 
@@ -59,7 +62,7 @@ def painted(
         cut, rows = whole_cut(head), []
         for painting in range(paintings):
             image, truth = paint(cut, generator(SEED, place, painting))
-            found = scores(image[0].numpy(), network).argmax(0)
+            found = find_labels(Volume(image[0], np.diag([*(GRID_MM,) * 3, 1.0])), network)
             taught = truth.sum(0).numpy() > 0.5
             wanted = truth.argmax(0).numpy()
             rows.append(dice(found[taught], wanted[taught], range(len(STRUCTURES))))
@@ -105,7 +108,7 @@ def main() -> None:
     parser.add_argument("--paintings", type=int, default=PAINTINGS)
     asked = parser.parse_args()
     network, _ = load_model(asked.model, dtype=torch.float32)
-    held = [read_map(path) for path in find_maps(asked.maps)[1].values()]
+    held = [read_map(p).around_brain(MARGIN) for p in find_maps(asked.maps)[1].values()]
     found = painted(network, held, paintings=asked.paintings)
     paths = list(find_heads(asked.heads).taken.values())[:: asked.every]
     rule = against_rule(network, paths)

@@ -61,3 +61,21 @@ class InpaintMRIRequest(Request):
         min_length=1, description="NIfTI mask on the scan's grid, above 0 where to paint."
     )
     seed: Seed = Field(default=0, description=SEED)
+
+
+class FindAnomaliesRequest(Request):
+    """A FLAIR in which what looks like a lesion is to be found."""
+
+    scan: DiskPath = Field(min_length=1, description=HEAD)
+    contrast: Literal["", "T1w", "T2w", "FLAIR"] = Field(
+        default="",
+        description="Of the scan; FLAIR alone is taken. Empty to read it from its name.",
+    )
+    healthy_ml: float = Field(
+        default=1.0,
+        ge=0.1,
+        le=5.0,
+        title="Healthy (ml)",
+        description="How much healthy painted heads show above the bounds of the masks on "
+        "average, 0.1 to 5 ml; more finds more, and more that is none.",
+    )

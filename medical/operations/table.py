@@ -2,6 +2,7 @@
 
 from medical.operations.audit_mri_dataset import AuditMRIDataset
 from medical.operations.fill_mri_lesions import FillMRILesions
+from medical.operations.find_mri_anomalies import FindMRIAnomalies
 from medical.operations.inpaint_mri import InpaintMRI
 from medical.operations.insert_mri_lesions import InsertMRILesions
 from medical.operations.segment_mri import SegmentMRI
@@ -13,5 +14,6 @@ OPERATIONS = {
     "fill_mri_lesions": FillMRILesions(),
     "inpaint_mri": InpaintMRI(),
     "segment_mri": SegmentMRI(),
+    "find_mri_anomalies": FindMRIAnomalies(),
     "audit_mri_dataset": AuditMRIDataset(),
 }

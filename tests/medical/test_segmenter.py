@@ -8,6 +8,7 @@ from core.conditioning import Conditioning
 from core.refusal import Refusal
 from core.seeds import generator
 from medical.anatomy.random_heads import LabelMap, draw_cut, outer_kinds, paint, whole_cut
+from medical.anatomy.refining import learn_look
 from medical.anatomy.segmenting import Upright, find_labels, scores
 from medical.anatomy.structures import (
     FREESURFER,
@@ -127,6 +128,28 @@ def test_windows_agree_with_the_network_seen_whole(monkeypatch):
     assert dice(find_labels(ball, bright), ball.data.numpy().astype(int), [1])[0] > 0.9
     with pytest.raises(Refusal, match="0 everywhere"):
         find_labels(Volume(torch.zeros(8, 8, 8), np.eye(4)), bright)
+
+
+def test_intensities_move_borders_to_where_the_scan_has_them():
+    random = np.random.default_rng(0)
+    truth = labels(48)
+    kinds = np.select([truth == 2, truth == 3, truth == 24], [3, 2, 1], 0)
+    value = np.array([0.0, 0.2, 0.5, 0.8])[kinds]
+    image = value + (kinds > 0) * random.normal(0, 0.03, kinds.shape)
+    places = np.linspace(0.85, 1.15, 48)[:, None, None]  # a bias along one axis
+    image = (image * places).clip(0).astype(np.float32)
+    shares = np.stack([kinds == k for k in range(len(STRUCTURES))]).astype(np.float32)
+    shifted = np.roll(shares, 2, axis=2)
+    look = learn_look(image, shifted)
+    assert np.allclose(look.means[1:4], [0.2, 0.5, 0.8], atol=0.06)
+    even = image / look.bias
+    found = np.stack([p * look.likelihood(even, k) for k, p in enumerate(look.prior)]).argmax(0)
+    before = np.mean(dice(shifted.argmax(0), kinds, [1, 2, 3]))
+    after = np.mean(dice(found, kinds, [1, 2, 3]))
+    assert before < 0.8
+    assert after > 0.93
+    flat = np.std((image / look.bias)[kinds == 3])
+    assert flat < 0.9 * np.std(image[kinds == 3])
 
 
 def test_structures_as_tissues():

@@ -43,6 +43,8 @@ NOT_RUN = {
     "lamina batch run": "starts processes; tests/flows/batches does",
     "lamina batch status": "shows what the line before makes",
     "python -m medical.training.segmenter": "takes the minutes it is given",
+    "lamina mri anomalies": "needs a FLAIR; test_anomalies.py has one",
+    "python -m medical.evaluation.downstream": "takes hours; test_downstream.py has the parts",
     "python -m medical.evaluation.structures": "needs label maps; test_segmenter.py has the parts",
     "python -m medical.evaluation.contact_sheet": "shows a folder of the reader's",
     "python small/run.py": "needs the libraries of another machine; test_export.py does",

@@ -196,6 +196,7 @@ OTHERS_NEEDED = {
     "insert_mri_lesions": {"scan": "a.nii"},
     "inpaint_mri": {"scan": "a.nii", "mask": "m.nii"},
     "segment_mri": {"scan": "a.nii"},
+    "find_mri_anomalies": {"scan": "a.nii"},
     "train_mri": {"heads": "bids"},
     "restore_scans": {"scans": "bids"},
     "make_shard": {"batch": "b", "shard": 0},

@@ -82,6 +82,7 @@ def test_the_paths_of_all_forms():
         ("inpaint_mri", "scan"),
         ("inpaint_mri", "mask"),
         ("segment_mri", "scan"),
+        ("find_mri_anomalies", "scan"),
         ("augment_mri_dataset", "sources"),
         ("audit_mri_dataset", "dataset"),
         ("audit_mri_dataset", "against"),

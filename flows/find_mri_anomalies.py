@@ -1,0 +1,35 @@
+"""The flow ``find_mri_anomalies``: what looks like a lesion in a FLAIR."""
+
+from prefect import flow
+
+from flows.jobs.job_stages import Refs, run_stages
+from flows.pages.failures import explained
+from flows.pages.run_names import named, title_by
+from flows.requests.parameters import Asked, OutputName, Project
+from flows.storage.files import DEFAULT_PROJECT
+from medical.lesions.request import FindAnomaliesRequest
+from medical.operations.table import OPERATIONS
+
+
+@flow(
+    name="find_mri_anomalies",
+    flow_run_name=named(title_by(OPERATIONS["find_mri_anomalies"])),
+    log_prints=True,
+)
+@explained
+def find_mri_anomalies(
+    request: Asked[FindAnomaliesRequest],
+    output_name: OutputName = "",
+    project: Project = DEFAULT_PROJECT,
+) -> Refs:
+    """Map how much each voxel of a FLAIR looks like a lesion, beside a plain threshold.
+
+    The map, two masks and the record go into a new folder under the outputs root.
+    For research, not for diagnosis.
+
+    Args:
+        request: Which FLAIR.
+        output_name: Name of the result's folder; empty to name it after the scan.
+        project: Project to file the result under: lower case letters, digits and dashes.
+    """
+    return run_stages(OPERATIONS["find_mri_anomalies"], request, output_name, project)

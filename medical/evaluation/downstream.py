@@ -1,0 +1,291 @@
+"""Whether drawn heads help: a small lesion segmenter trained on real, drawn and mixed data.
+
+Arms differ in the share of patches that come from drawn heads: 0, 25, 50, 75 and 100 %. The rival
+needs no model: lesions of real heads cut out and pasted into other patches of real heads, after
+CarveMix (Zhang et al. 2021). Each real person is left out once and is the test. Arms of one seed
+share the first weights, so their differences are paired.
+
+``python -m medical.evaluation.downstream REAL DRAWN OUT.jsonl`` goes on where it was stopped. Each
+line is a finished training, and ``OUT.md`` is their table; ``read_cases`` says what folders hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from core.conditioning import Conditioning
+from core.networks.conditioned import ConditionedNetwork
+from core.networks.unet import SpatioTemporalUNet
+from core.operations.tiling import windows
+from core.records import atomic_path
+from core.refusal import Refusal
+from core.seeds import generator
+from medical.files.nifti import read_volume
+from medical.files.volume import same_place
+from medical.lesions.fields import depth
+from medical.training.segmenter import Scoring
+
+logger = logging.getLogger(__name__)
+
+ARMS: dict[str, float] = {
+    "real": 0.0,
+    "25 % drawn": 0.25,
+    "50 % drawn": 0.5,
+    "75 % drawn": 0.75,
+    "drawn alone": 1.0,
+    "cut and paste": 0.0,
+}
+PASTED = "cut and paste"
+PASTE_SHARE = 0.5
+MOST_DRAWN = 0.5
+"""Share of drawn data above which users are warned."""
+PATCH, OVERLAP = (32, 32, 32), (8, 8, 8)
+STEPS, BATCH, RATE = 150, 4, 3e-3
+ON_LESION = 0.7
+"""Share of patches that lie around a lesion voxel."""
+TOP = 0.99
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A FLAIR with its lesions.
+
+    Attributes:
+        name: of the person or the drawn head.
+        image: (D, H, W), the bright end at 1, 0 outside the brain.
+        mask: (D, H, W) where lesions are.
+        places: (N, 3) lesion voxels.
+    """
+
+    name: str
+    image: Tensor
+    mask: Tensor
+    places: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, name: str, image: Tensor, mask: Tensor) -> Case:
+        """A case whose intensities are scaled."""
+        top = float(np.quantile(image[image > 0].numpy(), TOP))
+        grown = [max(0, p - n) for p, n in zip(PATCH, image.shape, strict=True)]
+        pads = [x for n in reversed(grown) for x in (0, n)]
+        image, mask = (torch.nn.functional.pad(x.float(), pads) for x in (image / top, mask > 0))
+        return cls(name, image, mask, np.argwhere(mask.numpy() > 0))
+
+
+def read_cases(folder: Path) -> list[Case]:
+    """FLAIR images with lesion masks: of a BIDS dataset drawn here, or ``*/FLAIR.nii.gz``.
+
+    Raises:
+        Refusal: There are none, or a mask lies elsewhere than its image.
+    """
+    pairs = {
+        path.parent.name: (path, path.with_name("lesions.nii.gz"))
+        for path in sorted(folder.glob("*/FLAIR.nii.gz"))
+    }
+    bids = folder / "bids" if (folder / "bids").is_dir() else folder
+    for path in sorted(bids.glob("sub-*/anat/sub-*_FLAIR.nii.gz")):
+        name = path.name.removesuffix("_FLAIR.nii.gz")
+        mask = bids / "derivatives" / "lamina" / path.parent.relative_to(bids)
+        pairs[name] = (path, mask / f"{name}_label-lesion_mask.nii.gz")
+    cases = []
+    for name, (image, mask) in pairs.items():
+        scan, lesions = read_volume(image), read_volume(mask)
+        if not same_place(lesions, scan):
+            raise Refusal(f"{mask} lies elsewhere than {image}: a mask has the grid of its image.")
+        cases.append(Case.of(name, scan.data, lesions.data))
+    if not cases:
+        raise Refusal(
+            f"{folder} holds no FLAIR with lesion masks: they are looked for as */FLAIR.nii.gz "
+            "beside lesions.nii.gz, and in a BIDS dataset that was drawn here; name such a folder."
+        )
+    return cases
+
+
+def patch_of(case: Case, random: torch.Generator, *, on_lesion: bool) -> tuple[Tensor, Tensor]:
+    """Image and mask of a patch, mirrored at random: (D, H, W) each."""
+    size = np.array(PATCH)
+    most = np.array(case.image.shape) - size
+    if on_lesion and len(case.places):
+        place = case.places[int(torch.randint(len(case.places), (), generator=random))]
+        shift = torch.randint(PATCH[0], (3,), generator=random).numpy()
+        start = np.clip(place - shift, 0, most)
+    else:
+        start = np.array([int(torch.randint(int(m) + 1, (), generator=random)) for m in most])
+    box = tuple(slice(int(a), int(a + n)) for a, n in zip(start, size, strict=True))
+    flips = [k for k in range(3) if float(torch.rand((), generator=random)) < 0.5]
+    return case.image[box].flip(flips), case.mask[box].flip(flips)
+
+
+def carved(
+    target: tuple[Tensor, Tensor], source: tuple[Tensor, Tensor], random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The lesions of one patch, with a rim of random width, pasted into another."""
+    lesions = source[1].numpy() > 0
+    if not lesions.any():
+        return target
+    inner = depth(lesions, (1, 1, 1))
+    signed = np.where(lesions, -inner, depth(~lesions, (1, 1, 1)))
+    deepest, u = float(inner.max()), float(torch.rand((), generator=random))
+    # CarveMix: half of the time inside the lesion, half of the time around it
+    width = -0.5 * deepest * (1 - 2 * u) if u < 0.5 else deepest * (2 * u - 1)
+    taken = torch.from_numpy(signed <= width)
+    return (torch.where(taken, source[0], target[0]), torch.where(taken, source[1], target[1]))
+
+
+def batch_of(
+    arm: str, real: Sequence[Case], drawn: Sequence[Case], random: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images (B, 1, D, H, W) and shares (B, 2, D, H, W) of one step."""
+    images, masks = list[Tensor](), list[Tensor]()
+
+    def one(cases: Sequence[Case], on_lesion: bool) -> tuple[Tensor, Tensor]:
+        case = cases[int(torch.randint(len(cases), (), generator=random))]
+        return patch_of(case, random, on_lesion=on_lesion)
+
+    for _ in range(BATCH):
+        pick, near, paste = torch.rand(3, generator=random).tolist()
+        found = one(drawn if pick < ARMS[arm] else real, near < ON_LESION)
+        if arm == PASTED and paste < PASTE_SHARE:
+            found = carved(found, one(real, on_lesion=True), random)
+        gain = 0.85 + 0.3 * float(torch.rand((), generator=random))
+        images.append(found[0] * gain)
+        masks.append(found[1])
+    mask = torch.stack(masks)[:, None]
+    return torch.stack(images)[:, None], torch.cat([1 - mask, mask], 1)
+
+
+def trained(
+    arm: str, real: Sequence[Case], drawn: Sequence[Case], seed: int, *, steps: int = STEPS
+) -> ConditionedNetwork:
+    """A segmenter of lesions; first weights and draws follow from the seed, whatever the arm."""
+    torch.manual_seed(seed)
+    network = SpatioTemporalUNet(
+        in_channels=2,
+        concat_channels=1,
+        block_out_channels=(16, 32, 48),
+        layers_per_block=1,
+        patch_size=(2, 2, 2),
+        down_strides=((2, 2, 2), (2, 2, 2)),
+        attention_levels=(False, False, False),
+        spatial_attention_levels=(False, False, False),
+    )
+    scoring = Scoring()
+    optimizer = torch.optim.AdamW(network.parameters(), RATE)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
+    for step in range(steps):
+        random = generator(seed, step)
+        images, shares = batch_of(arm, real, drawn, random)
+        cond = Conditioning(concat=images)
+        loss, _ = scoring.loss(network, shares, cond, scoring.draw(shares, random))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+    return network.eval()
+
+
+def lesions_found(network: ConditionedNetwork, case: Case) -> NDArray[np.bool_]:
+    """(D, H, W) where the segmenter sees lesions in a whole head."""
+    total = torch.zeros(case.image.shape)
+    shape = case.image.shape
+    for part in windows((shape[0], shape[1], shape[2]), PATCH, OVERLAP):
+        box = case.image[part.slices][None, None]
+        if bool((box > 0).any()):
+            with torch.inference_mode():
+                one = torch.ones(1)
+                said = network(torch.zeros(1, 2, *PATCH), one, one, Conditioning(concat=box))
+            total[part.slices] += part.weight() * said.softmax(1)[0, 1]
+    return (total > 0.5).numpy()
+
+
+def overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+    """Dice of two masks; 1 where both are empty."""
+    total = int(found.sum()) + int(truth.sum())
+    return 2 * int((found & truth).sum()) / total if total else 1.0
+
+
+def runs(
+    real: Sequence[Case],
+    drawn: Sequence[Case],
+    seeds: int,
+    done: Sequence[dict[str, Any]],
+    *,
+    steps: int = STEPS,
+) -> Iterator[dict[str, Any]]:
+    """One result for each seed, person left out and arm that is not done yet."""
+    known = {(row["seed"], row["left_out"], row["arm"]) for row in done}
+    for seed in range(seeds):
+        for test in real:
+            for arm in ARMS:
+                if (seed, test.name, arm) in known:
+                    continue
+                began = time.perf_counter()
+                others = [case for case in real if case.name != test.name]
+                network = trained(arm, others, drawn, seed, steps=steps)
+                dice = overlap(lesions_found(network, test), test.mask.numpy() > 0)
+                yield {
+                    "seed": seed,
+                    "left_out": test.name,
+                    "arm": arm,
+                    "dice": round(dice, 4),
+                    "steps": steps,
+                    "seconds": round(time.perf_counter() - began, 1),
+                }
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and the 95 % interval of Student's t; NaN bounds for fewer than two."""
+    mean = float(np.mean(values))
+    if len(values) < 2:
+        return mean, math.nan, math.nan
+    from scipy.stats import t  # noqa: PLC0415  slow to import
+
+    half = float(t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1))
+    half /= math.sqrt(len(values))
+    return mean, mean - half, mean + half
+
+
+def main() -> None:
+    """Go on with the runs, and write the table of what there is."""
+    from medical.evaluation.downstream_table import table  # noqa: PLC0415  reads this module
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    for name in ("real", "drawn", "out"):
+        parser.add_argument(name, type=Path)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    asked = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    lines = asked.out.read_text(encoding="utf-8").splitlines() if asked.out.is_file() else []
+    done = [json.loads(line) for line in lines]
+    real, drawn = read_cases(asked.real), read_cases(asked.drawn)
+    if len(real) < 2:
+        raise Refusal(
+            f"{asked.real} holds {len(real)} person: each is left out once and the others train; "
+            "give two or more."
+        )
+    for row in runs(real, drawn, asked.seeds, done, steps=asked.steps):
+        done.append(row)
+        with asked.out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        logger.info("%s", row)
+        with atomic_path(asked.out.with_suffix(".md"), overwrite=True) as temporary:
+            temporary.write_text(table(done, len(drawn)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,151 @@
+"""Whether drawn heads help: arms, cut and paste, runs that go on, and what the table says."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from core.refusal import Refusal
+from core.seeds import generator
+from medical.evaluation import downstream
+from medical.evaluation.downstream import (
+    ARMS,
+    PASTED,
+    Case,
+    batch_of,
+    carved,
+    interval,
+    overlap,
+    read_cases,
+    runs,
+)
+from medical.evaluation.downstream_table import differences, table, verdict
+from medical.files.nifti import write_volume
+from medical.files.volume import Volume
+
+
+def case(name, value, seed=0):
+    """A ball with bright lesions; images of other values are other cases."""
+    random = np.random.default_rng(seed)
+    places = np.indices((40, 36, 30)) - np.array([20, 18, 15]).reshape(3, 1, 1, 1)
+    image = np.where(np.linalg.norm(places, axis=0) < 14, value, 0.0)
+    mask = np.zeros(image.shape)
+    for start in random.integers(10, 20, (4, 3)):
+        mask[tuple(slice(a, a + 4) for a in start)] = 1
+    image = np.where(mask > 0, 1.6 * value, image)
+    return Case.of(name, torch.from_numpy(image), torch.from_numpy(mask))
+
+
+def test_arms_take_their_share_of_drawn_patches():
+    real, drawn = case("a", 1.0), case("b", 1.0, seed=1)
+    drawn.image[:] = 0.25
+    for arm, share in ARMS.items():
+        found = [batch_of(arm, [real], [drawn], generator(3, step))[0] for step in range(12)]
+        parts = [float(image.max() == image.min()) for batch in found for image in batch]
+        assert np.mean(parts) == pytest.approx(share, abs=0.2)
+    images, shares = batch_of("real", [real], [drawn], generator(1))
+    assert images.shape == (4, 1, 32, 32, 32)
+    assert torch.equal(shares.sum(1), torch.ones(4, 32, 32, 32))
+    again = batch_of("real", [real], [drawn], generator(1))[0]
+    assert torch.equal(images, again)
+
+
+def test_lesions_are_pasted_with_their_mask():
+    target = torch.zeros(32, 32, 32), torch.zeros(32, 32, 32)
+    source = torch.full((32, 32, 32), 0.5), torch.zeros(32, 32, 32)
+    assert carved(target, source, generator(0)) is target  # it has no lesion
+    source[1][10:18, 10:18, 10:18] = 1
+    sizes = []
+    for seed in range(20):
+        image, mask = carved(target, source, generator(seed))
+        assert bool((image[mask > 0] == 0.5).all())
+        assert bool((mask <= source[1]).all())
+        sizes.append(int((image > 0).sum()))
+    assert min(sizes) < 8**3 < max(sizes)
+
+
+def test_a_run_that_was_stopped_goes_on(monkeypatch):
+    made = []
+
+    def trained(arm, real, drawn, seed, *, steps):
+        made.append((seed, real[0].name, arm))
+
+    monkeypatch.setattr(downstream, "trained", trained)
+    monkeypatch.setattr(downstream, "lesions_found", lambda network, case: case.mask.numpy() > 0)
+    people = [case("a", 1.0), case("b", 2.0)]
+    rows = list(runs(people, people, 2, []))
+    assert len(rows) == len(made) == 2 * 2 * len(ARMS)
+    assert {row["dice"] for row in rows} == {1.0}
+    assert all(row["left_out"] != name for row, (_, name, _) in zip(rows, made, strict=True))
+    assert list(runs(people, people, 2, rows)) == []
+    assert len(list(runs(people, people, 3, rows[:-1]))) == 1 + 2 * len(ARMS)
+
+
+def test_training_is_the_same_for_the_same_seed():
+    real = [case("a", 1.0)]
+    networks = [downstream.trained(PASTED, real, real, 5, steps=2) for _ in range(2)]
+    for one, other in zip(networks[0].parameters(), networks[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+    found = downstream.lesions_found(networks[0], real[0])
+    assert found.shape == (40, 36, 32)  # grown to the patch
+
+
+def rows(gain):
+    """Results of three seeds in which drawn data adds ``gain`` to each person."""
+    shared = {"steps": 5, "seconds": 60.0}
+    return [
+        {"seed": s, "left_out": name, "arm": arm, "dice": 0.5 + 0.01 * s + gain * share, **shared}
+        for s in range(3)
+        for name in ("a", "b")
+        for arm, share in ARMS.items()
+    ]
+
+
+def test_the_table_tells_gain_and_no_gain():
+    assert "no gain" in verdict(rows(0.0))
+    assert verdict(rows(0.1)).endswith("25 % drawn, 50 % drawn, 75 % drawn, drawn alone.")
+    text = table(rows(0.1), 8)
+    assert "2 people" in text
+    assert "8 drawn heads" in text
+    assert "about 1.0 minutes an arm" in text
+    assert "Above 50 % drawn data" in text
+    assert "| 50 % drawn | 0.560" in text
+    assert differences(rows(0.1), "drawn alone", "a") == pytest.approx([0.1] * 3)
+    mean, low, high = interval([0.1, 0.2, 0.3])
+    assert (mean, low, high) == pytest.approx((0.2, -0.0484, 0.4484), abs=1e-3)
+    assert overlap(np.zeros(3, bool), np.zeros(3, bool)) == 1
+
+
+def test_cases_are_read_from_both_kinds_of_folders(tmp_path, monkeypatch):
+    with pytest.raises(Refusal, match="no FLAIR with lesion masks"):
+        read_cases(tmp_path)
+    image = Volume(torch.ones(8, 8, 8), np.eye(4))
+    mask = Volume(torch.eye(8).expand(8, 8, 8).clone(), np.eye(4))
+    (tmp_path / "p1").mkdir()
+    write_volume(image, tmp_path / "p1" / "FLAIR.nii.gz")
+    write_volume(mask, tmp_path / "p1" / "lesions.nii.gz")
+    anat = tmp_path / "drawn" / "bids" / "sub-1" / "anat"
+    masks = tmp_path / "drawn" / "bids" / "derivatives" / "lamina" / "sub-1" / "anat"
+    for folder in (anat, masks):
+        folder.mkdir(parents=True)
+    write_volume(image, anat / "sub-1_FLAIR.nii.gz")
+    write_volume(mask, masks / "sub-1_label-lesion_mask.nii.gz")
+    assert [c.name for c in read_cases(tmp_path)] == ["p1"]
+    drawn = read_cases(tmp_path / "drawn")
+    assert [c.name for c in drawn] == ["sub-1"]
+    assert drawn[0].image.shape == (32, 32, 32)
+    words = ["downstream", str(tmp_path), str(tmp_path / "drawn"), str(tmp_path / "out.jsonl")]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(Refusal, match="holds 1 person"):
+        downstream.main()
+    (tmp_path / "p2").mkdir()
+    for name in ("FLAIR.nii.gz", "lesions.nii.gz"):
+        (tmp_path / "p2" / name).write_bytes((tmp_path / "p1" / name).read_bytes())
+    monkeypatch.setattr(sys, "argv", [*words, "--seeds", "1", "--steps", "1"])
+    downstream.main()
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    assert len(lines) == 2 * len(ARMS)
+    assert json.loads(lines[0])["arm"] == "real"
+    assert (tmp_path / "out.md").read_text().startswith("Protocol: ")
