@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from core.progress import counted
 from medical.evaluation.downstream import ARMS, MOST_DRAWN, interval
 
 Rows = Sequence[dict[str, Any]]
@@ -22,8 +23,9 @@ def table(rows: Rows, drawn: int) -> str:
     seconds = sorted(row["seconds"] for row in rows)[len(rows) // 2]
     lines = [
         f"Protocol: lesions segmented from FLAIR by a U-Net of {rows[0]['steps']} steps; "
-        f"{len(people)} people, each left out once and tested on; {drawn} drawn heads; up to "
-        f"{len(seeds)} paired seeds; about {seconds / 60:.1f} minutes an arm; Dice at a half. "
+        f"{counted(len(people), 'person', 'people')}, each left out once and tested on; "
+        f"{counted(drawn, 'drawn head')}; up to {counted(len(seeds), 'paired seed')}; "
+        f"about {seconds / 60:.1f} minutes an arm; Dice at a half. "
         "Intervals of 95 in 100 are over seeds of one person and say nothing of other people.",
         "",
         "| arm | " + " | ".join(f"{name}: Dice | less real alone" for name in people) + " |",
