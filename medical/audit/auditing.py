@@ -175,10 +175,10 @@ def _hashes(source: Source, request: AuditRequest) -> dict[str, str]:
     """What records call each person: by data set and participant, or as the weights do."""
     if isinstance(source, MappedPeople):
         return {name: name for name in source.names}
-    return {name: person_hash(_study(Path(request.against)), name) for name in source.names}
+    return {name: person_hash(study_of(Path(request.against)), name) for name in source.names}
 
 
-def _study(folder: Path) -> str:
+def study_of(folder: Path) -> str:
     """The data set a folder holds: by its description's OpenNeuro address, else by its name."""
     about = folder / "dataset_description.json"
     said = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}

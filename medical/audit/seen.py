@@ -19,7 +19,7 @@ from core.refusal import Refusal
 from medical.anatomy.filters import Floats, blurred, read_at
 from medical.anatomy.head_model import KIND, SHIPPED
 from medical.anatomy.pool import CANONICAL, WIDE, read_pool
-from medical.anatomy.registration import COARSE, aligned, points_of, read_points
+from medical.anatomy.registration import COARSE, aligned, points_of, read_points, size_of
 from medical.anatomy.registration import moved as moved_points
 from medical.anatomy.tissues import TISSUES, find_tissues
 from medical.files.nifti import read_volume
@@ -60,6 +60,15 @@ def see(path: Path, name: str) -> Seen:
 
 def seen_in(volume: Volume, name: str) -> Seen:
     """The same of a volume in memory."""
+    return mapped(volume, name)[0]
+
+
+def mapped(volume: Volume, name: str) -> tuple[Seen, tuple[float, float, float]]:
+    """The same, and its extent along x, y, z as a share of the space's.
+
+    Raises:
+        Refusal: No brain is found in it, or it has a skull.
+    """
     data, affine = coarse(volume)
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     x, y, z = spacing.tolist()
@@ -73,7 +82,8 @@ def seen_in(volume: Volume, name: str) -> Seen:
             f"{name}: the brain would have {milliliters:.0f} ml: heads are audited without their "
             "skull, as tissues are found in the brain alone; strip it first."
         )
-    return Seen(name, _placed(found.labels, affine), box_of(found.even))
+    labels, matrix = _placed(found.labels, affine)
+    return Seen(name, labels, box_of(found.even)), size_of(matrix)
 
 
 def seen_labels(volume: Volume, name: str) -> Seen:
@@ -91,7 +101,7 @@ def seen_labels(volume: Volume, name: str) -> Seen:
     labels = np.stack([coarse(volume.with_data((volume.data == k).float()))[0] for k in TISSUES])
     affine = _coarse_affine(volume)
     hard = labels.argmax(0).astype(np.uint8)
-    return Seen(name, _placed(hard, affine), box_of(painted(hard)))
+    return Seen(name, _placed(hard, affine)[0], box_of(painted(hard)))
 
 
 def painted(labels: NDArray[np.uint8]) -> Floats:
@@ -130,8 +140,10 @@ def _coarse_affine(volume: Volume) -> NDArray[np.float64]:
     return volume.affine_mm @ step
 
 
-def _placed(labels: NDArray[np.uint8], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Labels on the lattice that all heads share, aligned by an affine."""
+def _placed(
+    labels: NDArray[np.uint8], affine: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Labels on the lattice that all heads share, and the affine that aligned them."""
     kinds = np.stack([(labels == k).astype(np.float32) for k in (1, 2, 3)])
     spacing = np.linalg.norm(affine[:3, :3], axis=0)
     soft = np.stack([blurred(k, [SOFT_MM / float(s) for s in spacing]) for k in kinds])
@@ -139,7 +151,7 @@ def _placed(labels: NDArray[np.uint8], affine: NDArray[np.float64]) -> NDArray[n
     points = moved_points(points_of(CANONICAL), matrix)
     read = read_points(torch.from_numpy(kinds), affine, points).numpy()
     rest = 1 - read.sum(0)
-    return np.where(rest > read.max(0), 0, read.argmax(0) + 1).astype(np.uint8)
+    return np.where(rest > read.max(0), 0, read.argmax(0) + 1).astype(np.uint8), matrix
 
 
 @lru_cache(maxsize=1)

@@ -20,8 +20,9 @@ from medical.datasets.approval import status
 from medical.datasets.audited import audit_verdict
 from medical.datasets.heads import Heads
 from medical.datasets.likeness import set_likeness
+from medical.datasets.own_people import own_heads
 from medical.datasets.people import shipped_heads
-from medical.datasets.plan import Plan, Planned, make_plan, plain
+from medical.datasets.plan import Plan, Planned, check_sources, make_plan, plain
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.series import check_series, write_subject_series
@@ -69,7 +70,9 @@ class Maker:
             Refusal: Nobody's data can serve it.
         """
         check_series(request)
-        heads, atlas = shipped_heads(), lesion_atlas()
+        check_sources(request.sources)
+        heads = own_heads(request.sources) if request.sources else shipped_heads()
+        atlas = lesion_atlas()
         return cls(request, make_plan(request, heads, atlas), heads, atlas)
 
 

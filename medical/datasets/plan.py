@@ -33,6 +33,10 @@ LINKAGE = (
     "named the largest contributor in 13 % (interval 8 to 21 %; guessing 1.7 % of 60 people): "
     "pseudonymous, not anonymous"
 )
+LINKAGE_OF_OWN = (
+    "how far heads can be traced to them was measured on the shipped model's people, not on "
+    "these, so they count as recognizable; lamina mri audit OUT --against SOURCES measures it"
+)
 LINKAGE_OF_FEW = (
     "in 67 heads of the shipped model, drawn from pools of 7 people before weights were balanced, "
     "the best of four attacks "
@@ -121,23 +125,33 @@ def check_sources(sources: str) -> None:
     """Refuse a folder of people that heads cannot be drawn from.
 
     Raises:
-        Refusal: It is no BIDS folder, holds too few people, or is not the shipped model's.
+        Refusal: It is no BIDS folder, or holds too few people.
     """
     if not sources:
         return
-    found = {path.parents[1].name for path in Path(sources).glob("sub-*/anat/sub-*_T1w.nii*")}
+    found = {path.name.partition("_")[0] for path in Path(sources).glob("sub-*/**/sub-*_T1w.nii*")}
+    check_enough(sources, len(found))
+
+
+def check_enough(sources: str, people: int, left_out: str = "") -> None:
+    """Refuse too few people to draw from.
+
+    Args:
+        sources: Their folder.
+        people: How many there are.
+        left_out: What of the folder was not taken, and why.
+
+    Raises:
+        Refusal: They are too few.
+    """
     fewest = math.ceil(FEWEST_PEOPLE * 4 / 3)
-    if len(found) < fewest:
+    if people < fewest:
+        why = f" ({left_out})" if left_out else ""
         raise Refusal(
             f"sources={sources} holds T1-weighted heads of "
-            f"{counted(len(found), 'person', 'people')}: a dataset is "
-            f"drawn from {fewest} or more, of whom a quarter serve the audit alone; name a BIDS "
-            "folder with more people."
+            f"{counted(people, 'person', 'people')}{why}: a dataset is drawn from {fewest} or "
+            "more, of whom a quarter serve the audit alone; name a BIDS folder with more people."
         )
-    raise Refusal(
-        f"sources={sources}: heads are drawn from the people of a model alone, and none was made "
-        "from this folder; leave sources empty for the shipped one."
-    )
 
 
 def eligible_people(request: MRIDatasetRequest, heads: Heads) -> tuple[Contributor, ...]:
@@ -189,6 +203,9 @@ def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
     allowed = EVIDENCE * people // EVIDENCE_PEOPLE
     few = people < FEWEST_IN_POOL
     words, out = [], []
+    if request.sources:
+        words.append(f"{counted(people, 'person', 'people')} of your own: {LINKAGE_OF_OWN}")
+        out.append("leave sources empty")
     if few:
         words.append(
             f"a pool of {counted(people, 'person', 'people')}, fewer than {FEWEST_IN_POOL}: "
@@ -202,7 +219,7 @@ def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
             "among them was guessed about as well as 0.70 (area under the curve) allows"
         )
         out.append("ask for fewer heads")
-    told = [] if few else [LINKAGE]
+    told = [] if few or request.sources else [LINKAGE]
     if not words:
         return told
     if not request.accept_linkage:

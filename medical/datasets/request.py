@@ -97,8 +97,9 @@ class MRIDatasetRequest(Request):
     )
     sources: DiskPath = Field(
         default="",
-        description="BIDS folder with sub-*/anat/sub-*_T1w.nii.gz whose people anatomies are "
-        "drawn from; empty for those of the shipped model.",
+        description="BIDS folder with skull-stripped sub-*/anat/sub-*_T1w.nii.gz and "
+        "participants.tsv (age, sex) whose people anatomies are drawn from; empty for those of "
+        "the shipped model.",
     )
     site: Literal["clean", "varied"] = Field(
         default="clean",
