@@ -1,5 +1,6 @@
 """Jobs as runs of the flow ``text_to_video``: they stand in Prefect's database and outlive it."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -20,6 +21,7 @@ from video.operations.text_to_video import TextToVideo
 FLOW, TAG, BATCH_FLOW = "text_to_video", "v1-videos", "generate_clips"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 MISSING = 404
+ENDS_WITHIN_S, LOOK_EVERY_S = 40.0, 0.5
 PICTURES, KINDS, MOST_PIXELS = "pictures", ("PNG", "JPEG", "WEBP"), 64_000_000
 
 
@@ -133,15 +135,42 @@ class Runs:
         return float(found[0]["data"]) if found else 0.0
 
     async def remove(self, run: dict[str, Any]) -> None:
-        """End a run that is under way, remove what it made, and list it no more."""
+        """End a run that is under way, remove what it was made from and made, list it no more.
+
+        A run that is under way is waited for, as long as a client waits: else it would write into
+        a folder that is gone. A picture stays while another job names it.
+        """
         if run["state_type"] not in ENDED:
-            kind = "CANCELLING" if run["state_type"] == "RUNNING" else "CANCELLED"
+            kind = "CANCELLING" if run["state_type"] in ("RUNNING", "CANCELLING") else "CANCELLED"
             state = {"state": {"type": kind, "name": kind.capitalize()}}
             await self._ask("POST", f"/flow_runs/{run['id']}/set_state", state)
+            await self._ended(run["id"])
         tags = [tag for tag in run["tags"] if tag != TAG]
         await self._ask("PATCH", f"/flow_runs/{run['id']}", {"tags": tags})
         if folder := self.folder(run):
             shutil.rmtree(folder)
+        await self._remove_picture(run)
+
+    async def _ended(self, run: str) -> None:
+        for _ in range(int(ENDS_WITHIN_S / LOOK_EVERY_S)):
+            found = await self._ask("GET", f"/flow_runs/{run}")
+            if found is None or found["state_type"] in ENDED:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def _remove_picture(self, run: dict[str, Any]) -> None:
+        """Remove the picture that came with a run; not one that the client named, or others do."""
+        named = run["parameters"].get("request", {}).get("first")
+        if not named:
+            return
+        project = run["parameters"].get("project") or "default"
+        kept = (self._settings.outputs / project / PICTURES).resolve()
+        path = Path(named).resolve()
+        if path.parent != kept:
+            return
+        others = await self.all(FLOW)
+        if not any(one["parameters"].get("request", {}).get("first") == named for one in others):
+            path.unlink(missing_ok=True)
 
     def folder(self, run: dict[str, Any]) -> Path | None:
         """Where a run's results stand; None before they do."""

@@ -20,6 +20,7 @@ class Prefect:
 
     def __init__(self):
         self.runs, self.keys = {}, {}
+        self.watched, self.seen = None, []  # a run that is told to end does so at the third look
         self.application = Starlette(
             routes=[
                 Route("/api/deployments/name/{flow}/{_}", self.deployment),
@@ -57,6 +58,9 @@ class Prefect:
             return Response(status_code=404)
         if request.method == "PATCH":
             run |= await request.json()
+        elif run["state_type"] == "CANCELLING":
+            self.seen.append(self.watched.exists())
+            run |= {"state_type": "CANCELLED"} if len(self.seen) == 3 else {}
         return JSONResponse(run)
 
     async def state(self, request):
@@ -137,3 +141,35 @@ def test_a_clip_that_another_host_made_is_said_to_be_there(asks, prefect):
     run["state_type"] = "COMPLETED"
     said = asks.get(f"/v1/videos/{job}/content").json()["error"]["message"]
     assert "is made, but not on this server's disk" in said
+
+
+def test_a_picture_goes_with_the_last_job_that_names_it(places, asks, prefect):
+    from tiny_engines import save_picture
+
+    content = save_picture(places / "a.png", 16, 16).read_bytes()
+    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    folder = places / "outputs" / "default" / "pictures"
+
+    def sent(**more):
+        file = {"input_reference": ("a.png", content, "image/png")}
+        return asks.post("/v1/videos", data=told | more, files=file).json()["id"]
+
+    first, second = sent(), sent(seed="2")
+    assert asks.delete(f"/v1/videos/{first}").json()["deleted"] is True
+    assert len(list(folder.iterdir())) == 1
+    assert asks.delete(f"/v1/videos/{second}").json()["deleted"] is True
+    assert not list(folder.iterdir())
+    assert (places / "a.png").is_file()
+
+
+def test_the_folder_of_a_run_stays_until_the_run_has_ended(places, asks, prefect, monkeypatch):
+    monkeypatch.setattr("flows.videos_api.runs.LOOK_EVERY_S", 0.01)
+    job = created(asks)["id"]
+    (run,) = prefect.runs.values()
+    run["state_type"] = "RUNNING"
+    folder = places / "outputs" / "default" / "text_to_video" / f"clip-{run['id'][:8]}"
+    folder.mkdir(parents=True)
+    prefect.watched = folder
+    assert asks.delete(f"/v1/videos/{job}").json()["deleted"] is True
+    assert prefect.seen == [True] * 3
+    assert not folder.exists()
