@@ -98,9 +98,9 @@ def _likeness(summary: Mapping[str, Any]) -> str:
     if found["told_apart"] is None:
         return "Too few heads to measure this dataset as a whole."
     return (
-        f"Here {found['told_apart']:.2f} (linear discriminant, {found['heads']} heads against "
-        f"{found['real_heads']} real ones, left out by heads); regional volume distance "
-        f"{found['regional_volume_distance']:.2f} (two halves of the real heads: "
+        f"Here {found['told_apart']:.2f} (linear discriminant, {counted(found['heads'], 'head')} "
+        f"against {counted(found['real_heads'], 'real one')}, left out by heads); regional "
+        f"volume distance {found['regional_volume_distance']:.2f} (two halves of the real heads: "
         f"{found['of_two_halves_of_real_heads']:.2f})."
     )
 
@@ -183,11 +183,15 @@ def _consistency(records: Sequence[Record]) -> Score:
         for name in names
     )
     folds = len({r["fold"] for r in records})
-    share = "share no contributor" if folds > 1 else "are one: nothing can be held out"
+    share = (
+        f"{folds} folds share no contributor"
+        if folds > 1
+        else "There is one fold: nothing can be held out"
+    )
     return Score(
         "Consistency", "the same everywhere", "good" if folds > 1 else "warn",
         f"Contrast of gray to white matter in spreads: {told}. Contrasts of a head lie on one "
-        f"grid by construction. {folds} fold{'s' if folds != 1 else ''} {share}.",
+        f"grid by construction. {share}.",
     )  # fmt: skip
 
 

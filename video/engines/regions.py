@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from core.progress import counted
 from core.refusal import Refusal
 from video.engines.boxes import read_boxes
 from video.engines.pictures import opened
@@ -35,9 +36,9 @@ def region_of_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         found = np.stack([np.asarray(Image.fromarray(frame).convert("L")) for frame in seen])
     if found.shape[1:] != (height, width) or len(found) not in (1, frames):
         raise Refusal(
-            f"mask={path} has {len(found)} frames of {found.shape[2]} x {found.shape[1]}: the "
-            f"clip has {frames} of {width} x {height}, and a mask has its size and 1 or as many "
-            "frames; make it so."
+            f"mask={path} has {counted(len(found), 'frame')} of {found.shape[2]} x "
+            f"{found.shape[1]}: the clip has {frames} of {width} x {height}, "
+            "and a mask has its size and 1 or as many frames; make it so."
         )
     hole = np.broadcast_to(found >= LIGHT, (frames, height, width))
     return _checked(f"mask={path}", hole)
