@@ -36,6 +36,7 @@ from video.world.scenes import NUM_FRAMES
 LANDINGS = {"flow_matching": False, "average_velocity": True}
 """Families that are walked by ``flow_map``, and whether their networks know landings."""
 MODULES = (
+    "core.progress",
     "core.records",
     "core.refusal",
     "core.trouble",
