@@ -1,6 +1,7 @@
 """Clips that go on, are filled and are edited: what stays, what continues, what is refused."""
 
 import json
+from itertools import pairwise
 from random import Random
 
 import numpy as np
@@ -16,6 +17,7 @@ from flows.jobs.pipeline import make, record_path
 from video.change_request import EditRequest, ExtendRequest, FillRequest
 from video.engines.canvas import Canvas
 from video.engines.chained import anchored, windows_of
+from video.engines.diffusers_folder import DiffusersFolder
 from video.engines.own import to_frames
 from video.engines.own_canvas import layout_of
 from video.engines.rules import Rules
@@ -192,6 +194,22 @@ def test_boxes_that_are_none_are_refused(case, clip, tmp_path):
         OPERATIONS["fill_video"].check(FillRequest(clip=str(clip), boxes=str(file)))
 
 
+@pytest.mark.parametrize("field", ["frames", "steps", "size"])
+def test_what_is_longer_larger_or_finer_is_said_to_take_longer(field, clip, tmp_path):
+    """Every window costs its steps, so the estimate rises with both, evenly."""
+    wide = write_mp4(Clip(np.zeros((16, 128, 128, 3), np.uint8), 8.0), tmp_path / "wide.mp4")
+    rising = {
+        "frames": [ExtendRequest(clip=str(clip), frames_after=n) for n in (16, 32, 48, 112)],
+        "steps": [ExtendRequest(clip=str(clip), steps=n) for n in (4, 8, 12, 28)],
+        "size": [ExtendRequest(clip=str(path)) for path in (clip, wide)],
+    }[field]
+    told = [OPERATIONS["extend_video"].cost(request).seconds for request in rising]
+    assert all(later > 1.1 * earlier for earlier, later in pairwise(told))
+    if field != "size":
+        steps = np.diff(told) / (1, 1, 4)
+        np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
+
+
 def test_requests_that_ask_for_nothing_are_refused(clip):
     with pytest.raises(ValueError, match="frames_after=0"):
         ExtendRequest(clip="a.mp4", frames_after=0)
@@ -283,3 +301,28 @@ def test_an_engine_of_text_alone_is_refused_with_what_it_can(shelf, clip, tmp_pa
     }.items():
         with pytest.raises(Refusal, match=f"{name} by the engine wan: .* this one can do"):
             OPERATIONS[name].check(request)
+
+
+@pytest.mark.parametrize("ability", ["mask", "strength", "clip"])
+def test_an_engine_is_refused_before_it_is_loaded_whatever_else_it_can(
+    ability, shelf, clip, tmp_path, monkeypatch
+):
+    """Pipelines that take masks or a strength are driven here by words and a picture alone."""
+    monkeypatch.setenv("LAMINA_HOME", str(tmp_path / "home"))
+    folder = shelf / "wan"
+    engine = str(folder if folder.is_dir() else save_engine("wan", shelf))
+    able = frozenset({"text", "decode_apart", ability})
+    monkeypatch.setattr(DiffusersFolder, "abilities", able)
+    monkeypatch.setattr(DiffusersFolder, "load", lambda *_: pytest.fail("it was loaded"))
+    asked = {"clip": str(clip), "prompt": "a cat", "engine": engine}
+    requests = {
+        "extend_video": ExtendRequest(**asked),
+        "edit_video": EditRequest(**asked),
+        "fill_video": FillRequest(**asked, left=8),
+    }
+    for name, request in requests.items():
+        with pytest.raises(Refusal, match=f"{ability}.*leave engine out for our own") as refused:
+            OPERATIONS[name].check(request)
+        alone = "our own model alone" in str(refused.value)
+        assert alone == (name != "extend_video")
+        assert str(refused.value).startswith(f"{name} by the engine wan")

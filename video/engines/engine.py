@@ -177,14 +177,19 @@ def refuse_to_change(engine: Engine, operation: str, abilities: tuple[Ability, .
     Args:
         engine: That was named.
         operation: What is asked.
-        abilities: Of which one does.
+        abilities: Of engines beside our own model, of which one does; none where those are asked
+            for no such thing here, whatever they can.
 
     Raises:
         Refusal: With what it can.
     """
-    if not engine.abilities & {*abilities}:
-        raise Refusal(
-            f"{operation} by the engine {engine.name}: it takes {' or '.join(abilities)}, and "
-            f"this one can do {', '.join(sorted(engine.abilities))} alone; leave engine out for "
-            "our own model, which can, or name one of which `lamina engines show` says so."
-        )
+    if engine.kind == "own" or engine.abilities & {*abilities}:
+        return
+    rule = (
+        f"it takes {' or '.join(abilities)}" if abilities else "our own model alone does so here"
+    )
+    other = ", or name one of which `lamina engines show` says so" if abilities else ""
+    raise Refusal(
+        f"{operation} by the engine {engine.name}: {rule}, and this one can do "
+        f"{', '.join(sorted(engine.abilities))}; leave engine out for our own model{other}."
+    )

@@ -19,7 +19,7 @@ class EditVideo(ChangedClip[EditRequest]):
     name = "edit_video"
     request = EditRequest
     keeps_time = True
-    abilities = ("strength",)
+    abilities = ()
 
     def shape(self, request: EditRequest, footage: "Footage") -> tuple[int, int, int]:
         """That of the clip."""

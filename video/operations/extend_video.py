@@ -20,7 +20,7 @@ class ExtendVideo(ChangedClip[ExtendRequest]):
     name = "extend_video"
     request = ExtendRequest
     keeps_time = False
-    abilities = ("image", "mask")
+    abilities = ("image",)
 
     def shape(self, request: ExtendRequest, footage: "Footage") -> tuple[int, int, int]:
         """More frames of the same size."""
@@ -31,7 +31,7 @@ class ExtendVideo(ChangedClip[ExtendRequest]):
     def check(self, request: ExtendRequest) -> None:
         """Refuse what comes before, of engines that begin from a picture."""
         super().check(request)
-        if request.frames_before and "mask" not in self.source(request).abilities:
+        if request.frames_before and self.source(request).kind != "own":
             raise Refusal(
                 f"frames_before={request.frames_before} with engine={request.engine}: an engine "
                 "that begins from a picture goes on alone; leave frames_before out, or leave "

@@ -148,6 +148,7 @@ class TextToVideo:
             "fps": footage.fps,
             "seconds": round(float(footage.count / exact_rate(footage.fps)), 3),
             "watermark": said_of_mark(request, footage),
+            **_changed_by_encoding(request, path),
         }
 
     def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
@@ -186,3 +187,18 @@ class TextToVideo:
             if (value := facts.get(name))
         }
         return {"prompt": request.prompt, **said, "seed": request.seed, **held}
+
+
+def _changed_by_encoding(request: VideoRequest, path: Path) -> Facts:
+    """What encoding, and a watermark, did to frames that were given; nothing where none were."""
+    if not (request.first or request.last):
+        return {}
+    from video.engines.canvas import Canvas
+    from video.engines.pictures import PLACES, given
+    from video.files.formats import read_clip
+
+    seen = read_clip(path).frames
+    frames, held = np.zeros_like(seen), np.zeros(seen.shape[:3], bool)
+    for field, picture in given(request).items():
+        frames[PLACES[field]], held[PLACES[field]] = picture.pixels, True
+    return Canvas(frames, held).changed_by_encoding(seen)

@@ -36,8 +36,16 @@ def test_first_and_last_are_frames_of_the_clip_bit_for_bit(made, tmp_path):
     assert "scaled_from" not in told["first"]
     assert told["last"]["scaled_from"] == "40 x 16"
     assert {field: one["sha256"] for field, one in told.items()} == digests(request)
-    assert TextToVideo().inputs(request) == {"first": first, "last": last}
-    engine.forget(request)
+    operation = TextToVideo()
+    assert operation.inputs(request) == {"first": first, "last": last}
+    paths = operation.write(request, clip, tmp_path / "clip.mp4", overwrite=False)
+    said = operation.verify(request, paths)["given_pixels_after_encoding"]
+    seen = operation.decoded(paths["video"])["pixel"].astype(int)
+    off = [seen[0] - pictures["first"].pixels, seen[-1] - pictures["last"].pixels]
+    assert said["largest_change"] == np.abs(off).max() > 0
+    assert said["psnr_db"] == pytest.approx(
+        10 * np.log10(255**2 / np.square(off).mean()), abs=0.01
+    )
 
 
 def test_an_engine_that_begins_from_a_picture_wants_one(made, tmp_path):
