@@ -10,7 +10,6 @@ import torch
 from core.models.adapters import Lora
 from core.models.checkpoints import find_folder
 from core.models.installed import load_folder
-from core.models.merging import take
 from core.numerics import allows_gpu
 from core.operations.operation import Model, OnStep, Operation
 from core.refusal import Refusal
@@ -52,9 +51,8 @@ def load(
             belongs to another one.
     """
     folder = find_folder(model)
-    loaded = load_folder(folder, _device(device))
     adapters = [Lora.of(path, scale) for path, scale in (loras or {}).items()]
-    take(loaded.network, folder, *adapters)
+    loaded = load_folder(folder, _device(device), *adapters)
     told = [adapter.told()["lora"] for adapter in adapters]
     return Model(loaded.network, loaded.record | ({"loras": told} if told else {}))
 

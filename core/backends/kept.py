@@ -16,7 +16,7 @@ import torch
 from core.numerics import instructions
 from core.records import atomic_path
 
-FORMAT = 1  # of the graphs that are built; another number compiles all anew
+FORMAT = 2  # of the graphs that are built; another number compiles all anew
 MOST = 24
 """Graphs that are kept; the one that was used longest ago goes first."""
 HOME = ".lamina"

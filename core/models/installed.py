@@ -49,27 +49,32 @@ class Installed:
 
     def load(self, device: Any) -> Model:
         """The network, and what is known of it."""
-        return load_folder(find_model(self.name, self.kind), device, self.lora)
+        folder = find_model(self.name, self.kind)
+        if self.lora is None:
+            return load_folder(folder, device)
+        loaded = load_folder(folder, device, self.lora)
+        return Model(loaded.network, loaded.record | self.lora.told())
 
 
-def load_folder(folder: Path, device: Any, lora: Lora | None = None) -> Model:
-    """The network in a model folder, and what is known of it.
+def load_folder(folder: Path, device: Any, *loras: Lora) -> Model:
+    """The network in a model folder, and what is known of the folder.
 
     Args:
         folder: Of the model.
         device: That computes.
-        lora: An adapter that is merged into its weights.
+        *loras: Adapters that are merged into its weights, in this order.
+
+    Raises:
+        Refusal: It holds other bytes than its record says, or an adapter belongs to another.
     """
     record = read_record(folder)
     told = chosen(record, class_of(folder)) if torch.device(device).type == "cpu" else {}
     dtype = getattr(torch, told["precision"]) if told else None
     network, record = load_model(folder, device=device, dtype=dtype)
-    if lora is not None:
-        take(network, folder, lora)
-        record = record | lora.told()
+    take(network, folder, *loras)
     if told:
         from core.backends.answers import accelerate
 
-        merged = "" if lora is None else f" {lora.told()}"  # other weights are other graphs
+        merged = "".join(f" {lora.told()}" for lora in loras)  # other weights are other graphs
         accelerate(network, record["sha256"][WEIGHTS] + merged)
     return Model(network, record | told)
