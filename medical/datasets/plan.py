@@ -25,23 +25,25 @@ FEWEST_IN_POOL = 13
 """People behind the heads of one fold: what pools of fewer show was measured to be much more, and
 not since weights are balanced (docs/heads.md). Fewer must be accepted."""
 FORMAT_VERSION = 3
-EVIDENCE, EVIDENCE_PEOPLE = 8, 34
-"""Heads up to which membership was guessed with an area under the curve of at most .70: .65 with 5
-heads from 34 people, .71 with 10. From fewer people so many fewer."""
+EVIDENCE, EVIDENCE_PEOPLE = 5, 34
+"""The most heads whose membership was measured with an area under the curve of at most .70: .65
+with 5 heads from 34 people against 15 others (interval about .49 to .81), .71 with 10 (.56 to
+.86), nothing between. From fewer people so many fewer, which was not measured."""
 LINKAGE = (
-    "in 120 heads of the shipped model, drawn from pools of 17 people, the best of five attacks "
-    "named the largest contributor in 13 % (interval 8 to 21 %; guessing 1.7 % of 60 people): "
-    "pseudonymous, not anonymous"
+    "in 120 anatomies of the shipped model at 2 mm, before they were painted, drawn from pools of "
+    "17 people, the best of five attacks named the largest contributor in 13 % (interval 8 to "
+    "21 %; guessing 1.7 % of 60 people); finished images and pools of other sizes were not "
+    "measured: pseudonymous, not anonymous"
 )
 LINKAGE_OF_OWN = (
     "how far heads can be traced to them was measured on the shipped model's people, not on "
     "these, so they count as recognizable; lamina mri audit OUT --against SOURCES measures it"
 )
 LINKAGE_OF_FEW = (
-    "in 67 heads of the shipped model, drawn from pools of 7 people before weights were balanced, "
-    "the best of four attacks "
-    "named the largest contributor in 43 % (interval 32 to 55 %; guessing 1.7 % of 60 people), "
-    "and 19 of the 67 showed a person by the bar of the audit: pseudonymous, not anonymous"
+    "in 67 anatomies of the shipped model at 2 mm, before they were painted, drawn from pools of "
+    "7 people before weights were balanced, the best of four attacks named the largest "
+    "contributor in 43 % (interval 32 to 55 %; guessing 1.7 % of 60 people), and 19 of the 67 "
+    "showed a person by the bar of the audit: pseudonymous, not anonymous"
 )
 
 
@@ -215,8 +217,9 @@ def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
     if request.count > allowed:
         words.append(
             f"{counted(request.count, 'head')} from {counted(people, 'person', 'people')}: up to "
-            f"{allowed}, whether a person was "
-            "among them was guessed about as well as 0.70 (area under the curve) allows"
+            f"{allowed} need no word, as whether a person was behind {EVIDENCE} heads from "
+            f"{EVIDENCE_PEOPLE} people was guessed with an area under the curve of 0.65 "
+            "(interval about 0.49 to 0.81), behind 10 with 0.71"
         )
         out.append("ask for fewer heads")
     told = [] if few or request.sources else [LINKAGE]

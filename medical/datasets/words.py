@@ -67,9 +67,9 @@ def shown(people: int) -> str:
     if not people:
         return "No image is a scan of one: the anatomy is a mean."
     of = (
-        "67 heads of the shipped model, drawn from pools of 7 people, 19"
+        "67 anatomies of the shipped model before painting, drawn from pools of 7 people, 19"
         if people < FEWEST_IN_POOL
-        else "120 heads of the shipped model, drawn from pools of 17 people, 1"
+        else "120 anatomies of the shipped model before painting, drawn from pools of 17 people, 1"
     )
     return (
         f"No image is a scan of one: anatomies are mixtures. Of {of} could be linked to a "

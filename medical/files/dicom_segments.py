@@ -42,7 +42,7 @@ def write_segments(
     images = [pydicom.dcmread(file, stop_before_pixels=True) for file in series]
     masks = np.stack([labels == k + 1 for k in range(len(names))], axis=-1)  # (N, R, C, S)
     digest = hashlib.sha256(labels.tobytes()).hexdigest()
-    key = f"{about.study}/{about.name}/{digest}"
+    key = f"{about.identity}/{about.name}/{digest}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = hd.seg.Segmentation(

@@ -52,6 +52,16 @@ class About:
     synthetic: bool = True
     sex: str = ""
 
+    @property
+    def patient(self) -> str:
+        """What identifiers follow from that are the same for all series of one patient."""
+        return f"{self.study}/{self.subject}"
+
+    @property
+    def identity(self) -> str:
+        """What identifiers of images follow from: other software, other images."""
+        return f"{self.patient}/{' '.join(self.software)}"
+
 
 def write_series(volume: Volume, folder: Path, about: About) -> list[Path]:
     """Write a volume as a series of axial-most slices, a file each; the files in order.
@@ -125,7 +135,7 @@ def _slice(
     sizes = np.linalg.norm(world[:, :3], axis=0)
     turned = np.concatenate([world[:, 0] / sizes[0], world[:, 1] / sizes[1]])
     place = world[:, 3] + k * world[:, 2]
-    series = f"{about.study}/{about.name}/{digest}"
+    series = f"{about.identity}/{about.name}/{digest}"
     fields = _words(about) | {
         "SOPClassUID": MR_IMAGE,
         "SOPInstanceUID": uid_of(f"{series}/{k}"),
@@ -165,8 +175,8 @@ def _words(about: About) -> dict[str, Any]:
         "PatientSex": about.sex,
         "PatientIdentityRemoved": "YES",
         "DeidentificationMethod": "Lamina: of a source, voxels, grid and scale alone",
-        "StudyInstanceUID": uid_of(f"{about.study}/study"),
-        "FrameOfReferenceUID": uid_of(f"{about.study}/frame"),
+        "StudyInstanceUID": uid_of(f"{about.patient}/study"),
+        "FrameOfReferenceUID": uid_of(f"{about.patient}/frame"),
         "Modality": "MR",
         "ImageType": kind,
         "SeriesNumber": about.number,

@@ -1,5 +1,7 @@
 """Derived series: what dcm2niix and we read back is what was written, and it says what it is."""
 
+from dataclasses import replace
+
 import highdicom as hd
 import nibabel as nib
 import numpy as np
@@ -84,6 +86,29 @@ def test_a_series_says_what_it_is_and_names_nobody(tmp_path):
     fresh = pydicom.dcmread(tmp_path / "c" / "0001.dcm")
     assert fresh.SOPInstanceUID != ds.SOPInstanceUID
     assert fresh.StudyInstanceUID == ds.StudyInstanceUID
+
+
+def test_another_patient_is_another_study_and_other_software_makes_other_images(tmp_path):
+    def written(name, **changes):
+        about = replace(ABOUT, **changes)
+        files = write_series(drawn(AFFINES[0]), tmp_path / name, about)
+        size = pydicom.dcmread(files[0])
+        labels = np.ones((len(files), size.Rows, size.Columns), np.uint8)
+        masks = write_segments(labels, ("CSF",), files, tmp_path / f"{name}.dcm", about)
+        return pydicom.dcmread(files[0]), pydicom.dcmread(masks)
+
+    one, other, newer = (
+        written("a"),
+        written("b", subject="other-sub-001"),
+        written("c", software=("Lamina", "0.2")),
+    )
+    for here, there in zip(one, other, strict=True):
+        for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+            assert here[name].value != there[name].value, name
+    for here, there in zip(one, newer, strict=True):
+        assert here.StudyInstanceUID == there.StudyInstanceUID
+        assert here.SOPInstanceUID != there.SOPInstanceUID
+    assert one[0].FrameOfReferenceUID != other[0].FrameOfReferenceUID
 
 
 @pytest.mark.parametrize("affine", AFFINES, ids=["straight", "oblique", "other"])

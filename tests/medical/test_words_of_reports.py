@@ -61,7 +61,7 @@ def test_lesions_are_told_of_only_where_there_are_some(people):
 def test_who_is_shown_is_not_denied_beyond_what_was_measured():
     words = told(34)
     assert "No. Anatomies" not in words
-    assert "120 heads" in words
+    assert "120 anatomies of the shipped model before painting" in words
     assert "1 could be linked" in words
     assert ".77 and .81" in words
     assert "linked" not in told(0)
