@@ -22,6 +22,7 @@ from medical.datasets.quality import faults, measured
 from medical.datasets.request import MRIDatasetRequest
 from medical.files import bids, nnunet
 from medical.files.nifti import write_volume
+from medical.files.privacy import DRAWN_HEAD
 from medical.files.volume import FileHeader, Volume
 from medical.lesions.appearance import draw_ratio, insert
 from medical.lesions.atlas import LesionAtlas
@@ -31,7 +32,6 @@ from medical.lesions.regions import places_of
 MNI = 4
 IMAGE = FileHeader(dtype="int16", sform_code=MNI, qform_code=MNI, units=2)
 LABELS = FileHeader(dtype="uint8", sform_code=MNI, qform_code=MNI, units=2)
-MARK = "Synthetic (Lamina). Not a person."
 LOAD_TOLERANCE = 0.05
 TISSUE_SHARES = {1: (0.04, 0.35), 2: (0.3, 0.62), 3: (0.2, 0.5)}
 """Of the brain, from the smallest to the largest of real heads and of the template, with room."""
@@ -200,7 +200,7 @@ def _write(
 ) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     data = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))
-    return write_volume(Volume(data, affine, header), path, description=MARK, overwrite=True)
+    return write_volume(Volume(data, affine, header), path, description=DRAWN_HEAD, overwrite=True)
 
 
 def _sidecar(path: Path) -> Path:

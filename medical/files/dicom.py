@@ -17,13 +17,12 @@ from numpy.typing import NDArray
 
 from core.progress import counted
 from core.refusal import Refusal
-from medical.files.privacy import SYNTHETIC
+from medical.files.privacy import DRAWN_SERIES
 from medical.files.series import Slice, Stack, oriented, stack
 from medical.files.volume import FileHeader, Volume, check_near
 
 COLORS = ("MONOCHROME2",)
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-MARK = f"{SYNTHETIC}, as the DICOM series says"
 LOCALIZERS = ("LOCALIZER", "SCOUT", "SURVEY")
 KEPT = frozenset(
     ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
@@ -80,7 +79,7 @@ def read_series(folder: str | Path) -> Volume:
             f"{folder} has voxels that are NaN or infinite: intensities must be finite; export "
             "the series again."
         )
-    mark = MARK if series.synthetic else ""
+    mark = DRAWN_SERIES if series.synthetic else ""
     header = FileHeader(dtype, slope, intercept, description=mark, removed=series.removed)
     return Volume(torch.from_numpy(voxels), affine, header)
 

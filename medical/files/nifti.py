@@ -111,7 +111,7 @@ def write_volume(
 
 def nifti_bytes(volume: Volume) -> bytes:
     """A volume as the bytes of an unpacked NIfTI file, for a scan that came as another kind."""
-    return _encode(volume, b"").to_bytes()
+    return _encode(volume, checked_description(volume.header.description)).to_bytes()
 
 
 def _open(path: Path) -> nib.Nifti1Image:

@@ -6,6 +6,7 @@ into its extensions. None of it is handed on; what was there is told by the fiel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from core.refusal import Refusal
@@ -20,21 +21,41 @@ FREE = {
         "aux_file": (228, 24),
         "intent_name": (328, 16),
     },
-    DOUBLE: {DESCRIPTION: (240, 80), "aux_file": (320, 24), "intent_name": (508, 16)},
+    DOUBLE: {
+        DESCRIPTION: (240, 80),
+        "aux_file": (320, 24),
+        "intent_name": (508, 16),
+        "unused_str": (525, 15),
+    },
 }
 """Free fields by the size of the header: first byte, length."""
 DESCRIPTION_BYTES = 80
 SYNTHETIC = "Synthetic"
 SHOWN = 6  # fields that a remark names
-OWN = (SYNTHETIC, "Lamina ", "lesions, drawn")
-"""How descriptions begin that were written here; they name nobody and are kept."""
+DRAWN_HEAD = f"{SYNTHETIC} (Lamina). Not a person."
+DRAWN_SERIES = f"{SYNTHETIC}, as the DICOM series says"
+DRAWN_LESIONS = "lesions, drawn"
+OWN = re.compile(
+    rf"{re.escape(DRAWN_HEAD)}|{re.escape(DRAWN_SERIES)}"
+    rf"|(?:{SYNTHETIC}\. )?(?:{DRAWN_LESIONS}"
+    r"|Lamina (?:map|anomalies|tissues|structures); research use"
+    r"|Lamina SR, mean of \d{1,3}, seed \d{1,10}; research use"
+    r"(?:; (?:expected RMSE|std|std unknown))?)",
+    re.ASCII,
+)
+"""Whole descriptions that are written here; they name nobody and are kept. No others are."""
 
 
 def own_description(header: bytes) -> str:
     """What a header's description says, if it was written here; else nothing."""
     start, length = FREE[len(header)][DESCRIPTION]
     text = header[start : start + length].split(b"\0")[0].decode("utf-8", errors="replace")
-    return text if text.startswith(OWN) else ""
+    return text if OWN.fullmatch(text) else ""
+
+
+def as_marked(text: str, *, synthetic: bool) -> str:
+    """A description of what was made from a scan, which hands on that no scanner made it."""
+    return f"{SYNTHETIC}. {text}" if synthetic else text
 
 
 def checked_description(text: str) -> bytes:
@@ -56,8 +77,8 @@ def without_words(header: bytes) -> bytes:
     """A header whose free fields are empty, but for a description that was written here."""
     clean = bytearray(header)
     for name, (start, length) in FREE[len(header)].items():
-        if name != DESCRIPTION or not own_description(header):
-            clean[start : start + length] = bytes(length)
+        kept = own_description(header) if name == DESCRIPTION else ""
+        clean[start : start + length] = kept.encode().ljust(length, b"\0")
     return bytes(clean)
 
 

@@ -125,12 +125,14 @@ class EditMRI(ABC, Generic[Asked]):
 
         from medical.files.exact import write_changed
         from medical.files.nifti import write_volume
+        from medical.files.privacy import DRAWN_LESIONS, as_marked
 
         paths = self.outputs(target)
         write_changed(drawn.source, drawn.mask, drawn.values, target, overwrite=overwrite)
         if "mask" in paths:
             data = torch.from_numpy(drawn.mask.astype(np.float32))
-            mask = drawn.grid.with_data(data, dtype="uint8", description="lesions, drawn")
+            words = as_marked(DRAWN_LESIONS, synthetic=drawn.grid.header.synthetic)
+            mask = drawn.grid.with_data(data, dtype="uint8", description=words)
             write_volume(mask, paths["mask"], overwrite=overwrite)
         return paths
 

@@ -137,12 +137,14 @@ class MapMRI(ABC, Generic[Asked]):
         import torch
 
         from medical.files.nifti import write_volume
+        from medical.files.privacy import as_marked
 
         paths = self.outputs(target, request)
+        words = as_marked(self.words(request), synthetic=drawn.scan.header.synthetic)
         for role, (_, dtype) in self.maps.items():
             data = torch.from_numpy(drawn.values[role].astype(np.float32))
             volume = drawn.scan.with_data(data, dtype=dtype)
-            write_volume(volume, paths[role], description=self.words(request), overwrite=overwrite)
+            write_volume(volume, paths[role], description=words, overwrite=overwrite)
         return paths
 
     def numbers(self, drawn: Maps) -> Facts:

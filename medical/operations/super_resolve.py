@@ -28,7 +28,7 @@ from medical.acquisition.acquisition import AcquiredGrid
 from medical.acquisition.intensity import without_fill
 from medical.evaluation.seams import seam_energy
 from medical.files.nifti import read_volume
-from medical.files.privacy import SYNTHETIC
+from medical.files.privacy import as_marked
 from medical.files.stored import as_stored
 from medical.files.volume import Volume
 from medical.operations.error_map import ErrorHead, compact, predicted_error
@@ -240,8 +240,8 @@ def _restoration(
         interpolated = problem.acquired.cubic().apply(measured.permute(*problem.order))
         data = torch.where(mask, problem.to_file(interpolated), data)
         spread = torch.where(mask, torch.zeros_like(spread), spread)
-    mark = f"{SYNTHETIC}. " if volume.header.synthetic else ""
-    text = f"{mark}Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
+    words = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
+    text = as_marked(words, synthetic=volume.header.synthetic)
     mean = volume.with_data(data, affine, description=text)
     final = scale.apply(as_stored(mean)).permute(*problem.order)  # rounded as in the file
     difference = problem.acquired.operator().apply(final) - problem.measured

@@ -11,13 +11,22 @@ from dicoms import PATIENT, voxels, write_series
 from core.refusal import Refusal
 from medical.files.exact import differs, write_changed
 from medical.files.nifti import read_volume, write_volume
-from medical.files.privacy import removal_remarks
+from medical.files.privacy import DRAWN_HEAD, removal_remarks
+from medical.files.scan import read_scan
 from medical.files.synthetic import marked_synthetic
-from medical.files.volume import Volume
+from medical.files.volume import FileHeader, Volume
+from medical.lesions.request import FindAnomaliesRequest, InsertLesionsRequest
+from medical.operations.edit_mri import Edit
+from medical.operations.find_mri_anomalies import FindMRIAnomalies
+from medical.operations.insert_mri_lesions import InsertMRILesions
+from medical.operations.map_mri import Maps
+from medical.operations.segment_mri import SegmentMRI
+from medical.request import SegmentRequest
 from medical.training.dataset import load_heads
 from medical.training.heads import find_heads
 
 NAME = b"Muster^Maria"
+FREE_FIELDS = ("descrip", "aux_file", "db_name", "intent_name", "data_type", "unused_str")
 
 
 def with_words(path, kind, *, swapped=False):
@@ -25,7 +34,7 @@ def with_words(path, kind, *, swapped=False):
     data = np.random.default_rng(0).integers(0, 900, (5, 6, 7)).astype(np.int16)
     header = kind.header_class(endianness=">" if swapped else "<")
     image = kind(data.astype(">i2" if swapped else "<i2"), np.diag([1.0, 1, 2, 1]), header)
-    for name in {"descrip", "aux_file", "db_name", "intent_name", "data_type"} & set(header):
+    for name in {*FREE_FIELDS} & set(header):
         size = image.header[name].dtype.itemsize
         image.header[name] = NAME[:size]
     image.header.extensions.append(nib.nifti1.Nifti1Extension(6, NAME))
@@ -58,11 +67,74 @@ def test_free_fields_and_extensions_reach_no_output(tmp_path, kind, swapped):
 
 def test_a_description_written_here_is_kept(tmp_path):
     volume = Volume(torch.rand(4, 5, 6), np.eye(4))
-    one = write_volume(volume, tmp_path / "a.nii", description="Synthetic (Lamina). x")
+    one = write_volume(volume, tmp_path / "a.nii", description=DRAWN_HEAD)
     again = read_volume(one)
     assert again.header.synthetic
     assert again.header.removed == ()
     assert read_volume(write_volume(again, tmp_path / "b.nii")).header.synthetic
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"Synthetic T1w SyMRI; DOE^JOHN 19600101",
+        b"Lamina spinalis of DOE^JOHN",
+        b"lesions, drawn by DOE^JOHN",
+        b"Lamina map; research use\0DOE^JOHN",
+        b"Lamina SR, mean of 8, seed 1; research use; DOE^JOHN",
+        b"Synthetic (Lamina). Not a person.\nDOE^JOHN",
+    ],
+)
+def test_nothing_is_kept_because_it_begins_like_a_description_written_here(tmp_path, text):
+    source, mask = tmp_path / "in.nii", np.eye(4, dtype=bool)[:, :, None] & np.ones(4, bool)
+    image = nib.Nifti1Image(np.arange(64, dtype=np.int16).reshape(4, 4, 4), np.eye(4))
+    image.header["descrip"] = text
+    nib.save(image, source)
+    volume = read_volume(source)
+    assert "descrip" in volume.header.removed
+    assert not volume.header.synthetic
+    ones = np.ones(volume.shape, np.float32)
+    for file in (
+        write_volume(volume, tmp_path / "out.nii"),
+        write_changed(source, mask, ones, tmp_path / "changed.nii"),
+    ):
+        assert b"DOE" not in file.read_bytes()
+        assert not read_volume(file).header.synthetic
+
+
+def test_an_edited_series_that_is_drawn_says_so(tmp_path):
+    source = write_series(tmp_path / "drawn", voxels(), SyntheticData="YES")
+    volume = read_scan(source)
+    mask = np.zeros(volume.shape, dtype=bool)
+    mask[2, 3, 4] = True
+    edited = write_changed(source, mask, volume.data.numpy() + 7, tmp_path / "edited.nii.gz")
+    assert read_volume(edited).header.synthetic
+    assert (differs(source, edited) == mask).all()
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_maps_of_a_drawn_head_say_so(tmp_path, drawn):
+    header = FileHeader(description=DRAWN_HEAD if drawn else "")
+    scan = Volume(torch.rand(4, 5, 6), np.eye(4), header)
+    for operation, request in (
+        (SegmentMRI(), SegmentRequest(scan="x.nii.gz", labels="tissues")),
+        (SegmentMRI(), SegmentRequest(scan="x.nii.gz", labels="structures")),
+        (FindMRIAnomalies(), FindAnomaliesRequest(scan="x.nii.gz")),
+    ):
+        ones = {role: np.ones(scan.shape, np.uint8) for role in operation.maps}
+        maps = Maps(scan, ones)
+        target = tmp_path / "map.nii.gz"
+        for path in operation.write(request, maps, target, overwrite=True).values():
+            found = read_volume(path).header
+            assert found.synthetic == drawn
+            assert operation.words(request) in found.description
+    source = tmp_path / "in.nii.gz"
+    edit = Edit(source, np.ones(scan.shape, bool), scan.data.numpy(), scan)
+    write_volume(scan, edit.source)
+    asked = InsertLesionsRequest(scan="x.nii.gz", load_ml=1)
+    made = InsertMRILesions().write(asked, edit, tmp_path / "head.nii.gz", overwrite=False)
+    for path in made.values():
+        assert read_volume(path).header.synthetic == drawn
 
 
 def test_what_is_left_out_is_told_by_name_alone():
@@ -108,7 +180,6 @@ def test_a_dicom_series_says_itself_that_it_is_drawn(tmp_path):
 
 
 def test_the_record_names_fields_and_no_value(tmp_path):
-    from medical.files.scan import read_scan
     from medical.operations.edit_mri import header_facts
 
     facts, remarks = header_facts(
