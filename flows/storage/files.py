@@ -95,8 +95,14 @@ def _check_place(path: Path, *, overwrite: bool) -> None:
 
 
 def check_apart(path: Path, *inputs: str) -> None:
-    """Raise a ``Refusal`` if writing ``path`` would destroy one of the inputs, named or not."""
+    """Raise a ``Refusal`` if writing ``path`` would change one of the inputs, named or not."""
     for name in filter(None, inputs):
+        if Path(name).is_dir() and path.resolve().parent == Path(name).resolve():
+            raise Refusal(
+                f"{path} lies in {name}, which is an input of this job: a folder is read as one "
+                "series and known by all its files, so nothing is added to it; choose another "
+                "folder."
+            )
         if path.exists() and Path(name).exists() and path.samefile(name):
             raise Refusal(
                 f"{path} is an input of this job: a result never replaces what it was made from, "

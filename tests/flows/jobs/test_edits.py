@@ -9,6 +9,7 @@ import pytest
 import torch
 from dicoms import PATIENT, write_series
 
+from core.records import sha256_path
 from flows.commands.command_line import main
 from medical.files.exact import differs
 from medical.files.nifti import read_volume, write_volume
@@ -128,6 +129,10 @@ def test_a_dicom_series_stands_wherever_a_scan_does(places, capsys):
     assert main(["mri", "fill-lesions", str(scan), str(mask_file), str(filled)]) == 0
     assert main(["mri", "inpaint", str(scan), str(mask_file), str(painted)]) == 0
     assert main(["mri", "segment", str(scan), str(places / "labels.nii.gz")]) == 0
+    held = sha256_path(scan)
+    assert main(["mri", "inpaint", str(scan), str(mask_file), str(scan / "o.nii.gz")]) == 2
+    assert "choose another folder" in capsys.readouterr().err
+    assert sha256_path(scan) == held
     (scan / "003.dcm").unlink()
     capsys.readouterr()
     assert main(["reproduce", str(out)]) == 2

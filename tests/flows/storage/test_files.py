@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from core.records import atomic_path
 from core.refusal import Refusal
-from flows.storage.files import LONGEST_NAME, FileRef, check_target, plain_name, result_folder
+from flows.storage.files import (
+    LONGEST_NAME,
+    FileRef,
+    check_apart,
+    check_target,
+    plain_name,
+    result_folder,
+)
 
 
 def test_a_reference_opens_the_bytes_it_means(tmp_path):
@@ -84,3 +91,15 @@ def test_a_name_of_any_allowed_length_is_written(tmp_path):
         with atomic_path(tmp_path / name) as temporary:
             temporary.write_bytes(b"x")
         assert (tmp_path / name).read_bytes() == b"x"
+
+
+def test_no_result_goes_into_a_folder_that_is_an_input(tmp_path):
+    series = tmp_path / "series"
+    (series / "deeper").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(series)
+    for named in (series, tmp_path / "link", series / "deeper" / ".."):
+        with pytest.raises(Refusal, match="choose another folder"):
+            check_apart(series / "o.nii.gz", str(named))
+        with pytest.raises(Refusal, match="choose another folder"):
+            check_apart(tmp_path / "link" / "o.nii.gz", str(named))
+    check_apart(tmp_path / "o.nii.gz", str(series), "")
