@@ -19,7 +19,6 @@ from core.models.adapters import (
     OF_PEFT,
     UP,
     Lora,
-    alpha_beside,
     check,
     header,
 )
@@ -81,7 +80,12 @@ def read(lora: Lora) -> dict[str, Factors]:
     with safe_open(lora.path, "pt") as file:
         for layer in shapes:
             down, up = (file.get_tensor(f"{OF_PEFT}{layer}{end}") for end in (DOWN, UP))
-            alpha = float(said.get("alpha", alpha_beside(lora) or len(down)))
+            if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
+                raise Refusal(
+                    f"lora={lora.path} holds numbers for {layer} that are not finite: with them "
+                    "every result would be lost; train the adapter again, at a lower rate."
+                )
+            alpha = float(said.get("alpha", len(down) if lora.alpha is None else lora.alpha))
             found[layer] = Factors(down, up, alpha / len(down))
     return found
 
