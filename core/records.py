@@ -71,7 +71,7 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
         Refusal: The folder is missing, or the file exists and ``overwrite`` is false.
     """
     path = Path(path)
-    _check_target(path, overwrite=overwrite)
+    check_target(path, overwrite=overwrite)
     suffixes = [suffix for suffix in path.suffixes[-2:] if len(suffix) <= LONGEST_SUFFIX]
     temporary = path.with_name(f".part-{secrets.token_hex(6)}" + "".join(suffixes))
     try:
@@ -80,7 +80,7 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
             raise RuntimeError(f"{path}: nothing was written to {temporary.name}, so no file.")
         _flush(temporary)
         if not overwrite:
-            _check_target(path, overwrite=False)
+            check_target(path, overwrite=False)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -219,7 +219,12 @@ def _gpu_in_use() -> int:
     return max(range(torch.cuda.device_count()), key=torch.cuda.max_memory_allocated)
 
 
-def _check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Refuse a name that no file can be written to, before any work is done.
+
+    Raises:
+        Refusal: The folder is missing, or the file exists and ``overwrite`` is false.
+    """
     if not path.parent.is_dir():
         raise Refusal(
             f"{path}: the folder {path.parent} does not exist: files are written into folders "

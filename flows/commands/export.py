@@ -37,8 +37,9 @@ def export(
     from core.backends.artefact import write_artefact
     from core.models.checkpoints import find_folder, load_model
     from core.models.files import read_record
-    from video.engines.export import exported
+    from video.engines.export import check_size, exported
 
+    check_size(frames, height, width)
     folder = find_folder(model)
     record = read_record(folder)
     if record["kind"] != "video":

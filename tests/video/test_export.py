@@ -17,7 +17,7 @@ from core.refusal import Refusal
 pytest.importorskip("openvino")
 
 from core.backends.artefact import write_artefact
-from video.engines.export import exported
+from video.engines.export import check_size, exported
 from video.engines.own import embed, sample, to_frames
 from video.engines.text import TextEncoder
 from video.files.formats import read_clip
@@ -129,3 +129,9 @@ def test_models_of_other_families_are_refused():
     network.register_to_config(trained_objective="edm")
     with pytest.raises(Refusal, match="edm"):
         exported(network, record)
+
+
+@pytest.mark.parametrize("size", [(0, 64, 64), (-1, 64, 64), (16, 8, 64), (16, 64, 100_000)])
+def test_sizes_that_no_network_takes_are_refused(size):
+    with pytest.raises(Refusal, match=r"an exported model makes clips of \d+ to \d+"):
+        check_size(*size)

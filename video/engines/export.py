@@ -28,6 +28,7 @@ from core.refusal import Refusal
 from video.engines.layouts import APART, CHANNELS, STEPS, TRIES, fits
 from video.engines.minilm import HEADS, Layer, MiniLM
 from video.engines.own import PAINTING_GUIDANCE, SHIFT
+from video.engines.own_engine import SIDES
 from video.engines.served_prompts import knows_only_scenes
 from video.engines.text import MOST_TOKENS, WIDTH, TextEncoder, packaged_folder
 from video.world.scene_table import SLOTS
@@ -62,6 +63,23 @@ MODULES = (
 )
 NEEDS = ("av", "decord2", "imageio", "numpy", "openvino", "pillow", "tokenizers")
 USUAL_SIZE = (16, 64, 64)
+MOST_FRAMES = 4096
+
+
+def check_size(frames: int, height: int, width: int) -> None:
+    """Refuse clips that no exported model can make.
+
+    Raises:
+        Refusal: They are longer, larger or smaller than the network takes.
+    """
+    least, most = SIDES
+    told = {"frames": (frames, 1, MOST_FRAMES), "height": (height, least, most)}
+    for name, (number, low, high) in (told | {"width": (width, least, most)}).items():
+        if not low <= number <= high:
+            raise Refusal(
+                f"{name}={number}: an exported model makes clips of {low} to {high} {name}; try "
+                f"{low if number < low else high}."
+            )
 
 
 def exported(
@@ -75,8 +93,10 @@ def exported(
         size: Frames, height and width of every clip it will make.
 
     Raises:
-        Refusal: It is a network, or was taught in a way, that is not exported.
+        Refusal: It is a network, or was taught in a way, that is not exported, or the size is
+            one that it cannot take.
     """
+    check_size(*size)
     painter, landings = _checked(network, record)
     parts = {"tokens", "spacing"}
     graphs: dict[str, ov.Model] = {"reader": reader(TextEncoder().model)}

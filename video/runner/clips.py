@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
 from importlib.metadata import version
 from math import prod
@@ -22,14 +23,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.records import atomic_path
+from core.records import atomic_path, check_target
 from core.refusal import Refusal
 from core.runner.graphs import Graphs, bucket, cache_folder
 from core.runner.noise import noise
 from core.runner.walks import Denoise, dpmpp_2m, flow_map, shifted
 from core.trouble import Trouble
 from video.files.clip import Clip
-from video.files.formats import refuse_ending, write_clip
+from video.files.formats import refuse_ending, refuse_rate, write_clip
 from video.runner.layouts import apart, sketch
 from video.runner.words import tokenizer_of
 from video.world.understanding import Understanding, check_servable, understand
@@ -179,7 +180,12 @@ def make(
     """
     began = time.perf_counter()
     refuse_ending(target.name)
+    beside = target.with_suffix(".json")
+    for path in (target, beside):
+        check_target(path, overwrite=overwrite)
     runner = ClipRunner(folder, cache)
+    frames, height, width = runner.facts["size"]
+    refuse_rate(target.name, wish.fps, frames)
     found = runner.read(wish.prompt)
     wish = Wish(**{**vars(wish), "prompt": found.prompt if runner.facts["world"] else wish.prompt})
     ready = time.perf_counter()
@@ -191,8 +197,16 @@ def make(
     record = {
         "format_version": 1,
         "task": "text_to_video",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "made_by": "runner",
-        "request": {**vars(wish), "model": runner.record["name"]},
+        "request": {
+            **vars(wish),
+            "num_frames": frames,
+            "height": height,
+            "width": width,
+            "model": runner.record["name"],
+        },
+        "seeds": wish.seed,
         "reading": found.facts() if runner.facts["world"] else {},
         "model": {
             **{key: runner.record[key] for key in ("name", "kind", "weights", "source_sha256")},
@@ -207,7 +221,7 @@ def make(
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("numpy", "openvino", "tokenizers", "imageio")},
     }
-    with atomic_path(target.with_suffix(".json"), overwrite=overwrite) as temporary:
+    with atomic_path(beside, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return record
 
