@@ -230,8 +230,13 @@ def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:
         print(f"model {name}")
     for name in found.silent:
         sys.stderr.write(f"note: the record of {name} does not name the people it was made from\n")
+    for place in found.keyless:
+        sys.stderr.write(
+            f"{place} was not searched: it is of people of your own, and the key of their hashes "
+            "does not stand beside it; name the hash, or draw it again where it was drawn\n"
+        )
     sys.stderr.write(
         f"This person is named by {counted(len(found.volumes), 'volume')} and "
         f"{counted(len(found.models), 'model')}, in {counted(found.searched, 'dataset')}.\n"
     )
-    return 0
+    return 1 if found.keyless else 0

@@ -24,7 +24,7 @@ def planned(request: MRIDatasetRequest, out: Path) -> "tuple[Maker, Resources]":
     from medical.datasets.cost import dataset_cost
     from medical.datasets.making import Maker
 
-    maker = Maker.of(request)
+    maker = Maker.of(request, out)
     cost = dataset_cost(request, maker.heads.seconds)
     wanted = Resources(
         gpus=0,

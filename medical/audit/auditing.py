@@ -17,7 +17,16 @@ from medical.anatomy.pool import person_hash
 from medical.audit.behind import largest_named, members_told
 from medical.audit.controls import CONTROLS, MAY_BE_MISSED
 from medical.audit.evidence import Finding
-from medical.audit.places import HeadFile, contributors, digest_of, evenly, heads_of, people_of
+from medical.audit.keys import read_key
+from medical.audit.places import (
+    HeadFile,
+    contributors,
+    digest_of,
+    evenly,
+    heads_of,
+    people_of,
+    root_of_records,
+)
 from medical.audit.request import AuditRequest
 from medical.audit.seen import Seen, seen_in
 from medical.audit.sources import LEAST_PEOPLE, MISSED, MappedPeople, RealPeople, Source
@@ -175,6 +184,9 @@ def _hashes(source: Source, request: AuditRequest) -> dict[str, str]:
     """What records call each person: by data set and participant, or as the weights do."""
     if isinstance(source, MappedPeople):
         return {name: name for name in source.names}
+    key = read_key(root_of_records(Path(request.dataset)))
+    if key is not None:
+        return {name: key.hash_of(name) for name in source.names}
     return {name: person_hash(study_of(Path(request.against)), name) for name in source.names}
 
 

@@ -86,15 +86,19 @@ def evenly(heads: Sequence[HeadFile], most: int) -> list[HeadFile]:
     return [heads[k * len(heads) // count] for k in range(count)]
 
 
+def root_of_records(dataset: Path) -> Path:
+    """The folder that a dataset was drawn into, also where its BIDS folder is named."""
+    beside = dataset.resolve().name == "bids" and not (dataset / "volumes").is_dir()
+    return dataset.resolve().parent if beside else dataset
+
+
 def contributors(dataset: Path) -> dict[str, Mapping[str, float]]:
     """By head, the people whom records name behind its anatomy; empty without records.
 
     Records stand in the folder that a dataset was drawn into; its BIDS folder leads there, too.
     """
-    beside = dataset.resolve().name == "bids" and not (dataset / "volumes").is_dir()
-    root = dataset.resolve().parent if beside else dataset
     found = {}
-    for path in sorted((root / "volumes").glob("sub-*.json")):
+    for path in sorted((root_of_records(dataset) / "volumes").glob("sub-*.json")):
         record = json.loads(path.read_text(encoding="utf-8"))
         found[record["subject"]] = record["contributors"]["anatomy"]
     return found

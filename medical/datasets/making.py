@@ -16,11 +16,12 @@ from typing import Any
 
 from core.records import atomic_path, sha256_file
 from core.refusal import Refusal
+from medical.audit.keys import write_key
 from medical.datasets.approval import status
 from medical.datasets.audited import audit_verdict
 from medical.datasets.heads import Heads
 from medical.datasets.likeness import set_likeness
-from medical.datasets.own_people import own_heads
+from medical.datasets.own_people import OwnHeads, own_heads
 from medical.datasets.people import shipped_heads
 from medical.datasets.plan import Plan, Planned, check_sources, make_plan, plain
 from medical.datasets.report import write_report
@@ -63,17 +64,22 @@ class Maker:
     atlas: LesionAtlas
 
     @classmethod
-    def of(cls, request: MRIDatasetRequest) -> Maker:
+    def of(cls, request: MRIDatasetRequest, out: Path | None = None) -> Maker:
         """Plan a request.
 
         Raises:
-            Refusal: Nobody's data can serve it.
+            Refusal: Nobody's data can serve it, or another dataset stands in ``out``.
         """
         check_series(request)
         check_sources(request.sources)
         heads = own_heads(request.sources) if request.sources else shipped_heads()
         atlas = lesion_atlas()
-        return cls(request, make_plan(request, heads, atlas), heads, atlas)
+        maker = cls(request, make_plan(request, heads, atlas), heads, atlas)
+        if out is not None:
+            claim(maker, out, write=False)
+        if isinstance(heads, OwnHeads):
+            heads.map_people()
+        return maker
 
 
 @dataclass(frozen=True)
@@ -146,11 +152,14 @@ def claim(maker: Maker, out: Path, *, write: bool = True) -> None:
         Refusal: The folder holds something else.
     """
     asked = json.loads(maker.request.model_dump_json()) | {"key": maker.plan.key}
-    path = out / REQUEST
+    path, heads = out / REQUEST, maker.heads
+    if isinstance(heads, OwnHeads):
+        asked["sources"] = f"people of your own, {heads.digest[:16]}"
+        if write:
+            write_key(heads.key, out)
     if path.is_file():
         standing = json.loads(path.read_text(encoding="utf-8"))
-        if standing != asked:
-            changed = [k for k in asked if asked[k] != standing.get(k)]
+        if changed := [k for k in asked if asked[k] != standing.get(k)]:
             raise Refusal(
                 f"{out} holds the dataset of another request ({', '.join(changed)} differ): a "
                 "dataset is never changed; choose another folder."

@@ -1,7 +1,7 @@
 """People of a folder that the user brings, as those of a model: blurred tissue maps, by hash.
 
-Their heads are read and mapped when a dataset is planned; networks that fold and paint are the
-shipped model's. Heads must be without their skull, so no face is ever read into a dataset.
+Their heads are read and mapped once the plan of a dataset stands; networks that fold and paint
+are the shipped model's. Heads must be without their skull, so no face is ever read into a dataset.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import csv
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +18,9 @@ from core.progress import counted
 from core.records import sha256_file
 from core.refusal import Refusal
 from medical.anatomy.head_model import find_pool
-from medical.anatomy.pool import Person, Pool, person_hash
+from medical.anatomy.pool import Person, Pool
 from medical.audit.auditing import study_of
+from medical.audit.keys import PeopleKey
 from medical.audit.seen import mapped
 from medical.audit.sources import maps_of
 from medical.datasets.people import PeopleHeads, shipped_card
@@ -29,11 +29,43 @@ from medical.files.nifti import read_volume
 from medical.training.heads import find_heads
 
 SEXES = {"f": "f", "female": "f", "w": "f", "m": "m", "male": "m"}
+OLDEST = 120
+Told = tuple[float, str]  # age in years, and sex
 SEX_COLUMNS = ("sex", "gender")
 
 
-def own_heads(sources: str) -> PeopleHeads:
-    """Heads of the people in a BIDS folder.
+class OwnHeads(PeopleHeads):
+    """Heads of people in a folder, known by name at once and mapped when asked."""
+
+    def __init__(self, folder: Path, heads: Mapping[str, Path], told: Mapping[str, Told]) -> None:
+        digests = {name: sha256_file(heads[name]) for name in told}
+        self._heads, self._told = heads, told
+        secret = "\n".join(["key of people", *sorted(digests.values())])
+        key = hashlib.sha256(secret.encode()).hexdigest()
+        self.key = PeopleKey(study_of(folder), str(folder.resolve()), key)
+        rows = [f"{name} {age} {sex} {digests[name]}" for name, (age, sex) in told.items()]
+        shipped = find_pool()
+        digest = hashlib.sha256("\n".join([shipped.digest, *rows]).encode()).hexdigest()[:32]
+        people = [Person(self.key.hash_of(n), *told[n], (1.0, 1.0, 1.0)) for n in told]
+        wide, deep = (
+            np.zeros((len(people), *maps.shape[1:]), np.uint8)
+            for maps in (shipped.wide, shipped.deep)
+        )
+        pool = replace(shipped, people=tuple(people), wide=wide, deep=deep, digest=digest)
+        super().__init__(pool, shipped_card())
+        self.words = f"{self.words}; the people were brought for this"
+
+    def map_people(self) -> None:
+        """Read and map every head.
+
+        Raises:
+            Refusal: One has a skull, or is none.
+        """
+        self._pool = _mapped(self._pool, tuple(self._heads[name] for name in self._told))
+
+
+def own_heads(sources: str) -> OwnHeads:
+    """Heads of the people in a BIDS folder, not mapped yet.
 
     Args:
         sources: With sub-*/anat/sub-*_T1w.nii.gz, skull-stripped, and participants.tsv.
@@ -48,22 +80,18 @@ def own_heads(sources: str) -> PeopleHeads:
         first.setdefault(name.partition("_")[0], path)
     check_enough(sources, len(first), found.says())
     told = _participants(folder, first)
-    rows = [f"{name} {age} {sex} {sha256_file(first[name])}" for name, (age, sex) in told.items()]
-    pool = _pool(folder, tuple(first.items()), tuple(told.items()), "\n".join(rows))
-    heads = PeopleHeads(pool, shipped_card())
-    heads.words = f"{heads.words}; the people are those of {study_of(folder)}, brought for this"
-    return heads
+    return OwnHeads(folder, first, told)
 
 
-def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, tuple[float, str]]:
+def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, Told]:
     """Age in years and sex of each, as participants.tsv tells them."""
     table = folder / "participants.tsv"
     rows: dict[str, dict[str, str]] = {}
     if table.is_file():
-        with table.open(encoding="utf-8-sig", newline="") as file:
+        with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
             for row in csv.DictReader(file, delimiter="\t"):
                 rows[str(row.get("participant_id"))] = {str(k): str(v) for k, v in row.items()}
-    told, silent = dict[str, tuple[float, str]](), list[str]()
+    told, silent = dict[str, Told](), list[str]()
     for name in heads:
         row = rows.get(name, {})
         sex = next((SEXES[v] for c in SEX_COLUMNS if (v := row.get(c, "").lower()) in SEXES), "")
@@ -71,7 +99,7 @@ def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, tuple[fl
             age = float(row.get("age", ""))
         except ValueError:
             age = float("nan")
-        if sex and np.isfinite(age):
+        if sex and 0 < age <= OLDEST:
             told[name] = (age, sex)
         else:
             silent.append(name)
@@ -79,37 +107,28 @@ def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, tuple[fl
         raise Refusal(
             f"sources={folder}: participants.tsv does not tell age and sex of "
             f"{counted(len(silent), 'person', 'people')} ({', '.join(silent[:5])}): anatomies "
-            "are mixed at an age and a sex; fill the columns age and sex, or move them away."
+            f"are mixed at an age (above 0, to {OLDEST} years) and a sex; fill the columns age "
+            "and sex, or move them away."
         )
     return told
 
 
-@lru_cache(maxsize=2)
-def _pool(
-    folder: Path,
-    heads: tuple[tuple[str, Path], ...],
-    told: tuple[tuple[str, tuple[float, str]], ...],
-    rows: str,
-) -> Pool:
-    """The people's maps with the shipped model's networks.
+_KEPT: dict[str, Pool] = {}  # the last one, as a plan is often made twice
 
-    Args:
-        folder: Of the dataset.
-        heads: Name and file of each.
-        told: Name, age and sex of each.
-        rows: What decides the maps; another text, another pool.
-    """
-    shipped, study = find_pool(), study_of(folder)
+
+def _mapped(pool: Pool, files: tuple[Path, ...]) -> Pool:
+    """A pool with the maps of its people, in their order."""
+    if pool.digest in _KEPT:
+        return _KEPT[pool.digest]
     people, wide, deep = list[Person](), list[np.ndarray](), list[np.ndarray]()
-    about = dict(told)
-    for name, path in heads:
-        seen, size = mapped(read_volume(path), name)
+    for person, path in zip(pool.people, files, strict=True):
+        seen, size = mapped(read_volume(path), path.name.partition("_")[0])
         maps = [np.rint(np.clip(m, 0, 1) * 255).astype(np.uint8) for m in maps_of(seen)]
-        age, sex = about[name]
-        people.append(Person(person_hash(study, name), age, sex, size))
+        people.append(replace(person, size=size))
         wide.append(maps[0])
         deep.append(maps[1])
-    digest = hashlib.sha256(f"{shipped.digest}\n{rows}".encode()).hexdigest()[:32]
-    return replace(
-        shipped, people=tuple(people), wide=np.stack(wide), deep=np.stack(deep), digest=digest
+    _KEPT.clear()
+    _KEPT[pool.digest] = found = replace(
+        pool, people=tuple(people), wide=np.stack(wide), deep=np.stack(deep)
     )
+    return found

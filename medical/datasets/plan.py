@@ -103,6 +103,7 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     said = list(_linkage(request, len(eligible)))
     decides = request.model_dump(exclude={"name", "count", "formats", "accept_linkage"})
     decides |= {"heads": heads.digest, "atlas": atlas.digest, "format": FORMAT_VERSION}
+    decides["sources"] = heads.digest if request.sources else ""  # wherever they stand
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     width = max(3, len(str(request.count)))
     volumes = tuple(

@@ -15,6 +15,7 @@ from pathlib import Path
 from core.models.checkpoints import list_models
 from core.refusal import Refusal
 from medical.anatomy.pool import person_hash
+from medical.audit.keys import read_key
 from medical.lesions.atlas import lesion_atlas
 
 TRAINED_ON = "ds002748"
@@ -32,6 +33,8 @@ class Traces:
         models: the models that were made from them.
         silent: models whose records do not name their people.
         searched: how many datasets were looked through.
+        keyless: datasets of people of your own whose key does not stand beside them, so that only
+            a hash can be looked for.
     """
 
     hashes: tuple[str, ...]
@@ -39,6 +42,7 @@ class Traces:
     models: tuple[str, ...]
     silent: tuple[str, ...]
     searched: int
+    keyless: tuple[Path, ...] = ()
 
 
 def traces(participant: str, folders: Iterable[Path]) -> Traces:
@@ -64,7 +68,10 @@ def traces(participant: str, folders: Iterable[Path]) -> Traces:
                 models.append(folder.name)
     if hashes & set(lesion_atlas().people):
         models.append("ms-lesions")
-    return Traces(tuple(sorted(hashes)), tuple(volumes), tuple(models), tuple(silent), len(found))
+    keyless = () if HASH.fullmatch(participant) else tuple(_keyless(found))
+    return Traces(
+        tuple(sorted(hashes)), tuple(volumes), tuple(models), tuple(silent), len(found), keyless
+    )
 
 
 def _hashes(participant: str, datasets: Iterable[Path]) -> set[str]:
@@ -76,18 +83,17 @@ def _hashes(participant: str, datasets: Iterable[Path]) -> set[str]:
             f"{participant}: a person is named by data set and participant, such as "
             f"{TRAINED_ON}:sub-01, or by the hash in a record; correct it."
         )
-    sources = {source} if source else {TRAINED_ON, *_sources(datasets)}
-    return {person_hash(each, name) for each in sources}
+    keys = [key for dataset in datasets if (key := read_key(dataset)) and key.of(source)]
+    return {person_hash(source or TRAINED_ON, name), *(key.hash_of(name) for key in keys)}
 
 
-def _sources(datasets: Iterable[Path]) -> Iterator[str]:
-    """Names of the folders that datasets were drawn from."""
+def _keyless(datasets: Iterable[Path]) -> Iterator[Path]:
+    """Datasets of people of your own that have no key."""
     for dataset in datasets:
         path = dataset / "request.json"
-        if path.is_file():
-            named = json.loads(path.read_text(encoding="utf-8")).get("sources")
-            if named:
-                yield Path(named).name
+        asked = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if asked.get("sources") and read_key(dataset) is None:
+            yield dataset
 
 
 def _datasets(folders: Iterable[Path]) -> Iterator[Path]:

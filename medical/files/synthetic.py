@@ -64,7 +64,7 @@ def _changed(table: Path) -> int:
 @lru_cache(maxsize=8)
 def _drawn(table: Path, changed: int) -> frozenset[str]:
     """Who of a table is marked as drawn; ``changed`` tells versions of the file apart."""
-    with table.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t")
         return frozenset(
             row.get("participant_id") or ""

@@ -1,5 +1,8 @@
 """A dataset drawn from people that the user brings: mapped, pooled by hash, refused in time."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -8,10 +11,11 @@ from heads import fractions
 from core.refusal import Refusal
 from medical.anatomy.pool import CANONICAL, person_hash
 from medical.datasets import own_people
-from medical.datasets.making import Maker
-from medical.datasets.own_people import own_heads
+from medical.datasets.making import Maker, claim
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.withdrawal import traces
 from medical.files.nifti import write_volume
+from medical.files.synthetic import marked_synthetic
 from medical.files.volume import FileHeader, Volume
 
 COUNT = 7
@@ -57,7 +61,8 @@ def asked(sources, **fields):
 @pytest.mark.slow
 def test_people_are_pooled_by_hash_and_a_quarter_is_kept(people):
     maker = Maker.of(asked(people, accept_linkage=True))
-    hashes = {person_hash("mine", f"sub-{k:02d}") for k in range(COUNT)}
+    hashes = {maker.heads.key.hash_of(f"sub-{k:02d}") for k in range(COUNT)}
+    assert not hashes & {person_hash("mine", f"sub-{k:02d}") for k in range(COUNT)}
     assert {person.hash for person in maker.heads.people} == hashes
     assert {(p.age, p.sex) for p in maker.heads.people} == {
         (20 + 3 * k, "fm"[k % 2]) for k in range(COUNT)
@@ -66,16 +71,16 @@ def test_people_are_pooled_by_hash_and_a_quarter_is_kept(people):
     assert len(drawn_from) == 6
     assert any("of your own" in words and "accepted" in " ".join(maker.plan.said)
                for words in maker.plan.said)  # fmt: skip
-    assert "mine" in maker.heads.words
-    pool = own_heads(str(people))._pool
+    assert "mine" not in maker.heads.words
+    pool = maker.heads._pool
     shipped = own_people.find_pool()
     assert pool.wide[:, 2].mean() == pytest.approx(shipped.wide[:, 2].mean(), rel=0.4)
     assert len({pool.wide[k].tobytes() for k in range(COUNT)}) == COUNT
     assert maker.heads.digest != shipped.digest
 
 
-@pytest.mark.slow
-def test_people_who_may_be_recognized_must_be_accepted(people):
+def test_people_who_may_be_recognized_must_be_accepted_before_any_is_mapped(people, monkeypatch):
+    monkeypatch.setattr(own_people, "mapped", None)
     with pytest.raises(Refusal, match=r"of your own.*accept_linkage=true"):
         Maker.of(asked(people))
 
@@ -117,3 +122,80 @@ def test_a_head_of_own_people_is_drawn(people, tmp_path):
 
     made = make_dataset(Maker.of(asked(people, accept_linkage=True)), tmp_path / "out")
     assert made.made + len(made.missing) == 1
+
+
+@pytest.fixture
+def quick(people, monkeypatch):
+    """A plan of people who are not mapped."""
+    monkeypatch.setattr(own_people.OwnHeads, "map_people", lambda self: None)
+    return people
+
+
+def drawn_into(out, sources):
+    """A dataset of ``sources`` as its first head leaves it."""
+    made = Maker.of(asked(sources, accept_linkage=True))
+    claim(made, out)
+    (out / "volumes").mkdir()
+    hashes = {person.hash: 0.1 for pool in made.plan.pools for person in pool}
+    record = {"contributors": {"anatomy": hashes, "lesions": {}}}
+    (out / "volumes" / "sub-001.json").write_text(json.dumps(record))
+    return made
+
+
+def contributor(made):
+    """The name of somebody who contributed."""
+    behind = {person.hash for pool in made.plan.pools for person in pool}
+    names = [f"sub-{k:02d}" for k in range(COUNT)]
+    return next(name for name in names if made.heads.key.hash_of(name) in behind)
+
+
+@pytest.mark.parametrize("how", ["plain", "address", "link", "here"])
+def test_a_person_of_your_own_who_withdraws_is_found(quick, tmp_path, monkeypatch, how):
+    sources = tmp_path / "clinic"
+    shutil.copytree(quick, sources)
+    if how == "address":
+        said = {"Name": "x", "DatasetDOI": "doi:10.18112/openneuro.ds004199.v1.0.0"}
+        (sources / "dataset_description.json").write_text(json.dumps(said))
+    if how == "link":
+        (tmp_path / "linked").symlink_to(sources)
+    monkeypatch.chdir(sources)
+    named = {"link": tmp_path / "linked", "here": "."}.get(how, sources)
+    made = drawn_into(tmp_path / "all" / "out", named)
+    shutil.rmtree(sources / "sub-00")  # what changes later hides nobody
+    name, place = contributor(made), tmp_path / "all" / "out" / "volumes" / "sub-001.json"
+    words = [name, f"clinic:{name}", *([f"ds004199:{name}"] if how == "address" else [])]
+    for word in words:
+        assert traces(word, [tmp_path / "all"]).volumes == (place,), word
+    assert traces(f"ds000001:{name}", [tmp_path / "all"]).volumes == ()
+    assert traces("sub-99", [tmp_path / "all"]).volumes == ()
+
+
+def test_a_dataset_that_travels_without_its_key_names_nobody_and_no_folder(quick, tmp_path):
+    made = drawn_into(tmp_path / "out", quick)
+    texts = "".join(path.read_text() for path in (tmp_path / "out").rglob("*.json"))
+    assert str(quick) not in texts
+    assert "mine" not in texts
+    for k in range(COUNT):
+        assert person_hash("mine", f"sub-{k:02d}") not in texts
+    (tmp_path / "moved").mkdir()
+    shutil.move(tmp_path / "out", tmp_path / "moved" / "out")
+    found = traces(contributor(made), [tmp_path / "moved"])
+    assert found.keyless == (tmp_path / "moved" / "out",)
+    other = asked(quick, accept_linkage=True, seed=5)
+    with pytest.raises(Refusal, match="another request"):
+        Maker.of(other, tmp_path / "moved" / "out")
+
+
+@pytest.mark.parametrize(("age", "good"), [("31", True), ("-999", False), ("0", False)])
+def test_tables_in_latin_letters_are_read_and_codes_are_no_ages(tmp_path, age, good):
+    table = f"participant_id\tage\tsex\tname\nsub-01\t{age}\tf\tM\xfcller\n"
+    (tmp_path / "participants.tsv").write_bytes(table.encode("latin-1"))
+    if good:
+        told = own_people._participants(tmp_path, {"sub-01": tmp_path})
+        assert told == {"sub-01": (31.0, "f")}
+    else:
+        with pytest.raises(Refusal, match="does not tell age and sex of 1 person"):
+            own_people._participants(tmp_path, {"sub-01": tmp_path})
+    scan = tmp_path / "sub-01_T1w.nii"
+    write_volume(Volume(torch.ones(4, 4, 4), np.eye(4)), scan)
+    assert marked_synthetic(scan) == ""
