@@ -181,9 +181,9 @@ def _recorded(path: Path, digest: str) -> tuple[str, dict[str, Any], str]:
         model = record.get("model", {}).get("name", "unnamed")
         made = {"task": record["task"], "created": record["created"], "model": model}
         made |= {} if record.get("seeds") is None else {"seed": record["seeds"]}
+        mark = str((record.get("extra") or {}).get("watermark", ""))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return "none", {}, ""
-    mark = str(record.get("extra", {}).get("watermark", ""))
     if not digests:
         return "none", {}, mark
     return ("same" if digest in digests else "other bytes"), made, mark

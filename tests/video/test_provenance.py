@@ -4,6 +4,7 @@ import hashlib
 import random
 import shutil
 import struct
+import time
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ from video.provenance.certificates import (
     read_identity,
 )
 from video.provenance.manifests import Claim, read_manifest, sign
-from video.provenance.unsigned import is_signed, media_sha256
+from video.provenance.unsigned import MANIFEST, is_signed, media_sha256
 
 
 @pytest.fixture(scope="module")
@@ -172,3 +173,35 @@ def test_what_is_no_clip_has_no_manifest(content, tmp_path):
     path.write_bytes(content)
     assert read_manifest(path).state == "none"
     assert media_sha256(path) == hashlib.sha256(content).hexdigest()
+
+
+def box(kind, content):
+    return struct.pack(">I4s", 8 + len(content), kind) + content
+
+
+def indexed(places, manifests=1):
+    """A clip's skeleton: so many manifests, and an index of places."""
+    count = len(places)
+    content = box(b"stco", struct.pack(f">II{count}I", 0, count, *places))
+    for kind in (b"stbl", b"minf", b"mdia", b"trak", b"moov"):
+        content = box(kind, content)
+    return box(b"ftyp", b"isom0000") + box(b"uuid", MANIFEST) * manifests + content
+
+
+def test_places_are_moved_by_the_manifests_before_them(tmp_path):
+    path = tmp_path / "clip.mp4"
+    path.write_bytes(indexed([7, 20, 90, 70000], manifests=2))  # at 16 and 40, 24 bytes each
+    before = indexed([7, 0, 42, 69952], manifests=0)
+    assert media_sha256(path) == hashlib.sha256(before).hexdigest()
+
+
+def test_a_hostile_index_takes_neither_depth_nor_long(tmp_path):
+    path, deep = tmp_path / "odd.mp4", b""
+    for _ in range(2000):
+        deep = box(b"moov", deep)
+    path.write_bytes(box(b"ftyp", b"isom0000") + box(b"uuid", MANIFEST) + deep)
+    assert media_sha256(path) == hashlib.sha256(box(b"ftyp", b"isom0000") + deep).hexdigest()
+    path.write_bytes(indexed([2**31 - 1] * 500_000, manifests=9000))
+    begun = time.process_time()
+    media_sha256(path)
+    assert time.process_time() - begun < 5  # each place against each manifest would take minutes

@@ -12,10 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 SIGNED = (".mp4",)
 """Endings of the files that are signed."""
 MANIFEST = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # the box's user type
-NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl")
+NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl")  # each in the one before, and no deeper
 TABLES = {b"stco": ">I", b"co64": ">Q"}
 MOST_BOXES, LARGEST_INDEX, CHUNK = 10_000, 2**28, 2**20
 
@@ -52,7 +55,7 @@ def media_sha256(path: Path) -> str:
             file.seek(box.start)
             if box.kind == b"moov" and box.size <= LARGEST_INDEX:
                 index = bytearray(file.read(box.size))
-                _move_back(index, 0, len(index), gone)
+                _move_back(index, 0, len(index), 0, gone)
                 digest.update(index)
             else:
                 _take(file, box.size, digest)
@@ -96,20 +99,26 @@ def _boxes(file: BinaryIO) -> Iterator[_Box]:
         start += size
 
 
-def _move_back(index: bytearray, start: int, end: int, gone: list[_Box]) -> None:
+def _move_back(index: bytearray, start: int, end: int, depth: int, gone: list[_Box]) -> None:
     """Undo in the tables of places what the boxes that are gone moved."""
     while start + 8 <= end:
         size, kind = struct.unpack_from(">I4s", index, start)
         if size < 8 or start + size > end:
             return
-        if kind in NESTED:
-            _move_back(index, start + 8, start + size, gone)
-        elif kind in TABLES and size >= 16:
+        if depth < len(NESTED) and kind == NESTED[depth]:
+            _move_back(index, start + 8, start + size, depth + 1, gone)
+        elif depth == len(NESTED) and kind in TABLES and size >= 16:
             form = TABLES[kind]
-            width = struct.calcsize(form)
-            count = min(struct.unpack_from(">I", index, start + 12)[0], (size - 16) // width)
-            for place in range(start + 16, start + 16 + count * width, width):
-                told = struct.unpack_from(form, index, place)[0]
-                moved = sum(box.size for box in gone if box.start < told)
-                struct.pack_into(form, index, place, max(0, told - moved))
+            told = struct.unpack_from(">I", index, start + 12)[0]
+            count = min(told, (size - 16) // np.dtype(form).itemsize)
+            table = np.frombuffer(index, form, count, start + 16)
+            table[:] = _moved_back(table.astype(np.uint64), gone)
         start += size
+
+
+def _moved_back(told: NDArray[np.uint64], gone: list[_Box]) -> NDArray[np.uint64]:
+    """Places without the boxes before them, whose starts rise."""
+    starts = np.array([box.start for box in gone], np.uint64)
+    moved = np.cumsum([0, *(box.size for box in gone)], dtype=np.uint64)
+    before = moved[np.searchsorted(starts, told)]  # of those that start before a place
+    return told - np.minimum(before, told)

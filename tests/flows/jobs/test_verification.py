@@ -130,3 +130,10 @@ def test_what_is_not_there_is_refused(clip, capsys):
     assert verified(clip.with_name("gone.mp4")) == 2
     assert "there is no such file" in capsys.readouterr().err
     assert not line_of(clip.with_name("gone.mp4"))
+
+
+def test_a_record_that_says_nothing_more_is_read(clip, capsys):
+    beside = clip.with_suffix(".json")
+    beside.write_text(json.dumps(json.loads(beside.read_text()) | {"extra": None}))
+    assert verified(clip) == 0
+    assert "record: tells this file" in capsys.readouterr().out
