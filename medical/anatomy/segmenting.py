@@ -7,7 +7,8 @@ decide (``medical.anatomy.refining``): the label map lies on the scan's grid.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from core.conditioning import Conditioning
 from core.networks.conditioned import ConditionedNetwork
 from core.operations.tiling import Window, windows
 from core.refusal import Refusal
+from medical.acquisition.intensity import measure_scale
 from medical.anatomy.filters import Floats, blurred, read_at
 from medical.anatomy.refining import learn_look
 from medical.files.volume import Volume
@@ -34,6 +36,8 @@ HEAD = 0.04
 SOFT = 0.35
 """Blur of a finer scan before it is read, in voxels of the grid."""
 BATCH = 2
+WIDEST_MM = 600.0
+"""Of a scan along each axis: scanners see less."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,18 +65,13 @@ class Upright:
         """Turn a scan and read it at 2 mm.
 
         Raises:
-            Refusal: Nothing is in it.
+            Refusal: Nothing is in it, or it is wider than a head can be.
         """
         order, flips = upright_axes(scan.affine)
-        data = np.flip(scan.data.numpy().transpose(order), flips)
+        check_extent(scan.shape, scan.spacing_mm)
+        data = np.flip(from_zero(scan).transpose(order), flips)
         spacing = _three(scan.spacing_mm[axis] for axis in order)
-        low = float(data.min())
-        data = (data - min(low, 0.0)).astype(np.float32)
         top = float(data.max())
-        if not top > 0:
-            raise Refusal(
-                "the scan is 0 everywhere: structures are found in a head; give the scan itself."
-            )
         top = float(np.quantile(data[data > HEAD * top], TOP))
         sigma = [SOFT * GRID_MM / s if s < GRID_MM else 0.0 for s in spacing]
         shape = tuple(
@@ -94,6 +93,43 @@ class Upright:
         """A map of the upright scan with its axes as in the file."""
         turned = np.flip(upright, self.flips).transpose(np.argsort(self.order))
         return np.ascontiguousarray(turned)
+
+
+def from_zero(scan: Volume) -> Floats:
+    """(D, H, W) intensities that begin at 0, a few far from all others held where the rest ends.
+
+    Raises:
+        Refusal: Nothing is in the scan.
+    """
+    data = scan.data
+    if not float(data.max()) > min(float(data.min()), 0.0):
+        raise Refusal(
+            "the scan is 0 everywhere: structures are found in a head; give the scan itself."
+        )
+    scale = measure_scale(data)
+    if scale.held:
+        data = data.clamp(scale.least, scale.most)
+    return (data - min(float(data.min()), 0.0)).numpy().astype(np.float32)
+
+
+def check_extent(shape: Sequence[int], spacing_mm: Sequence[float]) -> None:
+    """Refuse a scan that no scanner can have made; at 2 mm it may fill any memory.
+
+    Raises:
+        Refusal: It is wider than heads and coils are.
+    """
+    sides = [n * s for n, s in zip(shape, spacing_mm, strict=True)]
+    if max(sides) > WIDEST_MM:
+        raise Refusal(
+            f"the scan is {' x '.join(f'{side:.0f}' for side in sides)} mm wide: structures are "
+            f"found in a head, in a scan of at most {WIDEST_MM:.0f} mm along each axis; correct "
+            "its voxel size or unit, or crop it."
+        )
+
+
+def coarse_millions(shape: Sequence[int], spacing_mm: Sequence[float]) -> float:
+    """Millions of voxels that a scan has at 2 mm."""
+    return math.prod(n * s / GRID_MM for n, s in zip(shape, spacing_mm, strict=True)) / 1e6
 
 
 def upright_axes(affine: NDArray[np.float64]) -> tuple[tuple[int, int, int], tuple[int, ...]]:

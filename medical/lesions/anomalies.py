@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from safetensors import safe_open
 
 from core.networks.conditioned import ConditionedNetwork
+from core.refusal import Refusal
 from medical.anatomy.filters import Floats, blurred
-from medical.anatomy.segmenting import Upright, scores
+from medical.anatomy.segmenting import GRID_MM, Upright, from_zero, scores
 from medical.files.volume import Volume
 
 FOLDER = Path(__file__).parents[1] / "weights" / "anomalies-flair"
@@ -40,6 +41,8 @@ WIDE_VOXELS = {"white": 2.0, "cortex": 2.0, "fluid": 2.0, "ventricles": 3.0, "ou
 NEAR_MM, FAR_MM = 0.8, 5.0
 FAINT = 0.04
 BRIGHTEST = 4.0
+MOST_ML = 2200.0
+"""Of a brain; what is larger is a head with its skull."""
 OnStep = Callable[[int, int, object], None]
 
 
@@ -87,11 +90,13 @@ class Read:
         features: (N, features) of the voxels of the head.
         brightness: (N,) intensity, white matter at 1.
         voxels: (D, H, W) which these are.
+        brain_ml: What the network of structures takes for brain.
     """
 
     features: Floats
     brightness: Floats
     voxels: NDArray[np.bool_]
+    brain_ml: float = 0.0
 
     def laid_out(self, values: Floats) -> Floats:
         """(N,) values of these voxels as a volume, 0 elsewhere."""
@@ -108,21 +113,21 @@ def read_features(
     """What the head reads of a skull-stripped FLAIR.
 
     Args:
-        scan: (D, H, W), 0 outside the brain.
+        scan: (D, H, W), its lowest intensity outside the brain.
         segmenter: Network of structures.
         on_step: Told of windows done and in all.
 
     Raises:
-        Refusal: Nothing is in the scan.
+        Refusal: Nothing is in the scan, or a skull is.
     """
+    data, voxels = head_voxels(scan)
     turned = Upright.of(scan)
     shares = scores(turned.image, segmenter, on_step)
     coarse = [shares[list(members)].sum(0) for members in GROUPS.values()]
     coarse += [
         blurred(shares[list(GROUPS[name])].sum(0), sigma) for name, sigma in WIDE_VOXELS.items()
     ]
-    data = scan.data.numpy()
-    voxels = data > FAINT * float(np.quantile(data[data > 0], 0.995))
+    brain_ml = (1 - float(shares[list(GROUPS["outside"])].sum(0).mean())) * turned.image.size
     laid = [
         turned.as_scanned(turned.at_voxels(each))[voxels].astype(np.float32) for each in coarse
     ]
@@ -136,7 +141,25 @@ def read_features(
     far = far / np.maximum(local, 1e-3)
     brightness = even[voxels]
     features = np.stack([*laid, brightness, near, near - far], axis=1)
-    return Read(features.astype(np.float32), brightness, voxels)
+    return Read(features.astype(np.float32), brightness, voxels, brain_ml * GRID_MM**3 / 1000)
+
+
+def head_voxels(scan: Volume) -> tuple[Floats, NDArray[np.bool_]]:
+    """(D, H, W) intensities from 0, and which voxels are head.
+
+    Raises:
+        Refusal: Nothing is in the scan, or more than a brain.
+    """
+    data = from_zero(scan)
+    voxels = data > FAINT * float(np.quantile(data[data > 0], 0.995))
+    found = float(voxels.sum()) * float(np.prod(scan.spacing_mm)) / 1000
+    if found > MOST_ML:
+        raise Refusal(
+            f"the scan shows {found:.0f} ml: a brain has at most {MOST_ML:.0f}, and anomalies are "
+            "found in a brain alone, where fat and skin would pass for lesions; strip the skull "
+            "first, and leave 0 outside."
+        )
+    return data, voxels
 
 
 @cache

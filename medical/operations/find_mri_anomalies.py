@@ -10,7 +10,7 @@ from core.operations.operation import Model, ModelSource, OnStep
 from core.refusal import Refusal
 from medical.lesions.request import FindAnomaliesRequest
 from medical.operations.map_mri import MapMRI, Maps
-from medical.operations.segment_mri import SEGMENTATION, SEGMENTER
+from medical.operations.segment_mri import SEGMENTATION, SEGMENTER, check_brain
 
 if TYPE_CHECKING:
     from medical.files.volume import Volume
@@ -26,6 +26,7 @@ class FindMRIAnomalies(MapMRI[FindAnomaliesRequest]):
         "mask": ("_mask", "uint8"),
         "bright": ("_bright", "uint8"),
     }
+    reads_structures = True
 
     def words(self, request: FindAnomaliesRequest) -> str:
         """What the maps are."""
@@ -33,6 +34,7 @@ class FindMRIAnomalies(MapMRI[FindAnomaliesRequest]):
 
     def check(self, request: FindAnomaliesRequest) -> None:
         """Refuse a contrast in which lesions cannot be told from tissue by brightness."""
+        from medical.lesions.anomalies import head_voxels
         from medical.lesions.own_heads import contrast_of
 
         contrast = contrast_of(Path(request.scan), request.contrast)
@@ -48,6 +50,7 @@ class FindMRIAnomalies(MapMRI[FindAnomaliesRequest]):
                 "alone; give the FLAIR of the same head."
             )
         super().check(request)
+        head_voxels(self.prepare(request))
 
     def source(self, request: FindAnomaliesRequest) -> ModelSource:
         """The segmenter, whose shares the head reads."""
@@ -75,6 +78,7 @@ class FindMRIAnomalies(MapMRI[FindAnomaliesRequest]):
                 "train a head with python -m medical.training.anomalies."
             )
         read = read_features(scan, model.network, on_step)
+        check_brain(read.brain_ml)
         score, brightness = read.laid_out(head(read.features)), read.laid_out(read.brightness)
         bound, threshold = head.bound(request.healthy_ml)
         masks = {"mask": score > bound, "bright": brightness > threshold}
@@ -84,7 +88,8 @@ class FindMRIAnomalies(MapMRI[FindAnomaliesRequest]):
             "put into painted heads",
             "above_ml": {name: round(float(m.sum()) * voxel_ml, 3) for name, m in masks.items()},
             "bounds": {"score": round(bound, 4), "brightness_of_white": round(threshold, 3)},
-            "healthy_heads_show_ml": request.healthy_ml,
+            "painted_healthy_heads_show_ml": request.healthy_ml,
+            "bounds_are": "measured" if request.healthy_ml in head.bounds else "interpolated",
         }
         found = {name: mask.astype(np.uint8) for name, mask in masks.items()}
         return Maps(scan, {"result": score, **found}, facts)

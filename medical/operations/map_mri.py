@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Asked = TypeVar("Asked", bound=Request)
 BYTES_ON_DISK = 2.0  # of a voxel's map, packed
+COARSE_GB = 0.3  # of a million voxels at 2 mm, beyond those that a head has
+COARSE_MILLIONS = 2.0  # that a head has, in ``per_million``
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,8 @@ class MapMRI(ABC, Generic[Asked]):
     private = True
     maps: ClassVar[Mapping[str, tuple[str, str]]]
     """Role to what its file's name ends with and the stored type, the main one first."""
+    reads_structures: ClassVar[bool] = False
+    """Whether the scan is always read at 2 mm by the network of structures."""
 
     @abstractmethod
     def find(self, request: Asked, scan: "Volume", model: Model, on_step: OnStep) -> Maps:
@@ -92,18 +96,33 @@ class MapMRI(ABC, Generic[Asked]):
     def check(self, request: Asked) -> None:
         """Refuse a scan that is none."""
         self.source(request).record()
+        if self.coarse(request):
+            from medical.anatomy.segmenting import check_extent
+            from medical.files.scan import scan_size
+
+            check_extent(*scan_size(_scan(request)))
         self.prepare(request)
 
     def cost(self, request: Asked) -> Cost:
         """By the voxels of the scan."""
         from medical.files.scan import scan_size
 
-        millions = math.prod(scan_size(_scan(request))[0]) / 1e6
+        shape, spacing = scan_size(_scan(request))
+        millions = math.prod(shape) / 1e6
         seconds, memory = self.per_million(request)
         disk = BYTES_ON_DISK * millions / 1e3 * len(self.maps)
-        return Cost(
-            seconds[0] + seconds[1] * millions, memory[0] + memory[1] * millions, disk, disk
-        )
+        more = 0.0
+        if self.coarse(request):
+            from medical.anatomy.segmenting import coarse_millions
+
+            more = COARSE_GB * max(0.0, coarse_millions(shape, spacing) - COARSE_MILLIONS)
+        needed = memory[0] + memory[1] * millions + more
+        return Cost(seconds[0] + seconds[1] * millions, needed, disk, disk)
+
+    def coarse(self, request: Asked) -> bool:
+        """Whether the scan is read at 2 mm by the network of structures."""
+        del request
+        return self.reads_structures
 
     def per_million(self, request: Asked) -> tuple[tuple[float, float], tuple[float, float]]:
         """Seconds and GB: those of any scan, and those of a million voxels."""

@@ -31,6 +31,10 @@ class SegmentMRI(MapMRI[SegmentRequest]):
         """What the labels are of."""
         return f"Lamina {request.labels}; research use"
 
+    def coarse(self, request: SegmentRequest) -> bool:
+        """For structures."""
+        return request.labels == "structures"
+
     def source(self, request: SegmentRequest) -> ModelSource:
         """The network for structures; none for tissues."""
         from core.models.installed import Installed
@@ -75,12 +79,21 @@ def _structures(scan: "Volume", model: Model, on_step: OnStep) -> Maps:
         **_volumes(scan, labels, dict(enumerate(STRUCTURES))),
     }
     brain = sum(ml for name, ml in facts["volume_ml"].items() if name != STRUCTURES[OUTSIDE])
-    if brain < LEAST_ML:
-        raise Refusal(
-            f"the network finds {brain:.1f} ml of brain: structures are found in a head with "
-            f"{LEAST_ML:g} ml or more; give a scan of a whole head, its axes told rightly."
-        )
+    check_brain(brain)
     return Maps(scan, {"result": labels}, facts)
+
+
+def check_brain(milliliters: float) -> None:
+    """Refuse a scan in which the network of structures finds no brain.
+
+    Raises:
+        Refusal: There is too little.
+    """
+    if milliliters < LEAST_ML:
+        raise Refusal(
+            f"the network finds {milliliters:.1f} ml of brain: structures are found in a head "
+            f"with {LEAST_ML:g} ml or more; give a scan of a whole head, its axes told rightly."
+        )
 
 
 def _volumes(scan: "Volume", labels: np.ndarray, names: dict[int, str]) -> Facts:

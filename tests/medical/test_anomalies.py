@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.refusal import Refusal
 from medical.anatomy.random_heads import LabelMap
 from medical.anatomy.segmenting import WINDOW
 from medical.files.volume import Volume
@@ -105,3 +106,18 @@ def test_bounds_are_what_healthy_heads_pass(head, segmenter, tmp_path):
 
     read = painted_read(head, np.zeros(head.kinds.shape, np.uint16), segmenter, FIRST_HEALTHY)
     assert (kept(read.features) > kept.bounds[1.0][0]).sum() == pytest.approx(1000, abs=30)
+
+
+def test_features_do_not_depend_on_where_intensities_begin(segmenter):
+    data = torch.zeros(WINDOW)
+    data[10:30, 10:30, 10:30] = 100 + 10 * torch.rand(20, 20, 20)
+    affine = np.diag([-2.0, 2.0, 2.0, 1.0])
+    plain = read_features(Volume(data, affine), segmenter)
+    below = read_features(Volume(data - 200, affine), segmenter)
+    np.testing.assert_array_equal(plain.voxels, below.voxels)
+    np.testing.assert_allclose(plain.features, below.features, atol=1e-3)
+
+
+def test_a_skull_is_refused_before_the_network_runs():
+    with pytest.raises(Refusal, match="strip the skull"):
+        read_features(Volume(torch.rand(60, 60, 60) + 1, np.diag([4.0, 4, 4, 1])), network())

@@ -167,3 +167,26 @@ def test_maps_are_held_out_by_name(tmp_path):
     assert len(taken) == 5
     with pytest.raises(Refusal, match="holds 0 label maps"):
         find_maps(tmp_path / "none")
+
+
+def tissue(low=0.0):
+    """A block of intensities from 80 to 120 above the lowest."""
+    data = np.zeros((60, 60, 60), np.float32)
+    data[10:50, 10:50, 10:50] = 80 + 40 * np.random.default_rng(0).random((40, 40, 40))
+    return data + low
+
+
+def test_one_hot_voxel_changes_nothing_elsewhere():
+    clean = Upright.of(Volume(torch.from_numpy(tissue()), np.eye(4)))
+    data = tissue()
+    data[30, 30, 30] = 32767
+    hot = Upright.of(Volume(torch.from_numpy(data), np.eye(4)))
+    away = np.ones(clean.upright.shape, bool)
+    away[26:36, 26:36, 26:36] = False
+    np.testing.assert_allclose(hot.upright[away], clean.upright[away], rtol=1e-3)
+    assert np.median(hot.image[8:20, 8:20, 8:20]) == pytest.approx(0.85, abs=0.05)
+
+
+def test_a_scan_wider_than_any_scanner_is_refused_before_it_is_read_at_2_mm():
+    with pytest.raises(Refusal, match="6000 x 6000 x 6000 mm wide"):
+        Upright.of(Volume(torch.rand(20, 20, 20), np.diag([300.0, 300, 300, 1])))

@@ -35,7 +35,8 @@ def test_a_map_and_two_masks_on_the_scans_grid(places):
         assert float(mask.data.sum()) * 64 / 1000 == pytest.approx(told["above_ml"][role])
     found = (score.data > told["bounds"]["score"]).float().sum() * 64 / 1000
     assert float(found) == pytest.approx(told["above_ml"]["mask"], abs=0.3)
-    assert told["healthy_heads_show_ml"] == 5
+    assert told["painted_healthy_heads_show_ml"] == 5
+    assert told["bounds_are"] == "measured"
 
 
 @pytest.mark.parametrize(
