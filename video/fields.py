@@ -1,6 +1,6 @@
 """The fields of clip requests that single runs and batches share, and what holds for them."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, model_serializer, model_validator
 
@@ -181,6 +181,16 @@ AdapterScale = Annotated[
 ]
 
 
+DrawnBoxes = Annotated[
+    DiskPath,
+    Field(
+        max_length=400,
+        description="JSON file with boxes that say where each thing of the prompt is, frame by "
+        "frame, for our own model and its usual size; empty to let the model lay it out.",
+    ),
+]
+
+
 Unmarked = Annotated[
     bool,
     Field(
@@ -194,13 +204,16 @@ class EngineRequest(Request):
     """What requests have in common that may name an engine; fields left at 0 are the engine's."""
 
     model_config = ConfigDict(validate_default=True)
+    newer: ClassVar[tuple[str, ...]] = ("unmarked",)
+    """Fields that are left out at rest, so that requests are what they were before them."""
 
     @model_serializer(mode="wrap")
     def _without_what_does_not_apply(self, plain: Any) -> dict[str, Any]:
         """Without a field of engines where none is named, of our own else, or left at its rest."""
         told = plain(self)
-        if not told.get("unmarked"):  # as it was before there were marks
-            told.pop("unmarked", None)
+        for name in self.newer:
+            if not told.get(name):
+                told.pop(name, None)
         if getattr(self, "engine", ""):
             unsaid = {name for name, empty in ENGINES_ONLY.items() if told.get(name) == empty}
             left_out = {*OWN_ONLY, *unsaid}

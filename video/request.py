@@ -1,6 +1,6 @@
 """What a person may ask for: the form, the command line and the records share these models."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -14,6 +14,7 @@ from video.fields import (
     WORLD_WORDS,
     Adapter,
     AdapterScale,
+    DrawnBoxes,
     EngineName,
     EngineRequest,
     FirstPicture,
@@ -58,6 +59,17 @@ class VideoRequest(EngineRequest):
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
     model: ModelName = "scenes-64"
     unmarked: Unmarked = False
+    boxes: DrawnBoxes = ""
+    newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes")
+
+    @model_validator(mode="after")
+    def _boxes_are_of_our_own(self) -> "VideoRequest":
+        if self.boxes and self.engine:
+            raise Refusal(
+                f"boxes={self.boxes} with engine={self.engine}: our own model alone is laid out "
+                "by boxes; leave one of the two out."
+            )
+        return self
 
 
 class FilterRequest(Request):

@@ -168,9 +168,9 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         if "seed" not in asked:
             seed = derived_seed(_content(made, without="seed"))
             made = made.model_copy(update={"seed": seed})
-        if made.engine:
+        if made.engine or made.boxes:
             operation_of(made).check(made)
-        else:
+        if not made.engine:
             _check_length(made.prompt)
         if batch.accept_only:
             _check_readable(made)

@@ -28,7 +28,7 @@ ADVANCED = "advanced"
 FOLDED = {
     "VideoRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
-        "lora", "lora_scale", "unmarked",
+        "lora", "lora_scale", "unmarked", "boxes",
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",

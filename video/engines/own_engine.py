@@ -1,6 +1,6 @@
 """Our own model as one engine among others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -51,8 +51,13 @@ class OwnEngine:
         return request
 
     def check(self, request: VideoRequest) -> None:
-        """Refuse a model that is not installed; all else the form refused."""
-        self.record()
+        """Refuse a model that is not installed, and boxes; all else the form refused."""
+        record = self.record()
+        if request.boxes:
+            from core.models.checkpoints import find_model
+            from video.engines.laid_boxes import check_boxes
+
+            check_boxes(request, record, find_model(self.name, "video"))
 
     def check_change(self, request: VideoRequest) -> None:
         """Refuse clips that are too small or too large for it."""
@@ -88,10 +93,16 @@ class OwnEngine:
         """Nothing is kept: a clip takes a second."""
 
     def encode(self, request: VideoRequest) -> "Conditioning":
-        """The prompt's text states."""
+        """The prompt's text states, and the sketch of its boxes where some were drawn."""
         from video.engines.own import embed
 
-        return embed(request, encoder())
+        cond = embed(request, encoder())
+        if not request.boxes:
+            return cond
+        from video.engines.laid_boxes import boxed_layout
+        from video.engines.layouts import sketch
+
+        return replace(cond, sketch=sketch(boxed_layout(request)))
 
     def load(self, device: Any) -> Model:
         """The network, and what is known of it."""

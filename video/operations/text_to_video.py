@@ -41,8 +41,8 @@ class TextToVideo:
         return request.prompt
 
     def inputs(self, request: VideoRequest) -> Paths:
-        """Pictures that are frames of the clip, and an adapter; none for a sentence alone."""
-        told = {"first": request.first, "last": request.last, "lora": request.lora}
+        """Pictures that are frames, an adapter and boxes; none for a sentence alone."""
+        told = {name: getattr(request, name) for name in ("first", "last", "lora", "boxes")}
         return {field: Path(path).expanduser() for field, path in told.items() if path}
 
     def outputs(self, target: Path, request: VideoRequest | None = None) -> Paths:

@@ -63,6 +63,7 @@ def test_the_paths_of_all_forms():
         ("text_to_video", "first"),
         ("text_to_video", "last"),
         ("text_to_video", "lora"),
+        ("text_to_video", "boxes"),
         ("extend_video", "clip"),
         ("extend_video", "engine"),
         ("fill_video", "clip"),
