@@ -62,15 +62,6 @@ class VideoRequest(EngineRequest):
     boxes: DrawnBoxes = ""
     newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes")
 
-    @model_validator(mode="after")
-    def _boxes_are_of_our_own(self) -> "VideoRequest":
-        if self.boxes and self.engine:
-            raise Refusal(
-                f"boxes={self.boxes} with engine={self.engine}: our own model alone is laid out "
-                "by boxes; leave one of the two out."
-            )
-        return self
-
 
 class FilterRequest(Request):
     """What is asked of a filter of clips."""

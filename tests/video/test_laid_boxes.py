@@ -83,5 +83,6 @@ def test_boxes_that_are_not_the_prompts_are_refused(case, tmp_path):
 
 
 def test_other_engines_take_no_boxes(tmp_path):
-    with pytest.raises(ValueError, match="our own model alone is laid out"):
-        asked(tmp_path, [SQUARE, CIRCLE], engine="wan")
+    request = asked(tmp_path, [SQUARE, CIRCLE], engine="wan")
+    with pytest.raises(Refusal, match="our own model alone is laid out"):
+        OPERATIONS["text_to_video"].check(request)

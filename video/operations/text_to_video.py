@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.operations.operation import Cost, Facts, Model, NotAsAskedError, OnStep, Paths, Reading
+from core.refusal import Refusal
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ class TextToVideo:
 
     def check(self, request: VideoRequest) -> None:
         """Refuse an engine or a model that is not there, and what it does not take."""
+        if request.boxes and request.engine:
+            raise Refusal(
+                f"boxes={request.boxes} with engine={request.engine}: our own model alone is laid "
+                "out by boxes; leave one of the two out."
+            )
         self.source(request).check(request)
 
     def cost(self, request: VideoRequest) -> Cost:
