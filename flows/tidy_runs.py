@@ -26,6 +26,7 @@ from flows.machines.hosts_elsewhere import all_beats, forget
 from flows.machines.janitor import Sighting, verdict
 from flows.machines.pools import POOLS
 from flows.machines.sweeper import WORKER, close, state_age_s, under_way
+from flows.pages.failures import explained
 from flows.pages.run_names import named
 from flows.requests.flow_requests import TidyRequest
 from flows.requests.parameters import Asked
@@ -38,6 +39,7 @@ ADVICE = "Press Retry to run it again; a batch does so by itself."
 
 
 @flow(name="tidy_runs", flow_run_name=named(lambda _: "Tidy runs"), log_prints=True)
+@explained
 def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
     """Close runs whose process died unnoticed, and go on with batches whose own run died.
 

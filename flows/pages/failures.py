@@ -10,9 +10,11 @@ from typing import Any
 
 from prefect.states import Failed
 
+from core.refusal import Refusal
 from core.request import Request
 from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
+from flows.requests.forms import Unfit
 from flows.requests.refusals import REFUSAL, is_refusal
 from flows.requests.roots import check_paths
 from flows.requests.uploads import with_uploads
@@ -69,9 +71,11 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _resolve(given: dict[str, Any]) -> None:
-    """Find uploaded scans, and refuse files that a request may not name."""
+    """Refuse what no request can be made of; find uploads; refuse files that may not be named."""
     settings = read_settings()
     for name, asked in given.items():
+        if isinstance(asked, Unfit):
+            raise Refusal(asked.why)
         if isinstance(asked, Request):
             project = given.get("project", DEFAULT_PROJECT)
             given[name] = with_uploads(asked, project, settings)

@@ -7,14 +7,16 @@ result.
 
 import hashlib
 import secrets
+from dataclasses import dataclass
 from typing import Any, get_args
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, core_schema
 
 from core.refusal import Refusal
 from core.request import Request
 from core.wording import inside
+from flows.requests.complaints import sentence
 from flows.requests.installed import OWN, installed_engines, installed_models
 from flows.requests.uploads import PREFIX
 
@@ -59,19 +61,35 @@ MODELS_AND_STARTS = ("model", "start")
 Fields = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Unfit:
+    """Stands for a request that its model refused.
+
+    Prefect would end the run before the flow, in a state that looks like a fault's; so the flow is
+    called, and what explains its failures says why.
+    """
+
+    why: str
+
+
 class Form:
     """Marks the request of a flow, which a person fills in as a form."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
     ) -> CoreSchema:
-        """The request, with a seed where the form was sent without one."""
+        """The request, with a seed where the form was sent without one, or why it is refused."""
         model = _model(source)
 
-        def filled(sent: Any) -> Any:
-            return with_seed(model, flat(sent)) if isinstance(sent, dict) else sent
+        def checked(sent: Any, check: core_schema.ValidatorFunctionWrapHandler) -> Any:
+            try:
+                return check(with_seed(model, flat(sent)) if isinstance(sent, dict) else sent)
+            except Refusal as error:
+                return Unfit(str(error))
+            except ValidationError as error:
+                return Unfit(sentence(error))
 
-        return core_schema.no_info_before_validator_function(filled, handler(source))
+        return core_schema.no_info_wrap_validator_function(checked, handler(source))
 
     def __get_pydantic_json_schema__(
         self, schema: CoreSchema, handler: GetJsonSchemaHandler

@@ -117,6 +117,11 @@ def nifti_bytes(volume: Volume) -> bytes:
 def _open(path: Path) -> nib.Nifti1Image:
     if path.is_dir():
         raise Refusal(f"{path} is a folder: a scan is one file; name the .nii.gz inside it.")
+    if path.exists() and not path.is_file():
+        raise Refusal(
+            f"{path} is no regular file but a pipe, device or socket: a scan is read from a file; "
+            "write it to one and name that."
+        )
     if not path.is_file():
         raise Refusal(f"{path} does not exist: a scan is read from a file; check the path.")
     if path.stat().st_size == 0:

@@ -2,6 +2,7 @@
 
 import gzip
 import itertools
+import os
 
 import nibabel as nib
 import numpy as np
@@ -242,6 +243,7 @@ def bad_files(folder):
     (folder / "photo.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(400))
     (folder / "empty.nii.gz").write_bytes(b"")
     (folder / "folder.nii.gz").mkdir()
+    os.mkfifo(folder / "pipe.nii.gz")
     nib.save(nib.analyze.AnalyzeImage(good, np.eye(4)), folder / "old.img")
 
 
@@ -263,6 +265,7 @@ def bad_files(folder):
         ("empty.nii.gz", "is empty"),
         ("folder.nii.gz", "is a folder"),
         ("absent.nii.gz", "does not exist"),
+        ("pipe.nii.gz", "no regular file but a pipe"),
         ("old.img", "single-file NIfTI"),
     ],
 )

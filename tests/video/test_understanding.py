@@ -283,3 +283,16 @@ def test_a_model_of_the_world_is_asked_the_corrected_prompt():
     }
     with pytest.raises(Refusal, match="negations"):
         serve(VideoRequest(prompt="no circle"), WORLD)
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u200c", "\u200d", "\u2060", "\ufeff", "\u00ad"])
+def test_a_mark_inside_a_word_that_nobody_sees_is_ignored(mark):
+    found = understand(f"two re{mark}d cir{mark}cles move left")
+    assert found.whole
+    assert found.claims == understand("two red circles move left").claims
+
+
+@pytest.mark.parametrize("number", ["3.5", "0.5", "2.0", "1,5"])
+def test_a_broken_number_of_things_is_refused_whole(number):
+    found = understand(f"{number} circles move left")
+    assert found.refused == (f"there are one to three things, not {number!r}",)

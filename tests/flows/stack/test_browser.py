@@ -165,8 +165,9 @@ def test_a_form_says_at_once_what_it_does_not_take(person):
     page.get_by_text("is too long").first.wait_for()
     assert ids(person.runs(deployment)) == before
     run = person.asks("text_to_video", CLIP | {frames: "900"})  # other engines make as many
-    refused = person.waits_for(run, "FAILED")
-    assert "num_frames must be at most 128" in refused.message
+    failed = person.waits_for(run, "FAILED")
+    assert failed.refused
+    assert "num_frames must be at most 128" in failed.message
 
 
 @pytest.mark.slow
