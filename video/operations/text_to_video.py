@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from video.files.clip import Clip
 
 TAGGED = {"prompt", "seed", "engine", "model", "steps", "sampler", "guidance", "negative"}
+FILES = ("lora", "first", "last", "boxes")
 PREVIEW_KB = 100
 SAID = {
     "prompt_as_typed": "prompt as typed",
@@ -119,6 +120,8 @@ class TextToVideo:
         asked = self.settled(request)
         clip, mark = as_written(asked, drawn)
         tag = asked.model_dump(include=TAGGED) | mark
+        if files := [name for name in FILES if getattr(asked, name)]:
+            tag["files"] = files
         path = write_clip(clip, target, metadata=tag, overwrite=overwrite)
         self.source(request).forget(request)
         return {"video": path}
@@ -171,6 +174,12 @@ class TextToVideo:
         tag = look_at(file).tag.get("metadata") if known else None
         if not isinstance(tag, dict) or not tag:
             return None
+        if files := tag.get("files"):
+            raise Refusal(
+                f"{file.name} has no record beside it, and was drawn with {' and '.join(files)}=: "
+                "a clip does not hold the files it was drawn with; put its record, "
+                f"{file.stem}.json, beside it."
+            )
         clip, unmarked = read_clip(file), tag.pop("watermark", None) is None
         frames, height, width, _ = clip.frames.shape
         shape = {"num_frames": frames, "height": height, "width": width, "fps": clip.fps}

@@ -75,6 +75,11 @@ def test_rows_take_in_a_lora_each_as_a_single_clip_does_and_are_made_again(
         assert main(["reproduce", str(clip)]) == 0
         assert "identical: every bit" in capsys.readouterr().out
 
+    record = alone.with_suffix(".json").rename(places / "kept.json")
+    assert main(["reproduce", str(alone)]) == 2
+    assert "was drawn with lora=" in capsys.readouterr().err
+    record.rename(alone.with_suffix(".json"))
+
     adapter.rename(places / "away.safetensors")
     assert main(["reproduce", str(alone)]) == 2
     assert "is not where it was" in capsys.readouterr().err
