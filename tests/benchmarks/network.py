@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from statistics import median
 
 import torch
@@ -18,6 +19,7 @@ WIDTHS = (64, 128, 256)
 SHAPE = (1, 4, 16, 32, 32)
 TOKENS = (1, 77, 384)
 TARGETS = {"MONAI": 2.5, "diffusers": 8.0}
+OPENVINO = "ours, OpenVINO"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 PROTOCOL = (
@@ -25,7 +27,8 @@ PROTOCOL = (
     "networks in one process, same dtype, turn by turn; median over rounds after one warm-up. "
     "Widths (64, 128, 256), two residual blocks per level, attention (in each frame, over the "
     "text) at the two coarser levels, heads of 64 channels. Ours: `SpatioTemporalUNet` with its "
-    "defaults, keys and values of the text computed anew in every pass. MONAI: "
+    "defaults, keys and values of the text computed anew in every pass; by OpenVINO, "
+    "where it is installed, likewise, its blocks as one graph. MONAI: "
     "`DiffusionModelUNet(num_res_blocks=2, attention_levels=(False, True, True), "
     "num_head_channels=64, norm_num_groups=32)`; its attention runs over all voxels of a level, "
     "it halves D too, and its way up has one block more per level. diffusers: "
@@ -40,12 +43,21 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     rounds = 2 if quick else 15 if full else 7
     figures, details = [], {}
     for name, dtype in DTYPES.items():
-        times, facts = _times(dtype, rounds)
+        times, facts = measured(dtype, rounds)
         details[name] = {who: facts[who] | {"seconds": times[who]} for who in times}
         ours = median(times["ours"])
         figures.append(
             Figure(name=f"ours, {name}", value=1e3 * ours, unit="ms", note=_spread(times["ours"]))
         )
+        if OPENVINO in times:
+            figures.append(
+                Figure(
+                    name=f"ours by torch over ours by OpenVINO, {name}",
+                    value=ours / median(times[OPENVINO]),
+                    unit="times",
+                    note=_spread(times[OPENVINO]),
+                )
+            )
         for rival, least in TARGETS.items():
             theirs = median(times[rival])
             figures.append(
@@ -66,7 +78,13 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     )
 
 
-def _times(dtype: torch.dtype, rounds: int) -> tuple[dict[str, list[float]], dict[str, dict]]:
+def times(dtype: torch.dtype, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each round, by network, taken turn by turn; OpenVINO where it is installed."""
+    return measured(dtype, rounds)[0]
+
+
+def measured(dtype: torch.dtype, rounds: int) -> tuple[dict[str, list[float]], dict[str, dict]]:
+    """Seconds by network, and what each network is."""
     torch.manual_seed(0)
     passes = _passes(dtype)
     times: dict[str, list[float]] = {who: [] for who in passes}
@@ -125,9 +143,24 @@ def _passes(dtype: torch.dtype) -> dict[str, tuple[nn.Module, Callable[[], objec
     )
     return {
         "ours": (ours, lambda: ours(z, level, level, cond)),
+        **_by_openvino(dtype, lambda network: network(z, level, level, cond)),
         "MONAI": (monai, lambda: monai(z, step, context=tokens)),
         "diffusers": (diffusers, lambda: diffusers(z, step, tokens, return_dict=False)),
     }
+
+
+def _by_openvino(
+    dtype: torch.dtype, ask: Callable[[nn.Module], object]
+) -> dict[str, tuple[nn.Module, Callable[[], object]]]:
+    """Our network once more, computed by OpenVINO; none where that is not installed."""
+    if find_spec("openvino") is None:
+        return {}
+    from core.backends.answers import accelerate
+
+    network = SpatioTemporalUNet(in_channels=4, block_out_channels=WIDTHS, text_channels=384)
+    accelerate(network, f"benchmark {torch.initial_seed()}")
+    _ready(network, dtype)
+    return {OPENVINO: (network, lambda: ask(network))}
 
 
 def _ready(network: nn.Module, dtype: torch.dtype) -> nn.Module:
