@@ -35,6 +35,7 @@ from core.refusal import Refusal
 from core.seeds import generator
 from medical.files.nifti import read_volume
 from medical.files.volume import same_place
+from medical.lesions.atlas import lesion_atlas
 from medical.lesions.fields import depth
 from medical.training.segmenter import Scoring
 
@@ -277,6 +278,11 @@ def main() -> None:
         raise Refusal(
             f"{asked.real} holds {len(real)} person: each is left out once and the others train; "
             "give two or more."
+        )
+    if seen := lesion_atlas().among({case.name: case.mask.numpy() > 0 for case in real}):
+        raise Refusal(
+            f"{', '.join(seen)}: drawn heads hold lesions made from these masks, too: who is "
+            "tested may have no part in what trains; give people who are in no atlas."
         )
     for row in runs(real, drawn, asked.seeds, done, steps=asked.steps):
         done.append(row)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -66,10 +67,19 @@ class LesionAtlas:
         across = np.linalg.inv(self.affine) @ affine
         return read_on(values.astype(np.float32), across, shape)
 
+    def among(self, masks: Mapping[str, NDArray[np.bool_]]) -> list[str]:
+        """The names of those whose masks (D, H, W) are behind this atlas."""
+        return [name for name, mask in masks.items() if digest_of_mask(mask) in self.people]
+
     @property
     def digest(self) -> str:
         """SHA-256 of the file the atlas was read from."""
         return hashlib.sha256((FOLDER / FILE).read_bytes()).hexdigest()
+
+
+def digest_of_mask(mask: NDArray[np.bool_]) -> str:
+    """What an atlas knows a person's mask (D, H, W) by."""
+    return hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16]
 
 
 @cache

@@ -8,7 +8,6 @@ reduced to 15 voxels a side without place, size or direction, and only some of e
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -20,7 +19,7 @@ from safetensors.numpy import save_file
 from core.records import atomic_path
 from medical.anatomy.phantom import template_labels
 from medical.files.nifti import read_volume
-from medical.lesions.atlas import FACTS, FILE, OUTLINE, OUTLINE_REACH
+from medical.lesions.atlas import FACTS, FILE, OUTLINE, OUTLINE_REACH, digest_of_mask
 from medical.lesions.fields import (
     Mask,
     boxes_of,
@@ -60,7 +59,7 @@ def measure(masks: Iterable[tuple[str, Mask, NDArray[np.float64]]], folder: Path
         loads.append(float(volumes.sum()) / 1000)
         counts.append(int(count))
         sizes.append(volumes)
-        people.append(hashlib.sha256(np.packbits(mask).tobytes()).hexdigest()[:16])
+        people.append(digest_of_mask(mask))
         for outline in _outlines(parts, np.asarray(volumes / voxel, np.float64)):
             outlines.append(outline)
             owners.append(owner)

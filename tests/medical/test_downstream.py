@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from medical.evaluation.downstream import (
 from medical.evaluation.downstream_table import differences, table, verdict
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
+from medical.lesions.atlas import digest_of_mask, lesion_atlas
 
 
 def case(name, value, seed=0):
@@ -144,6 +146,13 @@ def test_cases_are_read_from_both_kinds_of_folders(tmp_path, monkeypatch):
     for name in ("FLAIR.nii.gz", "lesions.nii.gz"):
         (tmp_path / "p2" / name).write_bytes((tmp_path / "p1" / name).read_bytes())
     monkeypatch.setattr(sys, "argv", [*words, "--seeds", "1", "--steps", "1"])
+    known = replace(
+        lesion_atlas(), people=(digest_of_mask(read_cases(tmp_path)[0].mask.numpy() > 0),)
+    )
+    with monkeypatch.context() as change:
+        change.setattr(downstream, "lesion_atlas", lambda: known)
+        with pytest.raises(Refusal, match="may have no part in what trains"):
+            downstream.main()
     downstream.main()
     lines = (tmp_path / "out.jsonl").read_text().splitlines()
     assert len(lines) == 2 * len(ARMS)
