@@ -106,12 +106,12 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
         path: Where the record goes, beside the result.
         task: The job's name, as its flow is called: ``"text_to_video"``.
         request: What was asked, as plain values.
-        outputs: Role to file; each is hashed, so all must be in their final place.
+        outputs: Role to file; each is hashed, in its final place.
         model: The model's own record (name, kind, sha256, objective, ...).
         seeds: The seed, or the seeds in order.
         timings: Stage to seconds; ``"total"``, if given, is the wall time, else the sum is.
         inputs: Role to file; each is hashed.
-        extra: Anything else that helps to understand or repeat the result.
+        extra: What else helps to understand it.
         media: File to its SHA-256 before it was signed, of those that are.
         overwrite: Replace a record that already stands there.
 
@@ -135,8 +135,7 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
         "compute": compute(),
         "extra": dict(extra or {}),
     }
-    if _is_medical(task, model):
-        record["intended_use"] = RESEARCH_USE
+    record |= {"intended_use": RESEARCH_USE} if _is_medical(task, model) else {}
     try:
         text = json.dumps(record, indent=2, allow_nan=False, default=_plain, ensure_ascii=False)
     except (TypeError, ValueError) as error:

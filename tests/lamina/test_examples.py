@@ -32,7 +32,12 @@ def test_the_front_page_shows_what_is_written(scan, tmp_path, monkeypatch):
     assert any(block.id == "README.md-1" for block in blocks())
     test_shown_python_runs(next(blocks()).values[0], scan, tmp_path, monkeypatch)
     written = {path.name for path in tmp_path.iterdir() if path.is_file()}
-    assert written == {"clip.mp4", "fine.nii.gz", "fine_std.nii.gz", "fine_consistency.nii.gz"}
+    assert written == {
+        "same-clip.mp4",
+        "same-fine.nii.gz",
+        "same-fine_std.nii.gz",
+        "same-fine_consistency.nii.gz",
+    }
 
 
 @pytest.mark.parametrize("name", ["lamina", *MODULES])

@@ -81,7 +81,7 @@ def test_a_wish_beyond_what_was_measured_is_said():
     assert beyond_measured(LesionWish(10.0, 60), atlas) == []
     (said,) = beyond_measured(LesionWish(80.0, 60), atlas)
     assert "80 ml lies outside" in said
-    assert "29 people" in said
+    assert "29 in all" in said
 
 
 def test_no_drawn_shape_is_one_of_the_atlas():

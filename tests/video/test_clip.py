@@ -214,7 +214,7 @@ def test_the_preview_moves_and_fits():
 
 def test_a_preview_that_cannot_fit_says_so():
     noise = np.random.default_rng(0).integers(0, 256, (16, 64, 64, 3), dtype=np.uint8)
-    with pytest.raises(ValueError, match="max_kb=1: 16 frames do not fit"):
+    with pytest.raises(ValueError, match="max_kb=1: no room for 16 frames"):
         webp_preview(Clip(noise, 8), max_kb=1)
 
 

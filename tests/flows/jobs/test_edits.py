@@ -103,7 +103,7 @@ def test_a_load_beyond_what_was_measured_is_said(places, capsys):
     assert main(["mri", "insert-lesions", str(scan), str(out), "--load-ml", "75"]) == 0
     assert "75 ml lies outside" in capsys.readouterr().err
     record = json.loads((places / "out.json").read_text())
-    assert "29 people" in record["extra"]["beyond_measured"][0]
+    assert "29 in all" in record["extra"]["beyond_measured"][0]
 
 
 def as_series(folder, scan):

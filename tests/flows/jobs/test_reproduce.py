@@ -159,7 +159,7 @@ def test_arithmetic_is_read_from_the_record_of_any_file(tmp_path, monkeypatch, n
 
     (tmp_path / "fine.json").write_text('{"compute": {"threads": 3}}')
     read = []
-    monkeypatch.setattr(reproduce, "remembered", lambda compute: read.append(compute) or {})
+    monkeypatch.setattr(reproduce, "remembered", lambda compute, _: read.append(compute) or {})
     reproduce._compute_as_then(tmp_path / name)
     assert read == [{"threads": 3}]
 

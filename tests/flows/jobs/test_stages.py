@@ -50,12 +50,13 @@ def test_a_copy_with_other_bytes_is_no_result(tmp_path, monkeypatch):
     source = tmp_path / "drawn.mp4"
     source.write_bytes(b"frames")
     operation, drawn = OPERATIONS["text_to_video"], {"video": FileRef.of(source)}
-    whole = job_stages.publish.fn(operation, drawn, tmp_path / "whole.mp4")
+    asked = VideoRequest(prompt="a red circle")
+    whole = job_stages.publish.fn(operation, asked, drawn, tmp_path / "whole.mp4")
     assert whole["video"].open().read_bytes() == b"frames"
     monkeypatch.setattr("shutil.copyfile", lambda _, target: target.write_bytes(b"fram"))
-    torn = job_stages.publish.fn(operation, drawn, tmp_path / "torn.mp4")
+    torn = job_stages.publish.fn(operation, asked, drawn, tmp_path / "torn.mp4")
     with pytest.raises(RuntimeError, match="holds sha256"):
-        job_stages.verify.fn(operation, VideoRequest(prompt="a red circle"), torn)
+        job_stages.verify.fn(operation, asked, torn)
 
 
 def test_the_domain_speaks_into_the_run_once():

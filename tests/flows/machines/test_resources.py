@@ -25,7 +25,7 @@ HEAD = ((197, 233, 47), (1.0, 1.0, 4.0))
 @pytest.fixture
 def scanned(monkeypatch):
     """Every scan has the size of a head."""
-    monkeypatch.setattr("medical.files.nifti.read_size", lambda path: HEAD)
+    monkeypatch.setattr("medical.files.scan.read_size", lambda path: HEAD)
 
 
 def clip(**changes):
@@ -151,7 +151,7 @@ def test_runs_that_a_form_starts_fit_the_share_of_a_pod(monkeypatch):
     training = training_needs(VideoTrainingRequest(batch_size=4096), gpus=1)
     assert training.memory_gb <= int(asked.removesuffix("Gi")) * 1.0737
     size = ((1000, 1000, 300), (1.0, 1.0, 1.0))
-    monkeypatch.setattr("medical.files.nifti.read_size", lambda path: size)
+    monkeypatch.setattr("medical.files.scan.read_size", lambda path: size)
     huge = needed(OPERATIONS["super_resolve_mri"], SuperResolutionRequest(scan="s"))
     assert huge.memory_gb <= int(allowed.removesuffix("Gi")) * 1.0737
     assert most.disk_gb <= int(share["scratch"].removesuffix("Gi"))
