@@ -16,6 +16,7 @@ from core.progress import counted
 from core.refusal import Refusal
 from core.request import Request
 from medical.files.container import scan_name
+from medical.operations.head_result import HeadResult
 
 if TYPE_CHECKING:
     from medical.files.volume import Volume
@@ -45,7 +46,7 @@ class Edit:
     facts: Facts = field(default_factory=dict)
 
 
-class EditMRI(ABC, Generic[Asked]):
+class EditMRI(HeadResult, ABC, Generic[Asked]):
     """A head changed inside a mask; see ``core.operations.operation.Operation``.
 
     Subclasses say what they are called, what may be asked, and ``edit``.
@@ -157,21 +158,6 @@ class EditMRI(ABC, Generic[Asked]):
             )
         volume = float(mask.sum()) * math.prod(scan.spacing_mm) / 1000
         return {"mask_ml": round(volume, 4), "shape": " x ".join(map(str, scan.shape))}
-
-    def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
-        """Affine and voxels."""
-        from medical.files.nifti import read_volume
-
-        volume = read_volume(path)
-        return {"entry of the affine": volume.affine, "voxel": volume.data.numpy()}
-
-    def recalled(self, file: Path) -> Asked | None:
-        """None: a head does not say what it was made from."""
-        return None
-
-    def pictures(self, prepared: "Volume", drawn: Edit) -> dict[str, bytes]:
-        """None: pages show no person's head unasked."""
-        return {}
 
     def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:
         """What was changed."""

@@ -15,6 +15,7 @@ from core.operations.operation import Cost, Facts, Model, ModelSource, OnStep, P
 from core.refusal import Refusal
 from core.request import Request
 from medical.files.container import scan_name
+from medical.operations.head_result import HeadResult
 
 if TYPE_CHECKING:
     from medical.files.volume import Volume
@@ -40,7 +41,7 @@ class Maps:
     facts: Facts = field(default_factory=dict)
 
 
-class MapMRI(ABC, Generic[Asked]):
+class MapMRI(HeadResult, ABC, Generic[Asked]):
     """Maps of a scan; see ``core.operations.operation.Operation``.
 
     Subclasses say what they are called, what may be asked, what maps there are, and ``find``.
@@ -183,21 +184,6 @@ class MapMRI(ABC, Generic[Asked]):
                     "scan; make it again."
                 )
         return {"shape": " x ".join(map(str, scan.shape))}
-
-    def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
-        """Affine and voxels."""
-        from medical.files.nifti import read_volume
-
-        volume = read_volume(path)
-        return {"entry of the affine": volume.affine, "voxel": volume.data.numpy()}
-
-    def recalled(self, file: Path) -> Asked | None:
-        """None: a map does not say what it was made from."""
-        return None
-
-    def pictures(self, prepared: "Volume", drawn: Maps) -> dict[str, bytes]:
-        """None: pages show no person's head unasked."""
-        return {}
 
     def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:
         """What was found."""

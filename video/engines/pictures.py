@@ -112,7 +112,8 @@ def paste(frames: NDArray[np.uint8], pictures: Mapping[str, Given]) -> dict[str,
         drawn = frames[PLACES[field]].astype(np.int16)
         off = float(np.abs(drawn - picture.pixels).mean())
         frames[PLACES[field]] = picture.pixels
-        told[field] = picture.facts | {"kept_bit_for_bit": True, "drawn_off_by": round(off, 2)}
+        kept = {"kept_bit_for_bit": "before watermark and encoding"}
+        told[field] = picture.facts | kept | {"drawn_off_by": round(off, 2)}
     return {"given_frames": told} if told else {}
 
 
