@@ -48,6 +48,15 @@ def check_size(path: Path, needed: int) -> None:
             "must be whole "
             "and its dimensions true; copy or export it again."
         )
+    check_memory(path, needed)
+
+
+def check_memory(path: Path, needed: int) -> None:
+    """Refuse a scan of so many bytes that no memory here can hold it.
+
+    Raises:
+        Refusal: It is larger.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     if needed > memory:
         raise Refusal(

@@ -17,13 +17,20 @@ from numpy.typing import NDArray
 
 from core.progress import counted
 from core.refusal import Refusal
+from medical.files.dicom_heads import (
+    check_heads,
+    is_packed,
+    listed,
+    says_synthetic,
+    scale_of,
+    single,
+)
 from medical.files.privacy import DRAWN_SERIES
-from medical.files.series import Slice, Stack, oriented, stack
+from medical.files.series import Slice, Stack, grid_of, oriented, stack
 from medical.files.volume import FileHeader, Volume, check_near
 
-COLORS = ("MONOCHROME2",)
+BETWEEN, THICK = "SpacingBetweenSlices", "SliceThickness"
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-LOCALIZERS = ("LOCALIZER", "SCOUT", "SURVEY")
 KEPT = frozenset(
     ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient", "ImagePositionPatient",
      "RescaleSlope", "RescaleIntercept", "BitsAllocated", "BitsStored", "HighBit",
@@ -87,9 +94,8 @@ def read_series(folder: str | Path) -> Volume:
 def series_size(folder: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """Shape and spacing (mm) of the scan in a folder, without its voxels; see ``read_series``."""
     series = open_series(folder)
-    empty = np.broadcast_to(np.float32(0), series.stack.shape)
-    voxels, affine = oriented(empty, series.stack.affine, upright=series.upright)
-    return voxels.shape, tuple(np.linalg.norm(affine[:3, :3], axis=0).tolist())
+    shape, affine = grid_of(series.stack.shape, series.stack.affine, upright=series.upright)
+    return shape, tuple(np.linalg.norm(affine[:3, :3], axis=0).tolist())
 
 
 def open_series(folder: str | Path) -> Series:
@@ -100,17 +106,15 @@ def open_series(folder: str | Path) -> Series:
     """
     place, files, heads = Path(folder), list[Path](), list[Any]()
     for path, head in _headers(place):
-        if any(name in head for name in ("Rows", "NumberOfFrames")):
-            files.append(path)
-            heads.append(head)
+        files.append(path)
+        heads.append(head)
     if not heads:
         raise Refusal(
             f"{folder} holds no DICOM image: a folder is read as one series, and a file as NIfTI; "
             "name the folder of the series, or the .nii.gz itself."
         )
-    for path, head in zip(files, heads, strict=True):
-        _check_kind(path, head)
-    slices = [each for k, head in enumerate(heads) for each in _slices(k, head)]
+    check_heads(place, files, heads)
+    slices = [each for k, head in enumerate(heads) for each in _slices(k, files[k], head)]
     stacked = stack(str(folder), slices)
     check_near(place, stacked.shape, stacked.affine, 1.0)
     return Series(
@@ -118,20 +122,24 @@ def open_series(folder: str | Path) -> Series:
         tuple(files),
         stacked,
         upright=all(_upright(head) for head in heads),
-        synthetic=any(head.get("SyntheticData") == "YES" for head in heads),
+        synthetic=any(says_synthetic(head) for head in heads),
         removed=tuple(sorted({name for head in heads for name in _other(head)})),
     )
 
 
 def _headers(folder: Path) -> Iterator[tuple[Path, Any]]:
-    """Every DICOM file of a folder with its header; other files are passed over."""
+    """Every DICOM image of a folder with its header; other files are passed over."""
     pydicom = library()
     for path in sorted(folder.iterdir()):
         if not path.is_file() or path.name.startswith("."):
             continue
         try:
             with pydicom.config.disable_value_validation():
-                yield path, pydicom.dcmread(path, stop_before_pixels=True)
+                head = pydicom.dcmread(path, stop_before_pixels=True)
+                if not any(name in head for name in ("Rows", "NumberOfFrames")):
+                    continue
+                for _ in head.iterall():  # values are made of bytes only when they are asked for
+                    pass
         except pydicom.errors.InvalidDicomError:
             continue
         except Exception as error:  # whatever a header of any bytes makes pydicom raise
@@ -139,6 +147,7 @@ def _headers(folder: Path) -> Iterator[tuple[Path, Any]]:
                 f"{path} is a damaged DICOM file ({type(error).__name__}): a series is read "
                 "whole; copy or export it again."
             ) from error
+        yield path, head
 
 
 def library() -> Any:
@@ -159,37 +168,7 @@ def library() -> Any:
     return pydicom
 
 
-def _check_kind(path: Path, head: Any) -> None:
-    """Refuse what is no magnetic resonance image of gray values."""
-    kind = tuple(str(part).upper() for part in _listed(head.get("ImageType")))
-    if (modality := head.get("Modality")) != "MR":
-        raise Refusal(
-            f"{path} has the modality {modality or 'none'}: scans are magnetic resonance images "
-            "(MR); give the folder of such a series."
-        )
-    if head.get("PhotometricInterpretation") not in COLORS or head.get("SamplesPerPixel", 1) != 1:
-        raise Refusal(
-            f"{path} is stored as {head.get('PhotometricInterpretation', 'nothing')}: a scan has "
-            "one brightness for each pixel (MONOCHROME2), no color; export the original images."
-        )
-    if head.get("BurnedInAnnotation") == "YES":
-        raise Refusal(
-            f"{path} says that text is burned into its pixels: it may name the patient and is no "
-            "tissue; export the original images."
-        )
-    if found := next((word for word in LOCALIZERS if word in kind), ""):
-        raise Refusal(
-            f"{path} is a {found.lower()}: such images find the head's place and are no scan; "
-            "give the folder of the scan itself."
-        )
-    if "MOSAIC" in kind:
-        raise Refusal(
-            f"{path} is a mosaic of many slices in one picture: a scan has each by itself; "
-            "convert it with dcm2niix and give the NIfTI."
-        )
-
-
-def _slices(file: int, head: Any) -> Iterator[Slice]:
+def _slices(file: int, path: Path, head: Any) -> Iterator[Slice]:
     """The slices of one file."""
     series, shape = str(head.get("SeriesInstanceUID", "")), (int(head.Rows), int(head.Columns))
     shared = _first(head.get("SharedFunctionalGroupsSequence"))
@@ -208,7 +187,8 @@ def _slices(file: int, head: Any) -> Iterator[Slice]:
             _numbers(turn.get("ImageOrientationPatient"), 6),
             _numbers(plane.get("ImagePositionPatient"), 3),
             _numbers(size.get("PixelSpacing"), 2),
-            (_single(scale.get("RescaleSlope"), 1), _single(scale.get("RescaleIntercept"), 0)),
+            scale_of(path, scale),
+            tuple(single(path, name, size, 0) for name in (BETWEEN, THICK)),
         )
 
 
@@ -222,10 +202,6 @@ def _first(sequence: Any) -> Any:
     return sequence[0] if sequence else None
 
 
-def _listed(value: Any) -> Sequence[Any]:
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
-
-
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     """So many finite numbers; None for anything else."""
     try:
@@ -235,14 +211,9 @@ def _numbers(value: Any, count: int) -> tuple[float, ...] | None:
     return found if len(found) == count and np.isfinite(found).all() else None
 
 
-def _single(value: Any, otherwise: float) -> float:
-    """A number as a NIfTI header holds it, in float32."""
-    return float(np.float32(otherwise if value in (None, "") else value))
-
-
 def _upright(head: Any) -> bool:
     """Whether dcm2niix would turn it: acquired in three dimensions, and no derived image."""
-    kind = [str(part).upper() for part in _listed(head.get("ImageType"))]
+    kind = [str(part).upper() for part in listed(head.get("ImageType"))]
     return head.get("MRAcquisitionType") == "3D" and "DERIVED" not in kind
 
 
@@ -275,16 +246,16 @@ def _stored(series: Series) -> NDArray[Any]:
 
 def _decoded(path: Path) -> NDArray[Any]:
     """The frames of a file, (N, rows, columns)."""
-    packed = None
+    head = None
     try:
         head = library().dcmread(path)
-        packed = head.file_meta.TransferSyntaxUID
         pixels = np.asarray(head.pixel_array)
     except Exception as error:  # decoders of any make
-        if packed is not None and packed.is_compressed:
+        if is_packed(head):
+            packing = head.file_meta.TransferSyntaxUID.name
             raise Refusal(
-                f"{path} is compressed as {packed.name}, and nothing installed unpacks it: pixels "
-                "are read as they are or as installed decoders give them; install pylibjpeg and "
+                f"{path} is compressed as {packing}, and nothing installed unpacks it: pixels are "
+                "read as they are or as installed decoders give them; install pylibjpeg and "
                 "its parts, or export the series uncompressed."
             ) from error
         raise Refusal(

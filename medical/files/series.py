@@ -36,6 +36,7 @@ class Slice:
         position: Of the first pixel, mm; None likewise.
         spacing: Distance of rows and of columns, mm; None likewise.
         scale: Slope and intercept of the stored values.
+        told: Distance of slices and their thickness, mm; 0 where they are not told.
     """
 
     file: int
@@ -46,6 +47,7 @@ class Slice:
     position: tuple[float, ...] | None
     spacing: tuple[float, ...] | None
     scale: tuple[float, float] = (1.0, 0.0)
+    told: tuple[float, ...] = (0.0, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,7 @@ def stack(place: str, slices: Sequence[Slice]) -> Stack:
     along = np.array([np.dot(normal, each.position or ()) for each in slices])  # (N,)
     order = tuple(slices[k] for k in np.argsort(along, kind="stable"))
     step = _step(place, order, np.sort(along), normal)
+    _check_pitch(place, float(np.linalg.norm(step)), first.told)
     affine = np.eye(4)
     between_rows, between_columns = first.spacing or (1.0, 1.0)
     sides = (row * between_columns, column * between_rows, step, np.array(order[0].position))
@@ -102,8 +105,25 @@ def oriented(
         affine: (4, 4).
         upright: Whether axes are turned to the nearest of right, anterior, superior.
     """
+    order, signs = _sides(affine, upright=upright)
+    seen = voxels.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
+    return np.ascontiguousarray(seen), affine @ _turn(voxels.shape, order, signs)
+
+
+def grid_of(
+    shape: tuple[int, ...], affine: NDArray[np.float64], *, upright: bool
+) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Shape and affine that ``oriented`` gives to voxels of a shape."""
+    order, signs = _sides(affine, upright=upright)
+    return tuple(shape[old] for old in order), affine @ _turn(shape, order, signs)
+
+
+def _sides(
+    affine: NDArray[np.float64], *, upright: bool
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The old axis for each new one, and which way it runs."""
     if not upright:
-        return _turned(voxels, affine, (0, 1, 2), (1, -1, 1))
+        return (0, 1, 2), (1, -1, 1)
     sides = affine[:3, :3] / np.linalg.norm(affine[:3, :3], axis=0)
     order, signs = [-1, -1, -1], [1, 1, 1]
     left = np.abs(sides)
@@ -111,23 +131,19 @@ def oriented(
         world, axis = (int(k) for k in np.unravel_index(np.argmax(left), (3, 3)))
         order[world], signs[world] = axis, 1 if sides[world, axis] > 0 else -1
         left[world, :], left[:, axis] = -1, -1
-    return _turned(voxels, affine, tuple(order), tuple(signs))
+    return tuple(order), tuple(signs)
 
 
-def _turned(
-    voxels: NDArray[np.float32],
-    affine: NDArray[np.float64],
-    order: tuple[int, ...],
-    signs: tuple[int, ...],
-) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-    """Axes in another order, some of them from the end to the beginning."""
+def _turn(
+    shape: tuple[int, ...], order: tuple[int, ...], signs: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """(4, 4) from axes in another order, some of them from the end on, to the old ones."""
     turn = np.zeros((4, 4))
     turn[3, 3] = 1
     for new, (old, sign) in enumerate(zip(order, signs, strict=True)):
         turn[old, new] = sign
-        turn[old, 3] = 0 if sign > 0 else voxels.shape[old] - 1
-    seen = voxels.transpose(order)[tuple(slice(None, None, sign) for sign in signs)]
-    return np.ascontiguousarray(seen), affine @ turn
+        turn[old, 3] = 0 if sign > 0 else shape[old] - 1
+    return turn
 
 
 def _check_one_series(place: str, slices: Sequence[Slice]) -> None:
@@ -219,3 +235,20 @@ def _step(
             "or resample it to such a stack."
         )
     return step
+
+
+def _check_pitch(place: str, step: float, told: tuple[float, ...]) -> None:
+    """Refuse slices that lie twice or more as far apart as their header says.
+
+    Some scanners write the gap alone there; it is less than half of the slices' thickness.
+    """
+    between, thickness = told
+    if between <= 0 or between < thickness / 2:
+        return
+    times = round(step / between)
+    if times >= 2 and abs(step - times * between) <= UNEVEN * between + UNEVEN_MM:
+        raise Refusal(
+            f"{place} has slices {step:.4g} mm apart, and says that they lie {between:.4g} mm "
+            f"apart (SpacingBetweenSlices): of {times} slices {times - 1} would be missing; copy "
+            "all files of the series."
+        )

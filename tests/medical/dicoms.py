@@ -1,6 +1,11 @@
 """DICOM series written for tests, as scanners write them, by pydicom."""
 
+import struct
+
 import numpy as np
+import pydicom
+import pytest
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
@@ -9,6 +14,10 @@ from pydicom.uid import (
     MRImageStorage,
     generate_uid,
 )
+
+from core.refusal import Refusal
+from medical.files.dicom import read_series
+from medical.files.scan import scan_size
 
 PATIENT = "Muster^Maria"
 
@@ -129,3 +138,59 @@ def write_enhanced(
     ds.PixelData = np.stack([data[k] for k in order]).tobytes()
     _save(ds, folder / "enhanced.dcm", EnhancedMRImageStorage)
     return folder
+
+
+def elements(content, name):
+    """Places of an element's bytes: start, length of its value, width of that length."""
+    tag = tag_for_keyword(name)
+    mark = struct.pack("<HH", tag >> 16, tag & 0xFFFF)
+    place = content.find(mark)
+    while place >= 0:
+        code = content[place + 4 : place + 6]
+        long = code in (b"OB", b"OW", b"SQ", b"UN", b"UT")
+        start = place + (12 if long else 8)
+        width = "<I" if long else "<H"
+        (length,) = struct.unpack_from(width, content, start - struct.calcsize(width))
+        yield place, start, length, width
+        place = content.find(mark, start)
+
+
+def put_element(content, found, value):
+    """The bytes with another value for one of their ``elements``, whatever it is."""
+    _, start, length, width = found
+    value += b" " * (len(value) % 2)
+    told = struct.pack(width, len(value))
+    return content[: start - len(told)] + told + value + content[start + length :]
+
+
+def put_bytes(folder, name, value):
+    """A value in the headers of all files that no DICOM library would write."""
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        for found in reversed(list(elements(content, name))):
+            content = put_element(content, found, value)
+        path.write_bytes(content)
+
+
+def change(folder, **fields):
+    """Other header fields in every file."""
+    for path in folder.iterdir():
+        ds = pydicom.dcmread(path)
+        for name, value in fields.items():
+            if value is None:
+                del ds[name]
+            else:
+                setattr(ds, name, value)
+        ds.save_as(path)
+
+
+def refused(folder, *words):
+    """Hold a folder to its refusal, by both readers, and the refusal to naming nobody."""
+    with pytest.raises(Refusal) as error:
+        read_series(folder)
+    said = str(error.value)
+    for word in words:
+        assert word in said
+    assert PATIENT not in said
+    with pytest.raises(Refusal):
+        scan_size(folder)

@@ -8,7 +8,7 @@ import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
-from dicoms import PATIENT, turned, voxels, write_enhanced, write_series
+from dicoms import change, refused, turned, voxels, write_enhanced, write_series
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -128,29 +128,6 @@ def test_every_pixel_lies_where_its_header_says(tmp_path_factory, grid, kind):
         assert np.abs(index - index.round()).max() < 1e-3
         i, j, m = index[:3].round().astype(int)
         assert volume.data[i, j, m] == data[k, row, column]
-
-
-def change(folder, **fields):
-    """Other header fields in every file."""
-    for path in folder.iterdir():
-        ds = pydicom.dcmread(path)
-        for name, value in fields.items():
-            if value is None:
-                del ds[name]
-            else:
-                setattr(ds, name, value)
-        ds.save_as(path)
-
-
-def refused(folder, *words):
-    with pytest.raises(Refusal) as error:
-        read_series(folder)
-    said = str(error.value)
-    for word in words:
-        assert word in said
-    assert PATIENT not in said
-    with pytest.raises(Refusal):
-        scan_size(folder)
 
 
 def test_a_series_with_gaps_is_refused(tmp_path):
