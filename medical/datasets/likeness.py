@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from medical.anatomy.filters import Floats
 from medical.datasets.quality import contrast_to_noise
 from medical.datasets.realism import (
+    PATCH,
     PATCHES,
     Numbers,
     dataset_told_apart,
@@ -31,6 +32,10 @@ MOST_INTENSITY_DISTANCE = 0.06
 CONTRAST_RANGE = (2.0, 5.2)
 """Real heads: 3.0 to 4.0; four drawn ones: 4.0 to 4.4; class means: 5.3."""
 FEWEST_FOR_REGIONS = 4
+UNMEASURED = (
+    f"T1w: gray or white matter lacks, or fewer than {PATCHES} patches of {PATCH} mm are brain "
+    "without lesions, so nobody can tell how like real heads it is"
+)
 
 
 def likeness(
@@ -63,7 +68,9 @@ def likeness(
 
 
 def unlike(facts: Mapping[str, Any]) -> list[str]:
-    """Why a head is too far from real ones; empty if it is not."""
+    """Why a head is too far from real ones, or is not held to them; empty if it is like."""
+    if "unmeasured" in facts:
+        return [facts["unmeasured"]]
     reasons = []
     if facts["told_apart"] > MOST_TOLD_APART:
         reasons.append(

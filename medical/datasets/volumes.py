@@ -16,7 +16,7 @@ from core.progress import counted
 from core.records import sha256_file
 from medical.anatomy.site import draw_site, scanned
 from medical.datasets.heads import WHITE_AT, Head, Heads
-from medical.datasets.likeness import likeness, unlike
+from medical.datasets.likeness import UNMEASURED, likeness, unlike
 from medical.datasets.plan import Plan, Planned
 from medical.datasets.quality import faults, measured
 from medical.datasets.request import MRIDatasetRequest
@@ -119,7 +119,9 @@ def _likeness(drawn: DrawnVolume, request: MRIDatasetRequest, seed: int) -> dict
         return None
     found = likeness(drawn.images["T1w"], drawn.head.labels, drawn.mask, seed)
     judged = request.site == "clean" and bool(drawn.head.contributors)
-    return {**found, "judged": judged} if found else None
+    if found is None:
+        return {"unmeasured": UNMEASURED, "judged": True} if judged else None
+    return {**found, "judged": judged}
 
 
 def judge(drawn: DrawnVolume, planned: Planned) -> list[str]:

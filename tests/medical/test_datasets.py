@@ -23,6 +23,7 @@ from medical.datasets.plan import (
 from medical.datasets.quality import faults as faults_of
 from medical.datasets.quality import measured
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.volumes import draw_volume, judge
 from medical.datasets.withdrawal import traces
 from medical.files.nifti import read_volume
 from medical.files.nnunet import faults
@@ -199,6 +200,34 @@ def test_a_dataset_for_which_nothing_passes_says_who_is_missing(heads, tmp_path,
     monkeypatch.setattr(making, "judge", lambda *_: ["never"])
     made = make_dataset(maker(heads, count=1, lesions={}), tmp_path / "out")
     assert made.missing == ("sub-001",)
+
+
+class Smooth(BallHeads):
+    """A head of people in which gray matter lacks, so that nothing can be held to real ones."""
+
+    def __init__(self, contributors):
+        self.contributors = contributors
+
+    def draw(self, seed, spacing_mm, people):
+        head = super().draw(seed, spacing_mm, people)
+        labels = np.where(head.labels == 2, 3, head.labels).astype(np.uint8)
+        return Head(labels, head.affine, self.contributors, head.facts)
+
+
+def test_a_head_that_cannot_be_held_to_real_ones_is_set_aside_where_it_was_due():
+    def told(contributors, **changes):
+        asked = maker(Smooth(contributors), contrasts=["T1w"], lesions={}, **changes)
+        planned = asked.plan.volumes[0]
+        drawn = draw_volume(asked.request, asked.plan, planned, 0, asked.heads, asked.atlas)
+        return drawn.facts["quality"]["likeness"], judge(drawn, planned)
+
+    found, reasons = told({"a": 1.0}, spacing_mm=[1, 1, 1])
+    assert found["judged"]
+    assert any("nobody can tell how like real heads it is" in reason for reason in reasons)
+    for contributors, changes in (({}, {"spacing_mm": [1, 1, 1]}), ({"a": 1.0}, {})):
+        found, reasons = told(contributors, **changes)
+        assert found is None  # class means, or another grid: not judged
+        assert not any("real heads" in reason for reason in reasons)
 
 
 def people(count, **changes):
