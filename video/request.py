@@ -120,6 +120,11 @@ class VideoTrainingRequest(Request):
         description="Rank of what is learned beside the weights of start, which stay as they are: "
         "a small file and a model with it merged, for little data; 0 to train all weights.",
     )
+    masks: bool = Field(
+        False,
+        description="Also learn to paint around what is given of a clip, frames and regions at "
+        "random, with what fills and extends clips in mind; network unet only.",
+    )
     clips: DiskPath = Field(
         "",
         description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "
@@ -168,6 +173,11 @@ class VideoTrainingRequest(Request):
     def _parts_are_equal(self) -> "VideoTrainingRequest":
         check_parts(self.batch_size, self.accumulation)
         check_lora(self.lora, self.start)
+        if self.masks and (self.network != "unet" or self.family != "usual"):
+            raise Refusal(
+                f"masks with network={self.network}, family={self.family}: a unet of the usual "
+                "family alone is shown what is given of a clip; leave masks out."
+            )
         return self
 
     @model_validator(mode="after")

@@ -22,6 +22,9 @@ from core.tensors import Volumes, align, sent
 if TYPE_CHECKING:
     from core.networks.conditioned import ConditionedNetwork
 
+LEAST_HIDDEN = 0.01
+"""Share of a sample below which what is not given counts no more for being little."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class FlowMatching:
@@ -35,6 +38,7 @@ class FlowMatching:
         dropout: Probability of dropping the prompt, for guidance.
         focus: How many times more an error counts, besides once, where the first channel of a
             sketch says that there is something; what is best to answer stays the same.
+        hidden: Whether only what is not given counts, by the last channel of ``concat``.
     """
 
     name: ClassVar[str] = "flow_matching"
@@ -45,6 +49,7 @@ class FlowMatching:
     power: float = 0.5
     dropout: float = 0.1
     focus: float = 0.0
+    hidden: bool = False
 
     @property
     def cost(self) -> float:
@@ -105,6 +110,10 @@ class FlowMatching:
 
     def _focused(self, squares: Volumes, cond: Conditioning) -> Volumes:
         """The squared errors, those counting more that lie where something is to be."""
+        if self.hidden and cond.concat is not None:
+            unknown = 1 - cond.concat[:, -1:]  # (B, 1, D, H, W)
+            shares = unknown.mean(dim=(1, 2, 3, 4), keepdim=True).clamp_min(LEAST_HIDDEN)
+            squares = squares * unknown / shares
         if not self.focus or cond.sketch is None:
             return squares
         inside = functional.interpolate(cond.sketch[:, :1].float(), squares.shape[2:])

@@ -161,7 +161,8 @@ class ConditionedNetwork(Network):
         if memory is None:
             memory = self.read(cond, batch)
         emb = self.embed(t, r, cond, memory, batch)  # (B, emb)
-        x = z if cond.concat is None else torch.cat([z, cond.concat.to(z.dtype)], dim=1)
+        beside = None if self.config.get("given_channels") else cond.concat
+        x = z if beside is None else torch.cat([z, beside.to(z.dtype)], dim=1)
         x = pad(x.to(self.stem.mix.weight.dtype), self.cell)  # (B, C + Cc, ...) of whole cells
         x = self.answer(x, emb, cond, memory)  # (B, C, D', H', W')
         said = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)  # (B, C, D, H, W)

@@ -19,6 +19,7 @@ from core.networks.blocks import (
     SpatioTemporalBlock,
     Split,
     from_tokens,
+    pad,
     to_tokens,
 )
 from core.networks.conditioned import ConditionedNetwork
@@ -58,6 +59,8 @@ class SpatioTemporalUNet(ConditionedNetwork):
         sketch_channels: Channels of ``Conditioning.sketch``; 0 for a network that is shown none.
         sketch_grain: Voxels along D, H, W that one voxel of a sketch stands for.
         layout_network: Settings of a small one, ``layouts``, that draws what sketches show.
+        given_channels: Channels of a sample of which a part is given, its mask last; they come in
+            ``Conditioning.concat``, may be missing, and show nothing at first. 0 for none.
     """
 
     _no_split_modules = ("SpatioTemporalBlock",)
@@ -86,6 +89,7 @@ class SpatioTemporalUNet(ConditionedNetwork):
         sketch_channels: int = 0,
         sketch_grain: Sequence[int] = (1, 4, 4),
         layout_network: dict[str, Any] | None = None,
+        given_channels: int = 0,
     ) -> None:
         super().__init__()
         widths, strides = tuple(block_out_channels), tuple(map(triple, down_strides))
@@ -119,6 +123,11 @@ class SpatioTemporalUNet(ConditionedNetwork):
         shown = sketch_channels, widths[0], self.patch, triple(sketch_grain)
         self.sketch = SketchStem(*shown) if sketch_channels else None
         self.layouts = SpatioTemporalUNet(**layout_network) if layout_network else None
+        self.given: Merge | None = None
+        if given_channels:
+            self.given = Merge(given_channels, widths[0], self.patch)
+            self.given.mix = nn.Linear(self.given.mix.in_features, widths[0], bias=False)
+            nn.init.zeros_(self.given.mix.weight)
 
     def _build_blocks(
         self,
@@ -154,6 +163,8 @@ class SpatioTemporalUNet(ConditionedNetwork):
         x = self.stem(x)  # (B, width, D / pd, H / ph, W / pw)
         if self.sketch is not None and cond.sketch is not None:
             x = x + self.sketch(cond.sketch.to(x.dtype))
+        if self.given is not None and cond.concat is not None:
+            x = x + self.given(pad(cond.concat.to(x.dtype), self.cell))
         x = self._walk(x, emb, memory, places)
         return self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
 

@@ -24,7 +24,11 @@ ALIKE = (
 )  # fmt: skip
 """Settings of the whole network that must be the same."""
 TAUGHT = "trained_objective"
-OPTIONAL = {"sketch": ("sketch_channels", "sketch_grain"), "layouts": ("layout_network",)}
+OPTIONAL = {
+    "sketch": ("sketch_channels", "sketch_grain"),
+    "layouts": ("layout_network",),
+    "given": ("given_channels",),
+}
 """Parts that a network may have, and their settings."""
 
 
@@ -135,7 +139,7 @@ def _is_kept(name: str, network: ConditionedNetwork, origin: ConditionedNetwork)
     """Whether a weight is taken over: all are but those of optional parts that differ."""
     for part, settings in OPTIONAL.items():
         if name.startswith(f"{part}."):
-            pairs = ((network.config[s], origin.config[s]) for s in settings)
+            pairs = ((network.config[s], origin.config.get(s)) for s in settings)
             return all(_alike(own, given) for own, given in pairs)
     return True
 

@@ -38,8 +38,8 @@ FOLDED = {
     ),
     "MRIDatasetRequest": ("formats", "sources", "site", "accept_linkage", "dataset_number"),
     "VideoTrainingRequest": (
-        "network", "family", "lora", "count_shares", "layout_steps", "steps", "jump_steps",
-        "batch_size", "accumulation", "learning_rate", "compile",
+        "network", "family", "lora", "masks", "count_shares", "layout_steps", "steps",
+        "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
     ),
     "MRITrainingRequest": (
         "contrast_share", "lesion_share", "deformation_share", "network", "family", "lora",

@@ -26,8 +26,12 @@ LAYOUTS: Final[dict[str, Any]] = {
 """The layout network: one token for each thing's whole course."""
 
 
-def tiny() -> SpatioTemporalUNet:
-    """Runs everything on a laptop in seconds; 0.3 million weights."""
+def tiny(given: int = 0) -> SpatioTemporalUNet:
+    """Runs everything on a laptop in seconds; 0.3 million weights.
+
+    Args:
+        given: Channels of what is given of a clip; 0 for a network that is shown none.
+    """
     return SpatioTemporalUNet(
         in_channels=3,
         block_out_channels=(16, 32),
@@ -40,11 +44,16 @@ def tiny() -> SpatioTemporalUNet:
         text_channels=384,
         head_dim=32,
         prediction="sample",
+        given_channels=given,
     )
 
 
-def base() -> SpatioTemporalUNet:
-    """The shipped size: 7.3 million weights, and 6.7 million of the layout network."""
+def base(given: int = 0) -> SpatioTemporalUNet:
+    """The shipped size: 7.3 million weights, and 6.7 million of the layout network.
+
+    Args:
+        given: Channels of what is given of a clip; 0 for a network that is shown none.
+    """
     return SpatioTemporalUNet(
         in_channels=3,
         block_out_channels=(128, 128, 256),
@@ -60,6 +69,7 @@ def base() -> SpatioTemporalUNet:
         sketch_channels=SKETCH_CHANNELS,
         sketch_grain=(1, GRAIN, GRAIN),
         layout_network=LAYOUTS,
+        given_channels=given,
     )
 
 
@@ -89,7 +99,7 @@ def base_dit() -> SpatioTemporalDiT:
     )
 
 
-PRESETS: Final[dict[str, dict[str, Callable[[], ConditionedNetwork]]]] = {
+PRESETS: Final[dict[str, dict[str, Callable[..., ConditionedNetwork]]]] = {
     "unet": {"tiny": tiny, "base": base},
     "dit": {"tiny": tiny_dit, "base": base_dit},
 }

@@ -27,6 +27,7 @@ from video.engines.own import SHIFT
 from video.engines.text import TextEncoder, check_length, padded, read_once
 from video.files.captioned_clips import CaptionedClip, draw_pieces, load_clips
 from video.request import COUNT_SHARES, VideoTrainingRequest
+from video.training.masks import CHANNELS, masked
 from video.training.presets import PRESETS
 from video.training.validation import PROMPTS, held_out_prompts, layout_validation, validation
 from video.world.scene_bank import SceneBank
@@ -181,13 +182,21 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
     one, two, three = request.count_shares
     scenes = f"scenes of one, two and three things {one:g} : {two:g} : {three:g}"
     words = begun_from("clips of your own" if request.clips else scenes, "video", request.start)
+    words += ", of which a part is given" if request.masks else ""
     common: dict[str, Any] = {
         "data": words,
         **request.model_dump(include={"learning_rate", "seed", "compile"}),
     }
     usual = partial(
         flow_then_jumps,
-        FlowMatching(power=0.5, pure_noise_share=0.1, level_mean=1.5, level_std=1.3, focus=FOCUS),
+        FlowMatching(
+            power=0.5,
+            pure_noise_share=0.1,
+            level_mean=1.5,
+            level_std=1.3,
+            focus=FOCUS,
+            hidden=request.masks,
+        ),
         Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
         jump_steps=request.jump_steps,
     )
@@ -237,6 +246,8 @@ def train(
         on_validation: Called with what was found on fixed prompts, every few minutes.
     """
     build = PRESETS[request.network][request.preset]
+    if request.masks:
+        build = partial(build, given=CHANNELS)
     network = first_network("video", build, request.seed, request.start)
     if request.clips or not (request.layout_steps or _draws_layouts(network)):
         network.layouts = None  # nobody knows the layouts of clips of your own
@@ -245,6 +256,8 @@ def train(
         with_lora(network, request.lora, seed=request.seed)
     sketched = network.layouts is not None
     given = Material(make_batch) if make_batch else data(request, sketched=sketched)
+    if request.masks:
+        given = given._replace(clips=masked(given.clips))
     return train_stages(
         network,
         given.clips,
