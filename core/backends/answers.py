@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -28,6 +29,7 @@ from core.networks.unet import SpatioTemporalUNet
 if TYPE_CHECKING:
     from core.networks.conditioned import ConditionedNetwork
 
+MOST = 8  # graphs in memory, each with weights of its own; those beyond are read again when asked
 TOKENS = 16  # prompts are filled up to multiples of so many, so that few graphs are made
 
 
@@ -63,7 +65,7 @@ class Answer:
     def __init__(self, network: SpatioTemporalUNet, digest: str) -> None:
         self.network, self.digest = network, digest
         self.slow: Callable[..., Tensor] = network.answer
-        self.graphs: dict[tuple[Shape, int], Any] = {}
+        self.graph = lru_cache(MOST)(self._graph)
 
     def __call__(
         self, x: Tensor, emb: Tensor, cond: Conditioning, memory: TextMemory | None
@@ -86,13 +88,11 @@ class Answer:
         spacing = rows[:1] if len(set(rows)) == 1 else rows
         d, h, w = x.shape[2:]
         shape = Shape(len(x), (d, h, w), spacing, tokens, masked, sketched)
-        key = shape, torch.get_num_threads()
-        if key not in self.graphs:
-            self.graphs[key] = self._graph(shape)
-        found = self.graphs[key](inputs, share_inputs=True)[0]
+        found = self.graph(shape, torch.get_num_threads())(inputs, share_inputs=True)[0]
         return torch.from_numpy(found.copy()).to(x.dtype)
 
-    def _graph(self, shape: Shape) -> Any:
+    def _graph(self, shape: Shape, threads: int) -> Any:
+        del threads  # ``compiled`` asks torch for them; here they tell graphs apart
         precision = "bf16" if self.network.dtype == torch.bfloat16 else "f32"
         name = f"{self.digest} {shape} {precision}"
         return compiled(name, precision, lambda: build(self.network, shape))

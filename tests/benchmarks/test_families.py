@@ -98,6 +98,16 @@ def test_what_is_said_follows_from_the_numbers():
     assert measures.beside(worse, result, None).word == "worse"
     assert measures.beside(worse, result, 3.0).word == "no different"
     assert measures.drawn_beside(result, worse, None).word == "better"
+    fewer = drawn_by([1.0] * 6)
+    fewer["drawn"]["1"]["mean"] = [0.5, 1.0, 0.5, 1.0]  # best on the even patches alone
+    fewer["drawn"]["2"]["mean"] = [1.0, 0.5, 1.0, 0.5]  # and on the odd ones
+    assert measures.drawn_beside(fewer, worse, None).mean == 0  # not chosen where it is judged
+    one = worse | {"drawn": {e: _first(found) for e, found in worse["drawn"].items()}}
+    assert measures.drawn_beside(one, one, None).word == "no different"
+
+
+def _first(found):
+    return found[:1] if isinstance(found, list) else {k: v[:1] for k, v in found.items()}
 
 
 @pytest.fixture(scope="module")

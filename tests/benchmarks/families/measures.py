@@ -103,14 +103,22 @@ def beside(ours: Result, theirs: Result, chance: float | None) -> Beside:
 
 
 def drawn_beside(ours: Result, theirs: Result, chance: float | None) -> Beside:
-    """Patches drawn by the number of evaluations that is best for each."""
-    gains = [patch_gains(r, best(r)) for r in (ours, theirs)]
+    """Patches drawn by the number of evaluations that is best for each on other patches."""
+    gains = [_chosen_elsewhere(r) for r in (ours, theirs)]
     return _paired(gains[0], gains[1], chance)
+
+
+def _chosen_elsewhere(result: Result) -> list[float]:
+    """Gain of each patch by the evaluations that are best on the other half of the patches."""
+    by = {e: patch_gains(result, e) for e in EVALUATIONS}
+    chosen = [max(EVALUATIONS, key=lambda e: (round(sum(by[e][half::2]), 4), -e))
+              for half in (1, 0)]  # fmt: skip
+    return [by[chosen[i % 2]][i] for i in range(len(by[EVALUATIONS[0]]))]
 
 
 def _paired(ours: list[float], theirs: list[float], chance: float | None) -> Beside:
     gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
-    low, high = student(gaps) or (gaps[0], gaps[0])
+    low, high = student(gaps) or (-math.inf, math.inf)
     return Beside(fmean(gaps), low, high, chance)
 
 

@@ -64,7 +64,9 @@ each. Research software; **not a medical device and not for diagnosis**.
 - **Heads**: {patches} held-out patches of 16 x 32 x 32 voxels of heads that training never saw,
   4 mm slices; the mean of {samples} samples, in dB of signal over error beyond
   back-projection, which scores 0. Calibration is the error that the spread of the samples
-  predicts over the actual one: 1 is right, below 1 is too sure.
+  predicts over the actual one: 1 is right, below 1 is too sure. What an arm draws is compared by
+  the evaluations that are best for it on the other half of the patches; its best number itself
+  is the best of the curve, on the same patches.
 - **Estimate**: signal over error of the predicted data on 48 held-out clips or patches, mean over
   the levels 0.9, 0.75, 0.5 and 0.25, in dB. A consistency model answers with the end of a path
   at every level, which is no mean, and scores low here. Intervals are 95 % over these, paired

@@ -62,6 +62,17 @@ def questions():
     ]
 
 
+def test_graphs_in_memory_are_bounded(network, monkeypatch):
+    monkeypatch.setattr("core.backends.answers.MOST", 2)
+    accelerate(network, "digest")
+    beside = torch.randn(1, 1, 2, 8, 8)
+    z, t = torch.randn(1, 2, 2, 8, 8), torch.tensor([0.7])
+    with torch.inference_mode():
+        for rate in (1.0, 0.5, 0.25, 1.0):
+            network(z, t, t, Conditioning(concat=beside, spacing=torch.tensor([[rate, 1.0, 1.0]])))
+    assert network.answer.graph.cache_info()[1:] == (4, 2, 2)  # read 4 times, of 2, holding 2
+
+
 def test_openvino_answers_as_torch_and_reads_what_it_compiled(network, monkeypatch):
     z, t, r = torch.randn(2, 2, 3, 9, 8), torch.tensor([0.7, 0.4]), torch.tensor([0.5, 0.4])
     sketched = Conditioning(concat=torch.randn(2, 1, 3, 8, 8), sketch=torch.rand(2, 3, 3, 4, 4))
