@@ -257,7 +257,7 @@ def _outdated(found: dict[str, dict[str, str]], outcome: Outcome | None) -> bool
 
 
 def _intact_here(batch: Batch, item: Item) -> dict[str, dict[str, str]] | None:
-    from video.provenance.unsigned import is_as_recorded
+    from flows.jobs.signing import is_as_recorded
 
     record = batch.results / f"{item.stem}.json"
     try:

@@ -20,7 +20,7 @@ from core.progress import Throttle
 from flows.settings.settings import Settings
 from flows.storage.journal import held
 from flows.storage.store import Store, open_store
-from flows.storage.store_faults import StoreAwayError
+from flows.storage.store_faults import StoreAwayError, StoreRefusedError
 from flows.storage.store_leases import Lease, is_held, place_in, renewed, store_time
 from flows.storage.store_objects import Held, same
 from flows.storage.store_place import place_of, replace
@@ -201,19 +201,25 @@ class Mirror:
         return files
 
     def _as_recorded(self, record: Path) -> Files | None:
-        """What a record names, if the store holds each with as many bytes."""
+        """What a record names, if the store holds each with as many bytes.
+
+        Signatures of one clip are of one size: those are fetched, and compared by digest.
+        """
         from core.records import sha256_file
 
         try:
             outputs = json.loads(record.read_text(encoding="utf-8"))["outputs"]
             if any(self.held[said["file"]].size != said["bytes"] for said in outputs.values()):
                 return None
-        except (OSError, ValueError, KeyError, TypeError):
+            files = {
+                role: {"path": f"results/{said['file']}", "sha256": said["sha256"]}
+                for role, said in outputs.items()
+            }
+            signed = [files[role] for role, said in outputs.items() if "media_sha256" in said]
+            keys = {f"{self._folder}/{said['path']}": said["sha256"] for said in signed}
+            self.store.fetch(list(keys), keys)
+        except (OSError, ValueError, KeyError, TypeError, StoreRefusedError):
             return None
-        files = {
-            role: {"path": f"results/{said['file']}", "sha256": said["sha256"]}
-            for role, said in outputs.items()
-        }
         return files | {
             "record": {"path": f"results/{record.name}", "sha256": sha256_file(record)}
         }

@@ -7,17 +7,18 @@ signatures are never the same bytes. Only .mp4 is signed.
 import logging
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.operations.operation import Facts, Operation
 from core.progress import timed
-from core.records import atomic_path, versions
+from core.records import atomic_path, sha256_file, versions
 from core.refusal import Refusal
 from core.request import Request
 from flows.settings.provenance import read_provenance
 from flows.settings.settings import Settings, read_settings
-from video.provenance.unsigned import SIGNED
+from video.provenance.unsigned import SIGNED, media_sha256
 
 if TYPE_CHECKING:
     from video.provenance.certificates import Identity
@@ -111,6 +112,23 @@ def said_of_signature(operation: AnyOperation, path: Path) -> Facts:
     return {"c2pa": "not signed: LAMINA_C2PA=off" if not read_provenance().signs else "not signed"}
 
 
+def is_as_recorded(path: Path, said: Mapping[str, Any]) -> bool:
+    """Whether a file is the one that a record tells of.
+
+    Another signature makes no other clip, as long as it reads as whole; one that was damaged or
+    taken out does.
+    """
+    if sha256_file(path) == said["sha256"]:
+        return True
+    if "media_sha256" not in said or media_sha256(path) != said["media_sha256"]:
+        return False
+    try:
+        from video.provenance.manifests import read_manifest
+    except ImportError:  # nobody can tell here: it is made again
+        return False
+    return read_manifest(path).state in ("Valid", "Trusted")
+
+
 def make_keys(settings: Settings, name: str) -> bool:
     """Make this machine's own root and certificate; whether they were made, not so if they stand.
 
@@ -158,8 +176,20 @@ def _standing(folder: Path) -> "Identity":
 
     asked = read_provenance()
     if asked.certificate and asked.key:
-        return read_identity(asked.certificate, asked.key)
+        identity = read_identity(asked.certificate, asked.key)
+        _say_who_may_read(asked.key, asked.key.stat().st_mode & 0o777)
+        return identity
     return read_identity(folder / CHAIN, folder / KEY)
+
+
+@cache
+def _say_who_may_read(key: Path, mode: int) -> None:
+    """Once a process, that others than its owner may read a key."""
+    if mode & 0o044:
+        logger.warning(
+            "LAMINA_C2PA_KEY=%s may be read by others than its owner (%03o): whoever reads it "
+            "signs in your name; chmod 600 it", key, mode,
+        )  # fmt: skip
 
 
 def _facts(operation: AnyOperation, request: Request) -> dict[str, Any]:

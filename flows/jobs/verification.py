@@ -4,6 +4,7 @@ import json
 import logging
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-LINES_KEPT, LOOKED_AT = 1000, 32
+LINES_KEPT, LOOKED_AT, MOST_PIXELS = 1000, 32, 70_000_000
 DECODED = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
 FINE, WRONG, UNKNOWN = 0, 1, 3
 WORTH = {
@@ -110,12 +111,15 @@ def _watermark(path: Path) -> "Mark | None":
 
     if not any(path.name.lower().endswith(ending) for ending in DECODED):
         return None
-    frames: list[Any] = []
-    for frame in look_at(path).frames():
-        frames.append(frame)
-        if len(frames) == LOOKED_AT:
-            break
-    return read_mark(np.stack(frames))
+    footage = look_at(path)
+    high, wide = footage.stored
+    pixels = int(high * wide * max(footage.pixel, 1 / footage.pixel))
+    if pixels > MOST_PIXELS:
+        logger.warning("%s: frames of %s pixels are not looked into", path.name, f"{pixels:,}")
+        return None
+    return read_mark(
+        np.stack(list(islice(footage.frames(), min(LOOKED_AT, MOST_PIXELS // pixels))))
+    )
 
 
 def trusted_roots() -> str:

@@ -87,12 +87,13 @@ class _Jobs:
             said[PICTURE] = str(place_of(folder, picture))
         asked = request_of(said, is_engine)
         check_paths(asked, self._settings)
-        if isinstance(picture, bytes):
-            Quota(self._settings, project).check(len(picture))
-            keep_picture(folder, picture)
         parameters = {"request": asked.model_dump(mode="json"), "project": project}
         key = request.headers.get("idempotency-key", "")
-        run = await self._runs.start(FLOW, parameters, key)
+        async with self._runs.pictures:
+            if isinstance(picture, bytes):
+                Quota(self._settings, project).check(len(picture))
+                keep_picture(folder, picture)
+            run = await self._runs.start(FLOW, parameters, key)
         return JSONResponse(await self._told(run))
 
     async def all(self, request: Request) -> Response:

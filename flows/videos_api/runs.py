@@ -20,6 +20,7 @@ from video.operations.text_to_video import TextToVideo
 
 FLOW, TAG, BATCH_FLOW = "text_to_video", "v1-videos", "generate_clips"
 ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+UNENDED = ("SCHEDULED", "PENDING", "PAUSED", "RUNNING", "CANCELLING")
 MISSING = 404
 ENDS_WITHIN_S, LOOK_EVERY_S = 40.0, 0.5
 PICTURES, KINDS, MOST_PIXELS = "pictures", ("PNG", "JPEG", "WEBP"), 64_000_000
@@ -87,6 +88,8 @@ class Runs:
             headers={"Authorization": f"Basic {token}"} if secret else {},
             timeout=60,
         )
+        self.pictures = asyncio.Lock()
+        """Held from keeping a picture until its run stands, and while one is removed."""
 
     async def start(self, flow: str, parameters: dict[str, Any], key: str) -> dict[str, Any]:
         """A run, or that which the same key began before.
@@ -118,7 +121,10 @@ class Runs:
 
     async def all(self, flow: str) -> list[dict[str, Any]]:
         """All jobs, newest first."""
-        wanted = {"flow_runs": {"tags": {"all_": [TAG]}}, "flows": {"name": {"any_": [flow]}}}
+        of_ours = {"flow_runs": {"tags": {"all_": [TAG]}}, "flows": {"name": {"any_": [flow]}}}
+        return await self._found(of_ours)
+
+    async def _found(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
         while True:
             query = wanted | {"sort": "EXPECTED_START_TIME_DESC", "offset": len(found)}
@@ -159,7 +165,10 @@ class Runs:
             await asyncio.sleep(LOOK_EVERY_S)
 
     async def _remove_picture(self, run: dict[str, Any]) -> None:
-        """Remove the picture that came with a run; not one that the client named, or others do."""
+        """Remove the picture that came with a run, unless another may still read it.
+
+        That is a clip or a batch of this interface, or a run of any flow that has not ended.
+        """
         named = run["parameters"].get("request", {}).get("first")
         if not named:
             return
@@ -168,9 +177,12 @@ class Runs:
         path = Path(named).resolve()
         if path.parent != kept:
             return
-        others = await self.all(FLOW)
-        if not any(one["parameters"].get("request", {}).get("first") == named for one in others):
-            path.unlink(missing_ok=True)
+        async with self.pictures:
+            under_way = {"flow_runs": {"state": {"type": {"any_": UNENDED}}}}
+            others = [one for flow in (FLOW, BATCH_FLOW) for one in await self.all(flow)]
+            others += await self._found(under_way)
+            if not any(path.name in json.dumps(one["parameters"]) for one in others):
+                path.unlink(missing_ok=True)
 
     def folder(self, run: dict[str, Any]) -> Path | None:
         """Where a run's results stand; None before they do."""

@@ -171,6 +171,18 @@ def test_a_mask_is_a_picture_or_a_clip_of_the_same_size(clip, tmp_path):
     assert np.array_equal(~holes[0].canvas.given[0], mask > 0)
 
 
+def test_a_mask_clip_of_another_size_is_refused_at_its_first_frame(clip, tmp_path, monkeypatch):
+    from video.engines.regions import region_of_mask
+    from video.files.footage import Footage
+
+    decoded, seen = [], Footage._seen
+    monkeypatch.setattr(Footage, "_seen", lambda *x: decoded.append(1) or seen(*x))
+    write_mp4(Clip(np.zeros((16, 32, 32, 3), np.uint8), 8.0), tmp_path / "mask.mp4")
+    with pytest.raises(Refusal, match=r"16 frames of 32 x 32: the clip has 16 of 64 x 64"):
+        region_of_mask(tmp_path / "mask.mp4", (16, 64, 64, 3))
+    assert len(decoded) == 1
+
+
 REFUSED = {
     "no file": ("", "no such file"),
     "no json": ("{", "cannot be read"),

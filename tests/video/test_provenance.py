@@ -155,6 +155,23 @@ def test_files_that_cannot_sign_are_refused(keys, tmp_path):
         read_identity(chain, key)
 
 
+CURVE = bytes.fromhex("06082a8648ce3d030107")  # P-256, as certificates name it
+ISSUER = bytes.fromhex("06082a8648ce3d040302")  # ECDSA with SHA-256
+
+
+@pytest.mark.parametrize("known", [CURVE, ISSUER])
+def test_certificates_of_unknown_kinds_are_refused_or_taken_never_a_fault(keys, tmp_path, known):
+    first = x509.load_pem_x509_certificates((keys / CHAIN).read_bytes())[0]
+    odd = first.public_bytes(serialization.Encoding.DER).replace(known, known[:-1] + b"\x7d")
+    made = x509.load_der_x509_certificate(odd)
+    (tmp_path / "odd.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    if known is ISSUER:  # by whom it was signed is for its readers to tell
+        assert read_identity(tmp_path / "odd.pem", keys / KEY).algorithm == "es256"
+        return
+    with pytest.raises(Refusal, match=r"odd.pem: the key .* of a kind that nobody here knows"):
+        read_identity(tmp_path / "odd.pem", keys / KEY)
+
+
 def test_hundred_clips_verify_after_writing(keys, plain, tmp_path):
     identity, anchors = read_identity(keys / CHAIN, keys / KEY), read_anchors(keys / ROOT)
     states = []

@@ -28,18 +28,18 @@ def region_of_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     frames, height, width = shape[:3]
     if path.suffix.lower() in PICTURES:
         with opened("mask", path) as image:
+            _refuse_other_size(path, (1, image.height, image.width), shape)
             found = np.asarray(image.convert("L"))[None]
     else:
-        from video.files.formats import read_clip
+        from video.files.formats import look_at
 
-        seen = read_clip(path).frames
-        found = np.stack([np.asarray(Image.fromarray(frame).convert("L")) for frame in seen])
-    if found.shape[1:] != (height, width) or len(found) not in (1, frames):
-        raise Refusal(
-            f"mask={path} has {counted(len(found), 'frame')} of {found.shape[2]} x "
-            f"{found.shape[1]}: the clip has {frames} of {width} x {height}, "
-            "and a mask has its size and 1 or as many frames; make it so."
-        )
+        footage = look_at(path)
+        found = np.empty((footage.count, 0, 0), np.uint8)
+        for index, frame in enumerate(footage.frames()):
+            if not index:
+                _refuse_other_size(path, (footage.count, *frame.shape[:2]), shape)
+                found = np.empty((footage.count, *frame.shape[:2]), np.uint8)
+            found[index] = np.asarray(Image.fromarray(frame).convert("L"))
     hole = np.broadcast_to(found >= LIGHT, (frames, height, width))
     return _checked(f"mask={path}", hole)
 
@@ -56,6 +56,16 @@ def region_of_boxes(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
         for frame, (left, top, right, bottom) in zip(hole, boxes.sides, strict=True):
             frame[int(top) : int(np.ceil(bottom)), int(left) : int(np.ceil(right))] = True
     return _checked(f"boxes={path}", hole)
+
+
+def _refuse_other_size(path: Path, found: tuple[int, int, int], shape: tuple[int, ...]) -> None:
+    frames, height, width = shape[:3]
+    if found[1:] != (height, width) or found[0] not in (1, frames):
+        raise Refusal(
+            f"mask={path} has {counted(found[0], 'frame')} of {found[2]} x {found[1]}: the clip "
+            f"has {frames} of {width} x {height}, "
+            "and a mask has its size and 1 or as many frames; make it so."
+        )
 
 
 def _checked(name: str, hole: NDArray[np.bool_]) -> NDArray[np.bool_]:

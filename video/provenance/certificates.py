@@ -100,7 +100,7 @@ def read_identity(chain: Path, key: Path) -> Identity:
     certificates = _certificates(chain)
     secret = _key(key)
     leaf = certificates[0]
-    if leaf.public_key() != secret.public_key():
+    if _public(chain, leaf) != secret.public_key():
         raise Refusal(
             f"{key}: it is not the key of the first certificate in {chain}: the key that signs "
             "belongs to the first certificate; name files that belong together."
@@ -220,6 +220,17 @@ def _key(path: Path) -> "ec.EllipticCurvePrivateKey":
     return found  # pyright: ignore[reportReturnType]  # its kind is looked at by _algorithm
 
 
+def _public(path: Path, leaf: x509.Certificate) -> object:
+    try:
+        return leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise Refusal(
+            f"{path}: the key in its first certificate is of a kind that nobody here knows "
+            f"({type(error).__name__}): clips are signed by P-256, P-384, P-521, Ed25519 or RSA; "
+            "name a certificate of such a key."
+        ) from error
+
+
 def _algorithm(path: Path, key: object) -> str:
     if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
         return CURVES[key.curve.name]
@@ -236,7 +247,7 @@ def _algorithm(path: Path, key: object) -> str:
 def _refuse_self_signed(path: Path, leaf: x509.Certificate) -> None:
     try:
         leaf.verify_directly_issued_by(leaf)
-    except (ValueError, TypeError, InvalidSignature):
+    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
         return
     raise Refusal(
         f"{path}: the first certificate signs itself: readers of C2PA want a root that signs the "

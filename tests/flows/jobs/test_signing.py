@@ -133,6 +133,59 @@ def test_a_batch_keeps_what_was_signed_anew_and_makes_what_was_changed(signing):
     assert run(batch)["made"] == 1
 
 
+def test_a_batch_makes_anew_a_clip_whose_signature_was_damaged_or_taken_out(signing, monkeypatch):
+    batch = started("night")
+    run(batch)
+    first, second = (batch.results / f"{item.stem}.mp4" for item, _ in batch.items())
+    before, whole = media_sha256(first), bytearray(second.read_bytes())
+    whole[whole.index(b"c2pa.signature") + 40] ^= 1  # in the manifest's own box
+    (flipped := second.with_name("flipped.mp4")).write_bytes(whole)
+    assert media_sha256(flipped) == media_sha256(second)
+    flipped.replace(second)
+    monkeypatch.setenv("LAMINA_C2PA", "off")
+    shutil.copy(drawn_like(batch, first), first)
+    assert media_sha256(first) == before
+    assert not is_signed(first)
+    assert [intact(batch, item) for item, _ in batch.items()] == [None, None]
+    monkeypatch.setenv("LAMINA_C2PA", "on")
+    assert run(batch)["made"] == 2
+    assert all(read_manifest(clip).state == "Valid" for clip in (first, second))
+
+
+def drawn_like(batch, clip):
+    """The clip of an item without its signature."""
+    other = started("unsigned")
+    run(other)
+    return other.results / clip.name
+
+
+def test_a_store_that_holds_another_hosts_signature_is_not_taken_at_its_record(
+    signing, monkeypatch
+):
+    (signing / "store").mkdir()
+    monkeypatch.setenv("LAMINA_STORE", f"file://{signing / 'store'}")
+    held = {}
+    for host in ("a", "b"):
+        monkeypatch.setenv("LAMINA_OUTPUTS", str(signing / host))
+        monkeypatch.setenv("LAMINA_STORE", f"file://{signing / 'store' / host}")
+        (signing / "store" / host).mkdir()
+        held[host] = started("night")
+        run(held[host])
+    results = signing / "store" / "a" / "default" / "batches" / "night" / "results"
+    (item, _), (untouched, _) = held["a"].items()
+    clip = results / f"{item.stem}.mp4"
+    other = results.parents[4] / "b" / clip.relative_to(signing / "store" / "a")
+    assert other.stat().st_size == clip.stat().st_size
+    shutil.copy(other, clip)
+    monkeypatch.setenv("LAMINA_OUTPUTS", str(signing / "c"))
+    monkeypatch.setenv("LAMINA_STORE", f"file://{signing / 'store' / 'a'}")
+    fresh = Batch.named(read_settings(), "default", "night")
+    fresh.root.mkdir(parents=True)
+    assert fresh.mirror is not None
+    assert fresh.mirror.standing(item.stem, None) is None
+    assert fresh.mirror.standing(untouched.stem, None)
+
+
 def test_a_run_signs_what_it_publishes(signing):
     operation, request = OPERATIONS["text_to_video"], VideoRequest(prompt="a circle", **SMALL)
     work, folder = signing / "work", signing / "results"
@@ -149,7 +202,7 @@ def test_a_run_signs_what_it_publishes(signing):
 
 
 def test_an_operators_key_signs_and_a_wrong_one_is_refused_before_work(
-    signing, monkeypatch, capsys
+    signing, monkeypatch, capsys, caplog
 ):
     make_identity(signing / "ours", "The lab")
     make_identity(signing / "others", "Others")
@@ -158,6 +211,10 @@ def test_an_operators_key_signs_and_a_wrong_one_is_refused_before_work(
     drawn(signing / "clip.mp4")
     assert read_manifest(signing / "clip.mp4").signer == "The lab"
     assert not keys_folder(read_settings()).exists()
+    assert "by others than its owner" not in caplog.text
+    (signing / "ours" / KEY).chmod(0o644)
+    drawn(signing / "two.mp4")
+    assert caplog.text.count("may be read by others than its owner (644)") == 1
     monkeypatch.setenv("LAMINA_C2PA_KEY", str(signing / "others" / KEY))
     assert main(["video", "generate", "a red circle", "no.mp4", *WORDS]) == 2
     assert "not the key of the first certificate" in capsys.readouterr().err

@@ -137,3 +137,18 @@ def test_a_record_that_says_nothing_more_is_read(clip, capsys):
     beside.write_text(json.dumps(json.loads(beside.read_text()) | {"extra": None}))
     assert verified(clip) == 0
     assert "record: tells this file" in capsys.readouterr().out
+
+
+def test_frames_are_looked_into_as_far_as_memory_should_hold(places, monkeypatch, caplog):
+    from flows.jobs import verification
+
+    seen = []
+    monkeypatch.setattr("video.provenance.watermark.read_mark", lambda x: seen.append(x.shape))
+    frames = np.zeros((20, 32, 32, 3), np.uint8)
+    path = write_mp4(Clip(frames, 8.0), places / "large.mp4")
+    for most, count in ((10**6, 20), (5 * 32 * 32, 5), (1000, 0)):
+        monkeypatch.setattr(verification, "MOST_PIXELS", most)
+        seen.clear()
+        verification.origin_of(path, pixels=True)
+        assert [shape[0] for shape in seen] == ([count] if count else [])
+    assert "frames of 1,024 pixels are not looked into" in caplog.text

@@ -20,6 +20,7 @@ class Prefect:
 
     def __init__(self):
         self.runs, self.keys = {}, {}
+        self.meanwhile = None
         self.watched, self.seen = None, []  # a run that is told to end does so at the third look
         self.application = Starlette(
             routes=[
@@ -43,13 +44,27 @@ class Prefect:
         flow, run = request.path_params["flow"], str(uuid4())
         key = (flow, asked.get("idempotency_key", run))
         if key not in self.keys:
-            told = {"id": run, "state_type": "SCHEDULED", "created": "2026-01-01T00:00:00Z"}
+            told = {
+                "id": run,
+                "flow": flow,
+                "state_type": "SCHEDULED",
+                "created": "2026-01-01T00:00:00Z",
+            }
             self.runs[run] = told | {name: asked[name] for name in ("parameters", "tags")}
         return JSONResponse(self.runs[self.keys.setdefault(key, run)])
 
     async def all(self, request):
         asked = await request.json()
-        found = [run for run in self.runs.values() if "v1-videos" in run["tags"]]
+        wanted = asked["flow_runs"]
+        flows = asked["flows"]["name"]["any_"] if "tags" in wanted else ()
+        states = wanted["state"]["type"]["any_"] if "state" in wanted else ()
+        found = [
+            run
+            for run in self.runs.values()
+            if ("v1-videos" in run["tags"] and run["flow"] in flows) or run["state_type"] in states
+        ]
+        if states and self.meanwhile:  # what comes while a removal looks for others
+            await self.meanwhile()
         return JSONResponse(found[asked.get("offset", 0) :])
 
     async def run(self, request):
@@ -160,6 +175,57 @@ def test_a_picture_goes_with_the_last_job_that_names_it(places, asks, prefect):
     assert asks.delete(f"/v1/videos/{second}").json()["deleted"] is True
     assert not list(folder.iterdir())
     assert (places / "a.png").is_file()
+
+
+def test_a_picture_stays_for_any_run_under_way_that_names_it(places, asks, prefect):
+    from tiny_engines import save_picture
+
+    content = save_picture(places / "a.png", 16, 16).read_bytes()
+    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    file = {"input_reference": ("a.png", content, "image/png")}
+    job = asks.post("/v1/videos", data=told, files=file).json()["id"]
+    (picture,) = (places / "outputs" / "default" / "pictures").iterdir()
+    named = {"request": {"name": "night", "prompts": f"a cat | first={picture}"}}
+    other = {"id": "b", "flow": "generate_clips", "tags": [], "parameters": named}
+    prefect.runs["b"] = other | {"state_type": "RUNNING"}
+    assert asks.delete(f"/v1/videos/{job}").json()["deleted"] is True
+    assert picture.is_file()
+    prefect.runs["b"]["state_type"] = "COMPLETED"
+    job = asks.post("/v1/videos", data=told, files=file).json()["id"]
+    assert asks.delete(f"/v1/videos/{job}").json()["deleted"] is True
+    assert not picture.exists()
+
+
+def test_no_picture_goes_between_being_kept_and_its_run(places, prefect):
+    """A removal that looks for other jobs lets nobody begin one that it would not see."""
+    import asyncio
+
+    import httpx
+    from tiny_engines import save_picture
+
+    content = save_picture(places / "a.png", 16, 16).read_bytes()
+    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    file = {"input_reference": ("a.png", content, "image/png")}
+    folder = places / "outputs" / "default" / "pictures"
+    made = create_videos(prefect.application, read_settings())
+
+    async def both():
+        transport = httpx.ASGITransport(made)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            first = (await client.post("/v1/videos", data=told, files=file)).json()["id"]
+            begun = []
+
+            async def meanwhile():
+                prefect.meanwhile = None
+                begun.append(asyncio.create_task(client.post("/v1/videos", data=told, files=file)))
+                await asyncio.sleep(0.2)
+
+            prefect.meanwhile = meanwhile
+            await client.delete(f"/v1/videos/{first}")
+            return (await begun[0]).json()["id"]
+
+    asyncio.run(both())
+    assert len(list(folder.iterdir())) == 1
 
 
 def test_the_folder_of_a_run_stays_until_the_run_has_ended(places, asks, prefect, monkeypatch):
