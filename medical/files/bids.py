@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from core.records import atomic_path
+from medical.files.container import scan_name
 
 VERSION = "1.10.0"
+LEVELS = 4  # of folders: of the image, session, subject, dataset
 DERIVATIVE = "derivatives/lamina"
 LICENSE = "CC0"
 
@@ -29,6 +31,38 @@ def entities_of(name: str) -> tuple[dict[str, str], str]:
     if not suffix.isalnum() or not all(pairs):
         return {}, ""
     return {pair[1]: pair[2] for pair in pairs if pair}, suffix
+
+
+def read_text(path: Path) -> str:
+    """A text file that other tools wrote, in UTF-8 or UTF-16, as far as it can be read."""
+    raw = path.read_bytes()
+    wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What a JSON file says; nothing where it is none."""
+    try:
+        found = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def sidecars(scan: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and contents of the JSON files that speak of a scan, the nearest first.
+
+    Its own stands beside it; by BIDS' inheritance one higher up speaks of every scan whose name
+    has all entities of its own, and its suffix.
+    """
+    own = f"{scan_name(scan.name)}.json"
+    entities, suffix = entities_of(scan.name)
+    yield own, read_json(scan.with_name(own))
+    for folder in scan.absolute().parents[: LEVELS if "sub" in entities else 0]:
+        for path in sorted(folder.glob(f"*{suffix}.json")):
+            told, of = entities_of(path.name)
+            if path.name != own and of == suffix and told.items() <= entities.items():
+                yield path.name, read_json(path)
 
 
 def image_path(subject: str, contrast: str) -> str:

@@ -3,7 +3,6 @@
 BIDS has no suffix for an uncertainty map, so its own stands in the dataset's ``.bidsignore``.
 """
 
-import json
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.records import atomic_path, versions
-from medical.files.bids import VERSION, entities_of, write_json, write_text
+from medical.files.bids import VERSION, entities_of, read_json, sidecars, write_json, write_text
 from medical.files.container import scan_name
 
 LABEL: Final = "sr"
@@ -132,19 +131,12 @@ def uncertainty_says(found: Mapping[str, Any]) -> str:
 
 
 def _stripped(scan: Path) -> bool:
-    return bool(_read(scan.with_name(f"{scan_name(scan.name)}.json")).get("SkullStripped", False))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+    said = (told["SkullStripped"] for _, told in sidecars(scan) if "SkullStripped" in told)
+    return next(said, False) is True
 
 
 def _describe(root: Path, dataset: Path) -> None:
-    raw = _read(dataset / "dataset_description.json")
+    raw = read_json(dataset / "dataset_description.json")
     source = {"URL": dataset.as_uri()}
     source |= {"DOI": raw["DatasetDOI"]} if isinstance(raw.get("DatasetDOI"), str) else {}
     described = {

@@ -15,6 +15,7 @@ import numpy as np
 from core.progress import counted
 from core.refusal import Refusal
 from medical.files.container import HIGHEST_RATIO, check_memory, check_size
+from medical.files.privacy import marks_synthetic
 
 COLORS = ("MONOCHROME2",)
 LOCALIZERS = ("LOCALIZER", "SCOUT", "SURVEY")
@@ -69,8 +70,7 @@ def is_packed(head: Any) -> bool:
 
 def says_synthetic(head: Any) -> bool:
     """Whether a header says that no scanner made the image."""
-    kind = {str(part).strip().upper() for part in listed(head.get("ImageType"))}
-    return str(head.get("SyntheticData", "")).strip().upper() == "YES" or "SYNTHETIC" in kind
+    return marks_synthetic(head.get("SyntheticData"), listed(head.get("ImageType")))
 
 
 def single(path: Path, name: str, said: Any, otherwise: float) -> float:

@@ -20,7 +20,7 @@ from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import is_gzip
 from medical.files.nifti import SUFFIXES, nifti_bytes, read_volume
-from medical.files.privacy import DOUBLE, SINGLE, without_words
+from medical.files.privacy import DESCRIPTION, DOUBLE, FREE, SINGLE, without_words
 from medical.files.scan import read_scan
 from medical.files.stored import stored_voxels
 from medical.files.volume import Volume
@@ -46,6 +46,11 @@ class Stored:
         at, kind = OFFSET[size]
         begin = int(struct.unpack_from(f"{order}{kind}", raw, at)[0])
         header = bytearray(without_words(raw[:size]))
+        if volume.header.synthetic:  # which only a file beside the scan may have said
+            start, length = FREE[size][DESCRIPTION]
+            header[start : start + length] = volume.header.description.encode().ljust(
+                length, b"\0"
+            )
         struct.pack_into(f"{order}{kind}", header, at, size + len(NO_EXTENSION))
         dtype = np.dtype(volume.header.dtype).newbyteorder(order)
         count = int(np.prod(volume.shape))

@@ -7,7 +7,7 @@ into its extensions. None of it is handed on; what was there is told by the fiel
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from core.refusal import Refusal
 
@@ -31,12 +31,14 @@ FREE = {
 """Free fields by the size of the header: first byte, length."""
 DESCRIPTION_BYTES = 80
 SYNTHETIC = "Synthetic"
+YES = ("yes", "true", "1", "1.0")  # marks of a drawn head, in any case
 SHOWN = 6  # fields that a remark names
 DRAWN_HEAD = f"{SYNTHETIC} (Lamina). Not a person."
 DRAWN_SERIES = f"{SYNTHETIC}, as the DICOM series says"
+DRAWN_BESIDE = f"{SYNTHETIC}, as a file beside it says"
 DRAWN_LESIONS = "lesions, drawn"
 OWN = re.compile(
-    rf"{re.escape(DRAWN_HEAD)}|{re.escape(DRAWN_SERIES)}"
+    rf"{re.escape(DRAWN_HEAD)}|{re.escape(DRAWN_SERIES)}|{re.escape(DRAWN_BESIDE)}"
     rf"|(?:{SYNTHETIC}\. )?(?:{DRAWN_LESIONS}"
     r"|Lamina (?:map|anomalies|tissues|structures); research use"
     r"|Lamina SR, mean of \d{1,3}, seed \d{1,10}; research use"
@@ -56,6 +58,22 @@ def own_description(header: bytes) -> str:
 def as_marked(text: str, *, synthetic: bool) -> str:
     """A description of what was made from a scan, which hands on that no scanner made it."""
     return f"{SYNTHETIC}. {text}" if synthetic else text
+
+
+def marks_synthetic(mark: object, kinds: object = ()) -> bool:
+    """Whether a mark, or one of an image's kinds, says in any case that no scanner made it.
+
+    >>> marks_synthetic("Yes"), marks_synthetic(None, ["DERIVED", "synthetic"]), marks_synthetic(0)
+    (True, True, False)
+
+    Args:
+        mark: What stands in a field or column of its own, for instance ``SyntheticData``.
+        kinds: ``ImageType``: words, or one.
+    """
+    if str(mark).strip().lower() in YES:
+        return True
+    words = (kinds,) if isinstance(kinds, str) or not isinstance(kinds, Iterable) else kinds
+    return SYNTHETIC.lower() in {str(word).strip().lower() for word in words}
 
 
 def checked_description(text: str) -> bytes:

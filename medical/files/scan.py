@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from medical.files.dicom import read_series, series_size
 from medical.files.nifti import read_size, read_volume
+from medical.files.privacy import DRAWN_BESIDE, as_marked
+from medical.files.synthetic import said_beside
 from medical.files.volume import Volume
 
 
 def read_scan(path: str | Path) -> Volume:
     """The scan in a NIfTI file or in a folder of DICOM files.
 
+    Where a sidecar or table says that no scanner made it, its header says so, too: what is made
+    from it leaves those files behind.
+
     Raises:
         Refusal: It is neither, or its grid has no place in space.
     """
-    return read_series(path) if Path(path).is_dir() else read_volume(path)
+    if Path(path).is_dir():
+        return read_series(path)
+    volume = read_volume(path)
+    if volume.header.synthetic or not said_beside(path):
+        return volume
+    said = volume.header.description
+    words = as_marked(said, synthetic=True) if said else DRAWN_BESIDE
+    return replace(volume, header=replace(volume.header, description=words))
 
 
 def scan_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:

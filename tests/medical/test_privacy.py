@@ -172,11 +172,82 @@ def test_drawn_heads_are_known_and_not_trained_on_unasked(tmp_path):
         load_heads(tmp_path)
 
 
+MARKS = {
+    "SyntheticData": {"SyntheticData": "Yes"},
+    "SyntheticData as a word of JSON": {"SyntheticData": True},
+    "ImageType": {"ImageType": ["derived", "synthetic"]},
+    "ImageType as one word": {"ImageType": "Synthetic"},
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("said", MARKS.values(), ids=MARKS)
+@pytest.mark.parametrize("name", ["sub-7_ses-1_T1w.json", "../../../T1w.json", "../../sub-7.json"])
+def test_a_mark_is_known_in_any_case_encoding_and_place(tmp_path, name, said, encoding):
+    scan = tmp_path / "sub-7" / "ses-1" / "anat" / "sub-7_ses-1_T1w.nii.gz"
+    write_volume(Volume(head(scan), np.eye(4)), scan)
+    (scan.parent / name).write_text(json.dumps(said), encoding=encoding)
+    other = name.endswith("sub-7.json")  # it has no suffix: it speaks of no image
+    assert bool(marked_synthetic(scan)) != other
+    for no in ({"SyntheticData": "no"}, {"ImageType": ["ORIGINAL"]}, {}):
+        (scan.parent / name).write_text(json.dumps(no), encoding=encoding)
+        assert not marked_synthetic(scan)
+
+
+@pytest.mark.parametrize(
+    ("table", "drawn"),
+    [
+        ("participant_id\tsynthetic\nsub-7\tYes\n".encode("utf-16"), True),
+        (b"\xef\xbb\xbfParticipant_ID\tage\tSynthetic \r\n7\tn/a\tTRUE\r\n", True),
+        (b'"participant_id"\t"synthetic"\n"sub-7"\t"1"\n', True),
+        (b"participant_id\tsynthetic\nsub-7\n\0\n", False),
+        (b"participant_id\tsynthetic\nsub-70\ttrue\n", False),
+        (b"", False),
+    ],
+)
+def test_tables_of_other_tools_are_read(tmp_path, table, drawn):
+    scan = tmp_path / "sub-7" / "anat" / "sub-7_T1w.nii.gz"
+    write_volume(Volume(head(scan), np.eye(4)), scan)
+    (tmp_path / "participants.tsv").write_bytes(table)
+    assert bool(marked_synthetic(scan)) == drawn
+
+
+def test_a_dataset_whose_scans_are_links_is_known_by_its_own_table(tmp_path):
+    scan = tmp_path / "ds" / "sub-7" / "anat" / "sub-7_T1w.nii.gz"
+    stored = write_volume(Volume(head(scan), np.eye(4)), tmp_path / "key.nii.gz")
+    scan.symlink_to(stored)
+    (tmp_path / "ds" / "participants.tsv").write_text("participant_id\tsynthetic\nsub-7\tyes\n")
+    assert marked_synthetic(scan) == "participants.tsv"
+
+
+def test_what_is_made_of_a_scan_that_only_its_sidecar_marks_says_so_itself(tmp_path):
+    source = tmp_path / "scan.nii.gz"
+    write_volume(Volume(head(source), np.eye(4)), source)
+    plain = write_volume(read_scan(source), tmp_path / "plain.nii.gz")
+    assert not read_volume(plain).header.synthetic
+    (tmp_path / "scan.json").write_text(json.dumps({"SyntheticData": "Yes"}))
+    scan = read_scan(source)
+    assert scan.header.synthetic
+    mask = np.zeros(scan.shape, dtype=bool)
+    mask[20, 20, 20] = True
+    edited = write_changed(source, mask, scan.data.numpy() + 7, tmp_path / "edited.nii.gz")
+    for path in (edited, write_volume(scan, tmp_path / "again.nii.gz")):
+        assert read_volume(path).header.synthetic
+        assert read_volume(path).header.removed == ()
+    assert (differs(source, edited) == mask).all()
+
+
 def test_a_dicom_series_says_itself_that_it_is_drawn(tmp_path):
     assert not marked_synthetic(write_series(tmp_path / "a", voxels()))
     assert "0008,001C" in marked_synthetic(
         write_series(tmp_path / "b", voxels(), SyntheticData="YES")
     )
+    series = write_series(tmp_path / "c", voxels(), SyntheticData="YES")
+    for file in series.iterdir():  # pydicom warns of such a value, others write it
+        file.write_bytes(file.read_bytes().replace(b"YES ", b"Yes "))
+    assert marked_synthetic(series)
+    kinds = ["DERIVED", "SECONDARY", "OTHER", "SYNTHETIC"]
+    assert marked_synthetic(write_series(tmp_path / "d", voxels(), ImageType=kinds))
 
 
 def test_the_record_names_fields_and_no_value(tmp_path):
