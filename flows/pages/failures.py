@@ -5,16 +5,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from inspect import signature
+from inspect import Parameter, Signature, signature
 from typing import Any
 
 from prefect.states import Failed
+from pydantic.fields import FieldInfo
 
 from core.refusal import Refusal
 from core.request import Request
 from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
-from flows.requests.forms import Unfit
+from flows.requests.forms import Unfit, without
 from flows.requests.refusals import REFUSAL, is_refusal
 from flows.requests.roots import check_paths
 from flows.requests.uploads import with_uploads
@@ -39,6 +40,9 @@ FAULT = (
 )
 MEND = "See to what is named here, then press Retry: what is done is kept."
 LONGEST = 2000
+REQUEST = "request"
+LEFT_OUT = FieldInfo()
+"""Stands for a request that was not sent at all."""
 PREFECTS_LOGS = ("prefect.flow_runs", "prefect.task_runs")
 
 
@@ -53,12 +57,14 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
     for name in PREFECTS_LOGS:
         logging.getLogger(name).addFilter(_without_trace)
 
+    own = signature(flow)
+
     @wraps(flow)
     def with_explanation(*arguments: Any, **options: Any) -> Any:
         try:
             with failure_shown():
-                given = signature(flow).bind(*arguments, **options)
-                _resolve(given.arguments)
+                given = own.bind(*arguments, **options)
+                _resolve(given.arguments, own)
                 return flow(*given.args, **given.kwargs)
         except ValueError as error:
             if not is_refusal(error):
@@ -67,12 +73,25 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
             logger.debug("where it was refused:", exc_info=True)
             return Failed(name=REFUSAL, message=str(error), data=error)
 
+    shown = [each.replace(default=_otherwise(each)) for each in own.parameters.values()]
+    with_explanation.__dict__["__signature__"] = own.replace(parameters=shown)
     return with_explanation
 
 
-def _resolve(given: dict[str, Any]) -> None:
+def _otherwise(parameter: Parameter) -> Any:
+    """What Prefect is told that a parameter is where it is left out.
+
+    A request has no default: the form asks for it. But Prefect would end a run without one before
+    the flow, with a stack trace; a default that it cannot show lets the flow be called.
+    """
+    return LEFT_OUT if parameter.name == REQUEST else parameter.default
+
+
+def _resolve(given: dict[str, Any], own: Signature) -> None:
     """Refuse what no request can be made of; find uploads; refuse files that may not be named."""
     settings = read_settings()
+    if given.get(REQUEST) in (LEFT_OUT, LEFT_OUT.default):
+        given[REQUEST] = without(own.parameters[REQUEST].annotation)
     for name, asked in given.items():
         if isinstance(asked, Unfit):
             raise Refusal(asked.why)

@@ -195,6 +195,15 @@ def seed_after(words: str) -> int:
     return int.from_bytes(hashlib.sha256(words.encode()).digest()[:8]) % SEEDS
 
 
+def without(annotation: Any) -> Request | Unfit:
+    """The request of a form that was sent without any, or why there must be one."""
+    model = _model(annotation)
+    try:
+        return model.model_validate(with_seed(model, {}))
+    except ValidationError as error:
+        return Unfit(sentence(error))
+
+
 def _model(source: Any) -> type[Request]:
     """The request's class, however it is annotated."""
     while not isinstance(source, type):

@@ -14,6 +14,12 @@ def called(flow, sent):
     return function.fn(**function.validate_parameters({"request": sent}))
 
 
+def left_out(flow):
+    """What the flow's run ends in where no request was sent at all."""
+    function = getattr(importlib.import_module(f"flows.{flow}"), flow)
+    return function.fn(**function.validate_parameters({}))
+
+
 @pytest.fixture
 def shown(places, monkeypatch):
     """What the runs' pages say of failures."""
@@ -31,6 +37,22 @@ def test_a_field_that_no_request_has_is_refused_by_every_flow(flow, shown):
     assert "nonsense=1: nonsense is no field of this request; remove it" in state.message
     ((title, facts),) = shown
     assert title == "This run failed"
+    assert "start a new run" in facts["what to do"]
+
+
+NEEDED = [
+    flow for flow in MODELS if any(f.is_required() for f in MODELS[flow].model_fields.values())
+]
+
+
+@pytest.mark.parametrize("flow", NEEDED)
+def test_a_run_without_any_request_is_refused_by_what_is_missing(flow, shown):
+    state = left_out(flow)
+    assert (state.name, state.is_failed()) == ("Refused", True)
+    missing = [name for name, field in MODELS[flow].model_fields.items() if field.is_required()]
+    for name in missing:
+        assert f"{name} is needed and was not given; give it a value." in state.message
+    ((_, facts),) = shown
     assert "start a new run" in facts["what to do"]
 
 
