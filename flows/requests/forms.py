@@ -130,22 +130,24 @@ def _offer(request: str, fields: Fields) -> None:
     kind = next((kind for begins, kind in KINDS.items() if request.startswith(begins)), "")
     for name in MODELS_AND_STARTS if kind else ():
         if name in fields:
-            _choose(fields, name, installed_models(kind), "Another")
+            _choose(fields[name], "model", installed_models(kind), "Another model")
     if "engine" in fields:
         fields["engine"]["default"] = OWN
-        _choose(fields, "engine", installed_engines(), "Folder or address")
+        _choose(fields["engine"], "engine", installed_engines(), "Another engine")
 
 
-def _choose(fields: Fields, name: str, known: list[str], otherwise: str) -> None:
-    field = fields[name]
+def _choose(field: Fields, kind: str, known: list[str], otherwise: str) -> None:
+    """Let one of a list be chosen or another be named; the list says what it is of."""
+    listed = f"Installed {kind}"
     rules = {key: field.pop(key) for key in ("type", "maxLength", "minLength") if key in field}
     if not field["default"]:
         del field["default"]
     field["description"] += (
-        f" *Installed* is what stood there when the server started; *{otherwise}* takes all else."
+        f" *{listed}* lists what stood there when the server started; "
+        f"*{otherwise}* takes all else."
     )
     field["anyOf"] = [
-        {"type": "string", "enum": known, "title": "Installed"},
+        {"type": "string", "enum": known, "title": listed},
         {**rules, "title": otherwise},
     ]
 

@@ -67,6 +67,14 @@ def test_one_request_model_that_refuses_unknown_fields(flow):
     assert schema["definitions"][MODELS[flow].__name__]["additionalProperties"] is False
 
 
+@pytest.mark.parametrize("flow", MODELS)
+def test_lists_and_tabs_that_one_form_shows_are_told_apart(flow):
+    for shown in form(flow)["definitions"].values():
+        ways = [way for field in shown["properties"].values() for way in field.get("anyOf", ())]
+        titles = [way["title"] for way in ways if "title" in way]
+        assert len(titles) == len(set(titles))
+
+
 def asked(flow, /, **fields):
     function = getattr(importlib.import_module(f"flows.{flow}"), flow)
     return function.validate_parameters({"request": fields})["request"]

@@ -140,7 +140,7 @@ def test_a_scan_named_in_the_form_is_restored_and_shown(person):
     data[3:9, 3:8, 1:3] = 1.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), person.folder / "head.nii.gz")
     fields = {"Scan": "head.nii.gz", "Samples (Optional)": "2"}
-    run = person.asks("super_resolve_mri", fields, {"Installed": "tiny-mri"})
+    run = person.asks("super_resolve_mri", fields, {"Installed model": "tiny-mri"})
     person.waits_for(run)
     person.opens(run, "head")
     assert np.ptp(pixels(person.page.locator("img[src^='data:image/webp']").first)) > 60
@@ -172,7 +172,8 @@ def test_a_form_says_at_once_what_it_does_not_take(person):
 
 @pytest.mark.slow
 def test_the_page_of_a_run_that_failed_says_what_to_do(person):
-    run = person.asks("super_resolve_mri", {"Scan": "nowhere.nii.gz"}, {"Installed": "tiny-mri"})
+    chosen = {"Installed model": "tiny-mri"}
+    run = person.asks("super_resolve_mri", {"Scan": "nowhere.nii.gz"}, chosen)
     failed = person.waits_for(run, "FAILED")
     assert failed.refused
     assert failed.message.startswith("nowhere.nii.gz does not exist: ")
