@@ -91,6 +91,17 @@ def settle() -> None:
         os.environ.update(wanted)
 
 
+def prefer_portable() -> None:
+    """Compute portably where nobody said how; too late once something computes in this process."""
+    if not os.environ.get(VARIABLE) and not {"torch", "numpy"} & sys.modules.keys():
+        os.environ.update(portably())
+
+
+def portably(variables: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables of a process that computes portably; none where it is said how it computes."""
+    return {} if variables.get(VARIABLE) else {VARIABLE: PORTABLE, **FIXED}
+
+
 def allows_gpu(wish: str = "auto") -> bool:
     """Whether a GPU may compute: portable arithmetic is that of a CPU.
 

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Literal
 
+from core.numerics import prefer_portable
 from core.progress import counted
 from flows.commands.options import options_of
 from flows.commands.single import run_here
@@ -118,12 +119,15 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     """Draw a dataset of heads with images, masks, splits and a report.
 
     What stands already is not made again; the same request on the same folder changes nothing.
+    Arithmetic is portable, so every x86-64 server makes the same bytes; LAMINA_NUMERICS=native is
+    that of this machine.
 
     Args:
         request: JSON file with the request.
         out: Folder of the dataset; made where it lacks.
         dry_run: Say what would be made, how long it takes and how much room, and make nothing.
     """
+    prefer_portable()
     from core.progress import terminal_meter
     from flows.commands.stack import read_request
     from flows.jobs.dataset_plans import make, planned

@@ -12,6 +12,7 @@ from core.progress import terminal_meter
 from core.refusal import Refusal
 from flows.storage.delivery import bare, obtain, stem_of
 from flows.storage.files import check_apart
+from medical.datasets.standing import StandingHead, standing_head
 
 if TYPE_CHECKING:
     from flows.jobs.origins import Origin
@@ -30,15 +31,20 @@ def reproduce(
     record, its model or its inputs are not what is needed.
 
     Args:
-        file: A clip or a NIfTI volume that Lamina made, or its record. One that another host
-            made is fetched from LAMINA_STORE to where it belongs under LAMINA_OUTPUTS, and so is
-            the scan that it was made from.
-        output: Where to keep what is made again; by default it is only compared.
+        file: A clip or a NIfTI volume that Lamina made, or its record; of a dataset of heads a
+            head's record or any of its files, and all files of that head are made again. One
+            that another host made is fetched from LAMINA_STORE to where it belongs under
+            LAMINA_OUTPUTS, and so is the scan that it was made from.
+        output: Where to keep what is made again; by default it is only compared. A new folder
+            for a head of a dataset.
         inputs: Folder to look for inputs in that are no longer where they were.
         overwrite: Replace files that already stand at the output.
     """
     fetched = obtain(file)
-    _compute_as_then(file)
+    head = standing_head(file)
+    _compute_as_then(file, head)
+    if head is not None:
+        return _draw_again(head, output, inputs)
     from flows.jobs.origins import find_origin
     from flows.jobs.reproduce import compare, remake
 
@@ -59,7 +65,28 @@ def reproduce(
     return 0 if verdict.same else DIFFERENT
 
 
-def _compute_as_then(file: Path) -> None:
+def _draw_again(head: StandingHead, output: Path | None, inputs: Path | None) -> int:
+    """Draw a head of a dataset again and say whether its files are bit-identical."""
+    from medical.datasets.again import draw_again, ground_of
+
+    if output is not None and output.exists():
+        raise Refusal(
+            f"{output} stands already: a head that is drawn again gets a folder of its own; name "
+            "a new one."
+        )
+    ground = ground_of(head, inputs)
+    print(f"{head.subject} of {head.dataset.name}: augment_mri_dataset")
+    with tempfile.TemporaryDirectory(prefix="lamina-") as folder:
+        found = draw_again(head, ground, output or Path(folder))
+    for note in found.notes:
+        print(f"  note: {note}")
+    print(found.words)
+    if output:
+        print(output)
+    return 0 if found.same else DIFFERENT
+
+
+def _compute_as_then(file: Path, head: StandingHead | None = None) -> None:
     """Begin this process anew where the record names other arithmetic than this machine's.
 
     Only before torch is loaded, which reads its arithmetic once.
@@ -67,7 +94,7 @@ def _compute_as_then(file: Path) -> None:
     own, shared = (file.with_name(f"{stem}.json") for stem in (bare(file), stem_of(file)))
     try:
         record = own if own.is_file() else shared  # a map's is that of its result
-        then = json.loads(record.read_text("utf-8"))
+        then = json.loads(record.read_text("utf-8")) if head is None else head.record
         wanted = remembered(then["compute"], then.get("model"))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return

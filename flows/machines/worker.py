@@ -29,6 +29,7 @@ from prefect.workers.process import (
     ProcessWorkerResult,
 )
 
+from core.numerics import portably
 from core.refusal import Refusal
 from flows.machines.hosts import MARK, mark
 from flows.machines.hosts_elsewhere import tell
@@ -41,6 +42,7 @@ from flows.stack.deployments import prepare_pool, register
 from flows.stack.server_clock import lead_s
 
 CLOCK_S = 60.0  # how often the server is asked for the time
+PORTABLE_FLOWS = ("augment_mri_dataset",)  # the same bytes on every server, unless said otherwise
 UNNAMED = "default"  # the queue of runs for which nobody named one; served as a batch
 
 
@@ -68,7 +70,8 @@ class JobHere(ProcessJobConfiguration):
         own = "flows.settings.own_prefect"
         self.command = self.command or f"{sys.executable} -m {own} prefect.engine"
         self.working_dir = self.working_dir or Path.cwd()
-        self.env = {MARK: mark(), **self.env}
+        flow = getattr(options.get("flow"), "name", "")
+        self.env = {MARK: mark(), **(portably() if flow in PORTABLE_FLOWS else {}), **self.env}
         super().prepare_for_flow_run(*arguments, **options)
 
 

@@ -22,9 +22,10 @@ from medical.datasets.approval import (
     waiting,
 )
 from medical.datasets.audited import audit_verdict, keep_audit
-from medical.datasets.making import REQUEST, finish
+from medical.datasets.making import finish
 from medical.datasets.people import shipped_card
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.standing import REQUEST
 
 OnFault = Callable[[Path, Exception], None]
 

@@ -14,54 +14,41 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from core.records import atomic_path, sha256_file
+from core.records import sha256_file
 from core.refusal import Refusal
 from medical.audit.keys import write_key
 from medical.datasets.approval import status
 from medical.datasets.audited import audit_verdict
-from medical.datasets.heads import Heads
 from medical.datasets.likeness import set_likeness
 from medical.datasets.own_people import OwnHeads, own_heads
 from medical.datasets.people import shipped_heads
-from medical.datasets.plan import Plan, Planned, check_sources, make_plan, plain
+from medical.datasets.plan import Planned, check_sources, make_plan, plain
+from medical.datasets.publishing import UNKEPT, Ground, publish, record_path
 from medical.datasets.report import write_report
 from medical.datasets.request import MRIDatasetRequest
-from medical.datasets.series import check_series, write_subject_series
+from medical.datasets.series import check_series
+from medical.datasets.standing import REQUEST
 from medical.datasets.strata import strata
-from medical.datasets.subject import PAGES, before_path, picture_before
+from medical.datasets.subject import PAGES
 from medical.datasets.tables import write_tables
 from medical.datasets.volumes import (
     DrawnVolume,
     digests,
     draw_volume,
     judge,
-    write_case,
     write_images,
 )
 from medical.files.bids import DERIVATIVE, write_json
-from medical.lesions.atlas import LesionAtlas, lesion_atlas
+from medical.lesions.atlas import lesion_atlas
 
 ATTEMPTS = 5
-UNKEPT = ".drawn"  # images of a dataset that is not written as BIDS
-REQUEST, RECORD = "request.json", "dataset.json"
+RECORD = "dataset.json"
 OnVolume = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Maker:
-    """All that making a dataset needs.
-
-    Attributes:
-        request: What was asked.
-        plan: What follows from it.
-        heads: Where heads come from.
-        atlas: Of lesions.
-    """
-
-    request: MRIDatasetRequest
-    plan: Plan
-    heads: Heads
-    atlas: LesionAtlas
+class Maker(Ground):
+    """All that making a dataset needs, from its request."""
 
     @classmethod
     def of(cls, request: MRIDatasetRequest, out: Path | None = None) -> Maker:
@@ -70,16 +57,26 @@ class Maker:
         Raises:
             Refusal: Nobody's data can serve it, or another dataset stands in ``out``.
         """
-        check_series(request)
-        check_sources(request.sources)
-        heads = own_heads(request.sources) if request.sources else shipped_heads()
-        atlas = lesion_atlas()
-        maker = cls(request, make_plan(request, heads, atlas), heads, atlas)
+        maker = cls.planned(request)
+        heads = maker.heads
         if out is not None:
             claim(maker, out, write=False)
         if isinstance(heads, OwnHeads):
             heads.map_people()
         return maker
+
+    @classmethod
+    def planned(cls, request: MRIDatasetRequest) -> Maker:
+        """Plan a request, its own people not mapped yet.
+
+        Raises:
+            Refusal: Nobody's data can serve it.
+        """
+        check_series(request)
+        check_sources(request.sources)
+        heads = own_heads(request.sources) if request.sources else shipped_heads()
+        atlas = lesion_atlas()
+        return cls(request, make_plan(request, heads, atlas), heads, atlas)
 
 
 @dataclass(frozen=True)
@@ -192,7 +189,7 @@ def _clear(out: Path) -> None:
 
 def _standing(planned: Planned, out: Path) -> dict[str, Any] | None:
     """The record of a head all of whose files stand as they were written; None for no such."""
-    path = _record_path(planned, out)
+    path = record_path(planned, out)
     if not path.is_file():
         return None
     record = json.loads(path.read_text(encoding="utf-8"))
@@ -211,7 +208,7 @@ def _make(maker: Maker, planned: Planned, out: Path) -> dict[str, Any] | None:
             continue
         drawn, reasons = _drawn(maker, planned, attempt)
         if not reasons and drawn is not None:
-            return _publish(maker, planned, drawn, out)
+            return publish(maker, planned, drawn, out)
         if drawn is not None:
             write_images(drawn, planned.subject, place)
         facts = drawn.facts if drawn is not None else {"subject": planned.subject}
@@ -225,48 +222,6 @@ def _drawn(maker: Maker, planned: Planned, attempt: int) -> tuple[DrawnVolume | 
     except Refusal as error:  # this anatomy has no room; another may
         return None, [str(error)]
     return drawn, judge(drawn, planned)
-
-
-def _publish(maker: Maker, planned: Planned, drawn: DrawnVolume, out: Path) -> dict[str, Any]:
-    """Write a head in the formats asked, its record last."""
-    request, subject = maker.request, planned.subject
-    wants_bids, files = "bids" in request.formats, list[Path]()
-    root = out / "bids" if wants_bids else out / UNKEPT
-    images = write_images(drawn, subject, root)
-    if "nnunet" in request.formats:
-        folder = out / "nnunet" / request.nnunet_name
-        files += write_case(
-            subject, root, folder, request.contrasts, healthy=request.lesions.healthy
-        )
-    if "dicom" in request.formats:
-        files += write_subject_series(drawn, subject, request, maker.plan.key, out)
-    if wants_bids:
-        files += images
-    else:
-        shutil.rmtree(root)
-    files = [*files, *_pictured(maker.request, subject, drawn, out)]
-    record = {**drawn.facts, "files": digests(files, out)}
-    write_json(_record_path(planned, out), record)
-    return json.loads(_record_path(planned, out).read_text(encoding="utf-8"))
-
-
-def _pictured(
-    request: MRIDatasetRequest, subject: str, drawn: DrawnVolume, out: Path
-) -> list[Path]:
-    """The picture of a head before its lesions; none for a healthy one."""
-    if drawn.before is None:
-        return []
-    contrast = request.contrasts[-1]
-    path = out / before_path(subject, contrast)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture = picture_before(drawn.before, drawn.images[contrast], drawn.head.labels)
-    with atomic_path(path, overwrite=True) as part:
-        part.write_bytes(picture)
-    return [path]
-
-
-def _record_path(planned: Planned, out: Path) -> Path:
-    return out / "volumes" / f"{planned.subject}.json"
 
 
 def _summary(

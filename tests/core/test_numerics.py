@@ -9,7 +9,15 @@ import pytest
 import torch
 
 from core import numerics, records
-from core.numerics import allows_gpu, arithmetic, instructions, remembered, settle
+from core.numerics import (
+    allows_gpu,
+    arithmetic,
+    instructions,
+    portably,
+    prefer_portable,
+    remembered,
+    settle,
+)
 from core.records import compute
 from core.tensors import inference_dtype
 
@@ -108,3 +116,19 @@ def test_other_words_and_a_wish_that_comes_too_late_are_refused(monkeypatch):
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx512")
     with pytest.raises(ValueError, match="torch is loaded already"):
         settle()
+
+
+def test_what_is_portable_by_default_is_so_only_where_nobody_said_otherwise(monkeypatch):
+    assert portably({})["LAMINA_NUMERICS"] == "portable"
+    assert portably({"LAMINA_NUMERICS": ""}).items() >= numerics.FIXED.items()
+    assert portably({"LAMINA_NUMERICS": "native"}) == {}
+    monkeypatch.setenv("LAMINA_NUMERICS", "")
+    prefer_portable()  # torch is loaded here and computes as it does
+    assert os.environ["LAMINA_NUMERICS"] == ""
+    said = "from core.numerics import *; import os; prefer_portable(); print(numerics())"
+    for asked, found in (("", "portable"), ("native", "native"), ("portable", "portable")):
+        told = {**os.environ, "LAMINA_NUMERICS": asked}
+        ended = subprocess.run(
+            [sys.executable, "-c", said], env=told, capture_output=True, text=True, check=True
+        )
+        assert ended.stdout.strip() == found

@@ -11,8 +11,10 @@ from heads import fractions
 from core.refusal import Refusal
 from medical.anatomy.pool import CANONICAL, person_hash
 from medical.datasets import own_people
+from medical.datasets.again import ground_of
 from medical.datasets.making import Maker, claim
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.standing import standing_head
 from medical.datasets.withdrawal import traces
 from medical.files.nifti import write_volume
 from medical.files.synthetic import marked_synthetic
@@ -137,7 +139,11 @@ def drawn_into(out, sources):
     claim(made, out)
     (out / "volumes").mkdir()
     hashes = {person.hash: 0.1 for pool in made.plan.pools for person in pool}
-    record = {"contributors": {"anatomy": hashes, "lesions": {}}}
+    record = {
+        "subject": "sub-001",
+        "contributors": {"anatomy": hashes, "lesions": {}},
+        "files": {},
+    }
     (out / "volumes" / "sub-001.json").write_text(json.dumps(record))
     return made
 
@@ -184,6 +190,35 @@ def test_a_dataset_that_travels_without_its_key_names_nobody_and_no_folder(quick
     other = asked(quick, accept_linkage=True, seed=5)
     with pytest.raises(Refusal, match="another request"):
         Maker.of(other, tmp_path / "moved" / "out")
+
+
+def test_a_head_is_drawn_again_only_from_the_people_of_then(quick, tmp_path):
+    sources, out = tmp_path / "clinic", tmp_path / "out"
+    shutil.copytree(quick, sources)
+    shutil.copytree(sources / "sub-00", sources / "sub-07")
+    (sources / "sub-07/anat/sub-00_T1w.nii.gz").rename(sources / "sub-07/anat/sub-07_T1w.nii.gz")
+    with (sources / "participants.tsv").open("a") as table:
+        table.write("sub-07\t41\tf\n")
+    made = drawn_into(out, sources)
+    head = standing_head(out / "volumes" / "sub-001.json")
+    assert head is not None
+    assert ground_of(head).plan.key == made.plan.key
+    moved = sources.rename(tmp_path / "moved")
+    with pytest.raises(Refusal, match=r"is not there: .* name their folder with --inputs"):
+        ground_of(head)
+    assert ground_of(head, moved).plan.key == made.plan.key
+    person = contributor(made)
+    shutil.move(moved / person, tmp_path / person)
+    with pytest.raises(Refusal, match=r"1 of 6 people behind sub-001 are not in .* any more"):
+        ground_of(head, moved)
+    shutil.move(tmp_path / person, moved / person)
+    table = moved / "participants.tsv"
+    table.write_text(table.read_text().replace("\t41\t", "\t42\t"))
+    with pytest.raises(Refusal, match=r"the scans, ages or sexes in .* are not those of then"):
+        ground_of(head, moved)
+    (tmp_path / ".out.people.json").unlink()
+    with pytest.raises(Refusal, match="the key that says where they stand is not beside it"):
+        ground_of(head)
 
 
 @pytest.mark.parametrize(("age", "good"), [("31", True), ("-999", False), ("0", False)])

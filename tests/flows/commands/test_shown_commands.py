@@ -35,6 +35,7 @@ NOT_RUN = {
     "lamina run": "starts server and workers for one run; tests/flows/stack does",
     "lamina train": "takes the minutes it is given",
     "lamina mri augment docs/examples/dataset.json pilot": "draws four heads, minutes",
+    "lamina reproduce pilot/volumes/sub-001.json": "needs the heads; test_drawn_again.py has some",
     "lamina mri insert-lesions": "needs a whole head, 5 s; tests/medical/test_bounds.py does",
     "lamina mri fill-lesions": "needs the head that the line before makes",
     "lamina batch plan my-bids-folder": "shows a folder of the reader's",

@@ -128,3 +128,22 @@ def test_a_pool_of_another_kind_gets_its_queues_and_keeps_its_limits():
     client = PoolOfAnotherKind("interactive")
     asyncio.run(prepare_pool(client, [Place(GPU)]))
     assert client.made == {"batch": (10, None)}
+
+
+def test_datasets_are_drawn_portably_by_workers_unless_it_is_said_otherwise(places, monkeypatch):
+    from prefect.client.schemas.objects import Flow
+
+    from flows.machines.worker import JobHere
+
+    def environment(name):
+        job = JobHere()
+        with pytest.raises(AttributeError):  # of the run that is none
+            job.prepare_for_flow_run(None, flow=Flow(name=name))
+        return job.env
+
+    monkeypatch.delenv("LAMINA_NUMERICS", raising=False)
+    asked = environment("augment_mri_dataset")
+    assert (asked["LAMINA_NUMERICS"], asked["ONEDNN_MAX_CPU_ISA"]) == ("portable", "AVX2")
+    assert "LAMINA_NUMERICS" not in environment("text_to_video")
+    monkeypatch.setenv("LAMINA_NUMERICS", "native")
+    assert "LAMINA_NUMERICS" not in environment("augment_mri_dataset")

@@ -1,0 +1,77 @@
+"""Which head of which dataset a file belongs to. Light: whoever asks may not have loaded torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from core.refusal import Refusal
+
+REQUEST = "request.json"
+ASKED = {"key", "count", "contrasts", "formats"}
+DEEPEST = 7
+"""Folders between a file of a dataset and the dataset."""
+
+
+@dataclass(frozen=True)
+class StandingHead:
+    """A head that stands in a dataset.
+
+    Attributes:
+        dataset: The folder.
+        asked: The request, and the ``key`` of the plan that followed from it.
+        record: Of the head.
+    """
+
+    dataset: Path
+    asked: Mapping[str, Any]
+    record: Mapping[str, Any]
+
+    @property
+    def subject(self) -> str:
+        """Its name."""
+        return str(self.record["subject"])
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Digests of its files, by their place in the dataset."""
+        return self.record["files"]
+
+
+def standing_head(file: Path) -> StandingHead | None:
+    """The head that a file of a dataset belongs to, or that a record is of.
+
+    None where it lies in no dataset, or was made by something that left a record of its own.
+
+    Raises:
+        Refusal: It is of the dataset and of no single head.
+    """
+    file = file.absolute()
+    for dataset in [file, *file.parents][: DEEPEST + 1]:
+        asked = _table(dataset / REQUEST)
+        if asked.keys() >= ASKED:
+            break
+    else:
+        return None
+    place = file.relative_to(dataset).as_posix()
+    for path in sorted((dataset / "volumes").glob("*.json")):
+        record = _table(path)
+        if path == file or place in record.get("files", {}):
+            return StandingHead(dataset, asked, record)
+    if "outputs" in _table(file.with_name(f"{file.name.partition('.')[0]}.json")):
+        return None
+    raise Refusal(
+        f"{file.name} belongs to no single head that stands in {dataset.name}: of a dataset one "
+        f"head at a time is made again; name {dataset / 'volumes' / 'sub-001.json'}, for instance."
+    )
+
+
+def _table(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
