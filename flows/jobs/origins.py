@@ -20,6 +20,7 @@ from flows.jobs.pipeline import AnyOperation
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
 from flows.storage.delivery import MAPS, bare
+from video.engines.adapter_files import settings_beside
 from video.provenance.unsigned import media_sha256
 
 
@@ -96,6 +97,7 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     if not origin.file.is_file():
         raise Refusal(f"{origin.file} has gone: it is compared with; name a copy of it.")
     _check_model(origin, str(record.get("model", {}).get("sha256", "unknown")))
+    _check_adapter(origin, record)
     if media_sha256(origin.file) != origin.recorded:
         origin.notes.append(f"{origin.file.name} was changed after it was recorded")
     return origin
@@ -197,6 +199,28 @@ def _check_model(origin: Origin, recorded: str) -> None:
             f"model={origin.model.name}: its weights are {found[:12]}, and {origin.file.name} "
             f"was made by {recorded[:12]}: only the same weights make the same output; install "
             "that release of the model."
+        )
+
+
+def _check_adapter(origin: Origin, record: Mapping[str, Any]) -> None:
+    """Refuse an adapter whose file is the same and whose settings beside it are not."""
+    if not getattr(origin.request, "lora", ""):
+        return
+    of_model = record.get("model", {}).get("lora")
+    of_engine = (record.get("extra", {}).get("engine") or {}).get("lora") or {}
+    if of_model is None and not of_engine:
+        origin.notes.append("the record does not say which alpha the adapter counted with")
+        return
+    if of_model is not None:
+        then, now = of_model.get("alpha"), origin.model.record()["lora"].get("alpha")
+    else:
+        beside = settings_beside(Path(origin.request.lora).expanduser())
+        then, now = of_engine.get("settings_sha256"), beside and sha256_path(beside)
+    if then != now:
+        raise Refusal(
+            f"lora={origin.request.lora}: its settings say {now or 'nothing'}, and "
+            f"{origin.file.name} was made with {then or 'none'}: an adapter counts by its file "
+            "and by the alpha in adapter_config.json beside it; put that file back as it was."
         )
 
 

@@ -49,6 +49,34 @@ def test_a_number_comes_back_and_the_picture_hardly_changes(carried):
     assert np.array_equal(marked(frames, 0xC0FFEE07), found)  # the same bytes again
 
 
+def plainly_marked(frames, number):
+    """The same by whole frames of float64, three colors each, without saving anything."""
+    aims, share = watermark._places() + watermark._bits(number) / 2, 1.0
+    size = watermark.GRID / np.sqrt(frames.shape[1] * frames.shape[2])
+    down, across = (watermark._waves(n) for n in frames.shape[1:3])
+    least = 255.0**2 / 10 ** (watermark.LEAST_PSNR_DB / 10)
+    while True:
+        before = watermark._sums(frames.astype(float) @ watermark.LIGHT)
+        nearest = (np.round(before / watermark.STEP - aims) + aims) * watermark.STEP
+        found = frames.astype(float)
+        for _ in range(watermark.ROUNDS):
+            seen = watermark._sums(np.clip(np.rint(found), 0, 255) @ watermark.LIGHT)
+            off = before + share * (nearest - before) - seen
+            waves = (off @ watermark._weights()).reshape(-1, len(across.T), len(down.T)) / size
+            found += np.einsum("hd,tdu,wu->thw", down, waves, across)[..., None]
+        found = np.clip(np.rint(found), 0, 255).astype(np.uint8)
+        error = np.square(found - frames.astype(float)).mean()
+        if error <= least or share < 0.3:
+            return found
+        share *= 0.99 * float(np.sqrt(least / error))
+
+
+@pytest.mark.parametrize("stretch", [1.0, 2.5], ids=["usual", "clipped at black and white"])
+def test_what_is_saved_changes_no_byte(stretch):
+    frames = np.clip(scene(3, frames=10) * stretch - 60, 0, 255).astype(np.uint8)
+    assert np.array_equal(marked(frames, 0x12345678), plainly_marked(frames, 0x12345678))
+
+
 @pytest.mark.parametrize(
     "change",
     [

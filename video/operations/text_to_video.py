@@ -85,8 +85,10 @@ class TextToVideo:
         self.source(request).check(request)
 
     def cost(self, request: VideoRequest) -> Cost:
-        """What the engine says."""
-        return self.source(request).needs(request)
+        """What the engine says, and what a watermark takes."""
+        from video.provenance.marking import with_marking
+
+        return with_marking(self.settled(request), self.source(request).needs(request))
 
     def prepare(self, request: VideoRequest) -> Any:
         """What drawing needs beyond the request, such as the prompt's text states."""
@@ -118,7 +120,7 @@ class TextToVideo:
         from video.provenance.marking import as_written
 
         asked = self.settled(request)
-        clip, mark = as_written(asked, drawn)
+        clip, mark = as_written(asked, drawn, lambda: self._digests(request))
         tag = asked.model_dump(include=TAGGED) | mark
         if files := [name for name in FILES if getattr(asked, name)]:
             tag["files"] = files
@@ -156,9 +158,18 @@ class TextToVideo:
             "size": f"{width} x {height}",
             "fps": footage.fps,
             "seconds": round(float(footage.count / exact_rate(footage.fps)), 3),
-            "watermark": said_of_mark(request, footage),
+            "watermark": said_of_mark(request, footage, lambda: self._digests(request)),
             **_changed_by_encoding(request, path),
         }
+
+    def _digests(self, request: VideoRequest) -> Facts:
+        """What tells the model and each file apart from others, wherever they stand."""
+        from core.models.files import WEIGHTS
+        from video.engines.adapter_files import digest_of_input
+
+        model = self.source(request).record()
+        files = {role: digest_of_input(role, p) for role, p in self.inputs(request).items()}
+        return {"weights": model["sha256"][WEIGHTS], "lora": model.get("lora"), "files": files}
 
     def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
         """The clip's pixels."""

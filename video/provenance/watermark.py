@@ -64,14 +64,15 @@ def marked(frames: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
         frames: (T, H, W, 3), large enough.
         number: Of 32 bits.
     """
-    aims = _places() + _bits(number) / 2
-    share = 1.0
+    aims, least = _places() + _bits(number) / 2, 255.0**2 / 10 ** (LEAST_PSNR_DB / 10)
+    before = np.concatenate([_sums(_light(part)) for part in _parts(frames)])
+    found, share = np.empty_like(frames), 1.0
     while True:
-        found = np.concatenate([_moved(part, aims, share) for part in _parts(frames)])
-        error = np.mean(
-            [np.square(a - b.astype(float)).mean() for a, b in zip(found, frames, strict=True)]
-        )
-        least = 255.0**2 / 10 ** (LEAST_PSNR_DB / 10)
+        errors: list[float] = []
+        for start in range(0, len(frames), AT_ONCE):
+            part = slice(start, start + AT_ONCE)
+            errors += _moved(frames[part], before[part], aims, share, found[part])
+        error = float(np.mean(errors))
         if error <= least or share < 0.3:
             return found
         share *= 0.99 * float(np.sqrt(least / error))
@@ -89,7 +90,7 @@ def read_mark(frames: NDArray[np.uint8]) -> Mark | None:
     """
     if min(frames.shape[1:3]) < WAVES:
         return None
-    sums = np.concatenate([_sums(part.astype(float) @ LIGHT) for part in _parts(frames)])
+    sums = np.concatenate([_sums(_light(part)) for part in _parts(frames)])
     best: Mark | None = None
     for gain in GAINS:
         turns = np.exp(2j * np.pi * (sums / gain / STEP - _places())).mean(0)
@@ -172,19 +173,41 @@ def _sums(light: Floats) -> Floats:
     return flat @ _weights().T
 
 
-def _moved(frames: NDArray[np.uint8], aims: Floats, share: float) -> NDArray[np.uint8]:
-    """Frames whose sums are nearer to the lattice by a share of the way, rounded to bytes."""
+def _light(frames: NDArray[np.uint8]) -> Floats:
+    """Luma, (T, H, W), of (T, H, W, 3), a frame at a time."""
+    found = np.empty(frames.shape[:3])
+    for index, frame in enumerate(frames):
+        np.multiply(frame[..., 0], LIGHT[0], out=found[index])
+        found[index] += frame[..., 1] * LIGHT[1]
+        found[index] += frame[..., 2] * LIGHT[2]
+    return found
+
+
+def _moved(
+    frames: NDArray[np.uint8], before: Floats, aims: Floats, share: float, out: NDArray[np.uint8]
+) -> list[float]:
+    """Put frames into ``out`` whose sums are nearer to the lattice by a share of the way.
+
+    All three colors of a pixel move by the same whole number, which comes of few waves.
+
+    Returns:
+        The mean square of what changed, for each frame.
+    """
     _, height, width, _ = frames.shape
-    before = _sums(frames.astype(float) @ LIGHT)
     nearest = (np.round(before / STEP - aims) + aims) * STEP
-    goal = before + share * (nearest - before)
-    found = frames.astype(float)
-    for _ in range(ROUNDS):
-        off = goal - _sums(np.clip(np.rint(found), 0, 255) @ LIGHT)
-        waves = (off @ _weights()).reshape(-1, WAVES, WAVES) * (np.sqrt(height * width) / GRID)
-        change = np.einsum("hd,tdu->thu", _waves(height), waves, optimize=True) @ _waves(width).T
-        found += change[..., None]
-    return np.clip(np.rint(found), 0, 255).astype(np.uint8)
+    goal, sums = before + share * (nearest - before), before
+    waves = np.zeros((len(frames), WAVES, WAVES))
+    for turn in range(ROUNDS):
+        off = goal - sums
+        waves += (off @ _weights()).reshape(waves.shape) * (np.sqrt(height * width) / GRID)
+        for frame, wave, moved in zip(frames, waves, out, strict=True):
+            change = np.rint(_waves(height) @ wave @ _waves(width).T).astype(np.int16)
+            np.clip(frame + change[..., None], 0, 255, out=moved, casting="unsafe")
+        if turn < ROUNDS - 1:
+            sums = _sums(_light(out))
+    return [
+        float(np.square(a - b.astype(np.int32)).mean()) for a, b in zip(out, frames, strict=True)
+    ]
 
 
 def _parts(frames: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 from clips import SMALL
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from core.models.adapters import ADAPTER
 from core.models.checkpoints import find_model, load_model
@@ -83,3 +85,27 @@ def test_rows_take_in_a_lora_each_as_a_single_clip_does_and_are_made_again(
     adapter.rename(places / "away.safetensors")
     assert main(["reproduce", str(alone)]) == 2
     assert "is not where it was" in capsys.readouterr().err
+
+
+def test_an_adapter_whose_alpha_was_changed_beside_it_makes_nothing_again(places, adapter, capsys):
+    with safe_open(adapter, "pt") as file:
+        save_file({name: file.get_tensor(name) for name in file.keys()}, adapter)  # noqa: SIM118
+    settings = adapter.with_name("adapter_config.json")
+    settings.write_text('{"r": 2, "lora_alpha": 2}')
+    clip = places / "clip.mp4"
+    small = ["--num-frames", "4", "--height", "32", "--width", "32", "--steps", "1"]
+    given = [*small, "--model", "tiny-video", "--seed", "3", "--lora", str(adapter)]
+    assert main(["video", "generate", "a red circle", str(clip), *given]) == 0
+    record = json.loads(clip.with_suffix(".json").read_text())
+    assert record["model"]["lora"]["alpha"] == 2.0
+    settings.write_text('{"lora_alpha": 64, "r": 2}')
+    capsys.readouterr()
+    assert main(["reproduce", str(clip)]) == 2
+    assert "settings say 64.0, and clip.mp4 was made with 2.0" in capsys.readouterr().err
+    settings.write_text('{"lora_alpha": 2.0}')  # otherwise written
+    assert main(["reproduce", str(clip)]) == 0
+    assert "identical: every bit" in capsys.readouterr().out
+    del record["model"]["lora"]
+    clip.with_suffix(".json").write_text(json.dumps(record))
+    assert main(["reproduce", str(clip)]) == 0
+    assert "does not say which alpha" in "".join(capsys.readouterr())
