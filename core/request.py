@@ -1,5 +1,6 @@
 """What the requests of all floors have in common: they are fixed, and their forms are plain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeVar
 
@@ -16,6 +17,7 @@ WORDS = {
     "gpu": "GPU",
     "gpus": "GPUs",
     "id": "ID",
+    "key": "key pictures",
     "last": "last picture",
     "lora": "LoRA",
     "mri": "MRI",
@@ -45,6 +47,7 @@ class OnDisk:
     Attributes:
         names: Whether a text that begins with a letter or digit and has no slash is a name to
             look up, which opens no path.
+        keyed: Whether each of several texts is KEY=PATH.
 
     >>> class Asked(Request):
     ...     scan: Annotated[str, OnDisk()]
@@ -53,6 +56,7 @@ class OnDisk:
     """
 
     names: bool = False
+    keyed: bool = False
 
 
 DiskPath = Annotated[str, OnDisk()]
@@ -74,6 +78,27 @@ class Request(BaseModel):
 
     spoken: ClassVar[dict[str, dict[Any, str]]] = {}
     """Field to the values that stand for something else, and the words for it."""
+
+    def named_file(self, role: str) -> str:
+        """The path of an input, by its role: a field's name, or a keyed one's as ``field_key``."""
+        if role in type(self).model_fields:
+            return str(getattr(self, role))
+        field, _, key = role.rpartition("_")
+        return str(dict(text.split("=", 1) for text in getattr(self, field))[key])
+
+    def with_files(self: Asked, places: Mapping[str, str]) -> Asked:
+        """The request whose inputs, by their roles, stand elsewhere."""
+        found: dict[str, Any] = {}
+        for role, path in places.items():
+            if role in type(self).model_fields:
+                found[role] = path
+                continue
+            field, _, key = role.rpartition("_")
+            texts = found.get(field, getattr(self, field))
+            found[field] = tuple(
+                f"{key}={path}" if text.startswith(f"{key}=") else text for text in texts
+            )
+        return self.model_copy(update=found)
 
     model_config = ConfigDict(
         frozen=True,

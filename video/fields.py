@@ -1,8 +1,16 @@
 """The fields of clip requests that single runs and batches share, and what holds for them."""
 
+import re
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, model_serializer, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
 
 from core.refusal import Refusal
 from core.request import DiskPath, OnDisk, Request
@@ -29,6 +37,8 @@ ENGINES_ONLY = {"engine": "", "negative": "", "first": "", "last": "", "lora": "
                 "lora_scale": 1.0}  # fmt: skip
 """Fields that engines alone know, and what leaves them out; our own takes LoRA files."""
 ADAPTERS = ("lora", "lora_scale")
+PICTURES = ("first", "last")
+"""Fields of engines that our own model takes as well."""
 OWN_ONLY = {"sampler": "flow_map", "model": "scenes-64"}
 EMPTY = 0
 OWN = "own"
@@ -155,8 +165,8 @@ FirstPicture = Annotated[
     DiskPath,
     Field(
         max_length=400,
-        description="Picture that the clip begins with, for engines that can; it is scaled to "
-        "fill the clip and is its first frame bit for bit.",
+        description="Picture that the clip begins with, for our own model and engines that can; "
+        "it is scaled to fill the clip and is its first frame bit for bit.",
     ),
 ]
 LastPicture = Annotated[
@@ -164,6 +174,42 @@ LastPicture = Annotated[
     Field(
         max_length=400,
         description="Picture that the clip ends with, likewise; empty for none.",
+    ),
+]
+
+
+def _keyed(said: Any) -> Any:
+    """Texts FRAME=PICTURE in the order of frames; a single text has semicolons between them."""
+    texts = [part.strip() for part in said.split(";")] if isinstance(said, str) else said
+    if not isinstance(texts, list | tuple) or not all(isinstance(t, str) for t in texts):
+        return said
+    told: dict[int, str] = {}
+    for text in filter(None, texts):
+        found = KEY_FRAME.fullmatch(text)
+        if not found:
+            raise Refusal(
+                f"key={text[:60]}: a picture of a frame is written FRAME=PICTURE, frames counted "
+                "from 0; such as 8=middle.png."
+            )
+        frame = int(found[1])
+        if frame in told:
+            raise Refusal(
+                f"key={frame}= is named twice: a frame is one picture; leave one of them out."
+            )
+        told[frame] = found[2]
+    return tuple(f"{frame}={told[frame]}" for frame in sorted(told))
+
+
+KEY_FRAME = re.compile(r"(\d{1,4})=(\S.*)")
+KeyPictures = Annotated[
+    tuple[str, ...],
+    OnDisk(keyed=True),
+    BeforeValidator(_keyed),
+    Field(
+        max_length=64,
+        description="Pictures of other frames, FRAME=PICTURE with frames counted from 0, such as "
+        "8=middle.png; for our own model and engines that can. Several in a prompt file have "
+        "semicolons between them.",
     ),
 ]
 
@@ -218,12 +264,13 @@ class EngineRequest(Request):
             unsaid = {name for name, empty in ENGINES_ONLY.items() if told.get(name) == empty}
             left_out = {*OWN_ONLY, *unsaid}
         else:
-            left_out = {*ENGINES_ONLY} - ({*ADAPTERS} if told.get("lora") else set())
+            shown = {name for name in PICTURES if told.get(name)}
+            left_out = {*ENGINES_ONLY} - shown - ({*ADAPTERS} if told.get("lora") else set())
         return {name: value for name, value in told.items() if name not in left_out}
 
     @model_validator(mode="after")
     def _engines_fields_have_an_engine(self) -> "EngineRequest":
-        kept = ADAPTERS if getattr(self, "lora", "") else ()
+        kept = (*PICTURES, *(ADAPTERS if getattr(self, "lora", "") else ()))
         for name, empty in ENGINES_ONLY.items():
             value = getattr(self, name, empty)
             if name in kept:

@@ -19,6 +19,7 @@ from video.fields import (
     EngineRequest,
     FirstPicture,
     Guidance,
+    KeyPictures,
     LastPicture,
     ModelName,
     Negative,
@@ -60,7 +61,8 @@ class VideoRequest(EngineRequest):
     model: ModelName = "scenes-64"
     unmarked: Unmarked = False
     boxes: DrawnBoxes = ""
-    newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes")
+    key: KeyPictures = ()
+    newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes", "key")
 
 
 class FilterRequest(Request):

@@ -168,8 +168,9 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         if "seed" not in asked:
             seed = derived_seed(_content(made, without="seed"))
             made = made.model_copy(update={"seed": seed})
-        if made.engine or made.boxes:
-            operation_of(made).check(made)
+        operation = operation_of(made)
+        if made.engine or operation.inputs(made):
+            operation.check(made)
         if not made.engine:
             _check_length(made.prompt)
         if batch.accept_only:
@@ -227,7 +228,7 @@ def _of_other_engines(shared: dict[str, Any]) -> dict[str, Any]:
 
 def _content(made: VideoRequest, without: str = "") -> dict[str, Any]:
     """What a clip shall be; an engine and a picture count by their digests, wherever they are."""
-    return made.model_dump(mode="json", exclude={"engine", without}) | digests_of(made)
+    return made.model_dump(mode="json", exclude={"engine", "key", without}) | digests_of(made)
 
 
 def digests_of(made: VideoRequest) -> dict[str, str]:

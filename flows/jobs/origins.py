@@ -9,12 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from core.models.checkpoints import WEIGHTS
 from core.operations.operation import ModelSource
 from core.records import compute, sha256_path, versions
 from core.refusal import Refusal
+from core.request import Request
 from flows.jobs.operations import OPERATIONS
 from flows.jobs.pipeline import AnyOperation
 from flows.machines.devices import choose_device
@@ -169,12 +168,12 @@ def _tagged(file: Path) -> Origin:
 
 
 def _with_inputs(
-    request: BaseModel, recorded: Mapping[str, Any], beside: Path, inputs: Path | None
-) -> BaseModel:
+    request: Request, recorded: Mapping[str, Any], beside: Path, inputs: Path | None
+) -> Request:
     """The request with each input where it stands today, after comparing digests."""
     places: dict[str, str] = {}
     for role, facts in recorded.items():
-        asked = Path(str(getattr(request, role)))
+        asked = Path(request.named_file(role))
         folders = [asked.parent, *([inputs] if inputs else []), beside]
         there = [path for f in folders if (path := f / asked.name).exists()]
         same = [path for path in there if _digest_of(path) == _digest_before_signing(facts)]
@@ -185,7 +184,7 @@ def _with_inputs(
                 "name the folder of the original file with --inputs."
             )
         places[role] = str(same[0])
-    return request.model_copy(update=places)
+    return request.with_files(places)
 
 
 def _check_model(origin: Origin, recorded: str) -> None:

@@ -30,7 +30,7 @@ ADVANCED = "advanced"
 FOLDED = {
     "VideoRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
-        "lora", "lora_scale", "unmarked", "boxes",
+        "lora", "lora_scale", "unmarked", "boxes", "key",
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",

@@ -57,6 +57,9 @@ def named_paths(request: BaseModel, before: str = "") -> Iterator[tuple[str, str
         value = getattr(request, name)
         if isinstance(value, BaseModel):
             yield from named_paths(value, f"{before}{name}.")
+        elif any(isinstance(mark, OnDisk) and mark.keyed for mark in field.metadata):
+            pairs = (text.partition("=") for text in value)
+            yield from ((f"{before}{name}_{key}", path) for key, _, path in pairs)
         elif value and any(_opens(mark, str(value)) for mark in field.metadata):
             yield before + name, str(value)
 

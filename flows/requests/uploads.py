@@ -30,7 +30,8 @@ def with_uploads(request: Asked, project: str, settings: Settings) -> Asked:
     Raises:
         Refusal: The project has no such scan.
     """
-    named = {field: text for field, text in named_paths(request) if text.startswith(PREFIX)}
+    told = dict(named_paths(request))
+    named = {field: text for field, text in told.items() if text.startswith(PREFIX)}
     if not named:
         return request
     folder = folder_of_uploads(settings.outputs, project)
@@ -38,7 +39,7 @@ def with_uploads(request: Asked, project: str, settings: Settings) -> Asked:
         field: _found(folder, field, text, project, settings.store)
         for field, text in named.items()
     }
-    return request.model_copy(update=found)
+    return request.with_files(found)
 
 
 def _found(folder: Path, field: str, text: str, project: str, store: str) -> str:

@@ -103,6 +103,7 @@ class DiffusersFolder:
         wanted |= {"negative": "negative"} if request.negative else {}
         wanted |= {"first": "image"} if request.first else {}
         wanted |= {"last": "last"} if request.last else {}
+        wanted |= {"key": "key"} if request.key else {}
         wanted |= {"lora": "lora"} if request.lora else {}
         refuse_inability(self.name, self.abilities, wanted)
         if IMAGE_FIRST in self.folder.pipeline and not request.first:

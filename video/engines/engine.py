@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from video.files.clip import Clip
 
 Ability = Literal[
-    "text", "image", "last", "clip", "mask", "strength", "negative", "guidance", "several", "lora",
-    "resume", "decode_apart",
+    "text", "image", "last", "key", "clip", "mask", "strength", "negative", "guidance", "several",
+    "lora", "resume", "decode_apart",
 ]  # fmt: skip
 Abilities = frozenset[Ability]
 Stop = Callable[[], bool]

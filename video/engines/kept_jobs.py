@@ -19,7 +19,7 @@ class KeptJob:
             request: Settled.
         """
         asked = request.model_dump(mode="json", exclude={"engine"})
-        if request.first:
+        if request.first:  # servers take no other pictures
             from video.engines.pictures import digests
 
             asked |= digests(request)

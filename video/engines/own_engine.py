@@ -43,7 +43,7 @@ class OwnEngine:
     slow = False
     rules = Rules(side=1)
     abilities: Abilities = frozenset(
-        {"text", "image", "last", "clip", "mask", "strength", "guidance", "decode_apart"}
+        {"text", "image", "last", "key", "clip", "mask", "strength", "guidance", "decode_apart"}
     )
 
     def settled(self, request: VideoRequest) -> VideoRequest:
@@ -51,8 +51,12 @@ class OwnEngine:
         return request
 
     def check(self, request: VideoRequest) -> None:
-        """Refuse a model that is not installed, and boxes; all else the form refused."""
+        """Refuse a model that is not installed, boxes and pictures; all else the form refused."""
         record = self.record()
+        if request.first or request.last or request.key:
+            from video.engines.pictures import check_pictures
+
+            check_pictures(request)
         if request.boxes:
             from core.models.checkpoints import find_model
             from video.engines.laid_boxes import check_boxes
@@ -127,20 +131,33 @@ class LoadedOwn:
     ) -> Latents:
         """Walk the noise down."""
         from video.engines.own import sample
+        from video.engines.own_pictures import begun_from
+        from video.engines.pictures import given
 
         def step(done: int, total: int, estimate: Any) -> None:
             on_step(done, total, estimate)
             if stop():
                 raise StoppedError
 
+        if pictures := given(request):
+            clip = begun_from(request, pictures, self.model, encoder(), step)
+            return Latents(clip.frames, dict(clip.facts), pictures)
         x = sample(request, prepared, self.model.network, self.model.record, on_step=step)
         return Latents(x.cpu(), {})
 
     def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
         """The frames: of pixels, there is nothing to decode."""
+        import numpy as np
+
         from video.engines.own import frame_rate, to_frames
+        from video.engines.pictures import paste
         from video.files.clip import Clip
 
+        if latents.pictures:
+            frames = np.array(latents.values)
+            return Clip(
+                frames, frame_rate(request), latents.facts | paste(frames, latents.pictures)
+            )
         return Clip(to_frames(latents.values).numpy(), frame_rate(request))
 
     def complete(self, request: VideoRequest, canvas: "Canvas", on_step: OnStep) -> "Clip":

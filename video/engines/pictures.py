@@ -23,6 +23,8 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
 MOST_PIXELS, MOST_BYTES = 64_000_000, 200_000_000
 PLACES = {"first": 0, "last": -1}
 """Fields that name pictures, and the frame that each is."""
+KEY = "key_"
+"""Before the number of a frame: how the pictures of other frames are named."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,15 @@ class Given:
         return file.getvalue()
 
 
+def frame_of(field: str) -> int:
+    """The frame that a picture is, by its field; ``key_8`` is frame 8."""
+    return PLACES[field] if field in PLACES else int(field.removeprefix(KEY))
+
+
 def named(request: VideoRequest) -> dict[str, Path]:
     """The pictures that a request names, by field."""
     told = {field: getattr(request, field) for field in PLACES}
+    told |= {f"{KEY}{frame}": path for frame, path in (key.split("=", 1) for key in request.key)}
     return {field: Path(path).expanduser() for field, path in told.items() if path}
 
 
@@ -63,11 +71,28 @@ def digests(request: VideoRequest) -> dict[str, str]:
 
 
 def check_pictures(request: VideoRequest) -> None:
-    """Refuse pictures that cannot be read; their pixels are not.
+    """Refuse pictures that cannot be read, or of frames that there are not; pixels are not read.
 
     Raises:
         Refusal: With the field.
     """
+    count, known = request.num_frames, named(request)
+    ends = {0: "first", count - 1: "last"}
+    for frame in (frame_of(field) for field in known if field not in PLACES):
+        if count and frame >= count:
+            raise Refusal(
+                f"key={frame}= with num_frames={count}: the clip has frames 0 to {count - 1}; "
+                "name one of these, or ask for more frames."
+            )
+        if count and (field := ends.get(frame, "")) in known:
+            raise Refusal(
+                f"key={frame}= beside {field}=: a frame is one picture; leave one of them out."
+            )
+    if count and len(known) >= count:
+        raise Refusal(
+            f"num_frames={count} with pictures of {len(known)}: some frame is left to draw; ask "
+            "for more frames, or leave a picture out."
+        )
     for field, path in named(request).items():
         with opened(field, path):
             pass
@@ -109,9 +134,10 @@ def paste(frames: NDArray[np.uint8], pictures: Mapping[str, Given]) -> dict[str,
     """
     told = {}
     for field, picture in pictures.items():
-        drawn = frames[PLACES[field]].astype(np.int16)
+        place = frame_of(field)
+        drawn = frames[place].astype(np.int16)
         off = float(np.abs(drawn - picture.pixels).mean())
-        frames[PLACES[field]] = picture.pixels
+        frames[place] = picture.pixels
         kept = {"kept_bit_for_bit": "before watermark and encoding"}
         told[field] = picture.facts | kept | {"drawn_off_by": round(off, 2)}
     return {"given_frames": told} if told else {}

@@ -90,6 +90,7 @@ class VideoServer:
     def check(self, request: VideoRequest) -> None:
         """Refuse what cannot be held against what comes back."""
         wanted: dict[str, Ability] = {"last": "last"} if request.last else {}
+        wanted |= {"key": "key"} if request.key else {}
         wanted |= {"lora": "lora"} if request.lora else {}
         refuse_inability(self.name, self.abilities, wanted)
         for field, usual in NEEDED.items():

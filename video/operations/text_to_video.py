@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from video.files.clip import Clip
 
 TAGGED = {"prompt", "seed", "engine", "model", "steps", "sampler", "guidance", "negative"}
-FILES = ("lora", "first", "last", "boxes")
+FILES = ("lora", "first", "last", "boxes", "key")
 PREVIEW_KB = 100
 SAID = {
     "prompt_as_typed": "prompt as typed",
@@ -44,8 +44,11 @@ class TextToVideo:
 
     def inputs(self, request: VideoRequest) -> Paths:
         """Pictures that are frames, an adapter and boxes; none for a sentence alone."""
-        told = {name: getattr(request, name) for name in ("first", "last", "lora", "boxes")}
-        return {field: Path(path).expanduser() for field, path in told.items() if path}
+        from video.engines.pictures import named
+
+        told = {name: getattr(request, name) for name in ("lora", "boxes")}
+        others = {field: Path(path).expanduser() for field, path in told.items() if path}
+        return named(request) | others
 
     def outputs(self, target: Path, request: VideoRequest | None = None) -> Paths:
         """The clip alone."""
@@ -217,14 +220,14 @@ class TextToVideo:
 
 def _changed_by_encoding(request: VideoRequest, path: Path) -> Facts:
     """What encoding, and a watermark, did to frames that were given; nothing where none were."""
-    if not (request.first or request.last):
+    if not (request.first or request.last or request.key):
         return {}
     from video.engines.canvas import Canvas
-    from video.engines.pictures import PLACES, given
+    from video.engines.pictures import frame_of, given
     from video.files.formats import read_clip
 
     seen = read_clip(path).frames
     frames, held = np.zeros_like(seen), np.zeros(seen.shape[:3], bool)
     for field, picture in given(request).items():
-        frames[PLACES[field]], held[PLACES[field]] = picture.pixels, True
+        frames[frame_of(field)], held[frame_of(field)] = picture.pixels, True
     return Canvas(frames, held).changed_by_encoding(seen)

@@ -43,6 +43,10 @@ def is_path(field):
     return field.annotation is str and any(isinstance(mark, OnDisk) for mark in field.metadata)
 
 
+def is_keyed(field):
+    return any(isinstance(mark, OnDisk) and mark.keyed for mark in field.metadata)
+
+
 def is_plain(field):
     return any(getattr(mark, "pattern", None) for mark in field.metadata)
 
@@ -53,7 +57,7 @@ PATHS = [(flow, name) for flow, m in MODELS.items() for name, f in text_fields(m
 @pytest.mark.parametrize("flow", MODELS)
 def test_every_text_is_a_path_or_a_plain_name_or_known_to_be_neither(flow):
     for name, field in text_fields(MODELS[flow]):
-        known = is_path(field) or is_plain(field) or name in NO_PATHS
+        known = is_path(field) or is_plain(field) or is_keyed(field) or name in NO_PATHS
         assert known, f"{name}: is it opened? Then its type is DiskPath; else name it in NO_PATHS"
 
 
@@ -138,6 +142,15 @@ ESCAPES = [
     "{0}/inputs/p.txt\0/etc/passwd",
     ".",
 ]
+
+
+@pytest.mark.parametrize("escape", ESCAPES)
+def test_no_picture_of_a_frame_leads_out(walls, escape):
+    pictures = ("3=inputs/p.txt", f"5={escape.format(walls)}")
+    request = MODELS["text_to_video"].model_validate({"prompt": "x", "key": pictures[1:]})
+    with pytest.raises(ValueError, match=r"key_5=.*a request names files below the inputs"):
+        check_paths(request, read_settings())
+    check_paths(request.model_copy(update={"key": pictures[:1]}), read_settings())
 
 
 @pytest.mark.parametrize("escape", ESCAPES)

@@ -67,8 +67,8 @@ def test_who_takes_none_says_so(made, tmp_path):
     picture = str(save_picture(tmp_path / "first.png", 16, 16))
     with pytest.raises(Refusal, match="first: the engine wan_22 knows no image"):
         find_engine("wan_22").check(asked("wan_22", first=picture))
-    with pytest.raises(ValueError, match=r"first=.*our own model knows no first"):
-        VideoRequest(prompt="a red circle", first=picture)
+    with pytest.raises(Refusal, match="key: the engine wan_22 knows no key"):
+        find_engine("wan_22").check(asked("wan_22", key=(f"4={picture}",)))
 
 
 def test_another_picture_is_another_state(made, tmp_path):
