@@ -31,6 +31,7 @@ from flows.jobs.signing import check_signing
 from flows.machines.ray_workers import Workers, spread
 from flows.machines.watchdog import Watchdog, watched
 from flows.requests.batch_requests import BatchRequest, ShardRequest
+from flows.requests.endings import ending
 from flows.settings.settings import Settings, read_settings
 from flows.storage.journal import held
 from flows.storage.quota import Quota
@@ -243,8 +244,14 @@ def main(words: list[str]) -> int:
     adopt(settings)
     project, batch, shard, attempt = words
     asked = ShardRequest(project=project, batch=batch, shard=int(shard), attempt=int(attempt))
-    with terminal_meter(f"shard {shard}") as meter:
-        run_shard(settings, asked, meter)
+    try:
+        with terminal_meter(f"shard {shard}") as meter:
+            run_shard(settings, asked, meter)
+    except Exception as error:
+        if (told := ending(error)) is None:
+            raise
+        sys.stderr.write(f"shard {shard}: {told[1]}\n")
+        return told[0]
     return 0
 
 

@@ -160,8 +160,10 @@ def _run(project: str, request: BatchRequest, here: bool) -> int:
         from core.progress import terminal_meter
         from flows.batches.coordinator import coordinate
         from flows.batches.shard_runs import Here
+        from flows.settings.folders import make_places
 
         _show_plan(batch, request, here)
+        make_places(read_settings())
         with terminal_meter(f"batch {request.name}") as meter:
             coordinate(read_settings(), project, request, Here(), meter)
     else:

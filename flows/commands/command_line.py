@@ -5,7 +5,6 @@ error, nothing written), 1 with a sentence for what is broken, full or away, 130
 when nobody reads on; anything else is a fault, with its traceback and 1.
 """
 
-import errno
 import os
 import select
 import sys
@@ -14,14 +13,10 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
-from core.trouble import Trouble
-from flows.requests.complaints import complaint, sentence
-from flows.requests.refusals import is_refusal
+from flows.requests.complaints import complaint
+from flows.requests.endings import BAD_INPUT, ending
 from flows.settings.settings import adopt, read_settings
-from flows.storage.store_faults import StoreAwayError, StoreRefusedError
 
-FAULT = 1
-BAD_INPUT = 2
 INTERRUPTED = 130
 READER_GONE = 141
 STOPPED = "Stopped; nothing unfinished was left behind."
@@ -110,41 +105,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        return _refuse(f"{_flat(error)} See {' '.join(['lamina', *_commands(words)])} --help.")
-    except ValueError as error:
-        if not is_refusal(error):
-            raise
-        return _refuse(sentence(error) if isinstance(error, ValidationError) else str(error))
-    except (Trouble, StoreRefusedError) as error:
-        sys.stderr.write(f"{error}\n")
-        return FAULT
+        command = " ".join(["lamina", *_commands(words)])
+        sys.stderr.write(f"{_flat(error)} See {command} --help.\n")
+        return BAD_INPUT
     except KeyboardInterrupt as error:
         sys.stderr.write(f"{str(error) or STOPPED}\n")
         return INTERRUPTED
-    except OSError as error:
-        return _ended_by(error)
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _reader_is_gone():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return READER_GONE
+        if (told := ending(error)) is None:
+            raise
+        sys.stderr.write(f"{told[1]}\n")
+        return told[0]
     return result if isinstance(result, int) else 0
-
-
-def _ended_by(error: OSError) -> int:
-    """The exit code after an error of the system that a person can do something about.
-
-    Raises:
-        OSError: It is another one, which is a fault.
-    """
-    if isinstance(error, StoreAwayError):
-        sys.stderr.write(f"{error.strerror}\n")
-        return FAULT
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        sys.stderr.write(
-            f"{error.filename or 'The disk'}: {error.strerror}: results are written whole or not "
-            "at all; free some space and run the same command again.\n"
-        )
-        return FAULT
-    if isinstance(error, BrokenPipeError) and _reader_is_gone():
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
-    raise error
 
 
 def _reader_is_gone() -> bool:
@@ -158,11 +133,6 @@ def _reader_is_gone() -> bool:
     except (OSError, ValueError):  # no descriptor, or a closed one
         return False
     return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-def _refuse(words: str) -> int:
-    sys.stderr.write(f"{words}\n")
-    return BAD_INPUT
 
 
 def _flat(error: CycloptsError) -> str:

@@ -1,7 +1,9 @@
 """``lamina gallery``: the gallery on an origin of its own, for behind a proxy."""
 
+import socket
+
 from core.refusal import Refusal
-from flows.settings.settings import read_settings
+from flows.settings.settings import is_loopback, read_settings
 
 PORT = 4210
 
@@ -18,7 +20,6 @@ def gallery(*, host: str = "127.0.0.1", port: int = PORT) -> None:
     import uvicorn
 
     from flows.gallery.application import PREFIX, alone
-    from flows.gallery.guard import is_loopback
 
     settings = read_settings()
     if not is_loopback(host) and settings.gallery_tokens is None:
@@ -27,5 +28,24 @@ def gallery(*, host: str = "127.0.0.1", port: int = PORT) -> None:
             "the file of users in LAMINA_GALLERY_TOKENS, or listen at 127.0.0.1."
         )
     application = alone(settings)
-    print(f"The gallery is at http://{host}:{port}{PREFIX}/. Ctrl-C ends it.", flush=True)
-    uvicorn.run(application, host=host, port=port, log_level="warning")
+    with _ear(host, port) as ear:
+        print(f"The gallery is at http://{host}:{port}{PREFIX}/. Ctrl-C ends it.", flush=True)
+        config = uvicorn.Config(application, log_level="warning", lifespan="off")
+        uvicorn.Server(config).run(sockets=[ear])
+
+
+def _ear(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        Refusal: There is no such address here, or another program listens.
+    """
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=kind)
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Refusal(
+            f"--host {host} --port {port}: nothing can listen there ({reason}): the gallery "
+            "needs an address of this machine and a port that no other program has; name another."
+        ) from error

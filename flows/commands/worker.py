@@ -6,7 +6,8 @@ from typing import Literal
 
 from flows.machines.children import Family
 from flows.machines.pools import GPU, POOLS, places
-from flows.settings.settings import joining_environment, make_places, read_settings
+from flows.settings.folders import make_places
+from flows.settings.settings import joining_environment, read_settings
 from flows.stack.stack import ended_by_signals
 from flows.storage.delivery import check_store
 

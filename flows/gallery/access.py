@@ -21,6 +21,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import Request
 
+from core.refusal import Refusal
+
 COOKIE = "lamina_gallery"
 SESSION_S = 12 * 3600
 EVERY, OPERATOR = "*", "operator"
@@ -182,8 +184,8 @@ def read_tokens(path: Path) -> TokenFile:
         raise _unusable(path, f"no JSON: {error}") from error
 
 
-def _unusable(path: Path, reason: str) -> ValueError:
-    return ValueError(
+def _unusable(path: Path, reason: str) -> Refusal:
+    return Refusal(
         f"LAMINA_GALLERY_TOKENS={path}: {reason}: it is a JSON file of the form "
         '{"users": {"NAME": {"sha256": "HEX OF THE TOKEN\'S SHA-256", "projects": ["NAME"]}}}; '
         "correct it."

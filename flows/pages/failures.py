@@ -19,6 +19,7 @@ from flows.requests.forms import Unfit, without
 from flows.requests.refusals import REFUSAL, is_refusal
 from flows.requests.roots import check_paths
 from flows.requests.uploads import with_uploads
+from flows.settings.folders import FORBIDDEN
 from flows.settings.settings import read_settings
 from flows.storage.files import DEFAULT_PROJECT
 from flows.storage.store_faults import StoreAwayError, StoreRefusedError
@@ -135,7 +136,7 @@ def advice(error: BaseException) -> str:
         return FULL if number == errno.ENOSPC else OVER_QUOTA
     if isinstance(error, StoreAwayError | StoreRefusedError):
         return STORE
-    if isinstance(error, Trouble):
+    if isinstance(error, Trouble) or number in FORBIDDEN:
         return MEND
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if "OutOfMemoryError" in kinds or isinstance(error, MemoryError):

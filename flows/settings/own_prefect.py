@@ -8,9 +8,10 @@ in: those of other people's projects would lead it to other databases and server
 import os
 import runpy
 import sys
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from urllib.request import getproxies_environment
+from warnings import catch_warnings, filterwarnings
 
 HERE = ("127.0.0.1", "localhost", "::1")
 EVERYWHERE = "*"
@@ -37,8 +38,10 @@ def past_proxies() -> dict[str, str]:
 def import_prefect() -> None:
     """Import Prefect where no file says anything about it, so that it reads its settings now."""
     if home := os.environ.get("PREFECT_HOME"):
-        Path(home).parent.mkdir(parents=True, exist_ok=True)  # Prefect makes the last part alone
-    with chdir(BARE):
+        with suppress(OSError):  # as Prefect does, which makes the last part alone
+            Path(home).parent.mkdir(parents=True, exist_ok=True)
+    with chdir(BARE), catch_warnings():
+        filterwarnings("ignore", "Failed to create the Prefect home")  # who writes there complains
         from prefect.settings import get_current_settings
 
         get_current_settings()

@@ -4,7 +4,6 @@ A request says what to make; a place says where things stand on this machine. Re
 pydantic models and travel through the API; places are read here, once, from the environment.
 """
 
-import errno
 import ipaddress
 import os
 from collections.abc import Mapping
@@ -30,8 +29,6 @@ from flows.settings.rules import (
 )
 
 SERVER_PASSWORD, CLIENT_PASSWORD = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
-
-PASSING = (errno.ENOSPC, errno.EDQUOT, errno.EIO)  # what a disk recovers from
 
 # Jobs share the cores: a thread that waits by spinning makes every job many times slower.
 WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -185,24 +182,6 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         quotas=quotas_of(variables.get("LAMINA_QUOTA_GB", "")),
         gpu_hour_price=price_of(variables.get("LAMINA_GPU_HOUR_PRICE", "")),
     )
-
-
-def make_places(settings: Settings) -> None:
-    """Make the folders that a server or a worker writes to.
-
-    Raises:
-        Refusal: One cannot be made.
-    """
-    for folder in (settings.logs, settings.work, settings.outputs):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            if error.errno in PASSING:
-                raise
-            raise Refusal(
-                f"{folder} cannot be made ({error.strerror}): state and results are written "
-                "there; set LAMINA_HOME and LAMINA_OUTPUTS to folders that you may write to."
-            ) from error
 
 
 def is_shared(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:

@@ -19,12 +19,12 @@ from filelock import FileLock, Timeout
 from core.refusal import Refusal
 from flows.machines.children import POLL_S, Family
 from flows.machines.pools import POOLS, Place, places
+from flows.settings.folders import make_places
 from flows.settings.own_prefect import ALONE
 from flows.settings.settings import (
     Settings,
     backends,
     child_environment,
-    make_places,
     sign_in,
 )
 from flows.stack.api import Server
@@ -69,10 +69,14 @@ class Stack:
 
         Raises:
             Refusal: Another stack already runs in this state folder, or it shall listen to
-                other machines.
+                other machines, or the file of the gallery's users cannot be used.
             RuntimeError: A child ended at once or did not get ready in time.
         """
         backends()  # may refuse
+        if people := self.settings.gallery_tokens:
+            from flows.gallery.access import read_tokens
+
+            read_tokens(people)  # may refuse, too
         self._prepare()
         try:
             # Kept open: what is asked while the server is started anew waits here.

@@ -15,6 +15,7 @@ from core.models import checkpoints
 from core.models.checkpoints import find_model
 from core.models.installed import load_folder
 from core.operations.operation import NotAsAskedError
+from core.refusal import Refusal
 from flows.batches import shard as shard_module
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, intact, unfinished
@@ -407,3 +408,15 @@ def test_a_plan_covers_what_a_manifest_leaves(places):
     assert (plan.settled, plan.missing) == (1, 4)
     assert make_plan(items, ()).missing == 5
     assert os.path.commonpath([batch.root, places]) == str(places)
+
+
+def test_what_is_refused_is_a_sentence_of_the_shard_and_no_trace(places, monkeypatch, capfd):
+    def refuse(*_):
+        raise Refusal("keys cannot be made: they are kept there; name another folder.")
+
+    monkeypatch.setattr(shard_module, "check_signing", refuse)
+    batch = started(prompts(1))
+    assert shard_module.main(["default", batch.root.name, "0", "1"]) == 2
+    said = capfd.readouterr().err
+    assert "shard 0: keys cannot be made: they are kept there; name another folder.\n" in said
+    assert "Traceback" not in said

@@ -247,6 +247,36 @@ def test_what_is_broken_or_full_is_a_sentence_and_code_1(
     assert re.fullmatch(f"{sentence}.*\n", said), said
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_place_that_one_may_not_write_to_is_a_sentence_and_code_2(
+    places, monkeypatch, capfd, number
+):
+    def forbidden(_):
+        raise OSError(number, "Read-only file system", "/srv/locks")
+
+    monkeypatch.setattr(command_line, "adopt", forbidden)
+    assert main(["models", "list"]) == 2
+    said = capfd.readouterr().err
+    assert re.fullmatch(
+        "/srv/locks: Read-only file system: you may not .*; name another .*\n", said
+    )
+
+
+DRAWN = ["video", "generate", "a red circle", "--model", "tiny-video"]
+
+
+@pytest.mark.parametrize("signed", ["on", "off"])
+@pytest.mark.parametrize("words", [["provenance", "init"], [*DRAWN, "o.mp4"]], ids=" ".join)
+def test_a_state_folder_that_takes_no_file_is_a_sentence_at_every_door(
+    places, monkeypatch, capfd, words, signed
+):
+    monkeypatch.setenv("LAMINA_HOME", "/sys")
+    monkeypatch.setenv("LAMINA_C2PA", signed)
+    assert main(words) == 2
+    said = capfd.readouterr().err
+    assert re.fullmatch(r"/sys/.*; (name another place|let LAMINA_HOME).*\n", said), said
+
+
 def test_a_damaged_model_is_a_sentence_and_code_1(places, monkeypatch, capfd):
     shutil.copytree(os.environ["LAMINA_MODELS"], places / "damaged")
     monkeypatch.setenv("LAMINA_MODELS", str(places / "damaged"))

@@ -1,10 +1,18 @@
 import json
 import os
 import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import suppress
+from urllib.request import urlopen
 
 import pytest
 from starlette.testclient import TestClient
 
+from core.refusal import Refusal
+from flows.commands.command_line import main
 from flows.commands.gallery import gallery
 from flows.gallery.application import PREFIX, Beside, alone
 from flows.gallery.guard import is_loopback
@@ -524,3 +532,47 @@ def test_two_results_of_one_name_are_told_apart(places):
         assert sorted(said) == ["seed 3", "seed 4 · run bbbbbbbb", "seed 4 · run cccccccc"]
     text = page.get("/p/studio/r/text_to_video/a-red-star-bbbbbbbb/star").text
     assert "Seed 4 · 20 Nov 2026, 10:00 UTC · run bbbbbbbb" in text
+
+
+@pytest.mark.parametrize(("host", "port"), [("127.0.0.1", None), ("no-such-host.invalid", 4210)])
+def test_where_nothing_can_listen_is_refused_before_an_address_is_named(
+    places, monkeypatch, capsys, host, port
+):
+    monkeypatch.setenv("LAMINA_GALLERY_TOKENS", str(places / "people"))
+    (places / "people").write_text('{"users": {}}')
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken = port or other.getsockname()[1]
+        with pytest.raises(Refusal, match=f"--host {host} --port {taken}: nothing can listen"):
+            gallery(host=host, port=taken)
+    assert capsys.readouterr().out == ""
+
+
+def test_ctrl_c_twice_ends_the_gallery_without_a_trace(places):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    words = [sys.executable, "-m", "flows.commands.command_line", "gallery", "--port", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline().startswith(b"The gallery is at")
+        while process.poll() is None:
+            with suppress(OSError), urlopen(f"http://127.0.0.1:{port}/gallery/", timeout=20):
+                break
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.decode() == "Stopped; nothing unfinished was left behind.\n"
+
+
+@pytest.mark.parametrize("words", [["gallery"], ["up"]], ids=" ".join)
+@pytest.mark.parametrize("text", [None, "", "[1]", '{"users": {"ann": 3}}'])
+def test_a_file_of_users_that_is_none_is_refused_in_a_sentence(
+    places, monkeypatch, capfd, words, text
+):
+    monkeypatch.setenv("LAMINA_GALLERY_TOKENS", str(places / "people"))
+    if text is not None:
+        (places / "people").write_text(text)
+    assert main(words) == 2
+    said = capfd.readouterr().err
+    assert re.search("^LAMINA_GALLERY_TOKENS=.*; correct it.$", said, re.M), said
+    assert "Traceback" not in said

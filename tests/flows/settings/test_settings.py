@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 
 from core.refusal import Refusal
+from flows.settings.folders import make_places
 from flows.settings.settings import (
     backends,
     child_environment,
-    make_places,
     read_settings,
     sign_in,
 )
@@ -145,5 +145,11 @@ def test_what_can_be_no_folder_is_refused_at_every_door(tmp_path, monkeypatch, v
 @pytest.mark.parametrize("home", ["/proc/x", "/sys/x/y"])
 def test_a_place_that_cannot_be_made_is_refused(home):
     settings = read_settings({"LAMINA_HOME": home})
-    with pytest.raises(Refusal, match=f"{home}.* cannot be made .*; set LAMINA_HOME"):
+    with pytest.raises(Refusal, match=f"{home}.* cannot be written to .*; set LAMINA_HOME"):
+        make_places(settings)
+
+
+def test_a_folder_that_stands_but_takes_no_file_is_refused(tmp_path):
+    settings = read_settings({"LAMINA_HOME": str(tmp_path), "LAMINA_OUTPUTS": "/proc/self"})
+    with pytest.raises(Refusal, match=r"/proc/.* cannot be written to .*; set LAMINA_HOME"):
         make_places(settings)
