@@ -16,17 +16,23 @@ from medical.files.container import scan_name
 
 LABEL: Final = "sr"
 UNCERTAINTY: Final = "uncertainty"
+USUAL: Final = "T1w"
+"""Maps of other images say of which they are: a session may hold several."""
 RAW: Final = "raw"
 """How sources name the dataset they stand in: ``bids:raw:sub-01/anat/...``."""
 RESULT_SAYS: Final = "Restored to finer voxels: mean of the samples drawn by the model."
 README: Final = f"""Scans restored to finer voxels, for research and not for diagnosis.
 
 Of each scan there is the restored image, *_desc-{LABEL}_SUFFIX.nii.gz, and beside it, under the
-name ..._desc-{LABEL}_{UNCERTAINTY}.nii.gz, its uncertainty, voxel by voxel,
-in the scan's units: the error to expect or the spread of the samples, as its sidecar says. BIDS
-has no suffix for such a map; .bidsignore names it. Detail that the scan did not hold was invented
-by the model. The sidecars name the source of each file, the model and the seed. SkullStripped is
-what the source's own sidecar says; where it says nothing, it is taken not to be.
+name ..._desc-{LABEL}_{UNCERTAINTY}.nii.gz (with mod-SUFFIX for other than
+{USUAL} images), its uncertainty, voxel by voxel, in the scan's units: the error
+to expect or the spread of the samples, as its sidecar says. BIDS has no suffix for such a map;
+.bidsignore names it. Detail that the scan did not hold was invented by the model. The sidecars
+name the source of each file, the model and the seed. SkullStripped is what the source's own
+sidecar says; where it says nothing, it is taken not to be.
+"""
+LEFT_OUT: Final = """
+Left out, as another scan goes by the same name without its description: {}.
 """
 
 
@@ -50,11 +56,15 @@ def derived_path(source: Path, role: str) -> Path | None:
 
     >>> derived_path(Path("sub-01/ses-2/anat/sub-01_ses-2_T1w.nii.gz"), "std").name
     'sub-01_ses-2_desc-sr_uncertainty.nii.gz'
+    >>> derived_path(Path("sub-01/anat/sub-01_FLAIR.nii.gz"), "std").name
+    'sub-01_mod-FLAIR_desc-sr_uncertainty.nii.gz'
     """
     entities, suffix = entities_of(source.name)
     if "sub" not in entities or not suffix:
         return None
     entities.pop("desc", None)
+    if role != "result" and suffix != USUAL:
+        entities["mod"] = suffix
     kept = "_".join(f"{key}-{value}" for key, value in entities.items())
     ending = suffix if role == "result" else UNCERTAINTY
     folders = [f"{key}-{entities[key]}" for key in ("sub", "ses") if key in entities]
@@ -65,7 +75,8 @@ def write_derivatives(root: Path, dataset: Path, scans: Sequence[Restored]) -> l
     """Write or renew the derivative dataset; the volumes in it.
 
     Volumes are hard links to the results where the disk allows it, else copies. Volumes of an
-    earlier time that are not among these are removed.
+    earlier time that are not among these are removed. Of scans that would go by one name the
+    first is taken, and ``README.md`` names the others.
 
     Args:
         root: Of the derivative dataset.
@@ -73,7 +84,10 @@ def write_derivatives(root: Path, dataset: Path, scans: Sequence[Restored]) -> l
         scans: What was restored of it.
     """
     written: list[Path] = []
+    taken: dict[Path | None, Path] = {}
     for scan in scans:
+        taken.setdefault(derived_path(scan.source, "result"), scan.source)
+    for scan in (scan for scan in scans if scan.source in taken.values()):
         for role, file in scan.files.items():
             inside = derived_path(scan.source, role)
             if inside is not None:
@@ -81,7 +95,7 @@ def write_derivatives(root: Path, dataset: Path, scans: Sequence[Restored]) -> l
                 sidecar = _sidecar(dataset, scan, role)
                 write_json(root / inside.with_name(f"{scan_name(inside.name)}.json"), sidecar)
                 written.append(root / inside)
-    _describe(root, dataset)
+    _describe(root, dataset, [scan.source for scan in scans if scan.source not in taken.values()])
     for old in set(root.glob(f"sub-*/**/*_desc-{LABEL}_*.nii.gz")) - set(written):
         old.unlink()
         old.with_name(f"{scan_name(old.name)}.json").unlink(missing_ok=True)
@@ -135,7 +149,7 @@ def _stripped(scan: Path) -> bool:
     return next(said, False) is True
 
 
-def _describe(root: Path, dataset: Path) -> None:
+def _describe(root: Path, dataset: Path, left_out: Sequence[Path]) -> None:
     raw = read_json(dataset / "dataset_description.json")
     source = {"URL": dataset.as_uri()}
     source |= {"DOI": raw["DatasetDOI"]} if isinstance(raw.get("DatasetDOI"), str) else {}
@@ -156,5 +170,6 @@ def _describe(root: Path, dataset: Path) -> None:
     for field in ("License", "Authors"):
         described |= {field: raw[field]} if raw.get(field) else {}
     write_json(root / "dataset_description.json", described)
-    write_text(root / "README.md", README)
+    names = ", ".join(source.as_posix() for source in left_out)
+    write_text(root / "README.md", README + (LEFT_OUT.format(names) if names else ""))
     write_text(root / ".bidsignore", f"*_{UNCERTAINTY}.nii.gz\n*_{UNCERTAINTY}.json\n")

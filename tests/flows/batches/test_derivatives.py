@@ -21,7 +21,7 @@ from flows.commands.command_line import main
 from flows.requests.batch_requests import ScanBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
 from medical.files.bids import entities_of
-from medical.files.bids_derivatives import derived_path
+from medical.files.bids_derivatives import Restored, derived_path, write_derivatives
 
 IMAGES = (
     "sub-01/anat/sub-01_T1w.nii.gz",
@@ -142,7 +142,7 @@ def test_what_is_no_longer_among_the_results_leaves_the_derivatives(places, data
     after = files(derived(smaller))
     assert {name for name in after if "nii" in name} == {
         "sub-01/anat/sub-01_desc-sr_T2w.nii.gz",
-        "sub-01/anat/sub-01_desc-sr_uncertainty.nii.gz",
+        "sub-01/anat/sub-01_mod-T2w_desc-sr_uncertainty.nii.gz",
     }
     assert after < before
 
@@ -194,3 +194,21 @@ def test_a_description_of_the_source_is_replaced():
     assert entities_of("sub-1_desc-a_T1w.nii") == ({"sub": "1", "desc": "a"}, "T1w")
     derived = derived_path(Path("sub-1/anat/sub-1_desc-a_T1w.nii"), "result")
     assert derived == Path("sub-1/anat/sub-1_desc-sr_T1w.nii.gz")
+
+
+def test_scans_of_one_name_are_no_file_twice_and_the_readme_names_who_is_left_out(tmp_path):
+    named = ["sub-1_T1w", "sub-1_T2w", "sub-1_FLAIR", "sub-1_desc-old_T1w"]
+    volume = tmp_path / "volume.nii.gz"
+    volume.write_bytes(b"")
+    scans = [
+        Restored(Path(f"sub-1/anat/{name}.nii.gz"), {"result": volume, "std": volume}, {})
+        for name in named
+    ]
+    written = write_derivatives(tmp_path / "out", tmp_path, scans)
+    assert len(set(written)) == len(written) == 6
+    said = (tmp_path / "out" / "README.md").read_text()
+    assert said.endswith("without its description: sub-1/anat/sub-1_desc-old_T1w.nii.gz.\n")
+    sources = {p.name: json.loads(p.read_text())["Sources"] for p in tmp_path.rglob("sub-*.json")}
+    assert sources["sub-1_mod-FLAIR_desc-sr_uncertainty.json"] == [
+        "bids:raw:sub-1/anat/sub-1_FLAIR.nii.gz"
+    ]
