@@ -7,17 +7,18 @@ share the first weights, so their differences are paired.
 
 ``python -m medical.evaluation.downstream REAL DRAWN OUT.jsonl`` goes on where it was stopped. Each
 line is a finished training, and ``OUT.md`` is their table; ``read_cases`` says what folders hold.
+``DRAWN`` is one dataset, or holds one for each person left out (``medical.evaluation.leave_out``).
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,7 @@ from core.operations.tiling import windows
 from core.records import atomic_path
 from core.refusal import Refusal
 from core.seeds import generator
-from medical.files.nifti import read_volume
-from medical.files.volume import same_place
-from medical.lesions.atlas import lesion_atlas
+from medical.evaluation.cases import PATCH, Case, read_cases
 from medical.lesions.fields import depth
 from medical.training.segmenter import Scoring
 
@@ -53,66 +52,14 @@ PASTED = "cut and paste"
 PASTE_SHARE = 0.5
 MOST_DRAWN = 0.5
 """Share of drawn data above which users are warned."""
-PATCH, OVERLAP = (32, 32, 32), (8, 8, 8)
+OVERLAP = (8, 8, 8)
 STEPS, BATCH, RATE = 150, 4, 3e-3
 ON_LESION = 0.7
 """Share of patches that lie around a lesion voxel."""
-TOP = 0.99
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """A FLAIR with its lesions.
-
-    Attributes:
-        name: of the person or the drawn head.
-        image: (D, H, W), the bright end at 1, 0 outside the brain.
-        mask: (D, H, W) where lesions are.
-        places: (N, 3) lesion voxels.
-    """
-
-    name: str
-    image: Tensor
-    mask: Tensor
-    places: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, name: str, image: Tensor, mask: Tensor) -> Case:
-        """A case whose intensities are scaled."""
-        top = float(np.quantile(image[image > 0].numpy(), TOP))
-        grown = [max(0, p - n) for p, n in zip(PATCH, image.shape, strict=True)]
-        pads = [x for n in reversed(grown) for x in (0, n)]
-        image, mask = (torch.nn.functional.pad(x.float(), pads) for x in (image / top, mask > 0))
-        return cls(name, image, mask, np.argwhere(mask.numpy() > 0))
-
-
-def read_cases(folder: Path) -> list[Case]:
-    """FLAIR images with lesion masks: of a BIDS dataset drawn here, or ``*/FLAIR.nii.gz``.
-
-    Raises:
-        Refusal: There are none, or a mask lies elsewhere than its image.
-    """
-    pairs = {
-        path.parent.name: (path, path.with_name("lesions.nii.gz"))
-        for path in sorted(folder.glob("*/FLAIR.nii.gz"))
-    }
-    bids = folder / "bids" if (folder / "bids").is_dir() else folder
-    for path in sorted(bids.glob("sub-*/anat/sub-*_FLAIR.nii.gz")):
-        name = path.name.removesuffix("_FLAIR.nii.gz")
-        mask = bids / "derivatives" / "lamina" / path.parent.relative_to(bids)
-        pairs[name] = (path, mask / f"{name}_label-lesion_mask.nii.gz")
-    cases = []
-    for name, (image, mask) in pairs.items():
-        scan, lesions = read_volume(image), read_volume(mask)
-        if not same_place(lesions, scan):
-            raise Refusal(f"{mask} lies elsewhere than {image}: a mask has the grid of its image.")
-        cases.append(Case.of(name, scan.data, lesions.data))
-    if not cases:
-        raise Refusal(
-            f"{folder} holds no FLAIR with lesion masks: they are looked for as */FLAIR.nii.gz "
-            "beside lesions.nii.gz, and in a BIDS dataset that was drawn here; name such a folder."
-        )
-    return cases
+Row = dict[str, Any]
+DrawnFor = Mapping[str, Sequence[Case]]
 
 
 def patch_of(case: Case, random: torch.Generator, *, on_lesion: bool) -> tuple[Tensor, Tensor]:
@@ -221,31 +168,49 @@ def overlap(found: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
 
 def runs(
     real: Sequence[Case],
-    drawn: Sequence[Case],
+    drawn: DrawnFor,
     seeds: int,
-    done: Sequence[dict[str, Any]],
+    done: Sequence[Row],
     *,
     steps: int = STEPS,
-) -> Iterator[dict[str, Any]]:
-    """One result for each seed, person left out and arm that is not done yet."""
+) -> Iterator[Row]:
+    """One result for each seed, person left out and arm that is not done yet.
+
+    Args:
+        real: Each is left out once.
+        drawn: The drawn heads to train on, by the person who is left out.
+        seeds: How many.
+        done: Results that there are.
+        steps: Of a training.
+    """
     known = {(row["seed"], row["left_out"], row["arm"]) for row in done}
     for seed in range(seeds):
         for test in real:
+            told = protocol(real, drawn[test.name], steps)
             for arm in ARMS:
                 if (seed, test.name, arm) in known:
                     continue
                 began = time.perf_counter()
                 others = [case for case in real if case.name != test.name]
-                network = trained(arm, others, drawn, seed, steps=steps)
+                network = trained(arm, others, drawn[test.name], seed, steps=steps)
                 dice = overlap(lesions_found(network, test), test.mask.numpy() > 0)
                 yield {
                     "seed": seed,
                     "left_out": test.name,
                     "arm": arm,
                     "dice": round(dice, 4),
-                    "steps": steps,
+                    **told,
                     "seconds": round(time.perf_counter() - began, 1),
                 }
+
+
+def protocol(real: Sequence[Case], drawn: Sequence[Case], steps: int) -> Row:
+    """What results must share to stand in one table: steps, and digests of all cases."""
+    digests = (
+        hashlib.sha256("".join(c.digest for c in cases).encode()) for cases in (real, drawn)
+    )
+    first, second = (digest.hexdigest()[:16] for digest in digests)
+    return {"steps": steps, "real": first, "drawn": second}
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -262,7 +227,8 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 def main() -> None:
     """Go on with the runs, and write the table of what there is."""
-    from medical.evaluation.downstream_table import table  # noqa: PLC0415  reads this module
+    from medical.evaluation.downstream_table import table, warning  # noqa: PLC0415  reads this module
+    from medical.evaluation.leave_out import drawn_for, read_rows  # noqa: PLC0415  likewise
 
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("real", "drawn", "out"):
@@ -271,26 +237,23 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=STEPS)
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    lines = asked.out.read_text(encoding="utf-8").splitlines() if asked.out.is_file() else []
-    done = [json.loads(line) for line in lines]
-    real, drawn = read_cases(asked.real), read_cases(asked.drawn)
+    real = read_cases(asked.real)
     if len(real) < 2:
         raise Refusal(
             f"{asked.real} holds {len(real)} person: each is left out once and the others train; "
             "give two or more."
         )
-    if seen := lesion_atlas().among({case.name: case.mask.numpy() > 0 for case in real}):
-        raise Refusal(
-            f"{', '.join(seen)}: drawn heads hold lesions made from these masks, too: who is "
-            "tested may have no part in what trains; give people who are in no atlas."
-        )
+    drawn = drawn_for(real, asked.drawn)
+    done = read_rows(asked.out, {c.name: protocol(real, drawn[c.name], asked.steps) for c in real})
+    logger.info("%s", warning())
     for row in runs(real, drawn, asked.seeds, done, steps=asked.steps):
         done.append(row)
         with asked.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         logger.info("%s", row)
         with atomic_path(asked.out.with_suffix(".md"), overwrite=True) as temporary:
-            temporary.write_text(table(done, len(drawn)), encoding="utf-8")
+            text = table(done, min(len(cases) for cases in drawn.values()))
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ class LesionAtlas:
         owners: whose lesion each outline was taken from, an index into ``people``.
         people: a digest of each person's mask.
         facts: numbers: quantiles of sizes, loads and counts.
+        folder: it was read from.
     """
 
     place: NDArray[np.float32]
@@ -53,6 +54,7 @@ class LesionAtlas:
     owners: NDArray[np.int64]
     people: tuple[str, ...]
     facts: dict[str, Any]
+    folder: Path = FOLDER
 
     def at(
         self, values: NDArray[np.generic], shape: tuple[int, ...], affine: NDArray[np.float64]
@@ -74,7 +76,7 @@ class LesionAtlas:
     @property
     def digest(self) -> str:
         """SHA-256 of the file the atlas was read from."""
-        return hashlib.sha256((FOLDER / FILE).read_bytes()).hexdigest()
+        return hashlib.sha256((self.folder / FILE).read_bytes()).hexdigest()
 
 
 def digest_of_mask(mask: NDArray[np.bool_]) -> str:
@@ -98,4 +100,5 @@ def lesion_atlas(folder: Path = FOLDER) -> LesionAtlas:
         owners=arrays["owners"].astype(np.int64),
         people=tuple(facts["people"]),
         facts=facts,
+        folder=folder,
     )

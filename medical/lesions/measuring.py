@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,15 @@ from safetensors.numpy import save_file
 from core.records import atomic_path
 from medical.anatomy.phantom import template_labels
 from medical.files.nifti import read_volume
-from medical.lesions.atlas import FACTS, FILE, OUTLINE, OUTLINE_REACH, digest_of_mask
+from medical.lesions.atlas import (
+    FACTS,
+    FILE,
+    OUTLINE,
+    OUTLINE_REACH,
+    LesionAtlas,
+    digest_of_mask,
+    lesion_atlas,
+)
 from medical.lesions.fields import (
     Mask,
     boxes_of,
@@ -90,7 +98,7 @@ def measure(masks: Iterable[tuple[str, Mask, NDArray[np.float64]]], folder: Path
 
 def _density(
     mask: Mask, from_voxels: NDArray[np.float64], affine: NDArray[np.float64]
-) -> NDArray[np.float64]:
+) -> NDArray[np.float32]:
     sigma = BLUR_MM / np.linalg.norm(from_voxels[:3, :3], axis=0)
     blurred = smooth(mask.astype(np.float32), sigma)
     return read_on(blurred, np.linalg.inv(from_voxels) @ affine, SHAPE)
@@ -161,6 +169,20 @@ def _nearest_part(parts: NDArray[np.integer], point: NDArray[np.float64]) -> int
     places = places[sizes[parts[tuple(places.T)]] > 1000]
     nearest = places[np.square(places - point).sum(axis=1).argmin()]
     return int(parts[tuple(nearest)])
+
+
+def atlas_of(masks: Path, without: Sequence[str], folder: Path) -> LesionAtlas:
+    """The lesion atlas of a folder of masks, some people left out.
+
+    Args:
+        masks: Folder of masks in MNI space.
+        without: What the files of those are called who are left out, up to the first dot.
+        folder: Where the atlas goes.
+    """
+    paths = [p for p in sorted(masks.glob("*.nii*")) if p.name.split(".")[0] not in without]
+    volumes = ((path, read_volume(path)) for path in paths)
+    measure(((path.name, v.data.numpy() > 0, v.affine_mm) for path, v in volumes), folder)
+    return lesion_atlas(folder)
 
 
 def main() -> None:

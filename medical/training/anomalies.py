@@ -28,12 +28,11 @@ from core.records import atomic_path
 from core.refusal import Refusal
 from medical.anatomy.filters import Floats
 from medical.anatomy.random_heads import LabelMap
-from medical.files.nifti import read_volume
 from medical.files.volume import Volume
 from medical.lesions.anomalies import FACTS, FILE, AnomalyHead, Read, read_features
-from medical.lesions.atlas import LesionAtlas, lesion_atlas
+from medical.lesions.atlas import LesionAtlas
 from medical.lesions.drawing import LesionWish, draw_lesions, usual_count
-from medical.lesions.measuring import measure
+from medical.lesions.measuring import atlas_of
 from medical.lesions.painted import in_mni, painted_flair, tissues_of
 from medical.lesions.regions import places_of
 from medical.training.segmenter import find_maps, read_map
@@ -142,14 +141,6 @@ def calibrated(
         f"{ml:g}": [float(each[min(len(each) - 1, round(ml * 1000 * count))]) for each in ordered]
         for ml in BOUNDS_ML
     }
-
-
-def atlas_of(masks: Path, without: Sequence[str], folder: Path) -> LesionAtlas:
-    """The lesion atlas of a folder of masks, some people left out."""
-    paths = [p for p in sorted(masks.glob("*.nii*")) if p.name.split(".")[0] not in without]
-    volumes = ((path, read_volume(path)) for path in paths)
-    measure(((path.name, v.data.numpy() > 0, v.affine_mm) for path, v in volumes), folder)
-    return lesion_atlas(folder)
 
 
 def write_head(found: dict[str, Floats], facts: dict[str, Any], folder: Path) -> None:

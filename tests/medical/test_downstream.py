@@ -10,7 +10,9 @@ import torch
 
 from core.refusal import Refusal
 from core.seeds import generator
-from medical.evaluation import downstream
+from medical.datasets.making import Dataset
+from medical.datasets.request import MRIDatasetRequest
+from medical.evaluation import downstream, leave_out
 from medical.evaluation.downstream import (
     ARMS,
     PASTED,
@@ -19,10 +21,18 @@ from medical.evaluation.downstream import (
     carved,
     interval,
     overlap,
+    protocol,
     read_cases,
     runs,
 )
-from medical.evaluation.downstream_table import differences, table, verdict
+from medical.evaluation.downstream_table import (
+    chance_of_none,
+    differences,
+    rejected,
+    table,
+    verdict,
+)
+from medical.evaluation.leave_out import draw_without, drawn_for, read_rows
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
 from medical.lesions.atlas import digest_of_mask, lesion_atlas
@@ -76,13 +86,18 @@ def test_a_run_that_was_stopped_goes_on(monkeypatch):
 
     monkeypatch.setattr(downstream, "trained", trained)
     monkeypatch.setattr(downstream, "lesions_found", lambda network, case: case.mask.numpy() > 0)
-    people = [case("a", 1.0), case("b", 2.0)]
-    rows = list(runs(people, people, 2, []))
+    people = [case("a", 1.0), case("b", 2.0, seed=1)]
+    drawn = {"a": people[:1], "b": people[1:]}
+    rows = list(runs(people, drawn, 2, []))
     assert len(rows) == len(made) == 2 * 2 * len(ARMS)
     assert {row["dice"] for row in rows} == {1.0}
     assert all(row["left_out"] != name for row, (_, name, _) in zip(rows, made, strict=True))
-    assert list(runs(people, people, 2, rows)) == []
-    assert len(list(runs(people, people, 3, rows[:-1]))) == 1 + 2 * len(ARMS)
+    assert {r["drawn"] for r in rows if r["left_out"] == "a"} == {
+        protocol(people, people[:1], 150)["drawn"]
+    }
+    assert len({(row["steps"], row["real"], row["drawn"]) for row in rows}) == 2
+    assert list(runs(people, drawn, 2, rows)) == []
+    assert len(list(runs(people, drawn, 3, rows[:-1]))) == 1 + 2 * len(ARMS)
 
 
 def test_training_is_the_same_for_the_same_seed():
@@ -107,7 +122,7 @@ def rows(gain):
 
 def test_the_table_tells_gain_and_no_gain():
     assert "no gain" in verdict(rows(0.0))
-    assert verdict(rows(0.1)).endswith("25 % drawn, 50 % drawn, 75 % drawn, drawn alone.")
+    assert verdict(rows(0.1)).endswith("(Holm): 25 % drawn, 50 % drawn, 75 % drawn, drawn alone.")
     text = table(rows(0.1), 8)
     assert "2 people" in text
     assert "8 drawn heads" in text
@@ -118,6 +133,85 @@ def test_the_table_tells_gain_and_no_gain():
     mean, low, high = interval([0.1, 0.2, 0.3])
     assert (mean, low, high) == pytest.approx((0.2, -0.0484, 0.4484), abs=1e-3)
     assert overlap(np.zeros(3, bool), np.zeros(3, bool)) == 1
+
+
+def test_what_one_arm_shows_among_five_is_held_to_all_of_them():
+    assert rejected({"a": 0.02, "b": 0.5, "c": 0.9}) == []  # alone it would pass
+    assert rejected({"a": 0.5, "b": 0.01, "c": 0.02}) == ["b", "c"]
+    assert rejected({"a": 0.03, "b": 0.01, "c": 0.04}) == ["b"]  # .03 is held to .025
+    assert rejected({}) == []
+    gains = [0.01, 0.03, 0.02, 0.04]
+    told = [
+        {"seed": s, "left_out": "a", "arm": arm, "dice": 0.5 + gain * (arm != "real")}
+        for s, gain in enumerate(gains)
+        for arm in ("real", PASTED)
+    ]
+    assert chance_of_none(told, PASTED) == pytest.approx(0.0152, abs=1e-4)
+    assert chance_of_none(told, "25 % drawn") is None
+    down = [{**row, "left_out": "b", "dice": 1 - row["dice"]} for row in told]
+    assert chance_of_none(told + down, PASTED) == pytest.approx(0.9848, abs=1e-4)
+
+
+def test_results_are_gone_on_from_only_by_the_same_protocol(tmp_path):
+    out, wanted = tmp_path / "out.jsonl", {"a": {"steps": 5, "real": "r", "drawn": "d"}}
+    assert read_rows(out, wanted) == []
+    row = {"seed": 0, "left_out": "a", "arm": "real", **wanted["a"]}
+    out.write_text(json.dumps(row) + "\n" + json.dumps(row)[:20])
+    assert read_rows(out, wanted) == [row]
+    assert out.read_text() == json.dumps(row) + "\n"  # the cut line is gone for good
+    for change, words in [
+        ({"steps": 150}, "steps 150 there, 5 now"), ({"real": "x"}, "digest of the people x"),
+        ({"drawn": "y"}, "drawn heads y there, d now"),
+        ({"left_out": "b"}, "b, who is not among a"),
+    ]:  # fmt: skip
+        out.write_text(json.dumps({**row, **change}) + "\n")
+        with pytest.raises(Refusal, match=words):
+            read_rows(out, wanted)
+    out.write_text("half\n" + json.dumps(row) + "\n")
+    with pytest.raises(Refusal, match=r"out.jsonl:1 is no result"):
+        read_rows(out, wanted)
+
+
+def test_heads_are_drawn_and_read_without_the_person_who_is_tested(tmp_path, monkeypatch):
+    masks, drawn = tmp_path / "masks", tmp_path / "drawn"
+    masks.mkdir()
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (-90.0, -126.0, -72.0)
+    people = []
+    for k, name in enumerate(("p1", "p2", "p3")):
+        mask = np.zeros((91, 109, 91), np.float32)
+        mask[30 + k : 40, 50:60, 45:50] = 1
+        write_volume(Volume(torch.from_numpy(mask), affine), masks / f"{name}.nii.gz")
+        people.append(Case.of(f"tested-{k}", torch.from_numpy(mask) + 1, torch.from_numpy(mask)))
+    asked, made = MRIDatasetRequest(count=1, contrasts=("FLAIR",), formats=("bids",)), []
+
+    def make_dataset(maker, out):
+        made.append((out.name, len(maker.atlas.people), maker.atlas.digest))
+        anat = out / "bids" / "sub-001" / "anat"
+        lesions = out / "bids" / "derivatives" / "lamina" / "sub-001" / "anat"
+        for folder in (anat, lesions, out / "volumes"):
+            folder.mkdir(parents=True, exist_ok=True)
+        image = Volume(torch.ones(8, 8, 8), np.eye(4))
+        write_volume(image, anat / "sub-001_FLAIR.nii.gz", overwrite=True)
+        mask = lesions / "sub-001_label-lesion_mask.nii.gz"
+        write_volume(image, mask, overwrite=True)
+        record = {"drawn_from": {"lesion_atlas": maker.atlas.digest}}
+        (out / "volumes" / "sub-001.json").write_text(json.dumps(record))
+        return Dataset(out, 1, ())
+
+    monkeypatch.setattr(leave_out, "make_dataset", make_dataset)
+    draw_without(people[:2], masks, drawn, asked)
+    assert [(name, count) for name, count, _ in made] == [("tested-0", 2), ("tested-1", 2)]
+    assert made[0][2] != made[1][2]
+    found = drawn_for(people[:2], drawn)
+    assert [case.name for case in found["tested-0"]] == ["sub-001"]
+    other = drawn / "tested-0" / "volumes" / "sub-001.json"
+    other.write_text(json.dumps({"drawn_from": {"lesion_atlas": made[1][2]}}))
+    with pytest.raises(Refusal, match="whose lesions are in the heads must be known"):
+        drawn_for(people[:2], drawn)
+    swapped = [replace(people[1], name="tested-0"), people[1]]
+    with pytest.raises(Refusal, match=r"tested-0: .* medical\.evaluation\.leave_out"):
+        drawn_for(swapped, drawn)
 
 
 def test_cases_are_read_from_both_kinds_of_folders(tmp_path, monkeypatch):
@@ -150,7 +244,7 @@ def test_cases_are_read_from_both_kinds_of_folders(tmp_path, monkeypatch):
         lesion_atlas(), people=(digest_of_mask(read_cases(tmp_path)[0].mask.numpy() > 0),)
     )
     with monkeypatch.context() as change:
-        change.setattr(downstream, "lesion_atlas", lambda: known)
+        change.setattr(leave_out, "lesion_atlas", lambda: known)
         with pytest.raises(Refusal, match="may have no part in what trains"):
             downstream.main()
     downstream.main()

@@ -46,6 +46,7 @@ NOT_RUN = {
     "python -m medical.training.segmenter": "takes the minutes it is given",
     "lamina mri anomalies": "needs a FLAIR; test_anomalies.py has one",
     "python -m medical.evaluation.downstream": "takes hours; test_downstream.py has the parts",
+    "python -m medical.evaluation.leave_out": "takes minutes; test_downstream.py has the parts",
     "python -m medical.evaluation.structures": "needs label maps; test_segmenter.py has the parts",
     "python -m medical.evaluation.contact_sheet": "shows a folder of the reader's",
     "python small/run.py": "needs the libraries of another machine; test_export.py does",
