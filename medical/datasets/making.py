@@ -236,7 +236,7 @@ def _summary(
         "plan": plain(maker.plan),
         "made": len(records),
         "missing": missing,
-        "strata": strata(maker.request, records),
+        "strata": strata(maker.request, records, maker.plan.told),
         "likeness": set_likeness(records),
         "quarantined": sorted(path.name for path in (out / "quarantine").glob("*/")),
     }

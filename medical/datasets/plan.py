@@ -16,6 +16,7 @@ from core.progress import counted
 from core.refusal import Refusal
 from medical.datasets.heads import Contributor, Heads
 from medical.datasets.request import ANY_AGE, MRIDatasetRequest
+from medical.datasets.telling import Told
 from medical.lesions.atlas import LesionAtlas
 from medical.lesions.drawing import LesionWish, beyond_measured, usual_count
 
@@ -89,6 +90,11 @@ class Plan:
     lesion_pools: tuple[tuple[int, ...], ...]
     said: tuple[str, ...]
 
+    @property
+    def told(self) -> Told:
+        """Which ages and sexes of heads are told."""
+        return Told.of([person for pool in self.pools for person in pool])
+
 
 def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> Plan:
     """The plan of a dataset.
@@ -101,6 +107,8 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     pools = split(eligible, FOLDS, FEWEST_IN_POOL) if eligible else ((),) * FOLDS
     folds = len(pools)
     said = list(_linkage(request, len(eligible)))
+    if words := Told.of(eligible).words:
+        said.append(words)
     decides = request.model_dump(exclude={"name", "count", "formats", "accept_linkage"})
     decides |= {"heads": heads.digest, "atlas": atlas.digest, "format": FORMAT_VERSION}
     decides["sources"] = heads.digest if request.sources else ""  # wherever they stand

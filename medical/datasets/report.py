@@ -102,7 +102,7 @@ def _delivered(
     request: MRIDatasetRequest, summary: Mapping[str, Any], records: Sequence[Record]
 ) -> str:
     strata = [
-        (r["kind"], r["value"], r["asked"], r["delivered"], _behind(r)) for r in summary["strata"]
+        (r["kind"], r["value"], r["asked"], _given(r), _behind(r)) for r in summary["strata"]
     ]
     parts = ["<h3>By stratum</h3>",
              table(("stratum", "", "asked", "delivered", "people behind it"), strata)]  # fmt: skip
@@ -118,6 +118,10 @@ def _delivered(
             "brain (ml)")  # fmt: skip
     parts += ["<h3>Quality</h3>", table(head, quality)]
     return section("Asked and delivered", "".join(parts), name="tables")
+
+
+def _given(row: Mapping[str, Any]) -> object:
+    return "withheld" if row["delivered"] is None else row["delivered"]
 
 
 def _behind(row: Mapping[str, Any]) -> str:

@@ -107,7 +107,7 @@ def _likeness(summary: Mapping[str, Any]) -> str:
 
 def _coverage(summary: Mapping[str, Any], records: Sequence[Record]) -> Score:
     ages = [float(r["anatomy"]["age"]) for r in records if r["anatomy"].get("age") is not None]
-    empty = [row for row in summary["strata"] if row["kind"] == "load" and not row["delivered"]]
+    empty = [row for row in summary["strata"] if row["kind"] == "load" and row["delivered"] == 0]
     words = [f"Ages {_range(ages)} years" if ages else "Ages are not known"]
     sexes = sorted({str(r["anatomy"].get("sex") or "not known") for r in records})
     words.append(f"sex {', '.join(sexes)}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from medical.datasets.request import ANY_AGE, MRIDatasetRequest
+from medical.datasets.telling import BAND_YEARS, FEWEST_ALIKE, WITHHELD, Told, band_of
 
-BAND_YEARS = 10
 Record = Mapping[str, Any]
+UNKNOWN, NOT_TOLD = "n/a", "others, of each fewer than 5 people: not told"
 
 
 @dataclass(frozen=True)
@@ -20,31 +21,38 @@ class Stratum:
         kind: what is counted by: load, region, age or sex.
         value: which of its values.
         asked: what was asked, in words.
-        delivered: heads, or lesions for a region.
-        people: who contributed an anatomy or lesions to these heads, by number.
+        delivered: heads, or lesions for a region; None where fewer than five people contributed
+            to them.
+        people: who contributed an anatomy or lesions to these heads, by number; of an age or sex
+            those of that age or sex who may have.
     """
 
     kind: str
     value: str
     asked: str
-    delivered: int
+    delivered: int | None
     people: int
 
 
-def strata(request: MRIDatasetRequest, records: Sequence[Record]) -> list[dict[str, Any]]:
-    """The table of a dataset, as plain rows."""
-    return [asdict(row) for row in _rows(request, records)]
+def strata(
+    request: MRIDatasetRequest, records: Sequence[Record], told: Told
+) -> list[dict[str, Any]]:
+    """The table of a dataset, as plain rows; what fewer than five people gave is withheld."""
+    return [asdict(_held(row)) for row in _rows(request, records, told)]
 
 
-def _rows(request: MRIDatasetRequest, records: Sequence[Record]) -> Iterator[Stratum]:
+def _held(row: Stratum) -> Stratum:
+    few = 0 < row.people < FEWEST_ALIKE
+    return replace(row, delivered=None) if few else row
+
+
+def _rows(request: MRIDatasetRequest, records: Sequence[Record], told: Told) -> Iterator[Stratum]:
     if not request.lesions.healthy:
         yield from _loads(request, records)
         yield from _regions(request, records)
     age = "any" if request.age == ANY_AGE else f"{request.age[0]:g} to {request.age[1]:g}"
-    yield from _groups("age", age, records, _band)
-    yield from _groups(
-        "sex", request.sex, records, lambda r: str(r["anatomy"].get("sex") or "n/a")
-    )
+    yield from _groups("age", age, records, _band, told)
+    yield from _groups("sex", request.sex, records, _sex, told)
 
 
 def _loads(request: MRIDatasetRequest, records: Sequence[Record]) -> Iterator[Stratum]:
@@ -74,23 +82,29 @@ def _regions(request: MRIDatasetRequest, records: Sequence[Record]) -> Iterator[
 
 
 def _groups(
-    kind: str, asked: str, records: Sequence[Record], key: Callable[[Record], str]
+    kind: str, asked: str, records: Sequence[Record], key: Callable[[Record], str], told: Told
 ) -> Iterator[Stratum]:
     for value in sorted({key(record) for record in records}):
         here = [record for record in records if key(record) == value]
-        yield Stratum(kind, value, asked, len(here), _people(here))
+        known = told.people and value not in (UNKNOWN, NOT_TOLD)
+        yield Stratum(
+            kind, value, asked, len(here), told.alike(kind, value) if known else _people(here)
+        )
 
 
 def _band(record: Record) -> str:
     age = record["anatomy"].get("age")
     if age is None:
-        return "n/a"
-    start = int(age) // BAND_YEARS * BAND_YEARS
-    return f"{start} to {start + BAND_YEARS - 1}"
+        return _untold(record, "age")
+    return f"{band_of(age)} to {band_of(age) + BAND_YEARS - 1}"
 
 
 def _sex(record: Record) -> str:
-    return str(record["anatomy"].get("sex") or "n/a")
+    return str(record["anatomy"].get("sex") or _untold(record, "sex"))
+
+
+def _untold(record: Record, what: str) -> str:
+    return NOT_TOLD if what in record["anatomy"].get(WITHHELD, ()) else UNKNOWN
 
 
 def _people(records: Sequence[Record]) -> int:

@@ -12,7 +12,10 @@ from medical.datasets.words import drawn_by
 from medical.files import bids, nnunet
 
 COLUMNS = {
-    "age": {"Description": "Age that the anatomy was drawn for", "Units": "year"},
+    "age": {
+        "Description": "Age that the anatomy was drawn for; n/a where few people share it",
+        "Units": "year",
+    },
     "sex": {
         "Description": "Sex that the anatomy was drawn for",
         "Levels": {"f": "female", "m": "male"},

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -23,6 +24,8 @@ from medical.datasets.plan import (
 from medical.datasets.quality import faults as faults_of
 from medical.datasets.quality import measured
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.strata import strata
+from medical.datasets.telling import Told
 from medical.datasets.volumes import draw_volume, judge
 from medical.datasets.withdrawal import traces
 from medical.files.nifti import read_volume
@@ -246,6 +249,72 @@ def test_who_stands_behind_a_request_is_counted():
     for few in (people(2), people(40, age=50.0), people(40, sex="m")):
         with pytest.raises(Refusal, match="can stand behind women of 20 to 40 years"):
             eligible_people(request, Asked(few))
+
+
+TOLD = {"age": 30.0, "sex": "f"}
+
+
+class Aged(Asked):
+    """Heads of the age and sex that they are asked to be of."""
+
+    is_of: ClassVar = TOLD
+
+    def draw(self, seed, spacing_mm, people):
+        head = super().draw(seed, spacing_mm, people)
+        return Head(head.labels, head.affine, head.contributors, {**head.facts, **self.is_of})
+
+
+@pytest.mark.parametrize(
+    ("is_of", "shown", "words"),
+    [(TOLD, ("30", "f"), "ages are told of women of 30 to 39 alone"),
+     ({"age": 44.0, "sex": "f"}, ("n/a", "f"), "not told"),
+     ({"age": 30.0, "sex": "m"}, ("n/a", "m"), "not told")],
+)  # fmt: skip
+def test_ages_that_few_people_share_are_told_nowhere(tmp_path, monkeypatch, is_of, shown, words):
+    given = [(30.0, "f")] * 20 + [(44.0, "f")] * 4 + [(30.0 + 10 * (i % 3), "m") for i in range(9)]
+    heads = Aged([Contributor(f"{i:02d}", age, sex) for i, (age, sex) in enumerate(given)])
+    heads.is_of = is_of
+    out = tmp_path / "out"
+    asked = maker(heads, count=1, formats=["bids"], lesions={})
+    assert asked.plan.told.facts(is_of).get("withheld", []) == (
+        [] if "n/a" not in shown else ["age"]
+    )
+    make_dataset(asked, out)
+    row = (out / "bids" / "participants.tsv").read_text().splitlines()[1].split("\t")
+    assert tuple(row[1:3]) == shown
+    rows = {r["kind"]: r for r in json.loads((out / "dataset.json").read_text())["strata"]}
+    assert words in json.dumps(rows) + " ".join(asked.plan.said)
+    assert rows["sex"]["people"] == (18 if is_of["sex"] == "f" else 7)
+    if "n/a" in shown:
+        texts = [p.read_text() for p in out.rglob("*") if p.suffix in (".json", ".tsv", ".html")]
+        assert not any(f'"age": {is_of["age"]:g}' in text for text in texts)
+        assert rows["age"]["value"].startswith("others, of each fewer than 5")
+
+
+def test_no_sex_is_told_where_one_is_of_few_people():
+    given = [*people(20), *people(3, sex="m")]
+    told = Told.of(given)
+    assert told.facts({"age": 30.0, "sex": "f"}) == {"age": 30.0, "sex": None, "withheld": ["sex"]}
+    assert told.facts({"age": 60.0, "sex": "m"})["withheld"] == ["age", "sex"]
+    assert told.facts({"age": None, "sex": None}) == {"age": None, "sex": None}
+    assert "sex is not told, ages are told of people of 30 to 39 alone" in told.words
+    assert Told.of(people(9)).words == Told.of([]).words == ""
+    assert "ages are told of no head" in Told.of(people(3)).words
+
+
+def test_what_fewer_than_five_gave_is_withheld_from_the_table():
+    def record(load, donors):
+        return {
+            "lesions": {"load_ml": {"asked": load}, "regions": {"deep": 2}},
+            "anatomy": {"age": None, "sex": None},
+            "contributors": {"anatomy": {}, "lesions": dict.fromkeys("abcdefgh"[:donors], 1)},
+        }
+
+    request = MRIDatasetRequest(**{**ASKED, "lesions": {"load_ml": [4, 8], "count": [1, 9]}})
+    rows = strata(request, [record(4.5, 4), record(7.5, 5)], Told.of([]))
+    loads = [row["delivered"] for row in rows if row["kind"] == "load"]
+    assert loads == [None, 0, 0, 1]
+    assert [row["delivered"] for row in rows if row["kind"] == "region"] == [4]
 
 
 def test_pools_share_nobody_and_hold_five_or_more():
