@@ -27,6 +27,7 @@ from flows.requests.batch_requests import (
     ClipBatchRequest,
     ScanBatchRequest,
 )
+from flows.requests.policy import check_policy
 from flows.requests.prompt_tables import prompt_rows, read_rows, requests_of
 from flows.storage.files import plain_name
 from medical.request import SuperResolutionRequest
@@ -162,8 +163,10 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         if "seed" not in fields and batch.seed != OWN_SEED:
             asked["seed"] = batch.seed
         made = VideoRequest.model_validate(asked)
+        check_policy(made, "batch row")
         reading = serve(made, record_of(_source(made)), strict=batch.strict)
         made = reading.request
+        check_policy(made, "batch row")
         facts.setdefault(made.prompt, reading.facts)
         if "seed" not in asked:
             seed = derived_seed(_content(made, without="seed"))

@@ -290,7 +290,7 @@ def unfinished(outcome: Outcome | None, draws: int = 1) -> bool:
     if outcome is None:
         return True
     if outcome["state"] == "failed":
-        return not outcome["error"].startswith(("Refusal", "ValueError"))
+        return not outcome["error"].startswith(("Refusal", "PolicyRefusal", "ValueError"))
     if "again" in outcome:  # a person rejected it and said what follows
         return outcome["again"]
     return outcome["state"] == "rejected" and outcome["attempt"] < draws

@@ -20,6 +20,7 @@ from flows.batches.ledger import Batch
 from flows.jobs.pipeline import AnyOperation, record, save_pictures
 from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
+from flows.requests.policy import check_policy
 
 Timings = dict[str, float]
 Paths = dict[str, Path]
@@ -109,6 +110,7 @@ class Maker:
             Refusal: The input cannot be taken, is no longer the one that was planned, or is too
                 large for this machine.
         """
+        check_policy(job.request, "shard")  # the rules may be newer than the plan
         job.item = self._at_hand(job.item)
         check_room(job.item.operation, job.request, self._device, folder=None)
         prepared = job.item.operation.prepare(job.request)

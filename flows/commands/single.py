@@ -34,12 +34,14 @@ def run_here(
     """
     from flows.jobs.operations import operation_of
     from flows.jobs.pipeline import check_targets
+    from flows.requests.policy import check_policy, read_lawful
 
     operation = operation_of(request)
+    check_policy(request, "command")
     check_targets(operation, request, output, overwrite=overwrite)
     if operation.inputs(request):  # files may ask for more than there is, which takes long to find
         _room(operation, request, output)
-    reading = operation.read(request, strict=strict)
+    reading = read_lawful(operation, request, "command", strict=strict)
     request = reading.request
 
     from flows.jobs.pipeline import Begun, make

@@ -24,6 +24,7 @@ from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, sta
 from flows.pages.artifacts import progress_bar
 from flows.pages.private_pages import show_outputs
 from flows.pages.run_log import join_run_log
+from flows.requests.policy import read_lawful
 from flows.settings.settings import read_settings
 from flows.storage.delivery import deliver
 from flows.storage.files import FileRef, checked_project, result_folder
@@ -143,7 +144,7 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     join_run_log()
     timings: dict[str, float] = {}
     with timed(timings, "prepare"):
-        reading = work.read(request)
+        reading = read_lawful(work, request, "run")
     request = reading.request
     name, ending = name_and_ending(work, request, output_name)
     settings = read_settings()

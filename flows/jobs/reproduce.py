@@ -15,6 +15,7 @@ from flows.jobs.origins import Origin
 from flows.jobs.pipeline import AnyOperation, make
 from flows.machines.devices import choose_device, slot
 from flows.machines.resources import check_room
+from flows.requests.policy import check_policy
 from flows.settings.settings import read_settings
 from video.provenance.unsigned import is_signed, media_sha256
 
@@ -43,6 +44,7 @@ def remake(origin: Origin, target: Path, meter: Meter, *, sign: bool = False) ->
         meter: Told how many sampling steps are done.
         sign: Whether it is to be kept, so that clips are signed.
     """
+    check_policy(origin.request, "reproduce")
     operation, device = origin.operation, choose_device(read_settings().device)
     check_room(operation, origin.request, device, target.absolute().parent)
     with threads(origin.threads), slot(device):

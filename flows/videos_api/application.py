@@ -19,6 +19,7 @@ from core.refusal import Refusal
 from flows.gallery.access import Access
 from flows.gallery.places import KINDS
 from flows.requests.batch_requests import ClipBatchRequest
+from flows.requests.policy import check_policy
 from flows.requests.roots import check_paths
 from flows.settings.settings import Settings, server_password
 from flows.storage.files import DEFAULT_PROJECT, checked_project
@@ -87,6 +88,7 @@ class _Jobs:
             said[PICTURE] = str(place_of(folder, picture))
         asked = request_of(said, is_engine)
         check_paths(asked, self._settings)
+        check_policy(asked, "/v1/videos")
         parameters = {"request": asked.model_dump(mode="json"), "project": project}
         key = request.headers.get("idempotency-key", "")
         async with self._runs.pictures:
@@ -153,6 +155,8 @@ class _Jobs:
         asked = ClipBatchRequest(name=name, prompts=lines, **told)
         check_paths(asked, self._settings)
         Batch.named(self._settings, checked_project(project), asked.name)  # refuses, reads nothing
+        for text in prompts:
+            check_policy(shared.model_copy(update={"prompt": text}), "/v1/videos/batches")
         parameters = {"request": asked.model_dump(mode="json"), "project": project}
         key = request.headers.get("idempotency-key", "")
         run = await self._runs.start(BATCH_FLOW, parameters, key)

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 
 from core.refusal import Refusal
 from video.fields import USUAL
+from video.policy.prompts import PolicyRefusal
 from video.request import VideoRequest
 
 JOB = "video_"
@@ -147,8 +148,9 @@ def complaint_of(error: Exception) -> dict[str, Any]:
     text = str(error)
     if isinstance(error, ValidationError):
         text = "; ".join(complaint(detail) for detail in error.errors())
+    code = "content_policy_violation" if isinstance(error, PolicyRefusal) else None
     return {
-        "error": {"message": text, "type": "invalid_request_error", "param": None, "code": None}
+        "error": {"message": text, "type": "invalid_request_error", "param": None, "code": code}
     }
 
 

@@ -1,0 +1,118 @@
+"""An operator's rules at every door: ``LAMINA_PROMPT_POLICY`` is asked before anything is drawn.
+
+Each refusal is a line of ``refused-prompts.jsonl`` in the state folder, which its owner alone may
+read: when, where, by which rule. What was asked stands there as a digest, by which it is known
+again by whoever has it.
+"""
+
+import hashlib
+import json
+import logging
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from core.operations.operation import Reading
+from core.refusal import Refusal
+from core.request import Request
+from flows.settings.policy import prompt_policy
+from flows.settings.settings import read_settings
+from flows.storage.journal import now
+
+if TYPE_CHECKING:
+    from flows.jobs.pipeline import AnyOperation
+    from video.policy.prompts import Policy
+
+logger = logging.getLogger(__name__)
+
+LOG = "refused-prompts.jsonl"
+TEXTS = ("prompt", "negative")
+DIGITS = 16
+
+
+def read_lawful(
+    operation: "AnyOperation", request: Request, door: str, *, strict: bool = False
+) -> Reading:
+    """The request as the operation reads it, held against the rules as it came and as it is read.
+
+    Args:
+        operation: What is asked.
+        request: As it came.
+        door: Where it came in, for the log.
+        strict: Refuse what was understood in part alone.
+
+    Raises:
+        Refusal: A rule refuses it, or the operation does.
+    """
+    check_policy(request, door)
+    reading = operation.read(request, strict=strict)
+    if reading.request != request:
+        check_policy(reading.request, door)
+    return reading
+
+
+def check_policy(request: Any, door: str) -> None:
+    """Refuse what an operator's rule refuses; nothing where there are none.
+
+    Args:
+        request: What is asked; requests without words pass.
+        door: Where it came in, for the log.
+
+    Raises:
+        PolicyRefusal: With the rule's reason, not with what it looked for.
+        Refusal: The rules cannot be read.
+    """
+    path = prompt_policy()
+    if path is None:
+        return
+    policy = _policy(path, *_stamp(path))
+    for field in TEXTS:
+        text = getattr(request, field, "")
+        rule = policy.broken_by(text) if text else None
+        if rule is not None:
+            from video.policy.prompts import PolicyRefusal
+
+            digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+            told = {"field": field, "rule": rule.number, "reason": rule.reason}
+            _note({"time": now(), "door": door, **told, "sha256": digest})
+            raise PolicyRefusal(
+                f"{field}: rule {rule.number} of this machine's operator refuses it "
+                f"({rule.reason}): what a rule refuses is not drawn, whoever asks; ask for "
+                "something else, or speak to the operator."
+            )
+
+
+def log_path() -> Path:
+    """Where refusals are written down."""
+    return read_settings().home / LOG
+
+
+def _note(line: dict[str, Any]) -> None:
+    logger.warning("refused by rule %s at %s: %s", line["rule"], line["door"], line["reason"])
+    path = log_path()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        way = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(way, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+    except OSError as error:  # it is refused all the same
+        logger.error("%s cannot be written: %s", path, error)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        facts = path.stat()
+    except OSError as error:
+        raise Refusal(
+            f"LAMINA_PROMPT_POLICY={path}: {error.strerror}: nothing is drawn without the rules "
+            "that an operator named; put the file back."
+        ) from error
+    return facts.st_mtime_ns, facts.st_size
+
+
+@lru_cache(4)
+def _policy(path: Path, _mtime_ns: int, _size: int) -> "Policy":
+    from video.policy.prompts import read_policy
+
+    return read_policy(path)

@@ -1,0 +1,1 @@
+"""What an operator does not want drawn: rules for prompts."""
