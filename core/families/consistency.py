@@ -54,7 +54,7 @@ class Consistency:
 
     @property
     def cost(self) -> float:
-        """Time of a step, in steps of flow matching: a forward pass is a third of a step."""
+        """Work of a step, in steps of flow matching: a forward pass is a third of one."""
         return 1 + (self.gap < 1) / 3 + self.distilled / 3
 
     @property

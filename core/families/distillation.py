@@ -52,7 +52,7 @@ class Distillation:
 
     @property
     def cost(self) -> float:
-        """Time of a step, in steps of flow matching: a backward pass costs two forward passes."""
+        """Work of a step, in steps of flow matching: a backward pass costs two forward ones."""
         evaluations = self.substeps * (2 if self.guidance_max > 1 else 1)
         return 1 + evaluations / 3
 

@@ -9,19 +9,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.sampling.path import diffuse
+from core.networks.conditioned import LEAST_LEVEL
+from core.sampling.path import Denoise, answers, diffuse
 from core.seeds import normal
-from core.tensors import Volumes, sent
+from core.tensors import Volumes, align, sent
 
 if TYPE_CHECKING:
     from core.networks.conditioned import ConditionedNetwork
+
+THROUGH_SAMPLE = "through_sample"
+"""Setting of networks that were taught so; those without it are read by their answers alone."""
 
 Predict = Callable[[Tensor, Tensor, Tensor, Conditioning], Tensor]
 """(z, t, r, cond) -> the network's answer, the network wrapped or not."""
@@ -58,7 +62,10 @@ class Family(Protocol):
 
     @property
     def cost(self) -> float:
-        """Time of a step, in steps of flow matching."""
+        """Work of a step, in steps of flow matching, which are three passes of the network.
+
+        A pass forward counts one, its gradient two, whatever the precision.
+        """
         ...
 
     @property
@@ -87,9 +94,15 @@ class OneLevel(ABC):
 
     Attributes:
         dropout: Probability of dropping the prompt, for guidance.
+        through_sample: Whether what is asked for is computed from the sample that the network's
+            last layer predicts, instead of being its answer: noise does not pass through wide
+            cells, and what is asked for mostly is noise.
     """
 
+    name: ClassVar[str]
+
     dropout: float = 0.1
+    through_sample: bool = False
 
     @abstractmethod
     def levels(self, batch: int, generator: torch.Generator) -> Tensor:
@@ -106,7 +119,7 @@ class OneLevel(ABC):
 
     @property
     def cost(self) -> float:
-        """Time of a step, in steps of flow matching."""
+        """Work of a step, in steps of flow matching."""
         return 1.0
 
     @property
@@ -114,10 +127,33 @@ class OneLevel(ABC):
         """Its learning rate, as a share of the run's."""
         return 1.0
 
+    def answered(self, z: Volumes, shown: Volumes, said: Volumes, t: Tensor) -> Volumes:
+        """What is asked for, from the network's answer, which stands for a sample.
+
+        >>> from core.families.ddpm import DDPM
+        >>> one, half = torch.ones(1, 1, 1, 1, 1), torch.tensor([0.5])
+        >>> DDPM().answered(one, one, 2 * one, half).item()  # the sample is 0, the noise 2
+        2.0
+
+        Args:
+            z: On the linear path.
+            shown: Of z, to the network.
+            said: Its answer, (shown - sample) / t.
+            t: (B,) levels.
+        """
+        u = sample_velocity(z, shown, said, t)
+        return self.target(z - align(t, z) * u, z + align(1 - t, z) * u, t)
+
     def taught_by(self, network: ConditionedNetwork) -> Family:
-        """The same: the data is the teacher."""
-        del network
-        return self  # pyright: ignore[reportReturnType]  (its name stands in what is derived)
+        """The same, through the sample where the network predicts one.
+
+        The data is the teacher. A network that was taught this family by its own answers before
+        goes on with them.
+        """
+        config = network.config
+        before = config.get("trained_objective") == self.name and not config.get(THROUGH_SAMPLE)
+        through = config.get("prediction") == "sample" and not before
+        return replace(self, through_sample=through)
 
     def draw(self, x: Volumes, generator: torch.Generator) -> Draw:
         """Noise, levels and prompt dropout for a batch; everything from ``generator``."""
@@ -132,6 +168,26 @@ class OneLevel(ABC):
     ) -> tuple[Tensor, Tensor]:
         """The mean squared error of the answers, and the same per sample, (), (B,)."""
         z = diffuse(x, drawn.noise, drawn.t)
-        answer = predict(self.shown(z, drawn.t), drawn.t, drawn.t, cond.told(drawn.keep)).float()
+        shown = self.shown(z, drawn.t)
+        answer = predict(shown, drawn.t, drawn.t, cond.told(drawn.keep)).float()
+        if self.through_sample:
+            answer = self.answered(z, shown, answer, drawn.t)
         errors = (answer - self.target(x, drawn.noise, drawn.t)).square().flatten(1).mean(1)
         return errors.mean(), errors.detach()
+
+
+def sample_velocity(z: Volumes, shown: Volumes, said: Volumes, t: Tensor) -> Volumes:
+    """u = (z - sample) / t, where the network's answer to ``shown`` is (shown - sample) / t."""
+    least = align(t.clamp_min(LEAST_LEVEL), z)
+    return (z - shown + least * said) / least
+
+
+def sample_denoiser(lesson: OneLevel, network: ConditionedNetwork, cond: Conditioning) -> Denoise:
+    """A network that was taught through its sample: x_hat = z - t u."""
+    answer = answers(network, cond)
+
+    def denoise(z: Volumes, t: Tensor, r: Tensor) -> Volumes:
+        shown = lesson.shown(z, t)
+        return z - align(t, z) * sample_velocity(z, shown, answer(shown, t, t), t)
+
+    return denoise

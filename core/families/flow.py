@@ -53,7 +53,7 @@ class FlowMatching:
 
     @property
     def cost(self) -> float:
-        """Time of a step, in steps of flow matching."""
+        """Work of a step, in steps of flow matching."""
         return 1.0
 
     @property

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from core.conditioning import Conditioning
 from core.families import average_velocity, consistency, ddpm, edm, flow, score_sde
-from core.families.family import Family
+from core.families.family import THROUGH_SAMPLE, Family, OneLevel, sample_denoiser
 from core.refusal import Refusal
 from core.sampling.path import Denoise
 
@@ -112,4 +112,9 @@ def family_of(network: ConditionedNetwork) -> Entry:
 
 def denoiser(network: ConditionedNetwork, cond: Conditioning | None = None) -> Denoise:
     """The network as a ``Denoise``, read as its family does; the prompt is read once."""
-    return family_of(network).denoiser(network, cond or Conditioning())
+    entry = family_of(network)
+    if network.config.get(THROUGH_SAMPLE):
+        lesson = entry.teach()
+        if isinstance(lesson, OneLevel):
+            return sample_denoiser(lesson, network, cond or Conditioning())
+    return entry.denoiser(network, cond or Conditioning())

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from core.families.consistency import Consistency
-from core.families.family import Family
+from core.families.family import THROUGH_SAMPLE, Family
 from core.families.table import FAMILIES
 from core.networks.conditioned import ConditionedNetwork
 from core.refusal import Refusal
@@ -147,14 +147,15 @@ def train_stages(
     _check_order(folder, [stage.name for stage in stages])
     origin, before, spare = 0, 0, 0.0
     for place, stage in enumerate(stages):
-        plan = _with_spare(stage.plan, spare)
-        name, objective = stage.name, stage.objective
+        name = stage.name
         trained = cast("ConditionedNetwork", network.get_submodule(stage.part))
+        objective = stage.objective.taught_by(trained)
+        plan = _with_spare(_read_alike(stage.plan, trained, objective), spare)
         judge = stage.validate if stage.part else validate
         trainer = Trainer(
             trained,
             stage.make_batch or make_batch,
-            objective.taught_by(trained),
+            objective,
             plan,
             folder / name,
             origin=origin,
@@ -176,6 +177,14 @@ def train_stages(
         trained.register_to_config(trained_objective=objective.name)
         network.train()
     return network.eval(), True
+
+
+def _read_alike(plan: Plan, network: ConditionedNetwork, objective: Family) -> Plan:
+    """Note in the network whether it is taught through its sample; a run does not change that."""
+    through = bool(getattr(objective, THROUGH_SAMPLE, False))
+    if through or network.config.get(THROUGH_SAMPLE):
+        network.register_to_config(**{THROUGH_SAMPLE: through})
+    return replace(plan, data=f"{plan.data}, through the sample") if through else plan
 
 
 def _with_spare(plan: Plan, minutes: float) -> Plan:

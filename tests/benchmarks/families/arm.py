@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from core.families.average_velocity import AverageVelocity
 from core.families.distillation import Distillation
-from core.families.family import Family
+from core.families.family import Family, OneLevel
 from core.families.flow import FlowMatching
 from core.families.table import FAMILIES
 from core.training.plan import Plan
@@ -23,16 +22,6 @@ SHIFTS: dict[Domain, float] = {"video": 8.0, "mri": 1.0}
 """Of the levels that are walked down, those of the product: clips are settled near noise."""
 
 
-def arithmetic(lesson: Family) -> float:
-    """Passes through the network of one step, in steps of flow matching, which take three.
-
-    ``Family.cost`` is time instead, in which the three float32 passes of a jump weigh more.
-    """
-    if isinstance(lesson, AverageVelocity):
-        return 1 + lesson.jump_share
-    return lesson.cost
-
-
 @dataclass(frozen=True, kw_only=True)
 class Arm:
     """What is trained.
@@ -43,8 +32,8 @@ class Arm:
         family: Name in ``core.families.table``, or ``distillation`` of a flow.
         settings: Of the family.
         network: ``unet`` or ``dit``.
-        own_answer: Whether the network's answer is what the family asks for, as the trainer has
-            it, instead of a velocity from which that is computed.
+        own_answer: Whether the network's answer is what the family asks for, instead of that
+            being computed from the sample which the last layer predicts, as the trainer has it.
         seed: Of first weights and of everything drawn.
     """
 
@@ -70,6 +59,11 @@ class Arm:
         """The family that the network is read as before its first stage is over."""
         return "flow_matching" if self.family == "distillation" else self.family
 
+    @property
+    def is_one_level(self) -> bool:
+        """Whether the family may be taught through the sample."""
+        return self.family != "distillation" and isinstance(self.lesson(), OneLevel)
+
     def lesson(self) -> Family:
         """What is minimized, of a family that is taught in one stage."""
         return FAMILIES[self.family].teach(**self.settings)
@@ -83,7 +77,7 @@ class Arm:
             mean = sum(stage.objective.cost for stage in usual) / len(usual)
             return taught("consistency", list, **self._plan(round(work / mean), HALVINGS))
         lesson = self.lesson()
-        plan = Plan(**self._plan(round(work / arithmetic(lesson))))
+        plan = Plan(**self._plan(round(work / lesson.cost)))
         return [Stage(self.family, lesson, plan)]
 
     def _distilled(self, work: int) -> list[Stage]:

@@ -1,21 +1,14 @@
-"""The small networks of the families' page, which answer every family alike."""
+"""The small networks of the families' page, whose last layer predicts the sample."""
 
 from __future__ import annotations
 
 from functools import partial
 
-from torch import Tensor
-
-from core.conditioning import Conditioning
-from core.families import edm
-from core.families.family import OneLevel
-from core.families.table import FAMILIES
+from core.families.family import THROUGH_SAMPLE
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.dit import SpatioTemporalDiT
-from core.networks.text_memory import TextMemory
 from core.networks.unet import SpatioTemporalUNet
 from core.seeds import initialized
-from core.tensors import Volumes, align
 from tests.benchmarks.arms.arm import Domain
 from tests.benchmarks.families.arm import Arm
 
@@ -27,46 +20,6 @@ WIDTHS = (48, 96)
 DITS: dict[Domain, tuple[int, int]] = {"video": (64, 2), "mri": (64, 5)}
 """Width and layers of a transformer of the U-Net's arithmetic, on cells of its own for heads."""
 DIT_PATCHES: dict[Domain, tuple[int, int, int]] = {"video": (4, 8, 8), "mri": (4, 4, 4)}
-
-
-def answered(family: str, shown: Volumes, said: Volumes, t: Tensor) -> Volumes:
-    """What a family asks for, from the sample that a last layer predicts.
-
-    That sample stands for a velocity, u = (z - x) / t with t at least 0.05, as in all networks
-    here; x = z - t u and e = z + (1 - t) u are then what the family's own target is made of.
-    """
-    lesson = FAMILIES[family].teach()
-    if not isinstance(lesson, OneLevel):
-        return (shown - said) / align(t.clamp_min(0.05), shown)
-    z = shown / align(edm.sizes(t).shown, shown) if family == "edm" else shown
-    u = (z - said) / align(t.clamp_min(0.05), z)
-    return lesson.target(z - align(t, z) * u, z + align(1 - t, z) * u, t)
-
-
-class Answering(ConditionedNetwork):
-    """A network that predicts the sample and answers in its family's own terms."""
-
-    def forward(
-        self,
-        z: Volumes,
-        t: Tensor,
-        r: Tensor | None = None,
-        cond: Conditioning | None = None,
-        memory: TextMemory | None = None,
-    ) -> Volumes:
-        """The family's answer; shapes as there."""
-        velocity = super().forward(z, t, r, cond, memory)
-        t = t.expand(len(z)) if t.ndim else t.repeat(len(z))
-        said = z - align(t.clamp_min(0.05), z) * velocity
-        return answered(self.config["trained_objective"], z, said, t)
-
-
-class AnsweringUNet(Answering, SpatioTemporalUNet):
-    """The U-Net."""
-
-
-class AnsweringDiT(Answering, SpatioTemporalDiT):
-    """The transformer."""
 
 
 def network(arm: Arm) -> ConditionedNetwork:
@@ -85,8 +38,7 @@ def network(arm: Arm) -> ConditionedNetwork:
     if arm.network == "dit":
         width, layers = DITS[domain]
         shape = {"width": width, "layers": layers, "patch_size": DIT_PATCHES[domain]}
-        return initialized(partial(AnsweringDiT, **shape, **shared), arm.seed)
-    build = SpatioTemporalUNet if arm.own_answer else AnsweringUNet
+        return initialized(partial(SpatioTemporalDiT, **shape, **shared), arm.seed)
     shape = {
         "block_out_channels": WIDTHS,
         "layers_per_block": 1,
@@ -96,4 +48,7 @@ def network(arm: Arm) -> ConditionedNetwork:
         "spatial_attention_levels": (False, True),
         "joint_attention": True,
     }
-    return initialized(partial(build, **shape, **shared), arm.seed)
+    made = initialized(partial(SpatioTemporalUNet, **shape, **shared), arm.seed)
+    if not arm.own_answer and arm.is_one_level:
+        made.register_to_config(**{THROUGH_SAMPLE: True})
+    return made

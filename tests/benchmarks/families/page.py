@@ -54,8 +54,8 @@ each. Research software; **not a medical device and not for diagnosis**.
   average of the weights is judged. {heads} heads are trained on.
 - **Same last layer**: it predicts the sample, as that of the shipped models, because noise does
   not pass through their wide cells; what the family asks for (noise, v, F) is computed from it
-  exactly. `ddpm_own_answer` takes the network as `lamina train --family ddpm` does, which has
-  its answer, (z - x) / t, be the noise.
+  exactly, as `lamina train --family` does. `ddpm_own_answer` has the network's answer,
+  (z - x) / t, be the noise instead.
 - **Same walk**: the family's usual sampler down the levels that the product walks; a step of
   Heun's counts two evaluations, the last one. Clips are guided by {guidance:g}, which doubles
   what an evaluation costs and is not counted.

@@ -24,7 +24,7 @@ from core.training.plan import Progress
 from core.training.stages import Stage, train_stages
 from tests.benchmarks.arms.data import Data
 from tests.benchmarks.arms.training import claimed, commit
-from tests.benchmarks.families.arm import Arm, arithmetic
+from tests.benchmarks.families.arm import Arm
 from tests.benchmarks.families.networks import network
 from tests.benchmarks.families.scores import Pictures, judged
 
@@ -92,7 +92,7 @@ class Laboratory:
             "stages": {
                 stage.name: {
                     "steps": stage.plan.steps,
-                    "arithmetic": arithmetic(stage.objective),
+                    "arithmetic": stage.objective.cost,
                     "gflop": _gflop(folder / stage.name),
                 }
                 for stage in stages

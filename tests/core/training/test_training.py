@@ -330,7 +330,10 @@ def test_a_time_budget_is_shared_out_to_the_stages():
     both = flow_then_jumps(
         FlowMatching(), tiny_run.OBJECTIVE, steps=300, jump_steps=50, minutes=20.5
     )
-    assert [s.plan.minutes for s in both] == pytest.approx([12, 8])
+    jumps = 50 * (1 + 0.5 + 2 / 3)  # of their steps, those that jump and the guided teacher
+    assert [s.plan.minutes for s in both] == pytest.approx(
+        [20 * 300 / (300 + jumps), 20 * jumps / (300 + jumps)]
+    )
     (flow,) = flow_then_jumps(
         FlowMatching(), tiny_run.OBJECTIVE, steps=300, jump_steps=0, minutes=20.5
     )
