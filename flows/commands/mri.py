@@ -131,13 +131,16 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     from core.progress import terminal_meter
     from flows.commands.stack import read_request
     from flows.jobs.dataset_plans import make, planned
-    from medical.datasets.making import claim
+    from medical.datasets.making import claim, left_to_draw
     from medical.datasets.request import MRIDatasetRequest
 
     asked = read_request("augment_mri_dataset", request)
     assert isinstance(asked, MRIDatasetRequest)
     maker, wanted = planned(asked, out)
-    print(f"{counted(asked.count, 'head')}, {', '.join(asked.contrasts)}: needs {wanted}")
+    left = left_to_draw(maker, out)
+    needs = f"needs {wanted}" if left else "all stand"
+    stand = f"{asked.count - left} stand, the rest " if 0 < left < asked.count else ""
+    print(f"{counted(asked.count, 'head')}, {', '.join(asked.contrasts)}: {stand}{needs}")
     for words in maker.plan.said:
         print(f"note: {words}")
     claim(maker, out, write=not dry_run)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def planned(request: MRIDatasetRequest, out: Path) -> "tuple[Maker, Resources]":
-    """The plan of a dataset and what it takes, refused where it cannot be made here.
+    """The plan of a dataset and what is left of it takes, refused where it cannot be made here.
 
     Args:
         request: What is asked.
@@ -22,10 +22,11 @@ def planned(request: MRIDatasetRequest, out: Path) -> "tuple[Maker, Resources]":
         Refusal: Nobody's data can serve it, or this machine cannot make it.
     """
     from medical.datasets.cost import dataset_cost
-    from medical.datasets.making import Maker
+    from medical.datasets.making import Maker, left_to_draw
 
     maker = Maker.of(request, out)
-    cost = dataset_cost(request, maker.heads.seconds)
+    left = left_to_draw(maker, out)
+    cost = dataset_cost(request.model_copy(update={"count": left}), maker.heads.seconds)
     wanted = Resources(
         gpus=0,
         gpu_memory_gb=0.0,
@@ -34,7 +35,8 @@ def planned(request: MRIDatasetRequest, out: Path) -> "tuple[Maker, Resources]":
         disk_gb=MARGIN * cost.disk_gb,
         minutes=MARGIN * (cost.seconds + START_S) / 60,
     )
-    check_here(wanted, out)
+    if left:
+        check_here(wanted, out)
     return maker, wanted
 
 

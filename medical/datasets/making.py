@@ -180,6 +180,11 @@ def _complete(maker: Maker, out: Path) -> bool:
     return whole and not summary["missing"] and summary["files"] == _common(maker.request, out)
 
 
+def left_to_draw(maker: Maker, out: Path) -> int:
+    """How many heads have no record yet, so are to be drawn."""
+    return sum(not record_path(planned, out).is_file() for planned in maker.plan.volumes)
+
+
 def _clear(out: Path) -> None:
     """Remove what a process that was killed left half-written."""
     for part in [*out.rglob(".part-*")]:

@@ -1,29 +1,18 @@
 """The command that makes a dataset: planned, made, left alone, refused, by exit code."""
 
 import json
+import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
+from ball_heads import Ball
 
 from flows.commands.command_line import main
+from flows.machines import resources
 from medical.datasets import making
-from medical.datasets.heads import Head, TemplateHeads
 
 ASKED = {"name": "pilot", "count": 1, "contrasts": ["FLAIR"], "spacing_mm": [4, 4, 4],
          "lesions": {"load_ml": [5, 6], "count": [3, 4]}}  # fmt: skip
-
-
-class Ball(TemplateHeads):
-    """A ball of white matter in gray."""
-
-    def draw(self, seed, spacing_mm, people):
-        affine = np.diag([*spacing_mm, 1.0])
-        affine[:3, 3] = (-79.0, -113.0, -70.0)
-        x, y, z = np.indices((40, 48, 38)) * 4.0 + affine[:3, 3].reshape(3, 1, 1, 1)
-        radius = np.sqrt((x / 68) ** 2 + ((y + 18) / 85) ** 2 + ((z - 8) / 62) ** 2)
-        labels = np.select([radius < 0.75, radius < 0.95, radius < 1.0], [3, 2, 1], 0)
-        return Head(labels.astype(np.uint8), affine, {}, {"seed": seed, "age": None, "sex": None})
 
 
 @pytest.fixture
@@ -52,6 +41,23 @@ def test_a_dataset_is_planned_made_and_left_alone(asked, places, capsys):
     capsys.readouterr()
     assert main(["mri", "augment", asked(seed=9), str(out)]) == 2
     assert "a dataset is never changed" in capsys.readouterr().err
+
+
+def test_what_stands_needs_no_room_and_what_is_left_is_refused_with_numbers(
+    asked, places, capsys, monkeypatch
+):
+    out = places / "out"
+    assert main(["mri", "augment", asked(count=2), str(out)]) == 0
+    capsys.readouterr()
+    used = shutil.disk_usage(places)._replace(free=0)
+    monkeypatch.setattr(resources.shutil, "disk_usage", lambda _: used)
+    assert main(["mri", "augment", asked(count=2), str(out)]) == 0
+    assert "2 heads, FLAIR: all stand\n" in capsys.readouterr().out
+    (out / "volumes" / "sub-002.json").unlink()
+    assert main(["mri", "augment", asked(count=2), str(out)]) == 2
+    told = capsys.readouterr().err
+    assert "GB disk" in told
+    assert "GB of free disk" in told
 
 
 def test_a_dataset_that_misses_heads_ends_with_1(asked, places, capsys, monkeypatch):

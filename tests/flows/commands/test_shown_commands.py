@@ -9,18 +9,17 @@ import re
 import shlex
 import shutil
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from shown import ROOT, fences, lines
 from tiny_engines import save_engine
 
 from flows.commands.command_line import app, main
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import Volume
 
-ROOT = Path(__file__).parents[3]
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES, *(ROOT / "infra").rglob("*.md")]
 LANGUAGES = {"bash", "csv", "json", "python"}
@@ -34,7 +33,8 @@ NOT_RUN = {
     "lamina demo": "CI runs it as make demo",
     "lamina run": "starts server and workers for one run; tests/flows/stack does",
     "lamina train": "takes the minutes it is given",
-    "lamina mri augment docs/examples/dataset.json pilot": "draws four heads, minutes",
+    "lamina mri augment docs/examples/dataset.json pilot": "test_tutorial_of_heads.py draws",
+    "lamina mri approve": "needs the heads; test_tutorial_of_heads.py has one",
     "lamina reproduce pilot/volumes/sub-001.json": "needs the heads; test_drawn_again.py has some",
     "lamina mri insert-lesions": "needs a whole head, 5 s; tests/medical/test_bounds.py does",
     "lamina mri fill-lesions": "needs the head that the line before makes",
@@ -69,27 +69,6 @@ NOT_RUN = {
 
 def named(path):
     return str(path.relative_to(ROOT))
-
-
-def fences(path):
-    """Language and text of each code block."""
-    return re.findall(r"^```([^\n]*)\n(.*?)^```", path.read_text(encoding="utf-8"), re.S | re.M)
-
-
-def lines(path):
-    """Commands of a document's bash blocks, continued lines joined."""
-    for language, text in fences(path):
-        if language != "bash":
-            continue
-        begun = ""
-        for line in re.sub(r"\\\n\s*", "", text).strip().splitlines():
-            begun += f"\n{line}" if begun else line
-            try:
-                shlex.split(begun, comments=True)
-            except ValueError:  # a quotation goes on in the next line
-                continue
-            yield begun
-            begun = ""
 
 
 def reason(line):
