@@ -22,7 +22,7 @@ from medical.files.volume import Volume
 
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES, *(ROOT / "infra").rglob("*.md")]
-LANGUAGES = {"bash", "csv", "json", "python"}
+LANGUAGES = {"bash", "csv", "json", "python", "yaml"}
 SCAN = "docs/examples/head_T1w.nii.gz"
 NOT_RUN = {
     "make": "CI runs each target",
