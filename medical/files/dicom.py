@@ -6,6 +6,7 @@ voxels, grid and scale are taken over and nothing else; see ``removed``.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -165,6 +166,7 @@ def library() -> Any:
             "pydicom is not installed: folders are read as DICOM series, which takes the extra "
             "dicom; install it (pip install 'lamina[dicom]') or convert the series with dcm2niix."
         ) from error
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # it would repeat values of headers
     return pydicom
 
 
@@ -246,7 +248,7 @@ def _stored(series: Series) -> NDArray[Any]:
 
 def _decoded(path: Path) -> NDArray[Any]:
     """The frames of a file, (N, rows, columns)."""
-    head = None
+    head: Any = None
     try:
         head = library().dcmread(path)
         pixels = np.asarray(head.pixel_array)

@@ -64,7 +64,7 @@ def is_packed(head: Any) -> bool:
     syntax = getattr(getattr(head, "file_meta", None), "TransferSyntaxUID", None)
     try:
         return syntax is not None and bool(syntax.is_compressed or syntax.is_deflated)
-    except ValueError:  # of nobody's syntax
+    except (AttributeError, ValueError):  # no syntax at all, or one that nobody knows
         return False
 
 

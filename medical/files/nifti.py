@@ -23,6 +23,7 @@ from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import check_gzip, check_size, is_gzip
+from medical.files.forms import form_codes, shape_of
 from medical.files.privacy import (
     checked_description,
     own_description,
@@ -64,7 +65,7 @@ def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
     path = Path(path)
     image = _open(path)
     norms = np.linalg.norm(_checked_affine(path, image)[:3, :3], axis=0)
-    return _shape(image.shape), tuple((norms * _describe(image).unit_mm).tolist())
+    return shape_of(image.shape), tuple((norms * _describe(image).unit_mm).tolist())
 
 
 def read_header(path: str | Path) -> FileHeader:
@@ -158,7 +159,7 @@ def _loaded(path: Path) -> object:
 
 
 def _check_image(path: Path, image: nib.Nifti1Image) -> None:
-    shape, dtype = _shape(image.shape), np.dtype(image.get_data_dtype())
+    shape, dtype = shape_of(image.shape), np.dtype(image.get_data_dtype())
     if dtype.fields is not None or dtype.kind not in "iuf":
         raise Refusal(
             f"{path} stores {dtype}: a scan has one real number per voxel, not color or complex "
@@ -182,13 +183,6 @@ def _check_image(path: Path, image: nib.Nifti1Image) -> None:
         )
 
 
-def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A shape without the axes beyond the third that hold one volume."""
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
-    return tuple(map(int, shape))
-
-
 def _last_byte(image: nib.Nifti1Image) -> int:
     """How many bytes there are up to the last voxel, as the header says."""
     voxels = math.prod(map(int, image.shape))
@@ -202,7 +196,7 @@ def _proxy(image: nib.Nifti1Image) -> ArrayProxy:
 def _intensities(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
     try:
         with np.errstate(all="ignore"):
-            stored = np.asanyarray(image.dataobj).reshape(_shape(image.shape))
+            stored = np.asanyarray(image.dataobj).reshape(shape_of(image.shape))
             data = stored.astype(np.float32, order="C")
     except Exception as error:
         raise Refusal(
@@ -244,7 +238,7 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
             f"{path} has the affine {affine[:3].round(4).tolist()}: it must be finite and "
             "invertible, or voxels have no size; repair the header."
         )
-    check_near(path, _shape(image.shape), affine, _describe(image).unit_mm)
+    check_near(path, shape_of(image.shape), affine, _describe(image).unit_mm)
     return affine
 
 
@@ -258,15 +252,15 @@ def _stored_sizes(image: nib.Nifti1Image) -> tuple[float, ...]:
 
 def _describe(image: nib.Nifti1Image) -> FileHeader:
     header, stored = image.header, _proxy(image)
-    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    sform, qform = form_codes(image)
     fields = header.as_byteswapped("<").binaryblock
     extensions = [int(each.get_code()) for each in header.extensions]
     return FileHeader(
         dtype=header.get_data_dtype().newbyteorder("=").name,
         slope=float(stored.slope),
         intercept=float(stored.inter),
-        sform_code=sform if sform > 0 else qform,
-        qform_code=qform if qform > 0 else sform,
+        sform_code=sform,
+        qform_code=qform,
         units=int(header["xyzt_units"]),
         description=own_description(fields),
         template=without_words(fields),
@@ -280,7 +274,7 @@ def _encode(volume: Volume, description: bytes) -> nib.Nifti1Image:
     kind = nib.Nifti2Image if len(info.template) == 540 else nib.Nifti1Image
     header = kind.header_class(info.template or None, check=False)
     # The order of slices that are no longer there.
-    if _shape(header.get_data_shape()) != volume.shape:
+    if shape_of(header.get_data_shape()) != volume.shape:
         for name in ("slice_start", "slice_end", "slice_code", "slice_duration"):
             header[name] = 0
     header.set_data_dtype(np.dtype(info.dtype))

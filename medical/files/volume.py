@@ -95,6 +95,11 @@ class Volume:
         return d, h, w
 
     @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel, also where the axes are not at right angles."""
+        return abs(float(np.linalg.det(self.affine_mm[:3, :3]))) / 1000
+
+    @property
     def affine_mm(self) -> NDArray[np.float64]:
         """The affine in millimeters, whatever the file's unit of length."""
         return _in_mm(self.affine, self.header)
@@ -149,10 +154,17 @@ def same_place(volume: Volume, reference: Volume, grid: Grid | None = None) -> b
         shape, affine = grid.shape, _in_mm(grid.affine, reference.header)
     if volume.shape != shape:
         return False
+    return same_corners(shape, volume.affine_mm, affine)
+
+
+def same_corners(
+    shape: tuple[int, ...], one: NDArray[np.float64], other: NDArray[np.float64]
+) -> bool:
+    """Whether two affines (4, 4) put the voxels of a grid of that shape in the same places."""
     corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
     corners[:, :3] = corners[:, :3] * shape - 0.5
-    moved = np.linalg.norm((corners @ (volume.affine_mm - affine).T)[:, :3], axis=1)  # (8,)
-    return bool(moved.max() <= SAME_PLACE * np.linalg.norm(affine[:3, :3], axis=0).min())
+    moved = np.linalg.norm((corners @ (one - other).T)[:, :3], axis=1)  # (8,)
+    return bool(moved.max() <= SAME_PLACE * np.linalg.norm(other[:3, :3], axis=0).min())
 
 
 def check_near(

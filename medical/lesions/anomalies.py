@@ -152,7 +152,7 @@ def head_voxels(scan: Volume) -> tuple[Floats, NDArray[np.bool_]]:
     """
     data = from_zero(scan)
     voxels = data > FAINT * float(np.quantile(data[data > 0], 0.995))
-    found = float(voxels.sum()) * float(np.prod(scan.spacing_mm)) / 1000
+    found = float(voxels.sum()) * scan.voxel_ml
     if found > MOST_ML:
         raise Refusal(
             f"the scan shows {found:.0f} ml: a brain has at most {MOST_ML:.0f}, and anomalies are "

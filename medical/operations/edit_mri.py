@@ -156,7 +156,7 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
                 "outside the "
                 "mask: none may; make it again."
             )
-        volume = float(mask.sum()) * math.prod(scan.spacing_mm) / 1000
+        volume = float(mask.sum()) * scan.voxel_ml
         return {"mask_ml": round(volume, 4), "shape": " x ".join(map(str, scan.shape))}
 
     def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:

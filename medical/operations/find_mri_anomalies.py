@@ -82,11 +82,11 @@ class FindMRIAnomalies(MapMRI[FindAnomaliesRequest]):
         score, brightness = read.laid_out(head(read.features)), read.laid_out(read.brightness)
         bound, threshold = head.bound(request.healthy_ml)
         masks = {"mask": score > bound, "bright": brightness > threshold}
-        voxel_ml = abs(float(np.linalg.det(scan.affine_mm[:3, :3]))) / 1000
+        ml = {name: float(m.sum()) * scan.voxel_ml for name, m in masks.items()}
         facts = {
             "method": "brightness, its surroundings and shares of structures, trained on lesions "
             "put into painted heads",
-            "above_ml": {name: round(float(m.sum()) * voxel_ml, 3) for name, m in masks.items()},
+            "above_ml": {name: round(each, 3) for name, each in ml.items()},
             "bounds": {"score": round(bound, 4), "brightness_of_white": round(threshold, 3)},
             "painted_healthy_heads_show_ml": request.healthy_ml,
             "bounds_are": "measured" if request.healthy_ml in head.bounds else "interpolated",

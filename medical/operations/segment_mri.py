@@ -97,11 +97,10 @@ def check_brain(milliliters: float) -> None:
 
 
 def _volumes(scan: "Volume", labels: np.ndarray, names: dict[int, str]) -> Facts:
-    voxel_ml = abs(float(np.linalg.det(scan.affine_mm[:3, :3]))) / 1000
     counts = np.bincount(labels.ravel(), minlength=len(names))
     return {
         "labels": {str(k): name for k, name in names.items()},
         "volume_ml": {
-            name: round(float(counts[k]) * voxel_ml, 2) for k, name in names.items() if k
+            name: round(float(counts[k]) * scan.voxel_ml, 2) for k, name in names.items() if k
         },
     }

@@ -6,6 +6,7 @@ import pydicom
 import pytest
 from dicoms import change, put_bytes, refused, voxels, write_enhanced, write_series
 
+from core.refusal import Refusal
 from medical.files.dicom import open_series, read_series
 from medical.files.scan import scan_size
 
@@ -36,6 +37,14 @@ def test_a_scale_that_is_no_number_is_refused(tmp_path, kind, name, value):
     folder = WRITERS[kind](tmp_path / "in", voxels(), slope=2.0)
     put_bytes(folder, name, value)
     refused(folder)
+
+
+def test_a_syntax_that_is_none_is_refused_without_a_word_of_the_header(tmp_path, caplog):
+    folder = write_series(tmp_path / "in", voxels())
+    put_bytes(folder, "TransferSyntaxUID", b"1>2.840.10008.1.2.1\0")
+    with pytest.raises(Refusal, match="no pixels that can be read"):
+        read_series(folder)
+    assert not caplog.records
 
 
 def test_a_slope_of_zero_is_refused(tmp_path):
