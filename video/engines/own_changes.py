@@ -8,6 +8,7 @@ import numpy as np
 
 from core.operations.operation import Model, OnStep
 from video.engines.canvas import Canvas
+from video.engines.grounds import held_ground
 from video.engines.own import embed, frame_rate, to_frames
 from video.engines.own_canvas import Placed, layout_of, padded, paint
 from video.engines.text import TextEncoder
@@ -57,6 +58,8 @@ def change(
         on_step=on_step,
     )  # fmt: skip
     frames = to_frames(x).numpy()[:count]
+    if not canvas.strength:
+        frames = held_ground(frames, canvas)
     return Clip(frames, frame_rate(request), facts)
 
 

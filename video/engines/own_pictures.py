@@ -22,6 +22,7 @@ from core.sampling.samplers import dpmpp_2m
 from core.sampling.schedules import shifted
 from core.seeds import noise
 from video.engines.canvas import Canvas
+from video.engines.grounds import held_ground
 from video.engines.laid_boxes import boxed_layout
 from video.engines.layouts import (
     APART,
@@ -104,7 +105,7 @@ def begun_from(
     x = paint(
         whole, told, cond, model.network, model.record, layout=layout, on_step=on_step
     )  # fmt: skip
-    frames = to_frames(x).numpy()[: request.num_frames]
+    frames = held_ground(to_frames(x).numpy()[: request.num_frames], canvas)
     return Clip(frames, frame_rate(request), facts)
 
 

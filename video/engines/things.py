@@ -175,8 +175,7 @@ def _onward(thing: Thing, rows: Rows, count: int, size: int) -> Rows:
             found[:, axis] = _between(along, reach, size - reach)
     elif abs(_slope(rows[:, RADIUS])) * (len(rows) - 1) > SWELL * rows[:, RADIUS].mean():
         along = rows[-1, RADIUS] + _slope(rows[:, RADIUS]) * ahead
-        least, most = SIZES_SEEN
-        low, high = min(least, rows[:, RADIUS].min()), max(most, rows[:, RADIUS].max())
+        low, high = _sizes(rows[:, RADIUS])
         found[:, RADIUS] = _between(along, low, high)
     if motion == "spin":
         found[:, ANGLE] += _slope(rows[:, ANGLE]) * ahead
@@ -197,6 +196,17 @@ def _motion(rows: Rows) -> str | None:
 def _slope(values: Rows) -> float:
     time = np.arange(len(values)) - (len(values) - 1) / 2
     return float(time @ values / (time @ time))
+
+
+def _sizes(radii: Rows) -> tuple[float, float]:
+    """Radii between which a thing grows and shrinks: as far as it does in 16 frames, no farther.
+
+    A thing that grew for longer would come to others, and be larger than what a model knows.
+    """
+    whole = radii[0] + _slope(radii) * (NUM_FRAMES - 1)
+    least, most = SIZES_SEEN
+    low = min(float(radii.min()), max(least, whole))
+    return low, max(float(radii.max()), min(most, whole))
 
 
 def _between(values: Rows, low: float, high: float) -> Rows:
