@@ -20,6 +20,7 @@ from flows.requests.flow_requests import MODELS
 from flows.requests.forms import flat
 from flows.requests.uploads import PREFIX, with_uploads
 from flows.settings.settings import Settings, read_settings
+from flows.settings.webhooks import read_webhooks
 from flows.stack.api import Run, Server
 from flows.stack.stack import STARTING, Stack, borrowed, ended_by_signals
 from flows.storage.delivery import check_store
@@ -34,6 +35,7 @@ def up() -> None:
     """Start the server, the workers and all deployments, and stay up until Ctrl-C."""
     settings, clock = read_settings(), Clock()
     check_store()
+    read_webhooks()
     sys.stderr.write(STARTING)
     with ended_by_signals(), Stack(settings) as stack:
         print(f"Lamina is up after {duration(clock.passed())}. Ctrl-C ends it.")

@@ -16,13 +16,16 @@ from prefect.server.database import configurations
 from flows.gallery.application import Beside
 from flows.machines.lifeline import end_with_parent
 from flows.settings.settings import read_settings
+from flows.settings.webhooks import read_webhooks
+from flows.videos_api.webhooks import telling
 
 
 def main(descriptor: int) -> None:
     """Serve the API, the user interface and the gallery until told to stop."""
     end_with_parent()
     let_writers_wait()
-    application = Beside(create_app(final=True), read_settings())
+    prefect, settings = create_app(final=True), read_settings()
+    application = telling(Beside(prefect, settings), prefect, settings, read_webhooks())
     config = uvicorn.Config(application, log_level="warning")
     uvicorn.Server(config).run(sockets=[socket.socket(fileno=descriptor)])
 

@@ -122,9 +122,10 @@ class Runs:
     async def all(self, flow: str) -> list[dict[str, Any]]:
         """All jobs, newest first."""
         of_ours = {"flow_runs": {"tags": {"all_": [TAG]}}, "flows": {"name": {"any_": [flow]}}}
-        return await self._found(of_ours)
+        return await self.found(of_ours)
 
-    async def _found(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+    async def found(self, wanted: dict[str, Any]) -> list[dict[str, Any]]:
+        """Runs by a filter of the server's, newest first."""
         found: list[dict[str, Any]] = []
         while True:
             query = wanted | {"sort": "EXPECTED_START_TIME_DESC", "offset": len(found)}
@@ -180,7 +181,7 @@ class Runs:
         async with self.pictures:
             under_way = {"flow_runs": {"state": {"type": {"any_": UNENDED}}}}
             others = [one for flow in (FLOW, BATCH_FLOW) for one in await self.all(flow)]
-            others += await self._found(under_way)
+            others += await self.found(under_way)
             if not any(path.name in json.dumps(one["parameters"]) for one in others):
                 path.unlink(missing_ok=True)
 

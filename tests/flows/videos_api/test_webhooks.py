@@ -1,0 +1,229 @@
+"""What ended is told once it is heard, signed, in order, without a word of a person's."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import json
+import threading
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from uuid import uuid4
+
+import pytest
+
+from core.refusal import Refusal
+from flows.settings.settings import read_settings
+from flows.settings.webhooks import Webhooks, read_webhooks
+from flows.videos_api import webhooks as webhooks_module
+from flows.videos_api.webhooks import Herald, Telling
+
+SECRET = "whsec_" + base64.b64encode(b"a secret of twenty-four bytes").decode()
+
+
+class Receiver(ThreadingHTTPServer):
+    """Another system: keeps what it is sent, and answers as it is told."""
+
+    def __init__(self):
+        self.heard, self.answers = [], []
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.server_port}/hook?of=them"
+
+    def types(self):
+        return [json.loads(body)["type"] for _, body in self.heard]
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["content-length"]))
+        status = self.server.answers.pop(0) if self.server.answers else 204
+        if status < 300:
+            self.server.heard.append((dict(self.headers), body))
+        self.send_response(status)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+class Runs:
+    """Runs that ended, by the name of their flow, as the server gives them."""
+
+    def __init__(self):
+        self.ended = []
+
+    def end(self, flow, state="COMPLETED", name=None, ago_s=0.0, **more):
+        when = datetime.now(UTC) - timedelta(seconds=ago_s)
+        run = {
+            "id": str(uuid4()), "state_type": state, "state": {"name": name or state.title()},
+            "end_time": when.isoformat(), "tags": ["v1-videos"],
+            "parameters": {"request": {"prompt": "a secret wish", "name": "anna"}},
+        }  # fmt: skip
+        self.ended.append((flow, run | more))
+        return run
+
+    async def found(self, wanted):
+        (flow,) = wanted["flows"]["name"]["any_"]
+        after = wanted["flow_runs"]["end_time"]["after_"]
+        return [run for name, run in self.ended if name == flow and run["end_time"] > after]
+
+
+@pytest.fixture
+def receiver():
+    made = Receiver()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+@pytest.fixture
+def runs():
+    return Runs()
+
+
+@pytest.fixture
+def herald(places, runs, receiver):
+    return lambda *more: Herald(
+        runs, read_settings(), Webhooks((receiver.url, *more), b"a secret of twenty-four bytes")
+    )
+
+
+def turn(herald, times=1):
+    async def act():
+        for _ in range(times):
+            await herald.look()
+            await herald.tell()
+
+    asyncio.run(act())
+
+
+def test_what_ended_is_told_once_and_signed_as_openais_clients_check_it(herald, runs, receiver):
+    teller = herald()
+    run = runs.end("text_to_video")
+    turn(teller, times=3)
+    ((headers, body),) = receiver.heard
+    event = json.loads(body)
+    assert event["type"] == "video.completed"
+    assert event["data"] == {"id": "video_" + run["id"].replace("-", "")}
+    assert (event["id"], event["object"]) == (headers["webhook-id"], "event")
+    signed = f"{event['id']}.{headers['webhook-timestamp']}.".encode() + body
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    right = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{right}"
+    assert b"wish" not in body
+
+
+def test_failures_refusals_and_batches_have_types_of_their_own(herald, runs, receiver):
+    teller = herald()
+    runs.end("text_to_video", "FAILED", "Refused")
+    runs.end("generate_clips", "CRASHED")
+    batch = runs.end("restore_scans", tags=[])
+    turn(teller)
+    told = {event["type"]: event["data"] for event in (json.loads(b) for _, b in receiver.heard)}
+    assert told.keys() == {"video.failed", "video.batch.failed", "scan.batch.completed"}
+    assert told["video.failed"]["error"] == {"code": "refused"}
+    assert told["video.batch.failed"]["error"] == {"code": "crashed"}
+    assert told["scan.batch.completed"] == {"id": batch["id"]}
+    assert b"anna" not in b"".join(body for _, body in receiver.heard)
+
+
+def test_what_is_not_heard_is_told_again_after_a_restart_too(herald, runs, receiver, monkeypatch):
+    teller = herald()
+    receiver.answers = [500, 302, 204]
+    runs.end("text_to_video")
+    runs.end("generate_clips")
+    turn(teller)
+    assert receiver.answers == [302, 204]  # the second is not tried where the first was not heard
+    turn(teller)
+    assert (receiver.heard, receiver.answers) == ([], [204])
+    monkeypatch.setattr(webhooks_module, "AGAIN_S", 0.0)
+    kept = json.loads((read_settings().home / "webhooks.json").read_text())
+    assert b"wish" not in json.dumps(kept).encode()
+    for load in kept["waiting"].values():
+        load["next"] = 0.0
+    (read_settings().home / "webhooks.json").write_text(json.dumps(kept))
+    again = herald()
+    turn(again, times=4)
+    assert receiver.types() == ["video.completed", "video.batch.completed"]
+    turn(herald(), times=2)
+    assert len(receiver.heard) == 2
+
+
+def test_one_address_that_is_dead_keeps_nothing_from_another(
+    herald, runs, receiver, monkeypatch, caplog
+):
+    monkeypatch.setattr(webhooks_module, "AGAIN_S", 0.0)
+    monkeypatch.setattr(webhooks_module, "MOST_TRIES", 3)
+    teller = herald("http://127.0.0.1:9/nobody")
+    runs.end("text_to_video")
+    turn(teller, times=5)
+    assert receiver.types() == ["video.completed"]
+    assert "127.0.0.1 is told no more of evt_" in caplog.text
+    assert "of=them" not in caplog.text
+
+
+def test_what_ended_before_webhooks_were_named_is_not_told(herald, runs, receiver):
+    runs.end("text_to_video", ago_s=60)
+    turn(herald(), times=2)
+    assert receiver.heard == []
+
+
+def test_the_herald_works_while_the_server_is_up(runs, receiver, herald, monkeypatch):
+    monkeypatch.setattr(webhooks_module, "EVERY_S", 0.01)
+    teller = herald()
+    runs.end("text_to_video")
+    faults = iter([OSError("the database is busy")])
+    look = teller.look
+
+    async def looking():
+        for fault in faults:
+            raise fault
+        await look()
+
+    monkeypatch.setattr(teller, "look", looking)
+
+    async def application(scope, receive, send):
+        await send({"type": "lifespan.startup.complete"})
+        for _ in range(200):
+            if receiver.heard:
+                break
+            await asyncio.sleep(0.05)
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def nothing(*_):
+        pass
+
+    asyncio.run(Telling(application, teller)({"type": "lifespan"}, nothing, nothing))
+    assert receiver.types() == ["video.completed"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"LAMINA_WEBHOOKS": "ftp://a"}, "LAMINA_WEBHOOKS=ftp://a: .*; correct it"),
+        ({"LAMINA_WEBHOOKS": "https://me:pass@a"}, "name no user"),
+        ({"LAMINA_WEBHOOKS": "http://[::1"}, "begin with https"),
+        ({"LAMINA_WEBHOOKS": "https://a"}, "LAMINA_WEBHOOK_SECRET of 0 characters"),
+        (
+            {"LAMINA_WEBHOOKS": "https://a", "LAMINA_WEBHOOK_SECRET": "whsec_c2hvcnQ="},
+            "at least 24 random bytes",
+        ),
+        (
+            {"LAMINA_WEBHOOKS": "https://a", "LAMINA_WEBHOOK_SECRET": SECRET[6:]},
+            "signed with whsec_",
+        ),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(variables, words):
+    with pytest.raises(Refusal, match=words):
+        read_webhooks(variables)
+
+
+def test_nobody_is_told_unless_an_operator_says_so():
+    assert read_webhooks({}) == Webhooks()
+    found = read_webhooks(
+        {"LAMINA_WEBHOOKS": "https://a http://b/c", "LAMINA_WEBHOOK_SECRET": SECRET}
+    )
+    assert found.urls == ("https://a", "http://b/c")
+    assert "secret" not in repr(found)
