@@ -5,7 +5,7 @@ name it, and only if it holds the very bytes that the record tells.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -36,10 +36,9 @@ class Layer:
     mask: bool = False
 
 
+SPREAD = "Standard deviation of the samples, in the intensity units of the scan"
 KNOWN = {
-    "std": Layer(
-        "Uncertainty", "Standard deviation of the samples, in the intensity units of the scan"
-    ),
+    "std": Layer("Uncertainty", SPREAD),
     "consistency": Layer(
         "Unexplained",
         "Scan less what the result explains of it, in the intensity units of the scan",
@@ -56,7 +55,16 @@ def layers_of(result: Result) -> Iterator[tuple[str, Layer, Path]]:
         path = result.files.get(role)
         if path is None or path == result.main or not _ending(path.name):
             continue
-        yield role, KNOWN.get(role, Layer(title(role), "In the units of the map")), path
+        layer = KNOWN.get(role, Layer(title(role), "In the units of the map"))
+        yield role, replace(layer, unit=_measured(result)) if role == "std" else layer, path
+
+
+def _measured(result: Result) -> str:
+    """What the uncertainty map holds: the record says it, older ones hold the spread."""
+    said = table(result.record.get("extra")).get("uncertainty")
+    if not isinstance(said, str) or not said or said.startswith("standard deviation"):
+        return SPREAD
+    return said[:1].upper() + said[1:]
 
 
 def scan_of(result: Result, allowed: tuple[Path, ...] | None) -> Path | None:

@@ -44,6 +44,7 @@ LONGEST = 2000
 REQUEST = "request"
 LEFT_OUT = FieldInfo()
 """Stands for a request that was not sent at all."""
+UNEXPECTED = "exited with unexpected exception"
 PREFECTS_LOGS = ("prefect.flow_runs", "prefect.task_runs")
 
 
@@ -103,10 +104,14 @@ def _resolve(given: dict[str, Any], own: Signature) -> None:
 
 
 def _without_trace(record: logging.LogRecord) -> bool:
-    """Let the line pass, without a stack trace where a person's input was refused."""
+    """Let the line pass, without a stack trace where a person's input was refused.
+
+    That a run ended unexpectedly, which Prefect says last, is not so then: it does not pass.
+    """
     error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
     if error is not None and is_refusal(error) and record.levelno > logging.DEBUG:
         record.exc_info = record.exc_text = None
+        return UNEXPECTED not in record.getMessage()
     return True
 
 

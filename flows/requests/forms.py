@@ -143,8 +143,8 @@ def _choose(field: Fields, kind: str, known: list[str], otherwise: str) -> None:
     if not field["default"]:
         del field["default"]
     field["description"] += (
-        f" *{listed}* lists what stood there when the server started; "
-        f"*{otherwise}* takes all else."
+        f" “{listed}” lists what stood there when the server started; "
+        f"“{otherwise}” takes all else."
     )
     field["anyOf"] = [
         {"type": "string", "enum": known, "title": listed},

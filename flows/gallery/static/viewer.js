@@ -25,7 +25,10 @@ function opened(place) {
   const viewer = new niivue.Niivue({
     backColor: [0, 0, 0, 1],
     crosshairColor: [0.43, 0.36, 0.96, 0.9],
-    crosshairWidth: 0.6,
+    crosshairWidth: 0.25,
+    crosshairWidthUnit: "percent",
+    isCornerOrientationText: true, // at the middle of an edge the cross would hide them
+    fontColor: [0.98, 0.75, 0.2, 1],
     show3Dcrosshair: true,
     isColorbar: false,
     loadingText: "",
@@ -139,11 +142,10 @@ async function overlay(viewer, { value, dataset }) {
     const signed = "signed" in dataset;
     const colormap = "mask" in dataset ? "red" : signed ? "difference" : "spread";
     const map = await viewer.addVolumeFromUrl({ url: dataset.map, colormap, opacity: 0 });
-    if (signed) {
-      map.cal_max = Math.max(Math.abs(map.cal_min), Math.abs(map.cal_max));
-      map.cal_min = -map.cal_max;
-      viewer.updateGLVolume();
-    }
+    const most = Math.max(Math.abs(map.cal_min), Math.abs(map.cal_max));
+    if (signed) [map.cal_min, map.cal_max] = [-most, most];
+    else if (map.cal_min > 0 && !("mask" in dataset)) map.cal_min = 0; // below it all is clear
+    viewer.updateGLVolume();
     maps[value] = map;
     wait.hidden = true;
   }

@@ -152,7 +152,7 @@ def test_a_volume_is_drawn_and_overlaid(page, address):
     colored = np.ptp(chooses(page, "Uncertainty", "overlay=std"), axis=-1) > 40
     assert colored.mean() > 0.05
     low, _, high = page.locator("#scale span").all_text_contents()
-    assert float(high) > float(low) >= 0
+    assert float(high) > float(low) == 0  # what is below the window would be clear
     page.get_by_text("Standard deviation of the samples, in the intensity units").wait_for()
     assert np.ptp(pixels(page, "#scale canvas"), axis=-1).max() > 100
 

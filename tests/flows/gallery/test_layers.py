@@ -48,9 +48,25 @@ def record(places, scan):
     return write
 
 
+@pytest.fixture
+def predicted(places, record):
+    """The record says that the map is the error that the model predicts."""
+    path = places / "outputs/ward/super_resolve_mri/p17-5e6f7a8b/scan.json"
+    said = json.loads(path.read_text())
+    said["extra"]["uncertainty"] = "root mean square error to be expected, in the scan's units"
+    path.write_text(json.dumps(said))
+
+
 def browser():
     base = f"http://127.0.0.1{PREFIX}"
     return TestClient(alone(read_settings()), base_url=base, follow_redirects=False)
+
+
+@pytest.mark.usefixtures("predicted")
+def test_the_color_bar_of_a_predicted_error_does_not_call_it_a_spread():
+    page = browser().get(PAGE).text
+    assert 'data-unit="Root mean square error to be expected, in the scan' in page
+    assert "Standard deviation of the samples" not in page
 
 
 @pytest.mark.usefixtures("record")

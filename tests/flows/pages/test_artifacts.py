@@ -161,6 +161,9 @@ def test_prefect_logs_no_stack_trace_for_a_refusal_and_one_for_a_fault(shown):
         line = log.makeRecord(log.name, logging.ERROR, "", 0, "Task run failed", (), told)
         assert log.filter(line)
         assert bool(line.exc_info) is traced
+        last = "Engine execution exited with unexpected exception"
+        line = log.makeRecord(log.name, logging.ERROR, "", 0, last, (), told)
+        assert bool(log.filter(line)) is traced
 
 
 def odd_number():
