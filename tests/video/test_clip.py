@@ -185,7 +185,7 @@ def test_a_missing_file_is_named(tmp_path, read):
 def test_a_cut_file_is_refused(tmp_path, part):
     whole = write_mp4(Clip(moving_square(), 8), tmp_path / "a.mp4", metadata={}).read_bytes()
     (tmp_path / "a.mp4").write_bytes(whole[: int(part * len(whole))])
-    with pytest.raises(ValueError, match=r"a\.mp4 cannot be decoded"):
+    with pytest.raises(ValueError, match=r"a\.mp4 (cannot be decoded|is damaged)"):
         read_mp4(tmp_path / "a.mp4")
 
 

@@ -21,12 +21,21 @@ from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from video.files.clip import Clip, refuse_if_small, tag_of, verify_as_shown
-from video.files.footage import DAMAGE, LARGEST_SIDE, Footage, even, tag_in, unreadable
+from video.files.footage import (
+    DAMAGE,
+    LARGEST_SIDE,
+    Footage,
+    even,
+    refuse_no_file,
+    tag_in,
+    unreadable,
+)
 
 FASTEST = {".gif": 50.0, ".webp": 90.0}
 """Ending to frames per second: browsers slow down what asks for more."""
 TICK_MS = {".gif": 10, ".webp": 1}
 LONGEST_S = {".gif": 655.0, ".webp": 16_000.0}  # one picture may be shown so long
+UNTOLD_MS, USUAL_MS = 10, 100  # browsers show what asks for less, or for nothing, so long
 DESCRIPTION = 0x010E  # of an image, in EXIF
 QUALITY = 90
 MOST_FRAMES = 100_000  # of one picture that is believed to stand so long
@@ -90,14 +99,25 @@ def write_animation(
     return path
 
 
+def is_animation(path: Path) -> bool:
+    """Whether a file begins as a GIF or WebP does, whatever its name says."""
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file:
+            begin = file.read(12)
+    except OSError:
+        return False
+    return begin.startswith(b"GIF8") or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
+
+
 def look_at_animation(path: Path) -> Footage:
     """What a GIF or a WebP shows, a still one as one frame.
 
     Raises:
         Refusal: It is neither, it is damaged, or its times are no clip's.
     """
-    if not path.is_file():
-        raise Refusal(f"{path}: there is no such file; check the name.")
+    refuse_no_file(path)
     try:
         with Image.open(path, formats=["GIF", "WEBP"]) as image:
             width, height = image.size
@@ -117,8 +137,6 @@ def look_at_animation(path: Path) -> Footage:
     elif rate:
         grid = [0, *(round(Fraction(float(end)) * rate) for end in ends)]
         fps, repeats = float(rate), tuple(int(step) for step in np.diff(grid))
-    elif not ends[-1]:
-        raise unreadable(path)
     else:
         starts = np.array([0, *ends[:-1]])
         fps, repeats = even(path, starts, len(shown), len(shown) / float(ends[-1]))
@@ -159,7 +177,8 @@ def _description(image: Image.Image) -> str:
 
 def _milliseconds(frame: Image.Image) -> float:
     frame.load()  # which is when a WebP tells how long
-    return float(frame.info.get("duration", 0))
+    told = float(frame.info.get("duration", 0))
+    return told if told > UNTOLD_MS else USUAL_MS
 
 
 def _frames(tag: Mapping[str, Any]) -> int:

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from core.progress import counted
 from core.refusal import Refusal
 from video.files.footage import look, refuse_if_large
+from video.files.oddities import oddities
 
 logger = logging.getLogger(__name__)
 NO_INK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and signs, but blank
@@ -132,6 +133,8 @@ def _shows(sign: str) -> bool:
 
 def _load(path: Path, caption: str, size: int, num_frames: int) -> CaptionedClip:
     footage = look(path)
+    for line in oddities(footage):
+        logger.warning("%s", line)
     if footage.count < num_frames:
         raise Refusal(
             f"{path.name} has {counted(footage.count, 'frame')}: training cuts pieces of "

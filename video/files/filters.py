@@ -19,6 +19,7 @@ from av.error import BlockingIOError as NotYet
 from numpy.typing import NDArray
 
 from core.records import atomic_path
+from video.files.animations import is_animation
 from video.files.footage import OPEN, refusing_damage
 
 logger = logging.getLogger(__name__)
@@ -212,7 +213,7 @@ def add_sound(path: Path, source: Path) -> None:
 
 
 def _holds(source: Path, kinds: tuple[str, ...]) -> bool:
-    if source.suffix.lower() in (".gif", ".webp"):
+    if is_animation(source):
         return False
     with refusing_damage(source), av.open(str(source.resolve()), options=OPEN) as file:
         found = file.streams.audio

@@ -7,7 +7,7 @@ at a damaged header; decord still reads back what was just written.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -15,17 +15,23 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 from numpy.typing import NDArray
 from PIL import Image
 
 from core.refusal import Refusal
+from video.files.upright import turn_of
+from video.files.wholeness import refuse_torn
 
 LEAST_FPS, MOST_FPS = 0.1, 240
 LARGEST_SIDE = 8192
 MOST_BYTES = 1_000_000_000  # of frames that are kept of one clip
 LONGEST_PAUSE_S, LONGEST_PAUSE = 1.0, 5  # seconds and usual steps; more is a gap in time
 MOST_OBLONG = 8
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg"  # no playlists: they open others
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,asf,flv,ogg,yuv4mpegpipe"
+"""Of containers; no playlists, which open other files."""
+READ = "mp4, mov, mkv, webm, avi, ts, mpg, wmv, flv, ogv, gif, webp"
+PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"II*\0", b"MM\0*")  # how such files begin
 OPEN = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
 DAMAGE = (av.FFmpegError, OSError, EOFError, ValueError, LookupError, ArithmeticError, MemoryError)
 
@@ -59,8 +65,11 @@ class Footage:
         """Each frame that is shown, (H, W, 3) RGB, upright, of square pixels, at its true size."""
         decoded = 0
         with refusing_damage(self.path), av.open(str(self.path.resolve()), options=OPEN) as file:
-            stream: Any = file.streams.best("video")  # which look found
-            for frame in file.decode(stream):
+            whole = False
+            for frame in file.decode(pictures_of(file)):
+                if whole and frame.is_corrupt:
+                    break
+                whole = whole or not frame.is_corrupt
                 if decoded == len(self.repeats) or (frame.height, frame.width) != self.stored:
                     break
                 times, decoded = self.repeats[decoded], decoded + 1
@@ -75,7 +84,7 @@ class Footage:
             wide = max(1, round(width * max(self.pixel, 1)))
             tall = max(1, round(height / min(self.pixel, 1)))
             image = np.array(Image.fromarray(image).resize((wide, tall)))
-        image = np.rot90(image, round(frame.rotation / 90) % 4)
+        image = turn_of(frame).of(image)
         size = self.tag.get("size")
         if size in _true_sizes(*image.shape[:2]):
             image = image[: size[0], : size[1]]
@@ -90,10 +99,17 @@ def look(path: Path | str) -> Footage:
     """
     path = Path(path)
     with _opened(path) as file:
-        stream = file.streams.best("video")
-        if stream is None or stream.codec_context is None:  # which no decoder knows
+        stream = pictures_of(file)
+        if stream is None:
+            raise Refusal(
+                f"{path.name} holds no pictures that move: a clip has some, beside its sound; "
+                "choose another file."
+            )
+        if stream.codec_context is None:  # which no decoder knows
             raise unreadable(path)
         stored = (stream.height, stream.width)
+        if stored == (0, 0):  # nothing tells, as where a broadcast is cut in its middle
+            raise unreadable(path)
         if not all(0 < side <= LARGEST_SIDE for side in stored):
             raise Refusal(
                 f"{path.name} says that its frames have {stored[0]} x {stored[1]} pixels: sides "
@@ -105,8 +121,9 @@ def look(path: Path | str) -> Footage:
                 f"{path.name} says that its pixels are {pixel} times as wide as high: up to "
                 f"{MOST_OBLONG} times can be made square; write it again with square pixels."
             )
-        packets = [packet for packet in file.demux(stream) if packet.size]
-        shown = [packet.pts for packet in packets if not packet.is_discard]
+        packets = list(file.demux(stream))
+        refuse_torn(path, file, stream, packets)
+        shown = [packet.pts for packet in packets if packet.size and not packet.is_discard]
         tick = float(stream.time_base or 0)
         times = np.sort([pts * tick for pts in shown if pts is not None])
         said = float(stream.average_rate or 0)
@@ -175,6 +192,34 @@ def _resampled(path: Path, times: NDArray[np.float64]) -> tuple[float, NDArray[n
 
 
 @contextmanager
+def begun(path: Path) -> Iterator[tuple[Any, Any, Any]]:
+    """A file, the stream of its pictures, and the first of them.
+
+    Raises:
+        Refusal: Nothing of it can be decoded.
+    """
+    with _opened(path) as file:
+        stream = pictures_of(file)
+        frame = next(file.decode(stream), None) if stream is not None else None
+        if frame is None:
+            raise unreadable(path)
+        yield file, stream, frame
+
+
+def pictures_of(file: Any) -> Any:
+    """The stream of a file's pictures that move; None where there are none."""
+    found = file.streams.best("video")
+    if found is not None and moves(found):
+        return found
+    return next(filter(moves, file.streams.video), None)
+
+
+def moves(stream: Any) -> bool:
+    """Whether a stream is no cover of a record."""
+    return not stream.disposition & Disposition.attached_pic
+
+
+@contextmanager
 def refusing_damage(path: Path) -> Iterator[None]:
     """Refuse by name what the decoder cannot read."""
     try:
@@ -189,10 +234,21 @@ def refusing_damage(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
-    if not path.is_file():
-        raise Refusal(f"{path}: there is no such file; check the name.")
+    refuse_no_file(path)
     with refusing_damage(path), av.open(str(path.resolve()), options=OPEN) as file:
         yield file
+
+
+def refuse_no_file(path: Path) -> None:
+    """Refuse what is no file that can be read from its beginning.
+
+    Raises:
+        Refusal: With the path.
+    """
+    if path.is_dir():
+        raise Refusal(f"{path} is a folder: a clip is one file; name the file in it.")
+    if not path.is_file():
+        raise Refusal(f"{path}: there is no such file; check the name.")
 
 
 def _comment(file: Any) -> str:
@@ -221,7 +277,13 @@ def _true_sizes(height: int, width: int) -> list[list[int]]:
 
 def unreadable(path: Path) -> Refusal:
     """What to raise about a file that cannot be decoded."""
+    with suppress(OSError), path.open("rb") as file:
+        if file.read(4).startswith(PICTURES):
+            return Refusal(
+                f"{path.name} is a picture: a clip has frames that follow each other; name a "
+                "video."
+            )
     return Refusal(
-        f"{path.name} cannot be decoded: it is not a video, or it is cut short; "
-        "write it again or choose another file."
+        f"{path.name} cannot be decoded: it is not a video of a kind that is read ({READ}), or "
+        "it is cut short; write it again or choose another file."
     )

@@ -6,7 +6,7 @@ from types import MappingProxyType
 from typing import Any
 
 from core.refusal import Refusal
-from video.files.animations import look_at_animation, refuse_rate, write_animation
+from video.files.animations import is_animation, look_at_animation, refuse_rate, write_animation
 from video.files.clip import Clip, kept, write_film
 from video.files.footage import Footage, look
 
@@ -78,7 +78,7 @@ def look_at(path: Path | str) -> Footage:
         Refusal: It is no clip, it is damaged, or its times are no clip's.
     """
     path = Path(path)
-    return look_at_animation(path) if path.suffix.lower() in ANIMATIONS else look(path)
+    return look_at_animation(path) if is_animation(path) else look(path)
 
 
 def read_clip(path: Path | str) -> Clip:

@@ -94,14 +94,19 @@ class ChangedClip(ABC, Generic[Asked]):
         return {"video": target}
 
     def read(self, request: Asked, *, strict: bool = False) -> Reading:
-        """With the prompt corrected, where the model knows the procedural world alone."""
-        from video.engines.served_prompts import serve
+        """With the prompt corrected, where the model knows the procedural world alone.
 
+        What of the clip is read otherwise than it stands in its file is said, too.
+        """
+        from video.engines.served_prompts import serve
+        from video.files.oddities import odd_facts, oddities
+
+        odd = oddities(self._footage(request))
         if request.engine or not request.prompt:
-            return Reading(request)
+            return Reading(request, odd_facts(odd), odd)
         found = serve(self._plain(request), self.source(request).record(), strict=strict)
         told = request.model_copy(update={"prompt": found.request.prompt})
-        return Reading(told, found.facts, found.remarks)
+        return Reading(told, found.facts | odd_facts(odd), (*odd, *found.remarks))
 
     def settled(self, request: Asked) -> Asked:
         """With the engine's own steps and guidance."""

@@ -86,8 +86,11 @@ class _Filtered(ABC, Generic[Asked]):
         return {"video": target}
 
     def read(self, request: Asked, *, strict: bool = False) -> Reading:
-        """As it is."""
-        return Reading(request)
+        """As it is, and what of the clip is read otherwise than it stands in its file."""
+        from video.files.oddities import odd_facts, oddities
+
+        odd = oddities(self._footage(request))
+        return Reading(request, odd_facts(odd), odd)
 
     def check(self, request: Asked) -> None:
         """Refuse what is no clip, and a result that is too large."""
