@@ -30,7 +30,8 @@ def complaint(detail: ErrorDetails) -> str:
     context: Mapping[str, Any] = detail.get("ctx", {})
     if detail["type"] == "value_error":
         return str(context["error"])
-    name = ".".join(map(str, detail["loc"])) or "request"
+    said = ".".join(map(str, detail["loc"]))
+    name = said or ('""' if detail["loc"] else "request")
     shown = name if detail["type"] == "missing" else f"{name}={_short(detail['input'])}"
     if detail["type"] not in RULES:
         rule = detail["msg"][:1].lower() + detail["msg"][1:]

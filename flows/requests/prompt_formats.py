@@ -7,6 +7,7 @@ versions of YAML read differently, or half a character is refused as well.
 
 import csv
 import json
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,6 +18,8 @@ from core.refusal import Refusal
 COMMENT = (
     "#"  # begins a line that is skipped in .txt and .csv; anywhere else it is part of a prompt
 )
+
+SEPARATORS = (",", ";", "\t")
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,13 @@ def text_rows(text: str, name: str) -> Iterator[Row]:
 
 
 def csv_rows(text: str, name: str) -> list[Row]:
-    """One row per line under a first line of column names; lines with ``#`` first are skipped."""
-    records = _records(text, name)
-    number, header = next(records, (1, []))
-    columns = [column.strip() for column in header]
+    """One row per line under a first line of column names; lines with ``#`` first are skipped.
+
+    Cells stand between commas, or between the semicolons or tabs that stand in the first line, as
+    spreadsheets write them where a comma is part of a number.
+    """
+    number, header, records = _headed(text, name)
+    columns = [_plain(column) for column in header]
     if "prompt" not in columns:
         raise Refusal(
             f"{name}:{number}: the columns are {_quoted(header)}: one of them must be `prompt`; "
@@ -63,6 +69,28 @@ def csv_rows(text: str, name: str) -> list[Row]:
     return [replace(rows[0], empty=empty), *rows[1:]] if rows else []
 
 
+def _headed(text: str, name: str) -> tuple[int, list[str], Iterator[tuple[int, list[str]]]]:
+    """The number of the first line, its cells, and the records that follow."""
+    for sign in SEPARATORS:
+        try:
+            records = _records(text, name, sign)
+            number, header = next(records, (1, []))
+            if len(header) in (1, 2) and _plain(text.partition("\n")[0]) == f"sep={sign}":
+                number, header = next(records, (number, []))  # which Excel writes for itself
+        except Refusal:
+            continue
+        if "prompt" in map(_plain, header):
+            return number, header, records
+    records = _records(text, name, ",")
+    number, header = next(records, (1, []))
+    return number, header, records
+
+
+def _plain(column: str) -> str:
+    """A column's name without what does not show."""
+    return "".join(sign for sign in column if unicodedata.category(sign) != "Cf").strip()
+
+
 def _quoted(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
@@ -76,11 +104,16 @@ def _filled(
                 f"{name}:{number}: has {counted(len(cells), 'cell')} where the first line names "
                 f"{counted(len(columns), 'column')}; put text with commas in quotes."
             )
+        if any(cell.strip() and not column for column, cell in zip(columns, cells, strict=False)):
+            raise Refusal(
+                f"{name}:{number}: has a value in a column without a name: each column has one in "
+                "the first line; name it or leave it out (pandas does with index=False)."
+            )
         pairs = zip(columns, cells, strict=False)
         yield number, {column: cell.strip() for column, cell in pairs if cell.strip()}
 
 
-def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
+def _records(text: str, name: str, sign: str) -> Iterator[tuple[int, list[str]]]:
     """The number of each record's last line, and its cells."""
     number, between = 0, True
 
@@ -92,7 +125,7 @@ def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
                 between = False
                 yield f"{line}\n"
 
-    reader = csv.reader(lines(), skipinitialspace=True, strict=True)
+    reader = csv.reader(lines(), delimiter=sign, skipinitialspace=True, strict=True)
     try:
         for index, cells in enumerate(reader):
             between = True
@@ -100,8 +133,8 @@ def _records(text: str, name: str) -> Iterator[tuple[int, list[str]]]:
                 yield number, cells
     except csv.Error as error:
         raise Refusal(
-            f"{name}:{number}: {error}: a CSV has one row per line, cells between commas; "
-            "correct that line."
+            f"{name}:{number}: {error}: a CSV has one row per line, cells between commas, "
+            "semicolons or tabs; correct that line."
         ) from error
 
 
@@ -154,7 +187,7 @@ def row_of(fields: object, where: str) -> Row:
     """
     if not isinstance(fields, dict):
         raise Refusal(
-            f"{where}: is a {type(fields).__name__}: a row is a table of fields; write "
+            f"{where}: is {kind_of(fields)}: a row is a table of fields; write "
             '{"prompt": "..."}.'
         )
     row = {str(name): value for name, value in fields.items()}
@@ -166,10 +199,20 @@ def row_of(fields: object, where: str) -> Row:
             )
         if isinstance(value, list | dict):
             raise Refusal(
-                f"{where}: column {shortened(name)}: is a {type(value).__name__}: a value is "
+                f"{where}: column {shortened(name)}: is {kind_of(value)}: a value is "
                 "words or a number; write a single one."
             )
     return Row(where, row)
+
+
+def kind_of(value: object) -> str:
+    """What a value is, in a person's words.
+
+    >>> kind_of([1]), kind_of(None), kind_of(2.5)
+    ('a list', 'nothing', 'a number')
+    """
+    kinds = {list: "a list", dict: "a table", str: "words", bool: "true or false"}
+    return kinds.get(type(value), "nothing" if value is None else "a number")
 
 
 def shortened(name: str) -> str:

@@ -201,3 +201,42 @@ def test_any_bytes_give_requests_or_a_refusal(tmp_path_factory, suffix, edits):
 
 def test_every_suffix_is_tried_with_random_bytes():
     assert set(READERS) == {*SEEDS, ".yml"}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"prompt;seed\n{GOOD};7\n{OTHER};8\n",
+        f"sep=;\r\nprompt;seed\r\n{GOOD};7\r\n{OTHER};8\r\n",
+        f'"prompt";"seed"\n"{GOOD}";7\n"{OTHER}";8\n',
+        f"sep=,\nprompt,seed\n{GOOD},7\n{OTHER},8\n",
+        f"\ufeffprompt\tseed\n{GOOD}\t7\n{OTHER}\t8\n",
+        f"# mine\nprompt\u200b;seed\u00a0\n{GOOD};7\n{OTHER};8\n",
+    ],
+)
+def test_cells_stand_between_what_stands_between_the_columns(tmp_path, content):
+    found = [request for _, request in requests(written(tmp_path, "p.csv", content))]
+    assert [(request.prompt, request.seed) for request in found] == [(GOOD, 7), (OTHER, 8)]
+
+
+def test_commas_of_a_prompt_stay_in_a_file_with_semicolons(tmp_path):
+    content = f'prompt;seed\n{GOOD}, slowly;7\n"{OTHER}; slowly";8\n'
+    found = [request.prompt for _, request in requests(written(tmp_path, "p.csv", content))]
+    assert found == [f"{GOOD}, slowly", f"{OTHER}; slowly"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("p.csv", f",prompt\n0,{GOOD}\n", r"^p\.csv:2: has a value in a column without a name"),
+        ("p.csv", f"prompt,\n{GOOD},x\n", "name it or leave it out"),
+        ("p.jsonl", f'{{"": 1, "prompt": "{GOOD}"}}\n', r'^p\.jsonl:1: column ""=1: "" is no'),
+        ("p.jsonl", "null\n", r"^p\.jsonl:1: is nothing: a row is a table"),
+        ("p.jsonl", "5\n", r"^p\.jsonl:1: is a number: a row is a table"),
+        ("p.yaml", f"- {GOOD}\n-\n", r"^p\.yaml:2: is nothing: a row is a table"),
+        ("p.csv", f"text;seed\n{GOOD};7\n", "the columns are `text;seed`"),
+    ],
+)
+def test_refusals_name_what_came_in_words(tmp_path, name, content, words):
+    with pytest.raises(Refusal, match=words):
+        requests(written(tmp_path, name, content))
