@@ -13,6 +13,7 @@ from core.progress import counted
 from core.refusal import Refusal
 from flows.batches.bidsignore import read_ignored
 from flows.requests.batch_requests import BatchRequest, ScanBatchRequest
+from medical.files.bids_derivatives import derived_path
 from medical.files.container import scan_name
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -21,16 +22,19 @@ OWN_MAPS = ("_std", "_consistency")
 NOT_RAW = ("derivatives", "sourcedata", "code")
 USUAL = ("T1w",)
 SAME = {"PD": "PDw"}
-ANNEXED = b"/annex/objects/"
 SHOWN = 20  # paths of one reason that a plan names
 
 ABSENT = "its link leads nowhere, so fetch it (datalad get, git annex get) or remove it"
 POINTER = "its content is not here but in git-annex, so fetch it (datalad get, git annex get)"
+NOT_FETCHED = "its content is not here but in Git LFS, so fetch it (git lfs pull)"
+POINTERS = {b"/annex/objects/": POINTER, b"version https://git-lfs": NOT_FETCHED}
+"""How a file begins that only says where its content is, and what is said of it."""
 APPLE = "a ._ file of macOS, which holds no scan"
 HIDDEN = "a hidden file"
 OWN = "an uncertainty or consistency map of a result"
 FORMAT = "not NIfTI, so convert it to .nii.gz"
 FOLDER = "a folder, not a file"
+NO_FILE = "a pipe, device or socket, not a file"
 PACKED = "the same scan is taken as .nii.gz"
 IGNORED = "named by .bidsignore"
 OTHER = "another suffix than"
@@ -38,6 +42,7 @@ ENTITIES = "without the entities asked for:"
 OUTSIDE = "not below a sub-* folder of the dataset"
 TREE = f"no part of the raw dataset ({', '.join(NOT_RAW)})"
 SUBFOLDER = "in a subfolder, and of a folder that is no BIDS dataset only its own files are taken"
+CLASH = "restored, but not in the derivative dataset, where another scan's result has its name"
 UNASKED = "of a subject that was not asked for"
 
 
@@ -151,7 +156,14 @@ def left_out_of(request: BatchRequest) -> list[str]:
     """What a request leaves out and why; nothing where its folder stands on another host."""
     if not isinstance(request, ScanBatchRequest) or not request.source.is_dir():
         return []
-    return survey(Path(request.scans), wanted_of(request)).says()
+    found = survey(Path(request.scans), wanted_of(request))
+    first: dict[Path, Path] = {}
+    inside = [path.relative_to(found.folder) for path in found.taken]
+    named = {path: derived_path(path, "result") for path in inside if len(path.parts) > 1}
+    clashes = [
+        str(path) for path, name in named.items() if name and first.setdefault(name, path) != path
+    ]
+    return [*found.says(), *([f"{_listed(clashes)}: {CLASH}"] if clashes else [])]
 
 
 def _either(wanted: Wanted) -> str:
@@ -161,9 +173,9 @@ def _either(wanted: Wanted) -> str:
 def _dataset(folder: Path, wanted: Wanted) -> Survey:
     ignored = read_ignored(folder / ".bidsignore")
     taken, left_out = list[Path](), dict[Path, str]()
-    for path in _walk(folder, folder, frozenset()):
+    for path in _walk(folder, frozenset()):
         inside = path.relative_to(folder)
-        if path.name in NOT_RAW and path.parent == folder:
+        if path.name in NOT_RAW and path.is_dir():
             reason = TREE
         elif not inside.parts[0].startswith("sub-") or len(inside.parts) == 1:
             reason = OUTSIDE
@@ -227,10 +239,11 @@ def _unfit(path: Path) -> str:
 
 def _unreadable(path: Path) -> str:
     if not path.is_file():
-        return FOLDER if path.exists() else ABSENT
+        return (FOLDER if path.is_dir() else NO_FILE) if path.exists() else ABSENT
     try:
         with path.open("rb") as file:
-            return POINTER if file.read(len(ANNEXED)) == ANNEXED else ""
+            begin = file.read(max(map(len, POINTERS)))
+        return next((why for sign, why in POINTERS.items() if begin.startswith(sign)), "")
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
 
@@ -249,7 +262,7 @@ def _own_map(path: Path) -> bool:
     return False
 
 
-def _walk(root: Path, folder: Path, above: frozenset[str]) -> Iterator[Path]:
+def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     """Files that look like scans below a folder, through links but never in a circle.
 
     Hidden folders are not entered, nor those that are no part of a raw dataset.
@@ -258,10 +271,10 @@ def _walk(root: Path, folder: Path, above: frozenset[str]) -> Iterator[Path]:
     if real in above:
         return
     for path in _entries(folder):
-        if _looks_like_scan(path) or (folder == root and path.name in NOT_RAW):
+        if _looks_like_scan(path) or (path.name in NOT_RAW and path.is_dir()):
             yield path
         elif not path.name.startswith(".") and path.is_dir():
-            yield from _walk(root, path, above | {real})
+            yield from _walk(path, above | {real})
 
 
 def _entries(folder: Path) -> list[Path]:

@@ -264,3 +264,23 @@ def test_a_batch_whose_items_fail_names_them_and_exits_with_1(places, tmp_path, 
     assert "in/b.nii.gz  failed: Refusal: " in capsys.readouterr().out
     (tmp_path / "in/a.nii.gz").unlink()
     assert main([*words(tmp_path / "in", "run"), "--here"]) == 1
+
+
+def test_what_only_points_elsewhere_or_is_derived_is_left_out_wherever_it_stands(dataset):
+    pointer = dataset / T1.format("02")
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
+    os.mkfifo(dataset / "sub-01/anat/sub-01_run-2_T1w.nii.gz")
+    scan(dataset / "sub-01/derivatives/anat/sub-01_T1w.nii.gz")
+    assert taken(dataset) == [T1.format("01")]
+    reasons = left_out(dataset)
+    assert "Git LFS" in reasons[T1.format("02")]
+    assert "a pipe" in reasons["sub-01/anat/sub-01_run-2_T1w.nii.gz"]
+    assert "no part of the raw dataset" in reasons["sub-01/derivatives"]
+
+
+def test_a_plan_says_which_results_have_no_name_of_their_own_in_bids(places, dataset, capsys):
+    scan(dataset / "sub-01/sub-01_T1w.nii.gz", 2)
+    assert main(words(dataset, "plan")) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "derivative" in line]
+    assert line.startswith("1 file left out, sub-01/sub-01_T1w.nii.gz: restored, but not in")
