@@ -214,6 +214,17 @@ KeyPictures = Annotated[
 ]
 
 
+Count = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=64,
+        description="Clips of each prompt; the first has the seed that a single one would have, "
+        "and those of the others follow from it. A column `count` says it row by row.",
+    ),
+]
+
+
 Adapter = Annotated[
     DiskPath,
     Field(
@@ -250,7 +261,7 @@ class EngineRequest(Request):
     """What requests have in common that may name an engine; fields left at 0 are the engine's."""
 
     model_config = ConfigDict(validate_default=True)
-    newer: ClassVar[tuple[str, ...]] = ("unmarked",)
+    newer: ClassVar[tuple[str, ...]] = ("unmarked", "count")
     """Fields that are left out at rest, so that requests are what they were before them."""
 
     @model_serializer(mode="wrap")
@@ -258,7 +269,7 @@ class EngineRequest(Request):
         """Without a field of engines where none is named, of our own else, or left at its rest."""
         told = plain(self)
         for name in self.newer:
-            if not told.get(name):
+            if not told.get(name) or told[name] == type(self).model_fields[name].default:
                 told.pop(name, None)
         if getattr(self, "engine", ""):
             unsaid = {name for name, empty in ENGINES_ONLY.items() if told.get(name) == empty}

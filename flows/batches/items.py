@@ -28,11 +28,12 @@ from flows.requests.batch_requests import (
     ScanBatchRequest,
 )
 from flows.requests.policy import check_policy
-from flows.requests.prompt_tables import prompt_rows, read_rows, requests_of
+from flows.requests.prompt_tables import NUMBER, each_of, prompt_rows, read_rows, requests_of
 from flows.storage.files import plain_name
 from medical.request import SuperResolutionRequest
 from video.fields import OWN_ONLY, USUAL
 from video.request import VideoRequest
+from video.several import checked_count, seed_of
 
 ADDRESS_DIGITS = 16
 SURELY_READ = 62  # characters of a prompt that the encoder takes whatever they are
@@ -158,7 +159,10 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
     record_of = cache(lambda source: source.record())
     facts: dict[str, dict[str, Any]] = {}  # by prompt as drawn
 
-    def make(fields: dict[str, Any]) -> VideoRequest:
+    def make(said: dict[str, Any]) -> VideoRequest:
+        fields = dict(said)
+        number = fields.pop(NUMBER, 0)
+        checked_count(fields.pop("count", 1))
         asked = {**(others if fields.get("engine") else shared), **fields}
         if "seed" not in fields and batch.seed != OWN_SEED:
             asked["seed"] = batch.seed
@@ -171,6 +175,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         if "seed" not in asked:
             seed = derived_seed(_content(made, without="seed"))
             made = made.model_copy(update={"seed": seed})
+        made = made.model_copy(update={"seed": seed_of(made.seed, number)})
         operation = operation_of(made)
         if made.engine or operation.inputs(made):
             operation.check(made)
@@ -182,7 +187,8 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
 
     extra = {"accept_only": True} if batch.accept_only else {}
     items = []
-    for row, made in requests_of(rows, make, VideoRequest.model_fields):
+    every, known = each_of(rows, batch.count), {*VideoRequest.model_fields, "count"}
+    for row, made in requests_of(every, make, known):
         address = address_of(_content(made) | extra, _weights(record_of(_source(made))))
         said, inputs = facts[made.prompt], digests_of(made)
         items.append(Item(address, row, made, facts=said, inputs=inputs))

@@ -18,8 +18,9 @@ def generate(
     strict: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
+    count: int = 1,
 ) -> None:
-    """Turn a sentence into a clip.
+    """Turn a sentence into a clip, or into several.
 
     Beside the clip its record is written, under the same name with the ending .json.
 
@@ -29,8 +30,18 @@ def generate(
         strict: Refuse a prompt of which a word is not understood.
         overwrite: Replace files that already stand there.
         dry_run: Only say what it would take, or refuse it; nothing is drawn.
+        count: How many clips, 1 to 64, each with a seed that follows from the one given; several
+            are written as OUT-1.mp4, OUT-2.mp4 and on.
     """
-    run_here(request, output, overwrite=overwrite, strict=strict, dry_run=dry_run)
+    from flows.jobs.pipeline import check_targets
+    from video.operations.text_to_video import TextToVideo
+    from video.several import several
+
+    clips = several(request, output, count)
+    for one, target in clips if count > 1 else ():
+        check_targets(TextToVideo(), one, target, overwrite=overwrite)
+    for one, target in clips:
+        run_here(one, target, overwrite=overwrite, strict=strict, dry_run=dry_run)
 
 
 @options_of(UpscaleRequest, given=("clip",))

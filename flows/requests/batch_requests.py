@@ -157,6 +157,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
         lt=2**63,
         description="Seed of every clip; -1 derives each clip's own from what it shall show.",
     )
+    count: clips.Count = 1
     model: clips.ModelName = "scenes-64"
     strict: bool = Field(False, description="Refuse a prompt of which a word is not understood.")
     accept_only: bool = Field(
@@ -164,9 +165,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
         description="Keep only clips that show what was asked; others are drawn again with "
         "another seed.",
     )
-    draws: int = Field(
-        4, ge=1, le=64, description="How often a clip may be drawn until it is accepted."
-    )
+    draws: int = Field(4, ge=1, le=64, description="How often a clip may be drawn until accepted.")
     plateau_draws: int = Field(
         0,
         ge=0,

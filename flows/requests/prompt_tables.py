@@ -5,7 +5,8 @@ anything runs.
 """
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,8 +15,10 @@ from pydantic import BaseModel, ValidationError
 from core.refusal import Refusal
 from flows.requests.complaints import complaint
 from flows.requests.prompt_formats import READERS, Row, text_rows
+from video.several import checked_count
 
 MOST_COMPLAINTS = 10
+NUMBER = "number of several"  # of a row that is drawn several times; no column is called so
 LONGEST_WORD = 60
 LARGEST_FILE = 64_000_000  # bytes; a million prompts
 
@@ -74,6 +77,23 @@ def _text_of(path: Path) -> str:
             f"prompt_file={path} is not UTF-8 text ({error.reason} at byte {error.start}): prompt "
             "files are; save it again as UTF-8."
         ) from error
+
+
+def each_of(rows: Iterable[Row], usual: int) -> Iterator[Row]:
+    """Each row as often as its column ``count`` says, or the usual number of times.
+
+    A count that is none is left in the row, for whoever makes requests of it to refuse.
+    """
+    for row in rows:
+        try:
+            count = checked_count(row.fields.get("count", usual))
+        except ValueError:
+            yield row
+            continue
+        for number in range(count):
+            fields = {**row.fields, NUMBER: number}
+            where = f"{row.where} ({number + 1} of {count})" if count > 1 else row.where
+            yield replace(row, where=where, fields=fields)
 
 
 def prompt_rows(text: str) -> list[Row]:
