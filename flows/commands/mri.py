@@ -29,7 +29,7 @@ def super_resolve(
 
     Args:
         scan: NIfTI file (.nii or .nii.gz) with one 3-D image, or folder with one DICOM series.
-        output: The NIfTI file to write.
+        output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)
@@ -46,7 +46,7 @@ def insert_lesions(
 
     Args:
         scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one skull-stripped head.
-        output: The NIfTI file to write.
+        output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)
@@ -61,7 +61,8 @@ def fill_lesions(
     Args:
         scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one head.
         mask: NIfTI mask on the same grid, above 0 in lesions.
-        output: The NIfTI file to write; outside the mask every byte is the scan's.
+        output: The NIfTI file to write; outside the mask every byte is the scan's. A name without
+            ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)
@@ -76,7 +77,8 @@ def inpaint(
     Args:
         scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one head.
         mask: NIfTI mask on the same grid, above 0 where to paint.
-        output: The NIfTI file to write; outside the mask every byte is the scan's.
+        output: The NIfTI file to write; outside the mask every byte is the scan's. A name without
+            ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)
@@ -188,7 +190,7 @@ def segment(
 
     Args:
         scan: NIfTI file (.nii or .nii.gz) with one head, or folder with one DICOM series.
-        output: The NIfTI file to write.
+        output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
     """
     import json
@@ -212,7 +214,7 @@ def anomalies(
 
     Args:
         scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one skull-stripped FLAIR.
-        output: The NIfTI file to write.
+        output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
     """
     run_here(request, output, overwrite=overwrite)

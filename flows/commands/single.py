@@ -11,6 +11,7 @@ from flows.settings.settings import read_settings
 if TYPE_CHECKING:
     import torch
 
+    from core.operations.operation import Paths
     from flows.jobs.pipeline import AnyOperation
     from flows.machines.resources import Resources
 
@@ -27,7 +28,8 @@ def run_here(
 
     Args:
         request: What is asked of an operation.
-        output: The main output; the others and the record go beside it.
+        output: The main output; the others and the record go beside it. Of what is done to a scan
+            a name without ending is a folder for DICOM, beside the files ``OUTPUT.nii.gz``.
         overwrite: Replace files that already stand there.
         strict: Refuse a request that is understood in part alone.
         dry_run: Only say what it would take, or refuse it.
@@ -38,6 +40,7 @@ def run_here(
 
     operation = operation_of(request)
     check_policy(request, "command")
+    output, folder = _files_and_dicom(operation, request, output)
     check_targets(operation, request, output, overwrite=overwrite)
     if operation.inputs(request):  # files may ask for more than there is, which takes long to find
         _room(operation, request, output)
@@ -69,8 +72,37 @@ def run_here(
             operation, request, output, model, on_step=steps_of(meter), overwrite=overwrite,
             begun=Begun(prepared, timings, reading.facts),
         )  # fmt: skip
-    for path in paths.values():
+    written = [] if folder is None else _write_dicom(operation, request, paths, folder)
+    for path in (*paths.values(), *written):
         print(path)
+
+
+def _files_and_dicom(
+    operation: "AnyOperation", request: Request, output: Path
+) -> tuple[Path, Path | None]:
+    """The main output, and the folder for DICOM where the name asks for one."""
+    if output.suffix or ".nii.gz" not in operation.endings:
+        return output, None
+    from flows.storage.files import check_apart
+    from medical.operations.dicom_results import check_dicom
+
+    for scan in map(str, operation.inputs(request).values()):
+        check_apart(output / "result", scan)
+    check_dicom(operation.inputs(request)["scan"], output)
+    return output.with_name(f"{output.name}.nii.gz"), output
+
+
+def _write_dicom(
+    operation: "AnyOperation", request: Request, paths: "Paths", folder: Path
+) -> list[Path]:
+    import json
+
+    from flows.jobs.pipeline import main_output, record_path
+    from medical.operations.dicom_results import Job, write_results
+
+    told = json.loads(record_path(main_output(paths)).read_text(encoding="utf-8"))["extra"]
+    scan, draws = operation.inputs(request)["scan"], bool(getattr(operation, "draws", False))
+    return write_results(Job(operation.name, scan, draws, told.get("labels", {})), paths, folder)
 
 
 def _room(

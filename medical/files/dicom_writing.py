@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.dicom import library
+from medical.files.dicom_sources import Sources
 from medical.files.series import RAS, oriented
 from medical.files.stored import stored_voxels
 from medical.files.volume import Volume, is_sheared
@@ -41,6 +42,7 @@ class About:
         software: Name and version of what made it.
         synthetic: Whether no scanner made it.
         sex: ``F`` or ``M``; empty where it is not told.
+        sources: The images that it was made from, where it may refer to them.
     """
 
     subject: str
@@ -51,6 +53,7 @@ class About:
     software: tuple[str, str]
     synthetic: bool = True
     sex: str = ""
+    sources: Sources = field(default_factory=Sources)
 
     @property
     def patient(self) -> str:
@@ -91,6 +94,11 @@ def write_series(volume: Volume, folder: Path, about: About) -> list[Path]:
         files.append(folder / f"{k + 1:04d}.dcm")
         _save(ds, files[-1])
     return files
+
+
+def place_of(volume: Volume) -> NDArray[np.float64]:
+    """Affine (4, 4) of (column, row, slice) of the series that the volume is written as, mm."""
+    return _standing(np.broadcast_to(np.float32(0), volume.shape), volume.affine_mm)[1]
 
 
 def planes_of(volume: Volume) -> NDArray[np.float32]:
@@ -156,7 +164,16 @@ def _slice(
     ds = pydicom.Dataset()
     for name, value in fields.items():
         setattr(ds, name, value)
+    if about.sources.images:
+        ds.SourceImageSequence = [_reference(*image) for image in about.sources.images]
     ds.add_new("PixelData", "OW", plane.tobytes())
+    return ds
+
+
+def _reference(kind: str, image: str) -> Any:
+    """One image of the source."""
+    ds = library().Dataset()
+    ds.ReferencedSOPClassUID, ds.ReferencedSOPInstanceUID = kind, image
     return ds
 
 
@@ -166,6 +183,9 @@ def _words(about: About) -> dict[str, Any]:
     empty = ("PatientBirthDate", "StudyDate", "StudyTime", "AccessionNumber", "StudyID",
              "ReferringPhysicianName", "PositionReferenceIndicator", "ScanOptions", "EchoTime",
              "RepetitionTime", "EchoTrainLength")  # fmt: skip
+    kept = (
+        "voxels, grid, scale and image UIDs" if about.sources.images else "voxels, grid and scale"
+    )
     kind = ["DERIVED", "SECONDARY", "OTHER", *(["SYNTHETIC"] if about.synthetic else [])]
     return {
         **dict.fromkeys(empty, ""),
@@ -174,9 +194,9 @@ def _words(about: About) -> dict[str, Any]:
         "PatientID": about.subject,
         "PatientSex": about.sex,
         "PatientIdentityRemoved": "YES",
-        "DeidentificationMethod": "Lamina: of a source, voxels, grid and scale alone",
+        "DeidentificationMethod": f"Lamina: of a source, {kept} alone",
         "StudyInstanceUID": uid_of(f"{about.patient}/study"),
-        "FrameOfReferenceUID": uid_of(f"{about.patient}/frame"),
+        "FrameOfReferenceUID": about.sources.frame or uid_of(f"{about.patient}/frame"),
         "Modality": "MR",
         "ImageType": kind,
         "SeriesNumber": about.number,

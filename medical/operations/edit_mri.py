@@ -50,6 +50,10 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
     """A head changed inside a mask; see ``core.operations.operation.Operation``.
 
     Subclasses say what they are called, what may be asked, and ``edit``.
+
+    Attributes:
+        draws: Its images have voxels that no scanner measured.
+        draws_mask: It writes the mask, too.
     """
 
     name: ClassVar[str]
@@ -58,6 +62,7 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
     endings: tuple[str, ...] = (".nii.gz", ".nii")
     noun = "head"
     private = True
+    draws = True
     draws_mask = False
 
     @abstractmethod

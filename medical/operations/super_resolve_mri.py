@@ -39,6 +39,7 @@ class SuperResolveMRI:
     endings: tuple[str, ...] = (".nii.gz", ".nii")
     noun = "scan"
     private = True
+    draws = True
 
     def title(self, request: SuperResolutionRequest) -> str:
         """The scan's name."""

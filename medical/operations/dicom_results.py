@@ -1,0 +1,148 @@
+"""Results of one job on a scan as derived DICOM: a series for each image, labels as segmentations.
+
+They are written from the verified NIfTI files, so whatever makes those needs to know nothing of
+DICOM, and are read back. Nothing of the source's header is in them but the identifiers of its
+images and of their frame of reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.records import sha256_path
+from core.refusal import Refusal
+from medical.files.dicom_segments import find_highdicom, read_segments, write_segments
+from medical.files.dicom_sources import Sources, sources_of
+from medical.files.dicom_writing import STEPS, About, place_of, planes_of, write_series
+from medical.files.scan import read_scan
+from medical.files.volume import Volume, is_sheared, same_corners
+
+SCAN = "scan"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was done.
+
+    Attributes:
+        name: Of the operation.
+        scan: File or folder that it was done to.
+        drawn: Whether voxels of its images are made up rather than measured.
+        labels: What the numbers of a label map mean, by number; empty where there is none.
+    """
+
+    name: str
+    scan: Path
+    drawn: bool
+    labels: Mapping[str, str]
+
+
+def check_dicom(scan: Path, folder: Path) -> None:
+    """Refuse DICOM that could not be written, before any work.
+
+    Args:
+        scan: File or folder that something shall be done to.
+        folder: That results shall go to.
+
+    Raises:
+        Refusal: A library lacks, the folder holds something, or the scan's axes are skewed.
+    """
+    find_highdicom()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refusal(
+            f"{folder} holds something: DICOM goes into a folder of its own, and nothing there "
+            "is replaced; name another, or end the name with .nii.gz for a file."
+        )
+    if is_sheared(read_scan(scan).affine_mm):
+        raise Refusal(
+            f"{scan} has axes that are not at right angles: a DICOM series has no other; end the "
+            "result's name with .nii.gz, or resample the scan to a regular grid."
+        )
+
+
+def write_results(job: Job, paths: Mapping[str, Path], folder: Path) -> list[Path]:
+    """Write the files of a job as DICOM; what was written, a folder or a file each.
+
+    Args:
+        job: What was done.
+        paths: NIfTI files by role.
+        folder: To write into; made where it lacks.
+
+    Raises:
+        RuntimeError: What was written reads back as something else.
+    """
+    sources, scan = sources_of(job.scan), read_scan(job.scan)
+    volumes = {role: read_scan(path) for role, path in paths.items()}
+    labels = {role: found for role in volumes if (found := _labels_of(role, job))}
+    images = {role: volume for role, volume in volumes.items() if role not in labels}
+    if not images:
+        images = {SCAN: scan}
+    abouts = _abouts(job, scan, sources, [*images, *labels])
+    written, first = list[Path](), list[Path]()
+    for role, volume in images.items():
+        drawn = job.drawn or volume.header.synthetic or scan.header.synthetic
+        about = replace(abouts[role], synthetic=drawn)
+        files = write_series(volume, folder / role, about)
+        _check_series(volume, folder / role)
+        first, written = first or files, [*written, folder / role]
+    for role, names in labels.items():
+        planes = planes_of(volumes[role]).astype(np.uint8)
+        path = write_segments(planes, names, first, folder / f"{role}.dcm", abouts[role])
+        _check_segments(planes, path, len(names))
+        written.append(path)
+    return written
+
+
+def _labels_of(role: str, job: Job) -> tuple[str, ...]:
+    """What the numbers of a file mean, from 1; nothing for an image."""
+    if role == "result":
+        names = [job.labels[number] for number in sorted(job.labels, key=int) if number != "0"]
+        return tuple(name.replace(" ", "_") for name in names)
+    if role == "mask":
+        return ("lesion",) if job.drawn else ("anomaly",)
+    return (role,) if role == "bright" else ()
+
+
+def _abouts(job: Job, scan: Volume, sources: Sources, roles: list[str]) -> dict[str, About]:
+    """What each series says of itself."""
+    study = sha256_path(job.scan)
+    words = job.name.replace("_", " ").replace("mri", "MRI")
+    return {
+        role: About(
+            subject=f"lamina-{study[:12]}",
+            study=f"{study}/{job.name}",
+            name=role if role == SCAN else f"{job.name}-{role}",
+            number=number,
+            derivation=f"{words}: {role}; research, not diagnosis.",
+            software=("Lamina", version("lamina")),
+            synthetic=scan.header.synthetic,
+            sources=sources,
+        )
+        for number, role in enumerate(roles, start=1)
+    }
+
+
+def _check_series(volume: Volume, folder: Path) -> None:
+    """Hold a series against the volume that it was written of, voxel by voxel, in space."""
+    back = read_scan(folder)
+    before, after = planes_of(volume), planes_of(back)
+    span = float(volume.data.max() - volume.data.min())
+    step = max(abs(volume.header.slope), span / STEPS)
+    same = before.shape == after.shape and float(np.abs(before - after).max()) <= 0.51 * step
+    if not (same and same_corners(before.shape[::-1], place_of(back), place_of(volume))):
+        raise RuntimeError(
+            f"{folder} reads back as another volume than was written: a series holds the result "
+            "itself; make it again."
+        )
+
+
+def _check_segments(planes: NDArray[Any], path: Path, count: int) -> None:
+    if not np.array_equal(read_segments(path, count), planes):
+        raise RuntimeError(f"{path} reads back as other labels than were written: make it again.")

@@ -1,0 +1,140 @@
+"""A result name without ending: derived DICOM beside the files, the same voxels in space."""
+
+import json
+
+import highdicom as hd
+import nibabel as nib
+import numpy as np
+import pydicom
+import torch
+from dicoms import PATIENT, turned, write_series
+from grids import opened
+from pydicom.uid import generate_uid
+from test_dicom import converted
+
+from flows.commands.command_line import main
+from medical.files.dicom_segments import read_segments
+from medical.files.nifti import write_volume
+from medical.files.scan import read_scan
+from medical.files.volume import FileHeader, Volume
+from medical.operations.dicom_results import Job, write_results
+
+
+def ball(folder, **fields):
+    """A head of a kind as an oblique series: fluid, gray and white matter, 100 mm wide."""
+    shape, step = (30, 36, 34), (3.0, 3.0, 3.5)  # slices, rows, columns; rows, columns, slices
+    sizes = np.array([step[2], step[0], step[1]]).reshape(3, 1, 1, 1)
+    places = (np.indices(shape) - (np.array(shape).reshape(3, 1, 1, 1) - 1) / 2) * sizes
+    radius = np.linalg.norm(places / np.array([46, 48, 45]).reshape(3, 1, 1, 1), axis=0)
+    data = np.select([radius < 0.3, radius < 0.75, radius < 1], [250, 900, 600], 0)
+    data = data + (data > 0) * np.random.default_rng(0).integers(-9, 9, shape)
+    cosines = turned((0.2, -0.1, 0.3))
+    return write_series(folder, data.astype(np.uint16), cosines=cosines, spacing=step, **fields)
+
+
+def in_space(folder, nifti, out):
+    """Hold what dcm2niix makes of a series against a NIfTI file, voxel by voxel by place."""
+    found, file = converted(folder, out), nib.load(nifti)
+    one, two = (nib.as_closest_canonical(each) for each in (found, file))
+    np.testing.assert_allclose(one.affine, two.affine, rtol=3e-7, atol=1e-5)
+    return np.asarray(one.dataobj, float), np.asarray(two.dataobj, float)
+
+
+def test_a_region_painted_over_comes_out_as_a_series(places, capsys):
+    scan = ball(places / "in", FrameOfReferenceUID=(frame := generate_uid()))
+    out, volume = places / "out", read_scan(scan)
+    hole = 0 * volume.data
+    hole[14:18, 15:20, 12:16] = 1
+    mask = write_volume(volume.with_data(hole, dtype="uint8"), places / "hole.nii.gz")
+    assert main(["mri", "inpaint", str(scan), str(mask), str(out)]) == 0
+    assert capsys.readouterr().out.splitlines() == [f"{out}.nii.gz", str(out / "result")]
+    found, file = in_space(out / "result", f"{out}.nii.gz", places / "back")
+    np.testing.assert_array_equal(found, file)
+    heads = [pydicom.dcmread(path) for path in sorted((out / "result").iterdir())]
+    sources = {pydicom.dcmread(path).SOPInstanceUID for path in scan.iterdir()}
+    for head in heads:
+        assert head.SyntheticData == "YES"
+        assert list(head.ImageType)[:2] == ["DERIVED", "SECONDARY"]
+        assert "inpaint MRI" in head.DerivationDescription
+        assert {each.ReferencedSOPInstanceUID for each in head.SourceImageSequence} == sources
+        assert head.SOPInstanceUID not in sources
+        assert head.FrameOfReferenceUID == frame
+    raw = b"".join(path.read_bytes() for path in (out / "result").iterdir())
+    assert PATIENT.encode() not in raw
+    assert b"Clinic of the Test" not in raw
+    assert b"Muster" not in raw
+    assert main(["reproduce", f"{out}.nii.gz"]) == 0
+
+
+def test_labels_come_out_as_a_segmentation_of_the_scan(places, capsys):
+    scan, out = ball(places / "in"), places / "out"
+    assert main(["mri", "segment", str(scan), str(out)]) == 0
+    assert str(out / "result.dcm") in capsys.readouterr().out
+    made = hd.seg.segread(out / "result.dcm")
+    names = [made.get_segment_description(k).segment_label for k in made.segment_numbers]
+    assert names == ["CSF", "gray_matter", "white_matter"]
+    shown, file = in_space(out / "scan", f"{out}.nii.gz", places / "back")
+    assert shown.shape == file.shape
+    assert "SyntheticData" not in pydicom.dcmread(out / "scan" / "0001.dcm")
+    labels = read_segments(out / "result.dcm", 3)  # slices from below, rows from the front
+    # by place: a voxel of the segmentation against that of the NIfTI file
+    volume, points = opened(f"{out}.nii.gz")
+    order = json.loads((places / "out.json").read_text())["extra"]["labels"]
+    assert order["3"] == "white matter"
+    for k in (1, 2, 3):
+        assert (labels == k).sum() == (volume == k).sum()
+    head = pydicom.dcmread(out / "scan" / "0001.dcm")
+    row, column = np.array(head.ImageOrientationPatient, float).reshape(2, 3)
+    start, step = np.array(head.ImagePositionPatient, float), float(head.SliceThickness)
+    where = np.argwhere(labels == 1)
+    space = (
+        start + where[:, :1] * step * np.cross(row, column)
+        + where[:, 1:2] * float(head.PixelSpacing[0]) * column
+        + where[:, 2:] * float(head.PixelSpacing[1]) * row
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        (space * [-1, -1, 1]).mean(0), points[volume == 1].mean(0), atol=1e-2
+    )
+
+
+def test_finer_voxels_maps_and_drawn_lesions_come_out_where_they_lie(tmp_path):
+    affine = np.diag([-0.9, 1.1, 4.0, 1.0])
+    affine[:3, :3] = np.linalg.qr(affine[:3, :3] + 0.1)[0] * [0.9, 1.1, 4.0]
+    affine[:3, 3] = (12.5, -31.0, 40.0)
+    random = torch.Generator().manual_seed(0)
+    thick = Volume(900 * torch.rand(9, 8, 6, generator=random), affine, FileHeader())
+    fine = affine @ np.diag([1.0, 1.0, 0.25, 1.0])
+    grown = Volume(900 * torch.rand(9, 8, 24, generator=random), fine, FileHeader())
+    mask = (torch.rand(9, 8, 24, generator=random) > 0.8).float()
+    volumes = {
+        "result": grown,
+        "consistency": thick,
+        "mask": Volume(mask, fine, FileHeader(dtype="uint8")),
+    }
+    paths = {role: write_volume(v, tmp_path / f"{role}.nii") for role, v in volumes.items()}
+    scan = write_volume(thick, tmp_path / "scan.nii")
+    made = write_results(Job("insert_mri_lesions", scan, True, {}), paths, tmp_path / "out")
+    assert [path.name for path in made] == ["result", "consistency", "mask.dcm"]
+    for role in ("result", "consistency"):
+        found, file = in_space(tmp_path / "out" / role, paths[role], tmp_path / f"back-{role}")
+        assert np.abs(found - file).max() < 900 / 32767
+    assert read_segments(tmp_path / "out" / "mask.dcm", 1).sum() == mask.sum()
+    segment = pydicom.dcmread(tmp_path / "out" / "mask.dcm").SegmentSequence[0]
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Lesion"
+
+
+def test_what_cannot_go_out_as_dicom_is_refused_before_work(places, capsys):
+    scan = ball(places / "in")
+    full = places / "full"
+    full.mkdir()
+    (full / "notes.txt").write_text("mine")
+    for target, words in ((full, "holds something"), (scan, "is an input of this job")):
+        assert main(["mri", "segment", str(scan), str(target)]) == 2
+        assert words in capsys.readouterr().err
+    volume = read_scan(scan)
+    skewed = volume.affine.copy()
+    skewed[:3, 0] += 0.2 * skewed[:3, 1]
+    file = write_volume(volume.with_data(volume.data, skewed), places / "skewed.nii.gz")
+    assert main(["mri", "segment", str(file), str(places / "out")]) == 2
+    assert "not at right angles" in capsys.readouterr().err
+    assert sorted(path.name for path in places.iterdir()) == ["full", "in", "skewed.nii.gz"]
