@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from core.progress import counted
+from core.refusal import Refusal
 from medical.files.bids import write_json, write_text
 from medical.files.nifti import read_volume
 
 ENDING = ".nii.gz"
+NEEDED = ("dataset.json", "imagesTr", "labelsTr")
+TOLD = ("labels", "channel_names", "numTraining", "file_ending")
 
 
 def image_name(case: str, channel: int) -> str:
@@ -76,7 +79,11 @@ def write_splits(folder: Path, folds: Mapping[str, int]) -> Path:
 
 def faults(folder: Path) -> list[str]:
     """What nnU-Net v2 would object to in a raw dataset; empty if nothing."""
+    if missing := [name for name in NEEDED if not (folder / name).exists()]:
+        return [f"{', '.join(missing)} is not in {folder.name}"]
     about = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    if missing := [name for name in TOLD if name not in about]:
+        return [f"dataset.json does not tell {', '.join(missing)}"]
     channels, values = len(about["channel_names"]), sorted(about["labels"].values())
     ending = about["file_ending"]
     cases = sorted(path.name.removesuffix(ending) for path in (folder / "labelsTr").iterdir())
@@ -93,7 +100,10 @@ def faults(folder: Path) -> list[str]:
         )
         return found
     for case in cases:
-        found += _case_faults(folder, case, channels, values)
+        try:
+            found += _case_faults(folder, case, channels, values)
+        except Refusal as error:  # NaN, or no image at all
+            found.append(str(error))
     return found
 
 
