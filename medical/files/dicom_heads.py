@@ -130,7 +130,7 @@ def _check_kind(path: Path, head: Any) -> None:
             f"{path} is stored as {head.get('PhotometricInterpretation', 'nothing')}: a scan has "
             "one brightness for each pixel (MONOCHROME2), no color; export the original images."
         )
-    if head.get("BurnedInAnnotation") == "YES":
+    if _says_yes(head, "BurnedInAnnotation"):
         raise Refusal(
             f"{path} says that text is burned into its pixels: it may name the patient and is no "
             "tissue; export the original images."
@@ -182,6 +182,10 @@ def _pixels(path: Path, head: Any) -> int:
             "slice."
         )
     return math.prod(sides) * count
+
+
+def _says_yes(head: Any, name: str) -> bool:
+    return str(head.get(name, "")).strip().upper() == "YES"
 
 
 def _count(value: Any) -> int:

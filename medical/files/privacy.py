@@ -33,6 +33,7 @@ DESCRIPTION_BYTES = 80
 SYNTHETIC = "Synthetic"
 YES = ("yes", "true", "1", "1.0")  # marks of a drawn head, in any case
 SHOWN = 6  # fields that a remark names
+WHO = ("PatientName", "PatientID")  # before all others
 DRAWN_HEAD = f"{SYNTHETIC} (Lamina). Not a person."
 DRAWN_SERIES = f"{SYNTHETIC}, as the DICOM series says"
 DRAWN_BESIDE = f"{SYNTHETIC}, as a file beside it says"
@@ -121,6 +122,7 @@ def removal_remarks(removed: Sequence[str]) -> tuple[str, ...]:
     if not removed:
         return ()
     told = [name for name in removed if name.startswith(("Patient", "Institution"))]
+    told.sort(key=lambda name: name not in WHO)
     shown = [*told, *(name for name in removed if name not in told)][:SHOWN]
     more = len(removed) - len(shown)
     rest = f" and {more} more, all named in the record" if more else ""

@@ -1,8 +1,8 @@
 """Raw datasets of nnU-Net v2: what its own ``verify_dataset_integrity`` refuses is refused here.
 
-Each fault below was shown to nnU-Net 2.8.1 as well. It takes the whole dataset and refuses the same
-ones but for NaN, which its reader (SimpleITK 2.5) hands on as numbers; of an affine that differs
-it only warns.
+Each fault below was shown to nnU-Net 2.8.1 as well. It takes the whole dataset and refuses the
+same ones but for NaN, which its reader (SimpleITK 2.5) hands on as numbers; of an affine that
+differs it only warns.
 """
 
 import json
