@@ -4,7 +4,8 @@ With D_k the deviation of person k from what is expected at their age and sex, a
 expectation plus the sum of z_k D_k / sqrt(P - 1), with independent Gaussian fields z_k of unit
 variance: the pool's own covariance, localized (Schur's product, as in ensemble filters; Houtekamer
 and Mitchell 2001). One person's share changes from place to place, and is balanced
-(``medical.anatomy.weighing``).
+(``medical.anatomy.weighing``). The expectation is a weight of the model where people of a model
+are mixed, and the pool's own where others are (``medical.anatomy.expected``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from core.progress import counted
 from core.refusal import Refusal
 from core.seeds import generator
+from medical.anatomy.expected import TERMS, apart, at
 from medical.anatomy.filters import Floats
 from medical.anatomy.folding import CONDITION_MEAN, CONDITION_SCALE
 from medical.anatomy.pool import (
@@ -93,19 +95,22 @@ def mix(pool: Pool, seed: int, asked: Asked) -> Mixed:
     random = np.random.default_rng(generator(seed, 1).initial_seed())
     someone = stratum[int(random.integers(len(stratum)))]
     age = someone.age if asked.age is None else float(random.uniform(*asked.age))
-    told = _Expected(pool)
-    apart = told.residuals(pool.wide)
-    fields = weights_of(pool, apart, asked.length_mm, random)
-    wide = told.mean(pool.wide, age, someone.sex) + told.mixed(apart, fields)
-    apart = told.residuals(pool.deep)
-    deep = told.mean(pool.deep, age, someone.sex) + told.mixed(apart, WIDE.read(fields, DEEP))
+    expected = pool.expected or pool.own_expected()
+    free = max(1, len(pool.people) - (1 if pool.expected else TERMS))
+    residuals = apart(pool.told, pool.wide, expected.wide)
+    fields = weights_of(pool, residuals, asked.length_mm, random)
+    wide = at(expected.wide, age, someone.sex) + _mixed(residuals, fields, free)
+    residuals = apart(pool.told, pool.deep, expected.deep)
+    deep = at(expected.deep, age, someone.sex)
+    deep = deep + _mixed(residuals, WIDE.read(fields, DEEP), free)
     sizes = np.log([p.size for p in pool.people])
-    global_weights = random.standard_normal(len(pool.people))
-    size = np.exp(told.of(sizes, age, someone.sex, global_weights))
+    sizes = sizes - np.stack([at(expected.sizes, *told) for told in pool.told])
+    drawn = random.standard_normal(len(pool.people)) @ (sizes - sizes.mean(0)) / np.sqrt(free)
+    size = np.exp(at(expected.sizes, age, someone.sex) + drawn)
     names = [person.hash for person in pool.people]
     shares, means = (map(float, each) for each in shares_of(pool, fields))
     return Mixed(
-        condition=condition_of(wide, deep, pool.depth),
+        condition=condition_of(wide.astype(np.float32), deep.astype(np.float32), pool.depth),
         size=size,
         contributors=dict(zip(names, shares, strict=True)),
         means=dict(zip(names, means, strict=True)),
@@ -115,6 +120,7 @@ def mix(pool: Pool, seed: int, asked: Asked) -> Mixed:
             "length_mm": asked.length_mm,
             "size": [round(float(s), 4) for s in size],
             "people": len(pool.people),
+            "people_of_the_mean": expected.people,
             "people_in_stratum": len(stratum),
         },
     )
@@ -138,46 +144,6 @@ def condition_of(wide: Floats, deep: Floats, depth: NDArray[np.uint8]) -> Floats
     return np.concatenate([fractions, share, places]).astype(np.float32)
 
 
-class _Expected:
-    """Least squares on age and sex, over the people of a pool."""
-
-    def __init__(self, pool: Pool) -> None:
-        self.design = np.array([_row(p.age, p.sex) for p in pool.people])
-        self.solve = np.linalg.pinv(self.design)
-
-    def of(
-        self, values: NDArray[np.floating], age: float, sex: str, weights: NDArray[np.floating]
-    ) -> NDArray[np.float64]:
-        """Expectation at an age and sex plus the residuals of (P, N) values, mixed by (P,)."""
-        slopes = self.solve @ values
-        residuals = values - self.design @ slopes
-        free = max(1, len(values) - self.design.shape[1])
-        return np.array(_row(age, sex)) @ slopes + weights @ residuals / np.sqrt(free)
-
-    def mean(self, maps: NDArray[np.uint8], age: float, sex: str) -> Floats:
-        """(3, X, Y, Z) what maps (P, 3, X, Y, Z) are expected to be at an age and sex."""
-        expected = np.array(_row(age, sex), np.float32) @ self._slopes(maps)
-        return expected.reshape(maps.shape[1:])
-
-    def residuals(self, maps: NDArray[np.uint8]) -> Floats:
-        """(P, 3, X, Y, Z) what sets each person apart from what is expected of them."""
-        expected = self.design.astype(np.float32) @ self._slopes(maps)
-        return (_fractions(maps) - expected).reshape(maps.shape).astype(np.float32)
-
-    def mixed(self, residuals: Floats, fields: Floats) -> Floats:
-        """(3, X, Y, Z) residuals (P, 3, X, Y, Z) mixed with weights that are fields."""
-        free = max(1, len(residuals) - self.design.shape[1])
-        mixed = np.einsum("pxyz,pcxyz->cxyz", fields, residuals) / np.sqrt(free)
-        return mixed.astype(np.float32)
-
-    def _slopes(self, maps: NDArray[np.uint8]) -> Floats:
-        return self.solve.astype(np.float32) @ _fractions(maps)
-
-
-def _fractions(maps: NDArray[np.uint8]) -> Floats:
-    """(P, N) stored maps, 0 to 1."""
-    return maps.reshape(len(maps), -1).astype(np.float32) / np.float32(255)
-
-
-def _row(age: float, sex: str) -> list[float]:
-    return [1.0, (age - 35.0) / 10.0, 0.5 if sex == "f" else -0.5]
+def _mixed(residuals: Floats, fields: Floats, free: int) -> Floats:
+    """(3, X, Y, Z) residuals (P, 3, X, Y, Z) mixed with weights that are fields."""
+    return (np.einsum("pxyz,pcxyz->cxyz", fields, residuals) / np.sqrt(free)).astype(np.float32)

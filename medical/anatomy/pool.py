@@ -21,6 +21,7 @@ from safetensors.numpy import save_file
 from core.progress import counted
 from core.records import atomic_path, sha256_file
 from core.refusal import Refusal
+from medical.anatomy.expected import Expected, expected_of
 from medical.anatomy.filters import Floats, read_at
 from medical.anatomy.folding import Fold, unfolded
 from medical.anatomy.painting import Paint
@@ -95,6 +96,8 @@ class Pool:
         fold: Draws the folding that blurred maps leave open; they are taken as they are without.
         paint: Draws a T1-weighted image of tissue; labels are as smooth as the maps without.
         digest: Of the file, for records; empty for a pool made in memory.
+        expected: Of all people behind a model's weights, whomever of them a pool holds; None where
+            a pool's own people are all there is.
     """
 
     people: tuple[Person, ...]
@@ -104,6 +107,7 @@ class Pool:
     fold: Fold = unfolded
     paint: Paint | None = None
     digest: str = ""
+    expected: Expected | None = None
 
     def __post_init__(self) -> None:
         count = len(self.people)
@@ -135,6 +139,15 @@ class Pool:
         kept = [i for i, p in enumerate(self.people) if p.hash in set(hashes)]
         people = tuple(self.people[i] for i in kept)
         return replace(self, people=people, wide=self.wide[kept], deep=self.deep[kept])
+
+    @property
+    def told(self) -> tuple[tuple[float, str], ...]:
+        """Age and sex of each person."""
+        return tuple((person.age, person.sex) for person in self.people)
+
+    def own_expected(self) -> Expected:
+        """What is expected at an age and sex by these people alone."""
+        return expected_of(self.told, self.wide, self.deep, [p.size for p in self.people])
 
     def stratum(self, age: tuple[float, float] | None, sex: str) -> tuple[Person, ...]:
         """Who of the pool has an age in a range and a sex (``"any"`` for all)."""
@@ -189,7 +202,8 @@ def read_pool(folder: Path, fold: Fold | None = None, paint: Paint | None = None
             "model; copy the model again."
         ) from error
     people = tuple(Person(str(r[0]), float(r[1]), str(r[2]), _triple(r[3:])) for r in rows)
-    return Pool(people, **maps, fold=fold or unfolded, paint=paint, digest=sha256_file(path))
+    pool = Pool(people, **maps, fold=fold or unfolded, paint=paint, digest=sha256_file(path))
+    return replace(pool, expected=pool.own_expected())
 
 
 def _triple(values: Sequence[float]) -> tuple[float, float, float]:

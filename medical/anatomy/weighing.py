@@ -4,7 +4,8 @@ Random fields alone give every person some mean weight, over the head and over i
 is largest can be named from the finished head. So each person's field is balanced: within windows
 three lengths wide it has no part left that an attack on the whole could add up, where the place
 counts by how much of the person shows there. What is left of a person lies between places that
-cancel.
+cancel. Then all that is left of the likeness to any one person, over the head and its eighths, is
+taken out: the mixture is made orthogonal to each of them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ PRESENT = 13
 """Mean stored fraction from which a place belongs to a head; 255 is all tissue."""
 LEAST_PLACES = 8.0
 STIFF = 1e-3
+EIGHTH_MM = 120.0
+"""Apart the middles of windows that halve the head along each axis."""
+MOST_BY_EIGHTHS = 40
+"""People up to whom there is room to be unlike each in every eighth; more are only in all."""
+DEEP_LESS = 0.25
+"""By how much weights are smaller at depth, where structures would break."""
 
 
 def weights_of(
@@ -39,17 +46,49 @@ def weights_of(
         length_mm: Of the fields.
         random: Draws them.
     """
-    fields = balanced(_fields(pool, length_mm, random), pool, shown(residuals), length_mm)
-    return (fields - fields.mean(0)).astype(np.float32)
+    counts = shown(residuals)
+    fields = balanced(_fields(pool, length_mm, random), pool, counts, length_mm)
+    fields = unlike(fields - fields.mean(0), pool, residuals)
+    fields = fields / _spread(fields, counts) * np.sqrt(1 - 1 / len(fields))
+    return (fields * (1 - DEEP_LESS * pool.depth / np.float32(255))).astype(np.float32)
+
+
+def unlike(fields: Floats, pool: Pool, residuals: Floats) -> Floats:
+    """Centered fields whose mixture is like nobody, over windows, by least squares.
+
+    Args:
+        fields: (P, *WIDE.shape), with a mean of 0 over people.
+        pool: Of P people.
+        residuals: (P, 3, *WIDE.shape) what sets each apart.
+    """
+    inside = _inside(pool, PRESENT)
+    each = np.stack([part[:, inside] for part in _patterns(residuals)], 1)
+    whole = len(fields) > MOST_BY_EIGHTHS
+    every = np.ones((1, *WIDE.shape)) if whole else windows(EIGHTH_MM)
+    every = every.astype(np.float32)
+    shares = every[:, inside]
+    basis = np.einsum("rn,pcn->rpcn", shares, each).reshape(len(every) * len(each), -1)
+    mixture = np.einsum("pn,pcn->cn", fields[:, inside], each).reshape(-1)
+    gram = (basis @ basis.T).astype(np.float64)
+    gram += np.eye(len(gram)) * (STIFF * np.trace(gram) / len(gram) + 1e-9)
+    found = np.linalg.solve(gram, basis @ mixture).reshape(len(every), len(each))
+    kept = fields - np.einsum("rp,rxyz->pxyz", found.astype(np.float32), every)
+    return kept - kept.mean(0)
 
 
 def shown(residuals: Floats) -> Floats:
     """(P, *WIDE.shape) how much of each person shows where: in folds, and in all of the image."""
+    folds, whole = _patterns(residuals)
+    return (np.square(folds) + np.square(whole)).astype(np.float32)
+
+
+def _patterns(residuals: Floats) -> tuple[Floats, Floats]:
+    """(P, *WIDE.shape) people's folds, and all of their images, each of unit mean square."""
     whole = np.einsum("c,pcxyz->pxyz", np.array(SHOWN, np.float32), residuals)
     folds = np.stack([each - blurred(each, FOLD_MM / WIDE.spacing_mm) for each in whole])
-    counts = np.square(folds) / (np.square(folds).mean() + 1e-12)
-    counts += np.square(whole) / (np.square(whole).mean() + 1e-12)
-    return counts.astype(np.float32)
+    folds /= np.sqrt(np.square(folds).mean() + 1e-12)
+    whole /= np.sqrt(np.square(whole).mean() + 1e-12)
+    return folds, whole
 
 
 def balanced(fields: Floats, pool: Pool, counts: Floats, length_mm: float) -> Floats:
@@ -72,9 +111,14 @@ def balanced(fields: Floats, pool: Pool, counts: Floats, length_mm: float) -> Fl
         gram = weighted @ basis.T
         gram += np.eye(len(gram)) * (STIFF * np.trace(gram) / len(gram) + 1e-9)
         kept[person] -= np.linalg.solve(gram, weighted @ kept[person, inside]) @ every
-    share = counted.sum(0)
-    spread = np.sqrt((np.square(kept) * share).sum() / (len(kept) * share.sum() + 1e-12))
-    return (kept / (spread + 1e-9)).reshape(fields.shape).astype(np.float32)
+    kept = kept.reshape(fields.shape).astype(np.float32)
+    return (kept / (_spread(kept, counts) + 1e-9)).astype(np.float32)
+
+
+def _spread(fields: Floats, counts: Floats) -> float:
+    """Root mean square of fields, places counting by how much of people shows there."""
+    share = counts.sum(0, dtype=np.float64)
+    return float(np.sqrt((np.square(fields) * share).sum() / (len(fields) * share.sum() + 1e-12)))
 
 
 def windows(width_mm: float) -> NDArray[np.float64]:

@@ -51,7 +51,8 @@ class OwnHeads(PeopleHeads):
             np.zeros((len(people), *maps.shape[1:]), np.uint8)
             for maps in (shipped.wide, shipped.deep)
         )
-        pool = replace(shipped, people=tuple(people), wide=wide, deep=deep, digest=digest)
+        given = {"people": tuple(people), "wide": wide, "deep": deep, "digest": digest}
+        pool = replace(shipped, **given, expected=None)
         super().__init__(pool, shipped_card())
         self.words = f"{self.words}; the people were brought for this"
 

@@ -25,7 +25,7 @@ FEWEST_PEOPLE = 5
 FEWEST_IN_POOL = 13
 """People behind the heads of one fold: what pools of fewer show was measured to be much more, and
 not since weights are balanced (docs/heads.md). Fewer must be accepted."""
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 EVIDENCE, EVIDENCE_PEOPLE = 5, 34
 """The most heads whose membership was measured with an area under the curve of at most .70: .65
 with 5 heads from 34 people against 15 others (interval about .49 to .81), .71 with 10 (.56 to

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from medical.anatomy import weighing
+from medical.anatomy.filters import blurred
 from medical.anatomy.mixing import Asked, mix
 from medical.anatomy.pool import WIDE
-from medical.anatomy.weighing import balanced, shown, weights_of, windows
+from medical.anatomy.weighing import SHOWN, balanced, shown, unlike, weights_of, windows
 from tests.medical.heads import pool
 
 
@@ -65,3 +67,32 @@ def test_shares_are_positive_and_add_up(people):
     assert shares.min() > 0
     assert shares.sum() == pytest.approx(1)
     assert list(mixed.means) == list(mixed.contributors)
+
+
+def test_a_mixture_is_like_nobody_over_the_head_and_its_eighths(people, residuals):
+    random = np.random.default_rng(6)
+    fields = random.standard_normal((9, *WIDE.shape)).astype(np.float32)
+    fields = np.stack([blurred(each, 3.0) for each in fields])
+    fields -= fields.mean(0)
+    painted = np.einsum("c,pcxyz->pxyz", np.array(SHOWN, np.float32), residuals)
+
+    def likest(fields, part):
+        mixture = (fields * painted).sum(0)
+        part = part * (people.wide.mean(0).sum(0) > 13)
+        against = [(part * mixture * each).sum() for each in painted]
+        lengths = [np.sqrt((part * each**2).sum()) for each in painted]
+        return np.abs(np.divide(against, lengths)).max() / np.sqrt((part * mixture**2).sum())
+
+    after = unlike(fields, people, residuals)
+    assert np.allclose(after.sum(0), 0, atol=1e-3)
+    for part in [np.ones(WIDE.shape), *windows(120.0)]:
+        assert likest(after, part) < 0.5 * max(likest(fields, part), 0.2)
+
+
+def test_weights_are_smaller_at_depth(people, residuals, monkeypatch):
+    fields = weights_of(people, residuals, 20.0, np.random.default_rng(3))
+    monkeypatch.setattr(weighing, "DEEP_LESS", 0.0)
+    full = weights_of(people, residuals, 20.0, np.random.default_rng(3))
+    deep = people.depth == 255
+    assert np.allclose(fields[:, deep], 0.75 * full[:, deep])
+    assert np.array_equal(fields[:, people.depth == 0], full[:, people.depth == 0])
