@@ -66,14 +66,11 @@ def shown(people: int) -> str:
     """Whether images show persons, by how many people stand behind the anatomies."""
     if not people:
         return "No image is a scan of one: the anatomy is a mean."
-    of = (
-        "67 anatomies of the shipped model before painting, drawn from pools of 7 people, 19"
-        if people < FEWEST_IN_POOL
-        else "120 anatomies of the shipped model before painting, drawn from pools of 17 people, 1"
-    )
+    of, linked = ("120 anatomies", "none") if people >= FEWEST_IN_POOL else ("67 anatomies", "19")
+    pools = "17 people" if people >= FEWEST_IN_POOL else "7 people"
     return (
-        f"No image is a scan of one: anatomies are mixtures. Of {of} could be linked to a "
-        "contributor."
+        f"No image is a scan of one: anatomies are mixtures. Of {of} of the shipped model before "
+        f"painting, drawn from pools of {pools}, {linked} could be linked to a contributor."
     )
 
 
