@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -120,7 +121,9 @@ def measured(labels: Labels) -> list[float]:
     volumes = np.bincount(labels.ravel(), minlength=4)[1:] * 8 / 1000
     brain = opened(opened(filled(labels > 0)))
     depth = np.asarray(ndimage.distance_transform_edt(brain)) * 2
-    numbers, _ = ndimage.label((labels == 1) & (depth > DEEP_MM), np.ones((3, 3, 3)))
+    deep = (labels == 1) & (depth > DEEP_MM)
+    found = ndimage.label(deep, np.ones((3, 3, 3)))
+    numbers = cast("tuple[NDArray[np.int32], int]", found)[0]
     sizes = np.bincount(np.ravel(numbers), minlength=2)[1:]
     left = np.argwhere(numbers == sizes.argmax() + 1)[:, 0] < (labels.shape[0] - 1) / 2
     white = [
