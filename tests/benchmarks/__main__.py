@@ -27,6 +27,7 @@ ROWS = {
     "training": "tests.benchmarks.training_pace",
     "flow": "tests.benchmarks.flow_cost",
     "batch": "tests.benchmarks.batch_cost",
+    "portable": "tests.benchmarks.portable",
 }
 DOCS = Path(__file__).parents[2] / "docs"
 
