@@ -62,7 +62,8 @@ def test_the_tutorials_commands_draw_four_heads_in_ten_minutes_of_a_processor(pl
         command, begun = [sys.executable, "-m", "flows.commands.command_line"], time.monotonic()
         ended = subprocess.Popen([*command, *words[1:]], cwd=places, env=told)
         _, status, used = os.wait4(ended.pid, 0)
-        assert status == 0, words
+        ended.returncode = os.waitstatus_to_exitcode(status)
+        assert ended.returncode == 0, words
         seconds = used.ru_utime + used.ru_stime
         took[" ".join(words)] = (time.monotonic() - begun, seconds, used.ru_maxrss / 2**20)
     left_by(places / "pilot", 4)
