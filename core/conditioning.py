@@ -26,6 +26,7 @@ class Conditioning:
             channel, 1 where the values are given and 0 where they are to be found.
         sketch: (B, Cs, D / gd, H / gh, W / gw) what is to be where, coarser than the sample by
             the network's ``sketch_grain``.
+        control: (B, Ct, D, H, W) what a control's branch is told, of the sample's size.
         label: (B,) integer class.
         spacing: (B, 3) grid spacing along D, H, W, in seconds or millimeters.
         resolution: (B, 3) acquired resolution along D, H, W, in the same units.
@@ -36,6 +37,7 @@ class Conditioning:
     token_mask: Tensor | None = None
     concat: Tensor | None = None
     sketch: Tensor | None = None
+    control: Tensor | None = None
     label: Tensor | None = None
     spacing: Tensor | None = None
     resolution: Tensor | None = None
@@ -48,7 +50,7 @@ class Conditioning:
     def null(self) -> Conditioning:
         """The same without prompt, label or guidance: what guidance pushes away from.
 
-        What lies beside the sample, and its sketch, stay.
+        What lies beside the sample, its sketch and its control stay.
         """
         return replace(self, tokens=None, token_mask=None, label=None, guidance=None)
 
@@ -66,7 +68,7 @@ class Conditioning:
         moved = self._map(lambda v: sent(v, device))
         if dtype is None:
             return moved
-        floating = {k: getattr(moved, k) for k in ("tokens", "concat", "sketch")}
+        floating = {k: getattr(moved, k) for k in ("tokens", "concat", "sketch", "control")}
         cast = {k: v.to(dtype) for k, v in floating.items() if v is not None}
         return replace(moved, **cast)
 
@@ -79,7 +81,7 @@ class Conditioning:
         return self._map(lambda v: v if len(v) == 1 else v[rows])
 
     def crop(self, window: tuple[slice, slice, slice]) -> Conditioning:
-        """The part of ``concat`` inside a window along D, H, W; the rest is unchanged.
+        """The part of ``concat`` and ``control`` inside a window along D, H, W, and the rest.
 
         Raises:
             Refusal: There is a sketch, which shows whole samples alone.
@@ -89,9 +91,9 @@ class Conditioning:
                 f"a sketch of {tuple(self.sketch.shape)} beside a window: a sketch shows the "
                 "whole sample; leave the sketch out, or take the sample whole."
             )
-        if self.concat is None:
-            return self
-        return replace(self, concat=self.concat[(slice(None), slice(None), *window)])
+        beside = {"concat": self.concat, "control": self.control}
+        cut = (slice(None), slice(None), *window)
+        return replace(self, **{k: v[cut] for k, v in beside.items() if v is not None})
 
     def stack(self, other: Conditioning) -> Conditioning:
         """Two questions one after the other along B; both must hold the same parts."""

@@ -9,6 +9,7 @@ import torch
 
 from core.models.adapters import Lora
 from core.models.checkpoints import find_folder
+from core.models.controls import Control
 from core.models.installed import load_folder
 from core.numerics import allows_gpu
 from core.operations.operation import Model, OnStep, Operation
@@ -33,6 +34,7 @@ def load(
     model: Named,
     *,
     loras: Mapping[str, float] | None = None,
+    control: Control | None = None,
     device: torch.device | str | None = None,
 ) -> Model:
     """A model, its bytes held against its record, ready to be asked many times.
@@ -44,6 +46,7 @@ def load(
     Args:
         model: Name of an installed model, or a model folder.
         loras: LoRA files that are merged into it, each with its scale; several add up.
+        control: A branch that stands beside it, ``core.models.controls.Control.of(FILE)``.
         device: That draws; by default a GPU where there is one.
 
     Raises:
@@ -52,9 +55,10 @@ def load(
     """
     folder = find_folder(model)
     adapters = [Lora.of(path, scale) for path, scale in (loras or {}).items()]
-    loaded = load_folder(folder, _device(device), *adapters)
+    loaded = load_folder(folder, _device(device), *adapters, control=control)
     told = [adapter.told()["lora"] for adapter in adapters]
-    return Model(loaded.network, loaded.record | ({"loras": told} if told else {}))
+    beside = {} if control is None else control.told()
+    return Model(loaded.network, loaded.record | ({"loras": told} if told else {}) | beside)
 
 
 def generate(
@@ -146,7 +150,12 @@ def _loaded(
     if not isinstance(model, Model):
         folder = find_folder(model, operation.kind)
         scaled = {lora: fields.get("lora_scale", 1.0)} if lora else {}
-        return load(folder, loras=scaled, device=device)
+        return load(folder, loras=scaled, control=_control(fields), device=device)
+    if fields.get("control"):
+        raise Refusal(
+            f"control={fields['control']}: this model is loaded already, and a control file is "
+            "taken while one is loaded; give it to lamina.load as control."
+        )
     if lora:
         raise Refusal(
             f"lora={lora}: this model is loaded already, and a LoRA file is merged while one is "
@@ -159,6 +168,12 @@ def _loaded(
             f"{operation.kind}; load another."
         )
     return model
+
+
+def _control(fields: Mapping[str, Any]) -> Control | None:
+    if not fields.get("control"):
+        return None
+    return Control.of(fields["control"], fields.get("control_scale", 1.0))
 
 
 def _device(wish: torch.device | str | None) -> torch.device:

@@ -271,6 +271,8 @@ class EngineRequest(Request):
         for name in self.newer:
             if not told.get(name) or told[name] == type(self).model_fields[name].default:
                 told.pop(name, None)
+        if not told.get("control"):
+            told.pop("control_scale", None)
         if getattr(self, "engine", ""):
             unsaid = {name for name, empty in ENGINES_ONLY.items() if told.get(name) == empty}
             left_out = {*OWN_ONLY, *unsaid}

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import DiskPath, Request
-from core.training.plan import check_lora, check_parts
+from core.training.plan import check_control, check_lora, check_parts
 from video.fields import (
     EMPTY,
     FPS,
@@ -36,6 +36,26 @@ COUNT_SHARES = (0.8, 0.13, 0.07)
 """Share of training scenes with one, two and three objects."""
 
 
+ControlFile = Annotated[
+    DiskPath,
+    Field(
+        max_length=400,
+        description="Control file in safetensors, as lamina train video --control edges writes "
+        "one: the clip follows the edges of control_clip; empty for none.",
+    ),
+]
+ControlClip = Annotated[
+    DiskPath,
+    Field(
+        max_length=400,
+        description="Clip whose edges the control file is shown, of as many frames and pixels.",
+    ),
+]
+ControlScale = Annotated[
+    float, Field(ge=-4, le=4, description="How strongly the edges of control_clip count.")
+]
+
+
 class VideoRequest(EngineRequest):
     """One clip from one sentence."""
 
@@ -62,7 +82,10 @@ class VideoRequest(EngineRequest):
     unmarked: Unmarked = False
     boxes: DrawnBoxes = ""
     key: KeyPictures = ()
-    newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes", "key")
+    control: ControlFile = ""
+    control_clip: ControlClip = ""
+    control_scale: ControlScale = 1.0
+    newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes", "key", "control", "control_clip")
 
 
 class FilterRequest(Request):
@@ -127,6 +150,12 @@ class VideoTrainingRequest(Request):
         description="Also learn to paint around what is given of a clip, frames and regions at "
         "random, with what fills and extends clips in mind; network unet only.",
     )
+    control: Literal["", "edges"] = Field(
+        "",
+        description="Learn a branch that is shown the edges of clips, beside the weights of "
+        "start, which stay as they are: a file that steers clips by another's edges; empty for "
+        "none.",
+    )
     clips: DiskPath = Field(
         "",
         description="Folder of your own clips (NAME.mp4 with NAME.txt beside it, the caption); "
@@ -175,6 +204,12 @@ class VideoTrainingRequest(Request):
     def _parts_are_equal(self) -> "VideoTrainingRequest":
         check_parts(self.batch_size, self.accumulation)
         check_lora(self.lora, self.start)
+        check_control(self.control, self.start, self.network, self.family)
+        if self.control and (self.lora or self.masks):
+            raise Refusal(
+                f"control={self.control} with lora={self.lora}, masks={self.masks}: a branch is "
+                "learned beside weights that stay as they are; leave the others out."
+            )
         if self.masks and (self.network != "unet" or self.family != "usual"):
             raise Refusal(
                 f"masks with network={self.network}, family={self.family}: a unet of the usual "

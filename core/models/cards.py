@@ -25,7 +25,7 @@ def unfinished(record: Mapping[str, Any]) -> str:
     training = record.get("training")
     stages = training.get("stages") if isinstance(training, Mapping) else None
     asked = training.get("request") if isinstance(training, Mapping) else None
-    small = isinstance(asked, Mapping) and asked.get("lora")  # a change of a finished model
+    small = isinstance(asked, Mapping) and (asked.get("lora") or asked.get("control"))
     if not isinstance(stages, Mapping) or small:
         return ""
     taken = [stage.get("steps", 0) for stage in stages.values() if isinstance(stage, Mapping)]

@@ -9,6 +9,9 @@ import torch
 from core.backends.choice import chosen
 from core.models.adapters import Lora, check
 from core.models.checkpoints import class_of, find_model, load_model
+from core.models.controls import Control
+from core.models.controls import check as check_control
+from core.models.controls import take as take_control
 from core.models.files import WEIGHTS, read_record
 from core.models.merging import take
 from core.operations.operation import Model
@@ -22,6 +25,7 @@ class Installed:
         name: Its folder's name.
         kind: ``video`` or ``mri``.
         lora: An adapter that is merged into its weights while it is loaded.
+        control: A branch that stands beside its weights.
 
     >>> Installed("heads-1mm", "mri").record()["kind"]
     'mri'
@@ -30,6 +34,7 @@ class Installed:
     name: str
     kind: str
     lora: Lora | None = None
+    control: Control | None = None
     delivered = True
     slow = False
 
@@ -42,36 +47,45 @@ class Installed:
         folder = find_model(self.name, self.kind)
         record = read_record(folder)
         record |= chosen(record, class_of(folder))
-        if self.lora is None:
-            return record
-        check(self.lora, folder)
-        return record | self.lora.told()
+        if self.lora is not None:
+            check(self.lora, folder)
+        if self.control is not None:
+            check_control(self.control, folder)
+        return record | self._beside()
+
+    def _beside(self) -> dict[str, Any]:
+        """What records say of the files that change it."""
+        told = {} if self.lora is None else self.lora.told()
+        return told if self.control is None else told | self.control.told()
 
     def load(self, device: Any) -> Model:
         """The network, and what is known of it."""
         folder = find_model(self.name, self.kind)
-        if self.lora is None:
-            return load_folder(folder, device)
-        loaded = load_folder(folder, device, self.lora)
-        return Model(loaded.network, loaded.record | self.lora.told())
+        loras = () if self.lora is None else (self.lora,)
+        loaded = load_folder(folder, device, *loras, control=self.control)
+        return Model(loaded.network, loaded.record | self._beside())
 
 
-def load_folder(folder: Path, device: Any, *loras: Lora) -> Model:
+def load_folder(folder: Path, device: Any, *loras: Lora, control: Control | None = None) -> Model:
     """The network in a model folder, and what is known of the folder.
 
     Args:
         folder: Of the model.
         device: That computes.
         *loras: Adapters that are merged into its weights, in this order.
+        control: A branch that stands beside them; None for none.
 
     Raises:
-        Refusal: It holds other bytes than its record says, or an adapter belongs to another.
+        Refusal: It holds other bytes than its record says, or a file belongs to another.
     """
     record = read_record(folder)
     told = chosen(record, class_of(folder)) if torch.device(device).type == "cpu" else {}
     dtype = getattr(torch, told["precision"]) if told else None
     network, record = load_model(folder, device=device, dtype=dtype)
     take(network, folder, *loras)
+    if control is not None:
+        check_control(control, folder)
+        take_control(network, control)
     if told:
         from core.backends.answers import accelerate
 

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from core.conditioning import Conditioning
 from core.networks.attention import Attention, use_backend
 from core.networks.blocks import Merge, Split, pad
+from core.networks.control import check_control
 from core.networks.embeddings import NumberEmbedding, Places, SpacingEmbedding, places_of
 from core.networks.network import Network
 from core.networks.text_memory import TextMemory, with_null
@@ -155,6 +156,8 @@ class ConditionedNetwork(Network):
             memory: ``read(cond)``, when the caller keeps it over many steps.
         """
         cond = cond or Conditioning()
+        if cond.control is not None:
+            check_control(getattr(self, "control", None), cond.control, z.shape)
         batch, _, *size = z.shape
         t = t.expand(batch) if t.ndim else t.repeat(batch)
         r = t if r is None else (r.expand(batch) if r.ndim else r.repeat(batch))

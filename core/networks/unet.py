@@ -23,6 +23,7 @@ from core.networks.blocks import (
     to_tokens,
 )
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.control import ControlBranch
 from core.networks.embeddings import Places
 from core.networks.network import keeps_settings
 from core.networks.shapes import cells_of, check_shape, triple
@@ -65,6 +66,10 @@ class SpatioTemporalUNet(ConditionedNetwork):
 
     _no_split_modules = ("SpatioTemporalBlock",)
     _repeated_blocks = ("SpatioTemporalBlock",)
+
+    control: ControlBranch | None
+    """What is told where things are; of a network that was given one."""
+    given: Merge | None
 
     @keeps_settings
     def __init__(  # noqa: PLR0913, PLR0917  the settings diffusers keeps in config.json
@@ -123,7 +128,7 @@ class SpatioTemporalUNet(ConditionedNetwork):
         shown = sketch_channels, widths[0], self.patch, triple(sketch_grain)
         self.sketch = SketchStem(*shown) if sketch_channels else None
         self.layouts = SpatioTemporalUNet(**layout_network) if layout_network else None
-        self.given: Merge | None = None
+        self.control = self.given = None
         if given_channels:
             self.given = Merge(given_channels, widths[0], self.patch)
             self.given.mix = nn.Linear(self.given.mix.in_features, widths[0], bias=False)
@@ -165,13 +170,24 @@ class SpatioTemporalUNet(ConditionedNetwork):
             x = x + self.sketch(cond.sketch.to(x.dtype))
         if self.given is not None and cond.concat is not None:
             x = x + self.given(pad(cond.concat.to(x.dtype), self.cell))
-        x = self._walk(x, emb, memory, places)
+        added = []
+        if self.control is not None and cond.control is not None:
+            added = self.control(self, cond.control, x, emb, memory, places)
+        x = self._walk(x, emb, memory, places, added)
         return self.head(F.silu(self.norm_out(x)))  # (B, C, D', H', W')
 
     def _walk(
-        self, x: Volumes, emb: Tensor, memory: TextMemory | None, places: list[Places]
+        self,
+        x: Volumes,
+        emb: Tensor,
+        memory: TextMemory | None,
+        places: list[Places],
+        added: Sequence[Tensor],
     ) -> Volumes:
-        """Down, through the middle, and up again, with one skip per block."""
+        """Down, through the middle, and up again, with one skip per block.
+
+        What is ``added`` to the skips and the middle is what a control's branch found.
+        """
         pairs = iter(memory.keys_values if memory is not None else ())
         mask = None if memory is None else memory.mask
 
@@ -190,6 +206,9 @@ class SpatioTemporalUNet(ConditionedNetwork):
             x = self.merges[level](x)
         for block in cast("list[SpatioTemporalBlock]", self.mid_block):
             x = run(block, x, len(self.strides))
+        if added:
+            skips = [skip + part for skip, part in zip(skips, added[:-1], strict=True)]
+            x = x + added[-1]
         levels = reversed(range(len(self.strides)))
         for level, split, blocks in zip(levels, self.splits, up, strict=True):
             x = split(x)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from core.models.checkpoints import WEIGHTS, find_model, load_model, read_record
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.control import with_control
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.seeds import initialized
@@ -54,6 +55,27 @@ def first_network(
         return begin_from(network, origin)
     except ValueError as error:
         raise Refusal(f"start={start!r}: {error}") from error
+
+
+def control_network(kind: str, channels: int, seed: int, start: str) -> ConditionedNetwork:
+    """A finished model with a new branch for a control, which alone is learned.
+
+    Args:
+        kind: "video" or "mri".
+        channels: Of the control.
+        seed: Decides the branch's first weights.
+        start: Name of an installed model of that kind.
+
+    Raises:
+        Refusal: No such model is installed, or it is no U-Net.
+    """
+    network, _ = load_model(find_model(start, kind), dtype=torch.float32)
+    if not isinstance(network, SpatioTemporalUNet):
+        raise Refusal(
+            f"start={start!r} is a {type(network).__name__}: a branch for a control is a copy of "
+            "a SpatioTemporalUNet's way down; name a model of that class."
+        )
+    return with_control(network.train(), channels, seed=seed)
 
 
 def begun_from(data: str, kind: str, start: str) -> str:

@@ -77,6 +77,16 @@ def check_lora(rank: int, start: str) -> None:
         )
 
 
+def check_control(control: str, start: str, network: str, family: str) -> None:
+    """Raise a ``Refusal`` where a branch is asked for that has nothing to stand beside."""
+    if control and (not start or network != "unet" or family != "usual"):
+        raise Refusal(
+            f"control={control} with start={start!r}, network={network}, family={family}: a "
+            "branch is learned beside a finished U-Net by flow matching; name one in start, and "
+            "leave network and family out."
+        )
+
+
 def check_parts(batch_size: int, accumulation: int) -> None:
     """Raise a ``Refusal`` unless a batch falls into so many equal parts."""
     if batch_size % accumulation:

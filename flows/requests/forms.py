@@ -30,7 +30,8 @@ ADVANCED = "advanced"
 FOLDED = {
     "VideoRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
-        "lora", "lora_scale", "unmarked", "boxes", "key",
+        "lora", "lora_scale", "unmarked", "boxes", "key", "control", "control_clip",
+        "control_scale",
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
@@ -38,8 +39,8 @@ FOLDED = {
     ),
     "MRIDatasetRequest": ("formats", "sources", "site", "accept_linkage", "dataset_number"),
     "VideoTrainingRequest": (
-        "network", "family", "lora", "masks", "count_shares", "layout_steps", "steps",
-        "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
+        "network", "family", "lora", "masks", "control", "count_shares", "layout_steps",
+        "steps", "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
     ),
     "MRITrainingRequest": (
         "contrast_share", "lesion_share", "deformation_share", "network", "family", "lora",

@@ -75,14 +75,15 @@ def embed(request: VideoRequest, encoder: TextEncoder) -> Conditioning:
 def laid_out(cond: Conditioning, network: ConditionedNetwork, start: Volumes) -> Conditioning:
     """The same with sketches of the prompts' layouts, where the network can draw some.
 
-    Sketches that are given already are kept.
+    Sketches that are given already are kept, and a control stands in the place of one.
 
     Args:
         cond: What is asked.
         network: Of clips, with its layout network.
         start: (B, 3, D, H, W) the clips' noise.
     """
-    if cond.sketch is not None or network.layouts is None or not fits(start.shape):
+    told = cond.sketch is not None or cond.control is not None
+    if told or network.layouts is None or not fits(start.shape):
         return cond
     found = draw_layouts(network.layouts, cond, layout_noise(start))
     return replace(cond, sketch=sketch(found))

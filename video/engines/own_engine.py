@@ -13,6 +13,7 @@ from video.request import VideoRequest
 
 if TYPE_CHECKING:
     from core.conditioning import Conditioning
+    from core.models.controls import Control
     from video.engines.canvas import Canvas
     from video.engines.text import TextEncoder
     from video.files.clip import Clip
@@ -34,10 +35,12 @@ class OwnEngine:
     Attributes:
         name: Of the model.
         lora: An adapter that is merged into it.
+        control: A branch beside it that is shown the edges of a clip.
     """
 
     name: str
     lora: Lora | None = None
+    control: "Control | None" = None
     kind = "own"
     delivered = True
     slow = False
@@ -57,6 +60,10 @@ class OwnEngine:
             from video.engines.pictures import check_pictures
 
             check_pictures(request)
+        if request.control or request.control_clip:
+            from video.engines.controlled import check_control_clip
+
+            check_control_clip(request)
         if request.boxes:
             from core.models.checkpoints import find_model
             from video.engines.laid_boxes import check_boxes
@@ -91,16 +98,20 @@ class OwnEngine:
         """What its ``model.json`` says."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video", self.lora).record()
+        return Installed(self.name, "video", self.lora, self.control).record()
 
     def forget(self, request: VideoRequest) -> None:
         """Nothing is kept: a clip takes a second."""
 
     def encode(self, request: VideoRequest) -> "Conditioning":
-        """The prompt's text states, and the sketch of its boxes where some were drawn."""
+        """The prompt's text states, and what says where things are: boxes, or a clip's edges."""
         from video.engines.own import embed
 
         cond = embed(request, encoder())
+        if request.control:
+            from video.engines.controlled import control_shown
+
+            return replace(cond, control=control_shown(request))
         if not request.boxes:
             return cond
         from video.engines.laid_boxes import boxed_layout
@@ -112,7 +123,7 @@ class OwnEngine:
         """The network, and what is known of it."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video", self.lora).load(device)
+        return Installed(self.name, "video", self.lora, self.control).load(device)
 
     def ready(self, model: Model) -> "LoadedOwn":
         """The network with what is done around it."""

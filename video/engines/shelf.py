@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.models.adapters import Lora
 from core.refusal import Refusal
+from video.engines.controlled import control_of
 from video.engines.diffusers_folder import DiffusersFolder
 from video.engines.own_engine import OwnEngine
 from video.engines.places import INDEX, servers, shelves, whereabouts
@@ -13,6 +14,7 @@ from video.engines.video_server import VideoServer
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
+    from core.models.controls import Control
     from video.engines.engine import Engine
 
 
@@ -24,7 +26,7 @@ def engine_of(request: VideoRequest) -> "Engine":
     """
     if not request.engine:
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
-        return _own(request.model, lora)
+        return _own(request.model, lora, control_of(request))
     return find_engine(request.engine)
 
 
@@ -61,8 +63,8 @@ def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
 
 
 @cache
-def _own(name: str, lora: Lora | None) -> OwnEngine:
-    return OwnEngine(name, lora)
+def _own(name: str, lora: Lora | None, control: "Control | None") -> OwnEngine:
+    return OwnEngine(name, lora, control)
 
 
 @cache

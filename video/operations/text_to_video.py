@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from video.files.clip import Clip
 
 TAGGED = {"prompt", "seed", "engine", "model", "steps", "sampler", "guidance", "negative"}
-FILES = ("lora", "first", "last", "boxes", "key")
+FILES = ("lora", "first", "last", "boxes", "key", "control", "control_clip")
+BESIDE = ("lora", "boxes", "control", "control_clip")
 PREVIEW_KB = 100
 SAID = {
     "prompt_as_typed": "prompt as typed",
@@ -43,10 +44,10 @@ class TextToVideo:
         return request.prompt
 
     def inputs(self, request: VideoRequest) -> Paths:
-        """Pictures that are frames, an adapter and boxes; none for a sentence alone."""
+        """Pictures that are frames, and files beside the prompt; none for a sentence alone."""
         from video.engines.pictures import named
 
-        told = {name: getattr(request, name) for name in ("lora", "boxes")}
+        told = {name: getattr(request, name) for name in BESIDE}
         others = {field: Path(path).expanduser() for field, path in told.items() if path}
         return named(request) | others
 
@@ -84,6 +85,11 @@ class TextToVideo:
             raise Refusal(
                 f"boxes={request.boxes} with engine={request.engine}: our own model alone is laid "
                 "out by boxes; leave one of the two out."
+            )
+        if (request.control or request.control_clip) and request.engine:
+            raise Refusal(
+                f"control={request.control} with engine={request.engine}: our own model alone is "
+                "led by a clip's edges; leave one of the two out."
             )
         self.source(request).check(request)
 

@@ -18,15 +18,17 @@ from core.networks.conditioned import ConditionedNetwork
 from core.networks.lora import with_lora
 from core.tensors import align, sent
 from core.training.feed import Batch, MakeBatch, training_device
-from core.training.growth import begun_from, first_network
+from core.training.growth import begun_from, control_network, first_network
 from core.training.plan import Plan
 from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
+from video.engines.edges import CHANNELS as EDGES
 from video.engines.layouts import layouts, sketch
 from video.engines.own import SHIFT
 from video.engines.text import TextEncoder, check_length, padded, read_once
 from video.files.captioned_clips import CaptionedClip, draw_pieces, load_clips
 from video.request import COUNT_SHARES, VideoTrainingRequest
+from video.training.controls import controlled
 from video.training.masks import CHANNELS, masked
 from video.training.presets import PRESETS
 from video.training.validation import PROMPTS, held_out_prompts, layout_validation, validation
@@ -183,6 +185,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
     scenes = f"scenes of one, two and three things {one:g} : {two:g} : {three:g}"
     words = begun_from("clips of your own" if request.clips else scenes, "video", request.start)
     words += ", of which a part is given" if request.masks else ""
+    words += f", told by their {request.control}" if request.control else ""
     common: dict[str, Any] = {
         "data": words,
         **request.model_dump(include={"learning_rate", "seed", "compile"}),
@@ -198,7 +201,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
             hidden=request.masks,
         ),
         Distillation(steps=(2, 4, 4, 8, 16), substeps=3, shift=SHIFT, guidance_max=4.0),
-        jump_steps=request.jump_steps,
+        jump_steps=0 if request.control else request.jump_steps,
     )
     shared = common | request.model_dump(include={"steps", "batch_size", "accumulation"})
 
@@ -245,6 +248,37 @@ def train(
         should_stop: Asked after each step; if true, training ends there, resumable.
         on_validation: Called with what was found on fixed prompts, every few minutes.
     """
+    network = beginning(request)
+    sketched = network.layouts is not None and not request.control
+    taught_by = network.config["trained_objective"]
+    given = Material(make_batch) if make_batch else data(request, sketched=sketched)
+    if request.masks:
+        given = given._replace(clips=masked(given.clips))
+    if request.control:
+        given = given._replace(clips=controlled(given.clips), validate=None)
+    trained, done = train_stages(
+        network,
+        given.clips,
+        stages(request, given if sketched else None),
+        folder,
+        on_progress=on_progress,
+        should_stop=should_stop,
+        validate=given.validate,
+        on_validation=on_validation,
+    )
+    if request.control:
+        trained.register_to_config(trained_objective=taught_by)  # the base is what it was
+    return trained, done
+
+
+def beginning(request: VideoTrainingRequest) -> ConditionedNetwork:
+    """What a run begins with.
+
+    Raises:
+        Refusal: The model to begin from is not installed, or does not fit.
+    """
+    if request.control:
+        return control_network("video", EDGES, request.seed, request.start)
     build = PRESETS[request.network][request.preset]
     if request.masks:
         build = partial(build, given=CHANNELS)
@@ -254,20 +288,7 @@ def train(
         network.register_to_config(layout_network=None)
     if request.lora:
         with_lora(network, request.lora, seed=request.seed)
-    sketched = network.layouts is not None
-    given = Material(make_batch) if make_batch else data(request, sketched=sketched)
-    if request.masks:
-        given = given._replace(clips=masked(given.clips))
-    return train_stages(
-        network,
-        given.clips,
-        stages(request, None if network.layouts is None else given),
-        folder,
-        on_progress=on_progress,
-        should_stop=should_stop,
-        validate=given.validate,
-        on_validation=on_validation,
-    )
+    return network
 
 
 def _draws_layouts(network: ConditionedNetwork) -> bool:

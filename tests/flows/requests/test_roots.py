@@ -68,6 +68,8 @@ def test_the_paths_of_all_forms():
         ("text_to_video", "last"),
         ("text_to_video", "lora"),
         ("text_to_video", "boxes"),
+        ("text_to_video", "control"),
+        ("text_to_video", "control_clip"),
         ("extend_video", "clip"),
         ("extend_video", "engine"),
         ("fill_video", "clip"),
