@@ -1,6 +1,7 @@
 """The families' page: equal arithmetic, one last layer for all, runs that go on, verdicts."""
 
 import json
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -14,6 +15,7 @@ from tests.benchmarks.families import __main__ as command
 from tests.benchmarks.families import measures
 from tests.benchmarks.families.arm import ARMS, Arm
 from tests.benchmarks.families.networks import network
+from tests.benchmarks.families.shipped import shipped
 from tests.benchmarks.families.training import Laboratory
 
 WORK = 1200
@@ -95,6 +97,14 @@ def test_what_is_said_follows_from_the_numbers():
     assert measures.drawn_beside(fewer, worse, None).mean == 0  # not chosen where it is judged
     one = worse | {"drawn": {e: _first(found) for e, found in worse["drawn"].items()}}
     assert measures.drawn_beside(one, one, None).word == "no different"
+
+
+def test_the_page_holds_what_the_shipped_models_lose_by_fewer_steps(tmp_path):
+    assert shipped(tmp_path / "results.json") == ""
+    docs = Path(__file__).parents[2] / "docs"
+    told = shipped(docs / "results.json")
+    assert "| 1 step | 2 steps | 4 steps | 8 steps | 16 steps | 32 steps |" in told
+    assert f"\n{told}\n## Every run" in (docs / "families.md").read_text()
 
 
 def _first(found):

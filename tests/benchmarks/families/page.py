@@ -26,6 +26,7 @@ from tests.benchmarks.families.measures import (
     share,
 )
 from tests.benchmarks.families.scores import EVALUATIONS, GUIDANCE, PATCHES, SAMPLES, Pictures
+from tests.benchmarks.families.shipped import shipped
 from tests.benchmarks.intervals import wilson
 
 FOLDER = "pictures/families"
@@ -123,6 +124,7 @@ def page(
         if REFERENCE in arms:
             pictures = {name: drawn[f"{domain} {name}"] for name in arms}
             parts.append(_section(domain, arms, pictures, into, chance[domain]))
+    parts.append(shipped(into / "results.json"))
     return "\n".join([*parts, _runs(results)]).rstrip() + "\n"
 
 
