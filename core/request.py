@@ -11,7 +11,9 @@ from core.refusal import Refusal
 Asked = TypeVar("Asked", bound="Request")
 WORDS = {
     "bids": "BIDS",
+    "c2pa": "C2PA",
     "cpu": "CPU",
+    "dicom": "DICOM",
     "first": "first picture",
     "fps": "frames per second",
     "gpu": "GPU",

@@ -15,6 +15,7 @@ from core.refusal import Refusal
 from core.request import Request
 from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
+from flows.requests.endings import ending
 from flows.requests.forms import Unfit, without
 from flows.requests.refusals import REFUSAL, is_refusal
 from flows.requests.roots import check_paths
@@ -124,10 +125,12 @@ def failure_shown() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        words = " ".join(f"{type(error).__name__}: {error}".split())
+        refused, told = is_refusal(error), ending(error)
+        words = told[1] if told and refused else f"{type(error).__name__}: {error}"
+        words = " ".join(words.split())[:LONGEST]
+        title = "This run was refused" if refused else "This run failed"
         try:
-            facts = {"what happened": words[:LONGEST], "what to do": advice(error)}
-            show_facts("This run failed", facts)
+            show_facts(title, {"what happened": words, "what to do": advice(error)})
         except Exception as unsaid:
             logger.warning("the failure could not be shown: %s", unsaid)
         raise

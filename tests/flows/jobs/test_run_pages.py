@@ -101,6 +101,6 @@ def test_a_refused_run_is_of_the_type_failed_and_says_what_to_do(running):
     assert run.id in listed(server, {"name": {"any_": ["Refused"]}})
     assert run.id not in listed(server, {"name": {"any_": ["Failed"]}})  # the filter of the runs
     (page,) = server.artifacts(run, "markdown")
-    assert page["data"].startswith("## This run failed")
+    assert page["data"].startswith("## This run was refused")
     assert "start a new run" in page["data"]
     assert "nowhere" in page["data"]

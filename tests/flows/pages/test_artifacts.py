@@ -127,7 +127,9 @@ def test_a_failure_says_what_to_do_and_goes_on(shown, error, what_to_do):
     with pytest.raises(type(error)), failure_shown():
         raise error
     ((page, title),) = shown
-    assert title == "This run failed"
+    refused = isinstance(error, ValueError) and what_to_do == "start a new run"
+    assert title == ("This run was refused" if refused else "This run failed")
+    assert "Refusal" not in page
     assert what_to_do in page
     assert str(error).split(":")[0] in page.replace("\\", "")
 

@@ -36,7 +36,7 @@ def test_a_field_that_no_request_has_is_refused_by_every_flow(flow, shown):
     assert (state.name, state.is_failed()) == ("Refused", True)
     assert "nonsense=1: nonsense is no field of this request; remove it" in state.message
     ((title, facts),) = shown
-    assert title == "This run failed"
+    assert title == "This run was refused"
     assert "start a new run" in facts["what to do"]
 
 

@@ -179,7 +179,7 @@ def test_the_page_of_a_run_that_failed_says_what_to_do(person):
     assert failed.message.startswith("nowhere.nii.gz does not exist: ")
     person.page.goto(person.server.page(run))
     person.page.get_by_role("tab", name="Artifacts").click()
-    person.page.get_by_role("link").filter(has_text="This run failed").first.click()
+    person.page.get_by_role("link").filter(has_text="This run was refused").first.click()
     person.page.get_by_role("cell", name="start a new run").wait_for()
 
 
