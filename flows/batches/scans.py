@@ -11,10 +11,10 @@ from pathlib import Path
 
 from core.progress import counted
 from core.refusal import Refusal
-from flows.batches.bidsignore import read_ignored
 from flows.requests.batch_requests import BatchRequest, ScanBatchRequest
 from medical.files.bids_derivatives import derived_path
-from medical.files.container import scan_name
+from medical.files.bidsignore import read_ignored
+from medical.files.container import points_elsewhere, scan_name
 
 SUFFIXES = (".nii", ".nii.gz")
 OTHER_FORMATS = (".img", ".mgh", ".mgz", ".dcm", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
@@ -25,10 +25,6 @@ SAME = {"PD": "PDw"}
 SHOWN = 20  # paths of one reason that a plan names
 
 ABSENT = "its link leads nowhere, so fetch it (datalad get, git annex get) or remove it"
-POINTER = "its content is not here but in git-annex, so fetch it (datalad get, git annex get)"
-NOT_FETCHED = "its content is not here but in Git LFS, so fetch it (git lfs pull)"
-POINTERS = {b"/annex/objects/": POINTER, b"version https://git-lfs": NOT_FETCHED}
-"""How a file begins that only says where its content is, and what is said of it."""
 APPLE = "a ._ file of macOS, which holds no scan"
 HIDDEN = "a hidden file"
 OWN = "an uncertainty or consistency map of a result"
@@ -241,9 +237,7 @@ def _unreadable(path: Path) -> str:
     if not path.is_file():
         return (FOLDER if path.is_dir() else NO_FILE) if path.exists() else ABSENT
     try:
-        with path.open("rb") as file:
-            begin = file.read(max(map(len, POINTERS)))
-        return next((why for sign, why in POINTERS.items() if begin.startswith(sign)), "")
+        return points_elsewhere(path)
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
 

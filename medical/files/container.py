@@ -20,6 +20,44 @@ GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 31  # zlib's word for a gzip member with the largest window
 
 
+POINTERS = {
+    b"/annex/objects/": (
+        "its content is not here but in git-annex, so fetch it (datalad get, git annex get)"
+    ),
+    b"version https://git-lfs": (
+        "its content is not here but in Git LFS, so fetch it (git lfs pull)"
+    ),
+}
+"""How a file begins that only says where its content is, and what is said of it."""
+
+
+def points_elsewhere(path: Path) -> str:
+    """Why a file is no scan but only says where one is; empty where it may be one.
+
+    Raises:
+        OSError: It may not be read.
+    """
+    with path.open("rb") as file:
+        begin = file.read(max(map(len, POINTERS)))
+    return next((why for sign, why in POINTERS.items() if begin.startswith(sign)), "")
+
+
+def check_content(path: Path) -> None:
+    """Refuse a file that is empty, or only says where its content is.
+
+    Raises:
+        Refusal: It is such a file.
+    """
+    if path.stat().st_size == 0:
+        raise Refusal(f"{path} is empty: a scan has a header and voxels; export it again.")
+    try:
+        why = points_elsewhere(path)
+    except OSError:  # which whoever reads it says
+        return
+    if why:
+        raise Refusal(f"{path} holds no scan: {why}.")
+
+
 def scan_name(name: str) -> str:
     """A scan's file name without its suffix, in whatever case that is written."""
     return re.split(r"\.nii", name, maxsplit=1, flags=re.IGNORECASE)[0]

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
-from medical.files.container import check_gzip, check_size, is_gzip
+from medical.files.container import check_content, check_gzip, check_size, is_gzip
 from medical.files.forms import form_codes, shape_of
 from medical.files.privacy import (
     checked_description,
@@ -125,8 +125,7 @@ def _open(path: Path) -> nib.Nifti1Image:
         )
     if not path.is_file():
         raise Refusal(f"{path} does not exist: a scan is read from a file; check the path.")
-    if path.stat().st_size == 0:
-        raise Refusal(f"{path} is empty: a scan has a header and voxels; export it again.")
+    check_content(path)
     try:
         with np.errstate(all="ignore"):
             image = _loaded(path)

@@ -6,17 +6,28 @@ meant but is damaged, dark or too small is refused where its voxels are read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from medical.files.container import scan_name
+from medical.files.bidsignore import read_ignored
+from medical.files.container import points_elsewhere, scan_name
 from medical.files.nifti import read_size
 from medical.files.synthetic import marked_synthetic
 
 T1, LABELS = "_T1w", "_dseg"
 SUFFIXES = (".nii.gz", ".nii")
 FOLDERS = ("sub-*/anat", "sub-*/ses-*/anat")
+OTHER_FORMATS = (".mgz", ".mgh", ".img", ".nrrd", ".mha", ".mhd", ".mnc", ".dcm")
+NOT_RAW = ("derivatives", "sourcedata", "code")
+IGNORED = "named by .bidsignore"
+NO_FILE = "it is a folder, pipe or device and no file"
+FORMAT = "it is no NIfTI, so convert it to .nii.gz"
+MISPLACED = (
+    "heads are named sub-*_T1w.nii[.gz] and stand in sub-*/anat or sub-*/ses-*/anat; rename or "
+    "move it to have it taken"
+)
 THICKEST_MM = 2.0
 MOST_UNEVEN = 2.5  # of the coarsest axis to the finest
 
@@ -35,11 +46,14 @@ class HeadFiles:
 
     def says(self) -> str:
         """What is left out and why, empty where nothing is."""
-        return "; ".join(f"{path.name}: {why}" for path, why in self.left_out.items())
+        names = dict[str, list[str]]()
+        for path, why in self.left_out.items():
+            names.setdefault(why, []).append(path.name)
+        return "; ".join(f"{', '.join(each)}: {why}" for why, each in names.items())
 
 
 def find_heads(folder: str | Path, *, synthetic: bool = False) -> HeadFiles:
-    """The T1w heads of a BIDS folder, with and without sessions.
+    """The T1w heads of a BIDS folder, with and without sessions, that ``.bidsignore`` lets pass.
 
     Args:
         folder: BIDS root with ``sub-*/[ses-*/]anat/sub-*_T1w.nii[.gz]``.
@@ -49,14 +63,19 @@ def find_heads(folder: str | Path, *, synthetic: bool = False) -> HeadFiles:
         Refusal: A file's header is none.
     """
     taken, left_out = dict[str, Path](), dict[Path, str]()
-    for path in _named_like_heads(Path(folder)):
+    root = Path(folder)
+    ignored = read_ignored(root / ".bidsignore")
+    for path in _named_like_heads(root):
         name = scan_name(path.name).removesuffix(T1)
-        if reason := _unfit(path, synthetic) or (
-            "the same head is taken packed" if name in taken else ""
+        if reason := (
+            (IGNORED if ignored(path.relative_to(root).as_posix()) else "")
+            or _unfit(path, synthetic)
+            or (_same(path, taken[name]) if name in taken else "")
         ):
             left_out[path] = reason
         else:
             taken[name] = path
+    left_out |= _strays(root, {*taken.values(), *left_out})
     return HeadFiles(dict(sorted(taken.items())), left_out)
 
 
@@ -68,7 +87,7 @@ def labels_beside(head: Path) -> Path | None:
 
 
 def _named_like_heads(folder: Path) -> list[Path]:
-    """Files that are named like T1w heads, packed ones of a folder first."""
+    """Files that are named like T1w heads, those in their subject's folder and packed first."""
     found = [
         path
         for pattern in FOLDERS
@@ -76,7 +95,41 @@ def _named_like_heads(folder: Path) -> list[Path]:
         for path in anat.glob("*sub-*")
         if path.name.lower().endswith(SUFFIXES) and scan_name(path.name).endswith(T1)
     ]
-    return sorted(found, key=lambda path: (not path.name.lower().endswith(".gz"), path))
+    return sorted(
+        found,
+        key=lambda path: (
+            path.name.partition("_")[0] not in path.parts,
+            not path.name.lower().endswith(".gz"),
+            path,
+        ),
+    )
+
+
+def _same(path: Path, taken: Path) -> str:
+    if path.with_name(scan_name(path.name)) == taken.with_name(scan_name(taken.name)):
+        return "the same head is taken packed"
+    return f"it stands in {_place(path)} and is named as the head taken from {_place(taken)}"
+
+
+def _place(path: Path) -> str:
+    """The folders of a head, from its subject's on."""
+    parts = path.parent.parts
+    first = max((k for k, part in enumerate(parts) if part.startswith("sub-")), default=-1)
+    return "/".join(parts[first:])
+
+
+def _strays(root: Path, known: Collection[Path]) -> dict[Path, str]:
+    """Files that seem to be T1w heads and are named or stand otherwise, with the reason."""
+    found: dict[Path, str] = {}
+    for place, folders, files in os.walk(root):
+        folders[:] = sorted(name for name in folders if name[0] != "." and name not in NOT_RAW)
+        for name in sorted(files):
+            path = Path(place) / name
+            seems = T1[1:].lower() in name.lower() and name[0] != "."
+            if seems and name.lower().endswith((*SUFFIXES, *OTHER_FORMATS)) and path not in known:
+                other = name.lower().endswith(OTHER_FORMATS)
+                found[path] = FORMAT if other else MISPLACED
+    return found
 
 
 def _unfit(path: Path, synthetic: bool) -> str:
@@ -84,7 +137,9 @@ def _unfit(path: Path, synthetic: bool) -> str:
     if path.name.startswith("."):
         return "a hidden file"
     if not path.is_file():
-        return "its link leads nowhere, so fetch it or remove it"
+        return NO_FILE if path.exists() else "its link leads nowhere, so fetch it or remove it"
+    if reason := points_elsewhere(path):
+        return reason
     spacing = read_size(path)[1]
     if max(spacing) > THICKEST_MM or max(spacing) > MOST_UNEVEN * min(spacing):
         sizes = " x ".join(f"{size:.3g}" for size in spacing)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.refusal import Refusal
-from medical.files.nifti import write_volume
+from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import FileHeader, Volume
 from medical.request import MRITrainingRequest
 from medical.training.dataset import load_heads, load_labels
@@ -159,3 +159,60 @@ def test_probabilities_are_no_labels(root):
     file.unlink()
     save(anat(root, "sub-02") / "sub-02_dseg.nii", (ball() > 0) * 3)
     assert torch.unique(load_labels(root)["sub-02"]).tolist() == [0, 3]
+
+
+def test_what_seems_to_be_a_head_and_stands_elsewhere_is_said(root):
+    save(anat(root, "sub-03") / "sub-03_t1w.nii.gz", ball())
+    save(root / "sub-04" / "sub-04_T1w.nii.gz", ball())
+    save(root / "Sub-05" / "anat" / "Sub-05_T1w.nii.gz", ball())
+    save(root / "derivatives" / "x" / "sub-06" / "anat" / "sub-06_T1w.nii.gz", ball())
+    save(anat(root, "sub-07") / "sub-07_T2w.nii.gz", ball())
+    anat(root, "sub-08").mkdir(parents=True)
+    (anat(root, "sub-08") / "sub-08_T1w.mgz").write_bytes(b"x")
+    found = find_heads(root)
+    assert list(found.taken) == ["sub-01"]
+    said = found.says()
+    names = ("sub-03_t1w.nii.gz", "sub-04_T1w.nii.gz", "Sub-05_T1w.nii.gz", "sub-08_T1w.mgz")
+    assert all(name in said for name in names)
+    assert len(found.left_out) == len(names)
+    assert said.count("heads are named sub-*_T1w.nii[.gz]") == 1
+    assert "sub-08_T1w.mgz: it is no NIfTI" in said
+
+
+def test_two_heads_of_one_name_are_told_by_their_folders(root):
+    save(anat(root, "sub-01", "ses-1") / "sub-01_T1w.nii.gz", ball())
+    save(anat(root, "sub-00") / "sub-02_T1w.nii.gz", ball())
+    save(second(root), ball())
+    found = find_heads(root)
+    assert {name: path.parent.parent.name for name, path in found.taken.items()} == {
+        "sub-01": "sub-01",
+        "sub-02": "sub-02",
+    }
+    said = found.says()
+    assert "it stands in sub-01/ses-1/anat and is named as the head taken from sub-01/anat" in said
+    assert "it stands in sub-00/anat and is named as the head taken from sub-02/anat" in said
+
+
+@pytest.mark.parametrize(
+    ("begin", "words"),
+    [
+        (b"/annex/objects/MD5E-s1--0.nii.gz\n", "git-annex"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "Git LFS"),
+    ],
+)
+def test_a_file_that_only_points_elsewhere_is_named_as_that(root, begin, words):
+    second(root).parent.mkdir(parents=True)
+    second(root).write_bytes(begin)
+    assert f"sub-02_T1w.nii.gz: its content is not here but in {words}" in find_heads(root).says()
+    with pytest.raises(Refusal, match=f"holds no scan: its content is not here but in {words}"):
+        read_volume(second(root))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_bidsignore_names_is_not_trained_on(root, encoding):
+    save(second(root), ball())
+    assert list(find_heads(root).taken) == ["sub-01", "sub-02"]
+    (root / ".bidsignore").write_text("sub-02/\n", encoding=encoding)
+    found = find_heads(root)
+    assert list(found.taken) == ["sub-01"]
+    assert found.says() == "sub-02_T1w.nii.gz: named by .bidsignore"

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.refusal import Refusal
-from flows.batches.bidsignore import read_ignored
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, intact
 from flows.batches.scans import Wanted, survey
@@ -20,6 +19,7 @@ from flows.batches.start import plan_batch, start_batch
 from flows.commands.command_line import main
 from flows.requests.batch_requests import ScanBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
+from medical.files.bidsignore import read_ignored
 from medical.files.container import scan_name
 
 T1 = "sub-{0}/anat/sub-{0}_T1w.nii.gz"

@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from medical.files.bids import read_text
+
 PIECES = {"**/": "(?:.*/)?", "/**": "/.*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
@@ -14,7 +16,7 @@ def read_ignored(path: Path) -> Callable[[str], bool]:
         path: The ``.bidsignore``.
     """
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = read_text(path).splitlines()
     except OSError:
         lines = []
     rules = [rule for line in lines if (rule := _rule(line.strip()))]
