@@ -324,7 +324,7 @@ REFUSED_CLIPS = {
     "cap_zwsp": r"a\.txt: the caption of a\.mp4 is missing or empty",
     "cap_missing": r"a\.txt: the caption of a\.mp4 is missing or empty",
     "hole": r"a\.mp4 cannot be decoded",
-    "trunc_fast": r"a\.mp4 cannot be decoded",
+    "trunc_fast": r"a\.mp4 is damaged in 1 place",
     "trunc_moov": r"a\.mp4 cannot be decoded",
     "zero": r"a\.mp4 cannot be decoded",
 }
