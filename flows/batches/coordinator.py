@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 from core.progress import Clock, Meter, counted
 from flows.batches.counts import Tally
 from flows.batches.derivatives import renew_derivatives
+from flows.batches.hours import end_of, no_more, passed
 from flows.batches.inputs import deliver_inputs, items_here_or_planned
 from flows.batches.ledger import GOING_ON, STORE_FAULTS, Batch
 from flows.batches.locks import being_made, confirm_coordinated, coordinated, sign_of_life
@@ -156,7 +157,8 @@ class Coordinator:
 
     def _state(self) -> str:
         """The batch's state, after holding it against its budgets."""
-        spent = self.tally.spent(self.request, seconds_since(self._began) / 60)
+        minutes = seconds_since(self._began) / 60
+        spent = passed(self.batch) or self.tally.spent(self.request, minutes)
         if spent and self.tally.missing:
             self.batch.change(only_from=("running",), state="stopped", reason=spent)
         return self.batch.state()
@@ -203,6 +205,8 @@ class Coordinator:
     def _to_come(self) -> list[int]:
         """Shards with missing items and tries left."""
         tries = self.request.limits.tries
+        if no_more(self.batch):
+            return []
         return [s for s in self.tally.open_shards if self._tried.get(s, 0) < tries]
 
     def _next_number(self, shard: int) -> int:
@@ -233,6 +237,8 @@ class Coordinator:
         reason = (
             f"{counted(left, 'item')} still missing, every try spent ({tries})" if left else ""
         )
+        if left and no_more(self.batch):
+            reason = f"no more can be ready by {self.request.limits.until}"
         self.batch.change(only_from=GOING_ON, state=state, reason=reason)
         if count:
             self.batch.change(seconds_per_item=round(seconds / count, 4))
@@ -276,8 +282,11 @@ def coordinate(
         tally.skip()
         plan = plan_batch(batch, request, items)
         Quota(settings, project).check(plan.bytes_needed)
+        ends = end_of(batch, request.limits.until)
         try:
             start_batch(batch, request, plan)
+            if ends:
+                batch.change(ends=ends["ends"])
             deliver_inputs(batch, (item for item, shard in plan.items if shard >= 0))
             if batch.mirror:
                 batch.mirror.give_results()

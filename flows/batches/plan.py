@@ -184,6 +184,7 @@ def ends_early(request: BatchRequest) -> list[str]:
         f"after {limits.gpu_minutes:g} min of sampling": limits.gpu_minutes,
         f"at {counted(limits.items, 'item')} made": limits.items,
     }
+    ends[f"when no more can be ready by {limits.until}"] = len(limits.until)
     draws, gain = request.plateau
     ends[f"when the last {counted(draws, 'draw')} added less than {gain:g} each"] = draws
     said = [words for words, limit in ends.items() if limit]

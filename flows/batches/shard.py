@@ -20,6 +20,7 @@ from typing import Any
 
 from core.operations.operation import NotAsAskedError
 from core.progress import Meter, Throttle, timed
+from flows.batches.hours import no_more
 from flows.batches.inputs import at_hand, with_models
 from flows.batches.items import Item
 from flows.batches.ledger import GOING_ON, Batch, files_of
@@ -215,6 +216,8 @@ class _Shard:
         if not self.ledger.report.ended and self._look.ready():
             state = self.batch.state()
             self.ledger.report.ended = "" if state in GOING_ON else f"the batch is {state}"
+            if no_more(self.batch):
+                self.ledger.report.ended = "no more can be ready in time"
         return bool(self.ledger.report.ended)
 
     def _check_room(self, item: Item) -> None:

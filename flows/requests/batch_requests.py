@@ -7,6 +7,7 @@ from pydantic import Field
 
 from core.request import DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
+from flows.requests.batch_limits import BatchLimits
 from medical.request import SuperResolutionRequest
 from video import fields as clips
 
@@ -22,57 +23,6 @@ SCAN_FIELDS = (
 )  # fmt: skip
 OWN_SEED = -1
 NIGHTLY = "nightly"
-
-
-class BatchLimits(Request):
-    """When a batch ends before its items do, and how patient it is."""
-
-    deadline_minutes: float = Field(
-        default=0.0,
-        ge=0,
-        description="Stop this many minutes after the batch was begun, whoever starts it again; "
-        "0 for no deadline.",
-    )
-    gpu_minutes: float = Field(
-        default=0.0,
-        ge=0,
-        description="Stop after this many minutes of sampling in all, retries and redraws "
-        "included; 0 for no limit.",
-    )
-    items: int = Field(
-        default=0,
-        ge=0,
-        description="Stop when this many items are made in all; 0 for all of them.",
-    )
-    tries: int = Field(
-        default=3,
-        ge=1,
-        le=20,
-        description="How often a shard may be started while items are missing.",
-    )
-    retry_delay_s: float = Field(
-        default=30.0, ge=0, le=3600, description="Seconds to wait before a shard is started again."
-    )
-    shard_minutes: float = Field(
-        default=10.0, ge=0.001, le=20, description="Length of a shard; 5 to 20 minutes are usual."
-    )
-    shards_at_once: int = Field(
-        default=2,
-        ge=1,
-        le=64,
-        description="Shards handed to the workers at once; 2 to 3 for each GPU.",
-    )
-    item_minutes: float = Field(
-        default=0.0,
-        ge=0,
-        description="End a shard that shows no sign of life for so long; 0 for 20 times what an "
-        "item should take.",
-    )
-    reserve_gb: float = Field(
-        default=1.0,
-        ge=0,
-        description="Disk space that is left free whatever happens, in gigabytes.",
-    )
 
 
 BatchName = Annotated[

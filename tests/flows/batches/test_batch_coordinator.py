@@ -6,13 +6,17 @@ import subprocess
 import sys
 import time
 from contextlib import nullcontext
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 from clips import SMALL, prompts_of
+from pydantic import ValidationError
 
 from core.records import write_record
+from core.refusal import Refusal
 from flows.batches import coordinator as coordinator_module
+from flows.batches import hours as hours_module
 from flows.batches import ledger as manifest_module
 from flows.batches import shard as shard_module
 from flows.batches.coordinator import coordinate
@@ -212,6 +216,59 @@ def test_a_budget_ends_a_batch_and_what_is_made_is_kept(places, limits, reason, 
     assert (ended["state"], ended["reason"]) == ("stopped", reason)
     assert least <= ended["made"] == whole(batch) < 12
     assert batch.state() == "stopped"
+
+
+def test_nothing_is_begun_that_would_not_be_ready_in_time_and_the_next_night_goes_on(
+    places, monkeypatch
+):
+    night = datetime(2026, 11, 29, 3, 0, tzinfo=UTC)
+    ticking = {"now": night}
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, zone=None):
+            return ticking["now"].astimezone(zone)
+
+    monkeypatch.setattr(hours_module, "datetime", Clock)
+    asked = request(6, shard_minutes=0.003, shards_at_once=1, until="07:00 Europe/Berlin")
+
+    def passing(_):
+        if len(hands.asked) == 3:  # two shards are made by now
+            ticking["now"] = night.replace(hour=5, minute=59, second=59, microsecond=990_000)
+
+    hands = Inside(passing)
+    monkeypatch.setattr(shard_module, "LOOK_EVERY_S", 0.0)
+    ended, batch, _ = seen_through(asked, hands)
+    assert (ended["state"], ended["reason"]) == (
+        "stopped", "no more can be ready by 07:00 Europe/Berlin"
+    )  # fmt: skip
+    assert 0 < ended["made"] == whole(batch) < 6
+    assert batch.read()["ends"] == "2026-11-29T06:00:00+00:00"
+    ticking["now"] = night + timedelta(days=1)
+    ended, batch, _ = seen_through(asked)
+    assert (ended["state"], ended["made"], whole(batch)) == ("finished", 6, 6)
+    assert batch.read()["ends"] == "2026-11-30T06:00:00+00:00"
+
+
+def test_a_batch_that_was_left_at_work_keeps_its_night(places):
+    asked = request(1, until="07:00")
+    _, batch, _ = seen_through(asked)
+    long_ago = "2026-01-01T06:00:00+00:00"
+    batch.change(state="running", ends=long_ago)
+    assert hours_module.end_of(batch, "07:00") == {"ends": long_ago}
+    assert hours_module.passed(batch)
+    batch.change(state="stopped")
+    assert hours_module.end_of(batch, "07:00")["ends"] > datetime.now(UTC).isoformat()
+    assert hours_module.end_of(batch, "") == {"ends": ""}
+    now = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)  # the night in which clocks change
+    assert (
+        hours_module.next_end("07:00 Europe/Berlin", now).isoformat().startswith("2026-03-29T05")
+    )
+    with pytest.raises(Refusal, match="no time zone Mars/Olympus"):
+        hours_module.next_end("07:00 Mars/Olympus", now)
+    with pytest.raises(ValidationError, match="until"):
+        BatchLimits(until="7 am")
+    assert "until" not in BatchLimits().model_dump()
 
 
 def test_a_cancelled_batch_ends_its_runs_and_can_be_taken_up_again(places):

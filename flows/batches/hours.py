@@ -1,0 +1,69 @@
+"""By when a batch shall be ready: ``07:00`` of the next morning, on whichever night it goes on."""
+
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from core.refusal import Refusal
+from flows.batches.ledger import GOING_ON, Batch
+
+ENDS = "ends"  # in batch.json
+
+
+def next_end(until: str, now: datetime) -> datetime:
+    """The next time that such a clock shows.
+
+    Args:
+        until: ``07:00``, by this host's clock, or ``07:00 Europe/Berlin``.
+        now: With its zone.
+
+    Raises:
+        Refusal: There is no such zone.
+    """
+    clock, _, zone = until.partition(" ")
+    try:
+        here = now.astimezone(ZoneInfo(zone) if zone else None)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise Refusal(
+            f"until={until}: there is no time zone {zone} here: one is named as in Europe/Berlin; "
+            "correct it, or leave it out for this host's own."
+        ) from error
+    hour, minute = map(int, clock.split(":"))
+    for days in range(3):
+        day = (here + timedelta(days=days)).date()
+        found = datetime(day.year, day.month, day.day, hour, minute, tzinfo=here.tzinfo)
+        if found > now:
+            return found.astimezone(UTC)
+    raise AssertionError(until)
+
+
+def end_of(batch: Batch, until: str) -> dict[str, str]:
+    """By when a batch shall be ready, as ``batch.json`` shall hold it.
+
+    One that is taken up as it was left keeps its night; one that had ended has a new one.
+
+    Args:
+        batch: Before it is started.
+        until: What was asked; empty for any time.
+    """
+    before = batch.read() if batch.exists() else {}
+    if not until:
+        return {ENDS: ""} if before.get(ENDS) else {}
+    if before.get(ENDS) and before["state"] in GOING_ON:
+        return {ENDS: before[ENDS]}
+    return {ENDS: next_end(until, datetime.now(UTC)).isoformat()}
+
+
+def no_more(batch: Batch) -> bool:
+    """Whether an item that is begun now would not be ready in time, as items went so far."""
+    said = batch.read()
+    return _is_late(said.get(ENDS, ""), said.get("seconds_per_item", 0.0))
+
+
+def passed(batch: Batch) -> str:
+    """That the time is over, in words; empty while it is not."""
+    return "the deadline has passed" if _is_late(batch.read().get(ENDS, "")) else ""
+
+
+def _is_late(ends: str, seconds: float = 0.0) -> bool:
+    then = datetime.now(UTC) + timedelta(seconds=seconds)
+    return bool(ends) and then > datetime.fromisoformat(ends)
