@@ -91,10 +91,13 @@ def _pictures(request: MRIDatasetRequest, records: Sequence[Record], out: Path) 
     step = max(1, -(-len(records) // MOST_PICTURED))
     parts = [mosaic(request, record, out) for record in records[::step]]
     words = "Every head" if step == 1 else f"Every {step}th head"
-    note = paragraph(
-        f"{words}: move the sliders, from before lesions to after, and from the image to its "
-        "labels. Lesions are red, fluid blue, gray matter orange, white matter light.", "note",
-    )  # fmt: skip
+    moved = "from the image to its labels. Fluid is blue, gray matter orange, white matter light."
+    if not request.lesions.healthy:
+        moved = (
+            "from before lesions to after, and from the image to its lesions, in red. The page "
+            "behind a name shows each contrast, and tissues."
+        )
+    note = paragraph(f"{words}: move the sliders, {moved}", "note")
     return section("Pictures", note + "".join(parts), name="pictures")
 
 

@@ -23,6 +23,7 @@ from medical.files.nifti import read_volume
 Record = Mapping[str, Any]
 PLACES = (0.38, 0.5, 0.6, 0.7)
 PAGES = "subjects"
+SHOWN = "Lesions are red, fluid blue, gray matter orange, white matter light."
 Planes = list[NDArray[np.float32]]
 
 
@@ -105,7 +106,7 @@ def write_subject(request: MRIDatasetRequest, record: Record, out: Path) -> Path
     parts = [
         f'<p class="note"><a href="../report.html">Back to the dataset</a></p><h1>{subject}</h1>',
         paragraph("A drawn head; no person has it. For research, not for diagnosis.", "lead"),
-        section("Pictures", pictures),
+        section("Pictures", paragraph(SHOWN, "note") + pictures),
         section("Facts", table(("", ""), _facts(record))),
         section(
             "Who contributed",

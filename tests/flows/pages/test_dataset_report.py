@@ -52,3 +52,11 @@ def test_a_page_on_a_telephone_does_not_run_over(browser, dataset):
     page = browser.new_page(viewport={"width": 390, "height": 800})
     page.goto(f"file://{dataset / 'report.html'}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_the_words_name_the_colors_that_the_pictures_show(dataset):
+    report = (dataset / "report.html").read_text()
+    assert "to its lesions, in red" in report
+    assert "fluid blue" not in report
+    (subject, *_) = (dataset / "subjects").glob("*.html")
+    assert "Lesions are red, fluid blue" in subject.read_text()
