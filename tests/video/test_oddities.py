@@ -14,8 +14,8 @@ from video.files.captioned_clips import load_clips
 from video.files.formats import look_at, read_clip
 from video.files.oddities import oddities
 from video.files.upright import Turn, turn_by
-from video.operations.clip_filters import UpscaleVideo
-from video.request import UpscaleRequest
+from video.operations.clip_filters import InterpolateVideo, UpscaleVideo
+from video.request import InterpolateRequest, UpscaleRequest
 
 CORNERS = ((220, 20, 20), (20, 200, 20), (20, 20, 220), (235, 235, 235))
 ONE = 0x10000
@@ -265,3 +265,14 @@ def test_what_is_no_clip_is_refused_by_what_it_is(tmp_path):
     for name, words in says.items():
         with pytest.raises(Refusal, match=words):
             look_at(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("side", "words"),
+    [(1, "at least 8 pixels"), (7, "at least 8 pixels"), (8, "at least 32"), (31, "at least 32")],
+)
+def test_frames_that_no_file_or_filter_takes_are_refused_before_work(tmp_path, side, words):
+    frames = [picture()[:side, :side]] * 4
+    path = str(encode(tmp_path / "a.mkv", frames, "matroska", "ffv1", "yuv444p"))
+    with pytest.raises(Refusal, match=f"frames of {side} x {side}.*{words}"):
+        InterpolateVideo().check(InterpolateRequest(clip=path, times=2))

@@ -31,6 +31,7 @@ SOUND = {".mp4": ("aac", "mp3", "opus", "alac", "ac3", "flac"), ".webm": ("opus"
 """Ending to the kinds of sound that such a file may hold."""
 LANCZOS = "lanczos+accurate_rnd+full_chroma_int+full_chroma_inp"
 BLACK, FROZEN, LONG_S = "d=0.01:pix_th=0.1", "n=0.001:d=0.01", 1.0
+LEAST_SIDE = 32  # of frames whose motion is followed: two blocks of 16
 HELD_BEFORE, HELD_AFTER = 2, 4
 """Frames that the motion filter wants before the first and after the last."""
 

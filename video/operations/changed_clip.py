@@ -122,12 +122,14 @@ class ChangedClip(ABC, Generic[Asked]):
     def check(self, request: Asked) -> None:
         """Refuse an engine that cannot, and a clip that it does not take."""
         from video.engines.engine import refuse_to_change
+        from video.files.clip import refuse_if_small
         from video.files.footage import refuse_if_large
 
         engine = self.source(request)
         refuse_to_change(engine, self.name, self.abilities)
         footage = self._footage(request)
         frames, height, width = self.shape(request, footage)
+        refuse_if_small(height, width)
         refuse_if_large(footage, height * frames // max(1, footage.count), width)
         engine.check_change(self._asked(request, frames, height, width, footage.fps))
         self.prepare(request)

@@ -94,10 +94,12 @@ class _Filtered(ABC, Generic[Asked]):
 
     def check(self, request: Asked) -> None:
         """Refuse what is no clip, and a result that is too large."""
+        from video.files.clip import refuse_if_small
         from video.files.footage import MOST_FPS, refuse_if_large
 
         footage = self._footage(request)
         frames, height, width, fps = self.shape(request, footage)
+        refuse_if_small(height, width)
         if max(height, width) > LARGEST_SIDE or fps > MOST_FPS:
             raise Refusal(
                 f"times={request.times}: the result would have {width} x {height} pixels at "
@@ -239,6 +241,19 @@ class InterpolateVideo(_Filtered[InterpolateRequest]):
     request = InterpolateRequest
     filter = "motion-compensated interpolation"
     second_of_pixel = 3e-6
+
+    def check(self, request: InterpolateRequest) -> None:
+        """Refuse, too, frames in which the filter finds no two blocks to follow."""
+        from video.files.filters import LEAST_SIDE
+
+        super().check(request)
+        height, width = seen_size(self._footage(request))
+        if min(height, width) < LEAST_SIDE:
+            raise Refusal(
+                f"clip={request.clip} has frames of {width} x {height} pixels: motion is followed "
+                f"in frames of at least {LEAST_SIDE} on each side; make it larger first "
+                "(lamina video upscale)."
+            )
 
     def shape(
         self, request: InterpolateRequest, footage: "Footage"
