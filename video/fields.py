@@ -37,8 +37,6 @@ ENGINES_ONLY = {"engine": "", "negative": "", "first": "", "last": "", "lora": "
                 "lora_scale": 1.0}  # fmt: skip
 """Fields that engines alone know, and what leaves them out; our own takes LoRA files."""
 ADAPTERS = ("lora", "lora_scale")
-PICTURES = ("first", "last")
-"""Fields of engines that our own model takes as well."""
 OWN_ONLY = {"sampler": "flow_map", "model": "scenes-64"}
 EMPTY = 0
 OWN = "own"
@@ -155,8 +153,8 @@ Negative = Annotated[
     str,
     Field(
         max_length=4000,
-        description="What the clip should not show, for engines that can be led away from it; "
-        "empty for what the engine usually takes.",
+        description="What the clip should not show, for our own model while it lays out a clip, "
+        "and engines that can be led away from it; empty for what the engine usually takes.",
     ),
 ]
 
@@ -263,6 +261,8 @@ class EngineRequest(Request):
     model_config = ConfigDict(validate_default=True)
     newer: ClassVar[tuple[str, ...]] = ("unmarked", "count")
     """Fields that are left out at rest, so that requests are what they were before them."""
+    ours: ClassVar[tuple[str, ...]] = ()
+    """Fields of engines that our own model takes as well."""
 
     @model_serializer(mode="wrap")
     def _without_what_does_not_apply(self, plain: Any) -> dict[str, Any]:
@@ -277,13 +277,13 @@ class EngineRequest(Request):
             unsaid = {name for name, empty in ENGINES_ONLY.items() if told.get(name) == empty}
             left_out = {*OWN_ONLY, *unsaid}
         else:
-            shown = {name for name in PICTURES if told.get(name)}
+            shown = {name for name in self.ours if told.get(name)}
             left_out = {*ENGINES_ONLY} - shown - ({*ADAPTERS} if told.get("lora") else set())
         return {name: value for name, value in told.items() if name not in left_out}
 
     @model_validator(mode="after")
     def _engines_fields_have_an_engine(self) -> "EngineRequest":
-        kept = (*PICTURES, *(ADAPTERS if getattr(self, "lora", "") else ()))
+        kept = (*self.ours, *(ADAPTERS if getattr(self, "lora", "") else ()))
         for name, empty in ENGINES_ONLY.items():
             value = getattr(self, name, empty)
             if name in kept:

@@ -86,6 +86,7 @@ class VideoRequest(EngineRequest):
     control_clip: ControlClip = ""
     control_scale: ControlScale = 1.0
     newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes", "key", "control", "control_clip")
+    ours: ClassVar[tuple[str, ...]] = ("first", "last", "negative")
 
 
 class FilterRequest(Request):

@@ -177,7 +177,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
             made = made.model_copy(update={"seed": seed})
         made = made.model_copy(update={"seed": seed_of(made.seed, number)})
         operation = operation_of(made)
-        if made.engine or operation.inputs(made):
+        if made.engine or made.negative or operation.inputs(made):
             operation.check(made)
         if not made.engine:
             _check_length(made.prompt)

@@ -81,6 +81,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
 
     operation = "text_to_video"
     flow = "generate_clips"
+    ours = ("negative",)
 
     name: BatchName = NIGHTLY
     prompts: str = Field(

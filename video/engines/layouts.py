@@ -18,7 +18,7 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.families.table import denoiser
 from core.networks.conditioned import ConditionedNetwork
-from core.sampling.guidance import guided_at_once, with_and_without
+from core.sampling.guidance import guided, guided_at_once, with_and_without
 from core.sampling.samplers import dpmpp_2m
 from core.sampling.schedules import shifted
 from core.tensors import align
@@ -175,7 +175,11 @@ def apart(layout: Layouts) -> Float[Tensor, "B"]:
 
 
 def draw_layouts(
-    network: ConditionedNetwork, cond: Conditioning, starts: Float[Tensor, "B N K 16 3 1"]
+    network: ConditionedNetwork,
+    cond: Conditioning,
+    starts: Float[Tensor, "B N K 16 3 1"],
+    *,
+    away: Conditioning | None = None,
 ) -> Layouts:
     """Layouts of the prompts; one whose things come nearer than `APART` is drawn again.
 
@@ -185,10 +189,15 @@ def draw_layouts(
         network: The layout network.
         cond: Its prompts, and the guidance by which they are followed; without any, 1.
         starts: Noise for so many tries; the last one stands, however it came out.
+        away: Prompts that are led away from; None for no prompt at all.
     """
     told = Conditioning(tokens=cond.tokens, token_mask=cond.token_mask)
     scale = 1.0 if cond.guidance is None else cond.guidance.expand(len(starts))
-    denoise = guided_at_once(denoiser(network, with_and_without(told)), scale)
+    if away is None:
+        denoise = guided_at_once(denoiser(network, with_and_without(told)), scale)
+    else:
+        other = Conditioning(tokens=away.tokens, token_mask=away.token_mask)
+        denoise = guided(denoiser(network, told), denoiser(network, other), scale)
     first, *more = starts.unbind(1)
     found = dpmpp_2m(denoise, first, shifted(STEPS, shift=1.0))
     for start in more:

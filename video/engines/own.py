@@ -20,6 +20,7 @@ from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
 from core.models.checkpoints import find_model, load_model
 from core.networks.conditioned import ConditionedNetwork
+from core.refusal import Refusal
 from core.sampling.guidance import guided
 from core.sampling.path import Denoise
 from core.sampling.samplers import SAMPLERS, OnStep, Walk
@@ -38,6 +39,9 @@ SHIFT = 8.0
 
 PAINTING_GUIDANCE = 1.5
 """Guidance by layout and prompt together while painting, at most: outlines come out sharper."""
+
+BESIDE = "boxes", "first", "last", "key", "control_clip"
+"""Fields that say where things are, so that no negative prompt does."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,54 @@ def laid_out(cond: Conditioning, network: ConditionedNetwork, start: Volumes) ->
         return cond
     found = draw_layouts(network.layouts, cond, layout_noise(start))
     return replace(cond, sketch=sketch(found))
+
+
+def led_away(
+    request: VideoRequest, cond: Conditioning, network: ConditionedNetwork, encoder: TextEncoder
+) -> Conditioning:
+    """The same with the sketch of a layout that is led away from the negative prompt, if any.
+
+    Negative prompts: what guidance pushes away from is another prompt instead of none.
+
+    Raises:
+        Refusal: No layout of such a clip is drawn, or guidance pushes away from nothing.
+    """
+    if not request.negative:
+        return cond
+    size = request.num_frames, request.height, request.width
+    refuse_negative(request, draws_layouts=network.layouts is not None)
+    assert network.layouts is not None
+    away = embed(request.model_copy(update={"prompt": request.negative}), encoder)
+    start = noise((3, *size), request.seed).to(network.device)
+    cond = cond.to(network.device)
+    starts = layout_noise(start)
+    found = draw_layouts(network.layouts, cond, starts, away=away.to(network.device))
+    return replace(cond, sketch=sketch(found))
+
+
+def refuse_negative(request: VideoRequest, *, draws_layouts: bool) -> None:
+    """Refuse a negative prompt that would count for nothing.
+
+    Raises:
+        Refusal: In three parts.
+    """
+    said = f"negative={request.negative[:60]}"
+    if not (draws_layouts and fits((request.num_frames, request.height, request.width))):
+        raise Refusal(
+            f"{said} with {request.num_frames} frames of {request.width} x {request.height} by "
+            f"{request.model}: a model of ours is led away from words while it lays out clips of "
+            f"{NUM_FRAMES} frames of 64 x 64; leave negative out, or leave the size out."
+        )
+    if request.guidance <= 1:
+        raise Refusal(
+            f"{said} with guidance={request.guidance:g}: what is led away from counts where "
+            "guidance is above 1; ask for more, or leave negative out."
+        )
+    if others := [name for name in BESIDE if getattr(request, name)]:
+        raise Refusal(
+            f"{said} beside {others[0]}=: what is laid out by {others[0]} is led away from "
+            "nothing; leave one of the two out."
+        )
 
 
 def layout_noise(start: Volumes) -> Float[Tensor, "B N K 16 3 1"]:
@@ -172,7 +224,7 @@ def generate(
     on_step: OnStep = lambda done, total, estimate: None,
 ) -> Clip:
     """A clip of what the prompt says."""
-    cond = embed(request, model.encoder)
+    cond = led_away(request, embed(request, model.encoder), model.network, model.encoder)
     x = sample(request, cond, model.network, model.record, on_step=on_step)
     return Clip(to_frames(x).numpy(), frame_rate(request))
 

@@ -46,7 +46,18 @@ class OwnEngine:
     slow = False
     rules = Rules(side=1)
     abilities: Abilities = frozenset(
-        {"text", "image", "last", "key", "clip", "mask", "strength", "guidance", "decode_apart"}
+        {
+            "text",
+            "image",
+            "last",
+            "key",
+            "clip",
+            "mask",
+            "strength",
+            "guidance",
+            "negative",
+            "decode_apart",
+        }
     )
 
     def settled(self, request: VideoRequest) -> VideoRequest:
@@ -64,11 +75,24 @@ class OwnEngine:
             from video.engines.controlled import check_control_clip
 
             check_control_clip(request)
+        if request.negative:
+            self._check_negative(request)
         if request.boxes:
             from core.models.checkpoints import find_model
             from video.engines.laid_boxes import check_boxes
 
             check_boxes(request, record, find_model(self.name, "video"))
+
+    def _check_negative(self, request: VideoRequest) -> None:
+        import json
+
+        from core.models.checkpoints import find_model
+        from video.engines.own import refuse_negative
+        from video.engines.text import check_length
+
+        told = json.loads((find_model(self.name, "video") / "config.json").read_text())
+        refuse_negative(request, draws_layouts=bool(told.get("layout_network")))
+        check_length(request.negative)
 
     def check_change(self, request: VideoRequest) -> None:
         """Refuse clips that are too small or too large for it."""
@@ -141,7 +165,7 @@ class LoadedOwn:
         self, request: VideoRequest, prepared: "Conditioning", on_step: OnStep, stop: Stop
     ) -> Latents:
         """Walk the noise down."""
-        from video.engines.own import sample
+        from video.engines.own import led_away, sample
         from video.engines.own_pictures import begun_from
         from video.engines.pictures import given
 
@@ -153,6 +177,7 @@ class LoadedOwn:
         if pictures := given(request):
             clip = begun_from(request, pictures, self.model, encoder(), step)
             return Latents(clip.frames, dict(clip.facts), pictures)
+        prepared = led_away(request, prepared, self.model.network, encoder())
         x = sample(request, prepared, self.model.network, self.model.record, on_step=step)
         return Latents(x.cpu(), {})
 

@@ -53,6 +53,8 @@ def test_fields_are_read_as_clients_write_them():
         {"prompt": "a red circle", "model": "scenes-64", "seconds": "2"}, "wan_22".__eq__
     )
     assert (own.engine, own.num_frames, own.fps) == ("", 16, 8)
+    led = request_of({"prompt": "a circle", "negative_prompt": "a red one"}, "wan_22".__eq__)
+    assert led.model_dump()["negative"] == "a red one"
 
 
 @pytest.mark.parametrize(
@@ -64,7 +66,7 @@ def test_fields_are_read_as_clients_write_them():
         ({"seconds": "x", "fps": 8}, "a length is a number of seconds"),
         ({"seconds": "4", "model": "wan_22"}, "give fps beside it"),
         ({"num_frames": 129}, "num_frames must be at most 128"),
-        ({"negative_prompt": "a dog"}, "our own model knows no negative"),
+        ({"guidance_scale": 99}, "guidance must be at most 8"),
     ],
 )
 def test_what_cannot_be_read_is_refused(more, words):

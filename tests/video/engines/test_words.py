@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from core.refusal import Refusal
+from video.change_request import EditRequest
 from video.engines.engine import never
 from video.engines.shelf import engine_of, find_engine
 from video.engines.words import count_tokens
@@ -79,13 +80,13 @@ def test_what_would_count_for_nothing_is_refused(made):
     with pytest.raises(Refusal, match=r"negative=a dog with guidance=1: .*above 1"):
         find_engine(NAME).check(asked(negative="a dog", guidance=1.0))
     with pytest.raises(ValueError, match="negative=a dog: our own model knows no negative"):
-        VideoRequest(prompt="a red circle", negative="a dog")
+        EditRequest.model_validate({"clip": "a.mp4", "prompt": "a star", "negative": "a dog"})
 
 
 def test_an_empty_field_is_not_told(made):
     assert "negative" not in asked().model_dump()
     assert asked(negative="a dog").model_dump()["negative"] == "a dog"
-    assert "negative" not in VideoRequest(prompt="a red circle").model_dump()
+    assert "negative" not in VideoRequest.model_validate({"prompt": "a star"}).model_dump()
 
 
 def test_an_engine_whose_second_guidance_is_off_knows_no_negative(made):
