@@ -12,8 +12,11 @@ from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("untimed", deadline=None)  # machines are busy; nothing flakes
+hypothesis.settings.load_profile("untimed")
 os.environ.setdefault("LAMINA_C2PA", "off")  # tests of signatures turn it on; others hold bytes
 PROGRAMS = Path("/usr/lib/postgresql")
 UNPRIVILEGED = "postgres"  # PostgreSQL refuses to run as root

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -91,7 +92,7 @@ PLANNED = {
 
 def stages(request: MRITrainingRequest) -> list[Stage]:
     """The run's stages, in order."""
-    levels = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
+    levels: dict[str, Any] = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
     shares = request.contrast_share, request.lesion_share, request.deformation_share
     words = "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares)
     shared = {

@@ -37,7 +37,7 @@ grids = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(grid=grids)
 def test_a_flat_head_gives_flat_slices_and_comes_back_flat(grid):
     ones = torch.ones(grid.num_voxels, dtype=torch.float64)
@@ -47,7 +47,7 @@ def test_a_flat_head_gives_flat_slices_and_comes_back_flat(grid):
     torch.testing.assert_close(back_projection_matrix(grid) @ slices, ones)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(grid=grids)
 def test_the_exact_inverse_explains_every_scan(grid):
     operator = (

@@ -74,7 +74,7 @@ def test_half_a_voxel_keeps_the_detail_that_trilinear_weights_lose():
     assert float((trilinear - truth).std() / truth.std()) > 0.2
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 10_000), mm=st.sampled_from([0.7, 1.0, 1.3]))
 def test_deformations_keep_the_shape_stay_in_reach_and_do_not_fold(seed, mm):
     spacing = (mm, 1.0, 0.8)

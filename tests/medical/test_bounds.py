@@ -71,14 +71,14 @@ def _check(scan, words):
     assert float(found.max()) <= float(held.max()) + 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(scan=scans, words=told)
 def test_a_result_inside_its_bounds_or_a_refusal(scan, words):
     _check(scan, words)
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(scan=scans, words=told)
 def test_of_500_each_is_inside_its_bounds_or_refused(scan, words):
     _check(scan, words)

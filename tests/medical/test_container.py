@@ -180,7 +180,7 @@ def test_a_mask_lies_where_its_millimeters_say():
 damage = st.lists(st.tuples(st.integers(0, 355), st.integers(0, 255)), min_size=1, max_size=6)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(damage, st.sampled_from(["scan.nii", "scan.nii.gz"]), st.sampled_from([0, 1]))
 def test_any_damage_to_a_header_gives_a_volume_or_a_refusal(bytes_changed, name, sform):
     content = blob(sform=sform)
@@ -199,7 +199,7 @@ def test_any_damage_to_a_header_gives_a_volume_or_a_refusal(bytes_changed, name,
         assert not list(Path(folder).glob(".part-*"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.data())
 def test_any_damage_to_a_gzip_file_gives_the_same_voxels_or_a_refusal(data):
     packed = bytearray(gzip.compress(bytes(blob()), mtime=0))

@@ -99,9 +99,7 @@ grids = st.fixed_dictionaries(
 )
 
 
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(grid=grids, kind=st.sampled_from(sorted(WRITERS)))
 def test_every_pixel_lies_where_its_header_says(tmp_path_factory, grid, kind):
     """By the standard's own formula (PS3.3 C.7.6.2.1), without a second reader."""

@@ -21,7 +21,6 @@ def test_the_protocol_is_the_999_permille_of_positive_voxels():
     assert float(scale.apply(x).max()) == pytest.approx(1000 / 999)
 
 
-@settings(deadline=None)
 @given(
     low=st.floats(-2000, 0),
     span=st.floats(0.01, 1e5),
@@ -123,14 +122,14 @@ def _check_outlier(seed, value, border):
         assert found.held == 0
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 99), value=VALUES, border=st.booleans())
 def test_no_voxel_and_no_padding_sets_the_scale(seed, value, border):
     _check_outlier(seed, value, border)
 
 
 @pytest.mark.slow
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(seed=st.integers(0, 99), value=VALUES, border=st.booleans())
 def test_none_of_500_sets_the_scale(seed, value, border):
     _check_outlier(seed, value, border)

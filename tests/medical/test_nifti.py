@@ -87,7 +87,7 @@ def test_all_48_orientations_come_back(tmp_path, voxels, order, signs):
 angle = st.floats(-np.pi, np.pi, allow_nan=False)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(
     spacing=st.tuples(*[st.floats(0.3, 8.0)] * 3),
     orientation=st.sampled_from(ORIENTATIONS),
@@ -156,7 +156,7 @@ def test_a_sheared_affine_has_no_qform(tmp_path, voxels):
     assert out.header.get_zooms()[2] == pytest.approx(np.hypot(0.8, 3.0), rel=1e-6)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     num=st.tuples(*[st.integers(2, 40)] * 3),
     factor=st.tuples(*[st.integers(1, 6)] * 3),

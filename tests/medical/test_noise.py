@@ -55,7 +55,7 @@ def test_much_of_the_noise_goes_and_the_anatomy_stays(std, share):
     assert denoised(x, 0.0) is x
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(count=st.integers(12, 200), factor=st.floats(1.02, 3.0))
 def test_the_way_to_the_finer_grid_never_strengthens_noise(count, factor):
     voxels = round(count * factor)

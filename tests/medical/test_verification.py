@@ -24,7 +24,7 @@ def on(grid):
     return Volume(torch.zeros(grid.shape), grid.affine)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     spacing=st.tuples(*[st.floats(0.97, 1.03) | st.floats(0.3, 6.0)] * 3),
     shape=st.tuples(*[st.integers(2, 320)] * 3),

@@ -51,7 +51,7 @@ def agrees(claims: Claims, scene: Scene) -> bool:
     return all(said in (None, true) for said, true in pairs)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(seed=st.integers(0, 2**62), split=st.sampled_from(SPLITS))
 def test_a_caption_read_back_agrees_with_its_scene(seed, split):
     dice = Random(seed)
@@ -61,7 +61,7 @@ def test_a_caption_read_back_agrees_with_its_scene(seed, split):
     assert len(sentence.split()) <= 42
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(seed=st.integers(0, 2**62))
 def test_a_full_caption_states_everything_of_a_lone_thing(seed):
     dice = Random(seed)
@@ -69,7 +69,7 @@ def test_a_full_caption_states_everything_of_a_lone_thing(seed):
     assert parse_caption(caption(scene, dice, Stated())) == claims_of(scene)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**62))
 def test_a_silent_caption_states_only_how_many(seed):
     dice = Random(seed)

@@ -7,7 +7,6 @@ from random import Random
 import numpy as np
 import pytest
 from hypothesis import given as anything
-from hypothesis import settings
 from hypothesis import strategies as st
 from PIL import Image
 from tiny_engines import save_engine
@@ -242,7 +241,6 @@ def test_clips_of_another_size_than_the_model_paints_are_refused(tmp_path):
 
 
 @anything(usual=st.integers(1, 6), missing=st.integers(1, 60))
-@settings(deadline=None)
 def test_windows_are_lawful_and_enough(usual, missing):
     rules = Rules(frames=(1, 5, 9, 13), packing=4)
     plan = windows_of(rules, 1 + 4 * usual, missing)

@@ -40,7 +40,7 @@ def boxes(path):
     return names
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(data=st.data(), num_frames=st.integers(1, 5), height=SIDES, width=SIDES)
 def test_any_pixels_at_any_size_come_back(tmp_path_factory, data, num_frames, height, width):
     small = data.draw(arrays(np.uint8, (num_frames, 8, 8, 3)))

@@ -209,7 +209,7 @@ def whole(tmp_path_factory):
 BYTES = st.one_of(st.sampled_from([0, 1, 127, 128, 255]), st.integers(0, 255))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(
     data=st.data(),
     header=st.booleans(),

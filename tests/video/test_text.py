@@ -45,7 +45,7 @@ def test_near_sentences_lie_near(encoder):
     assert near > far + 0.3
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(prompts=st.lists(st.text(max_size=12), min_size=1, max_size=4))
 def test_company_does_not_change_a_prompt(encoder, prompts):
     together, mask = encoder.encode(prompts)

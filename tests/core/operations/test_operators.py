@@ -29,7 +29,7 @@ sizes = st.tuples(*[st.tuples(st.integers(1, 5), st.integers(5, 9))] * 3)
 identity = st.sets(st.integers(0, 2), max_size=2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(sizes=sizes, seed=st.integers(0, 1000), identity=identity)
 def test_the_adjoint_is_the_adjoint(sizes, seed, identity):
     operator = random_operator(sizes, seed, identity)
@@ -48,7 +48,7 @@ def test_each_axis_is_multiplied_by_its_matrix():
     torch.testing.assert_close(along_axis(x[0, 0], h, 1), torch.einsum("jh,dhw->djw", h, x[0, 0]))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(sizes=sizes, seed=st.integers(0, 1000), identity=identity)
 def test_the_pseudo_inverse_obeys_moore_and_penrose(sizes, seed, identity):
     operator = random_operator(sizes, seed, identity)

@@ -27,7 +27,7 @@ def gaussian(z, t, r):
 
 @pytest.mark.parametrize("name", OPERATORS)
 @given(seed=st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_adjoint_pseudo_inverse_and_projection_are_what_they_say(name, seed):
     operator = OPERATORS[name]
     random = torch.Generator().manual_seed(seed)

@@ -23,7 +23,7 @@ def layouts(draw):
 
 
 @given(layouts())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_shares_sum_to_one_everywhere(layout):
     shape, size, _ = layout
     total = torch.zeros(shape)
@@ -36,7 +36,7 @@ def test_shares_sum_to_one_everywhere(layout):
 
 
 @given(layouts())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_neighbors_share_at_least_the_overlap(layout):
     shape, size, overlap = layout
     parts = windows(*layout)
@@ -49,7 +49,7 @@ def test_neighbors_share_at_least_the_overlap(layout):
 
 
 @given(layouts(), st.integers(1, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_constant_and_linear_fields_come_back(layout, batch_size):
     shape = layout[0]
     d, h, w = torch.meshgrid(*(torch.arange(float(n)) for n in shape), indexing="ij")

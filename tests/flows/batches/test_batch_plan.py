@@ -3,7 +3,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from flows.batches.items import Item, derived_seed, drawn_again, items_of
@@ -33,7 +33,6 @@ def test_every_missing_item_has_one_shard_and_no_other_has(costs, minutes, data)
     assert plan.missing == len(used)
 
 
-@settings(deadline=None)  # a busy machine checks types slowly
 @given(st.integers(1, 300), st.floats(0.1, 300), st.floats(5, 20))
 def test_shards_last_about_as_long_as_asked(count, seconds, minutes):
     items = [item(n) for n in range(count)]

@@ -181,7 +181,7 @@ SIGNS = st.one_of(
 
 
 @pytest.mark.parametrize("suffix", SEEDS)
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(edits=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 12), SIGNS), max_size=5))
 @example(edits=[(0, 200, b"")])
 def test_any_bytes_give_requests_or_a_refusal(tmp_path_factory, suffix, edits):
