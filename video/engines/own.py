@@ -20,6 +20,7 @@ from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
 from core.models.checkpoints import find_model, load_model
 from core.networks.conditioned import ConditionedNetwork
+from core.progress import counted
 from core.refusal import Refusal
 from core.sampling.guidance import guided
 from core.sampling.path import Denoise
@@ -125,7 +126,8 @@ def refuse_negative(request: VideoRequest, *, draws_layouts: bool) -> None:
     said = f"negative={request.negative[:60]}"
     if not (draws_layouts and fits((request.num_frames, request.height, request.width))):
         raise Refusal(
-            f"{said} with {request.num_frames} frames of {request.width} x {request.height} by "
+            f"{said} with {counted(request.num_frames, 'frame')} of {request.width} x "
+            f"{request.height} by "
             f"{request.model}: a model of ours is led away from words while it lays out clips of "
             f"{NUM_FRAMES} frames of 64 x 64; leave negative out, or leave the size out."
         )
