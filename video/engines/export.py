@@ -50,6 +50,8 @@ MODULES = (
     "video.files.footage",
     "video.files.formats",
     "video.files.likeness",
+    "video.files.upright",
+    "video.files.wholeness",
     "video.runner.clips",
     "video.runner.layouts",
     "video.runner.words",
