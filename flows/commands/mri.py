@@ -121,8 +121,8 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     """Draw a dataset of heads with images, masks, splits and a report.
 
     What stands already is not made again; the same request on the same folder changes nothing.
-    Arithmetic is portable, so every x86-64 server makes the same bytes; LAMINA_NUMERICS=native is
-    that of this machine.
+    Arithmetic is portable, so every x86-64 server with AVX2 and the same versions of the libraries
+    makes the same bytes; LAMINA_NUMERICS=native is that of this machine.
 
     Args:
         request: JSON file with the request.

@@ -91,9 +91,9 @@ class Plan:
     said: tuple[str, ...]
 
     @property
-    def told(self) -> Told:
-        """Which ages and sexes of heads are told."""
-        return Told.of([person for pool in self.pools for person in pool])
+    def told(self) -> tuple[Told, ...]:
+        """Which ages and sexes of heads are told, for each fold."""
+        return tuple(map(Told.of, self.pools))
 
 
 def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> Plan:
@@ -107,8 +107,7 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     pools = split(eligible, FOLDS, FEWEST_IN_POOL) if eligible else ((),) * FOLDS
     folds = len(pools)
     said = list(_linkage(request, len(eligible)))
-    if words := Told.of(eligible).words:
-        said.append(words)
+    said += _untold(pools)
     decides = request.model_dump(exclude={"name", "count", "formats", "accept_linkage"})
     decides |= {"heads": heads.digest, "atlas": atlas.digest, "format": FORMAT_VERSION}
     decides["sources"] = heads.digest if request.sources else ""  # wherever they stand
@@ -241,6 +240,14 @@ def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
         )
     words[-1] += "; this was accepted. Whoever holds a scan may recognize its person."
     return words + told
+
+
+def _untold(pools: Sequence[Sequence[Contributor]]) -> list[str]:
+    """Which ages and sexes are not told, by fold where folds differ."""
+    words = [Told.of(pool).words for pool in pools]
+    if len(set(words)) == 1:
+        return words[:1] if words[0] else []
+    return [f"fold {fold}: {each}" for fold, each in enumerate(words) if each]
 
 
 def _stratum(request: MRIDatasetRequest) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from core.progress import counted
 from medical.datasets.page import chip
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.telling import BAND_YEARS, band_of
 
 Record = Mapping[str, Any]
 FEW = 5
@@ -108,13 +109,18 @@ def _likeness(summary: Mapping[str, Any]) -> str:
 def _coverage(summary: Mapping[str, Any], records: Sequence[Record]) -> Score:
     ages = [float(r["anatomy"]["age"]) for r in records if r["anatomy"].get("age") is not None]
     empty = [row for row in summary["strata"] if row["kind"] == "load" and row["delivered"] == 0]
-    words = [f"Ages {_range(ages)} years" if ages else "Ages are not known"]
+    words = [f"Ages {_years(ages)} years" if ages else "Ages are not known"]
     sexes = sorted({str(r["anatomy"].get("sex") or "not known") for r in records})
     words.append(f"sex {', '.join(sexes)}")
     if empty:
         words.append(f"{len(empty)} of 4 quarters of the lesion load hold no head")
     state = "good" if ages and not empty and len(records) >= FEW else "warn"
     return Score("Coverage", "all that was asked for", state, "; ".join(words) + ".")
+
+
+def _years(ages: Sequence[float]) -> str:
+    """From the first to the last of the tens of years that ages lie in."""
+    return f"{band_of(min(ages))} to {band_of(max(ages)) + BAND_YEARS - 1}"
 
 
 def _constraint(records: Sequence[Record], summary: Mapping[str, Any]) -> Score:

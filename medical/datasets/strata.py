@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from medical.datasets.request import ANY_AGE, MRIDatasetRequest
-from medical.datasets.telling import BAND_YEARS, FEWEST_ALIKE, WITHHELD, Told, band_of
+from medical.datasets.telling import FEWEST_ALIKE, WITHHELD, Told, band_of, words_of_band
 
 Record = Mapping[str, Any]
 UNKNOWN, NOT_TOLD = "n/a", "others, of each fewer than 5 people: not told"
@@ -24,7 +24,7 @@ class Stratum:
         delivered: heads, or lesions for a region; None where fewer than five people contributed
             to them.
         people: who contributed an anatomy or lesions to these heads, by number; of an age or sex
-            those of that age or sex who may have.
+            those of that age or sex in the pools of these heads, who may have.
     """
 
     kind: str
@@ -35,9 +35,15 @@ class Stratum:
 
 
 def strata(
-    request: MRIDatasetRequest, records: Sequence[Record], told: Told
+    request: MRIDatasetRequest, records: Sequence[Record], told: Sequence[Told]
 ) -> list[dict[str, Any]]:
-    """The table of a dataset, as plain rows; what fewer than five people gave is withheld."""
+    """The table of a dataset, as plain rows; what fewer than five people gave is withheld.
+
+    Args:
+        request: What was asked.
+        records: Of its heads.
+        told: Of the pool of each fold.
+    """
     return [asdict(_held(row)) for row in _rows(request, records, told)]
 
 
@@ -46,7 +52,9 @@ def _held(row: Stratum) -> Stratum:
     return replace(row, delivered=None) if few else row
 
 
-def _rows(request: MRIDatasetRequest, records: Sequence[Record], told: Told) -> Iterator[Stratum]:
+def _rows(
+    request: MRIDatasetRequest, records: Sequence[Record], told: Sequence[Told]
+) -> Iterator[Stratum]:
     if not request.lesions.healthy:
         yield from _loads(request, records)
         yield from _regions(request, records)
@@ -82,21 +90,25 @@ def _regions(request: MRIDatasetRequest, records: Sequence[Record]) -> Iterator[
 
 
 def _groups(
-    kind: str, asked: str, records: Sequence[Record], key: Callable[[Record], str], told: Told
+    kind: str,
+    asked: str,
+    records: Sequence[Record],
+    key: Callable[[Record], str],
+    told: Sequence[Told],
 ) -> Iterator[Stratum]:
     for value in sorted({key(record) for record in records}):
         here = [record for record in records if key(record) == value]
-        known = told.people and value not in (UNKNOWN, NOT_TOLD)
-        yield Stratum(
-            kind, value, asked, len(here), told.alike(kind, value) if known else _people(here)
-        )
+        known = any(pool.people for pool in told) and value not in (UNKNOWN, NOT_TOLD)
+        folds = {int(record["fold"]) for record in here} if known else set[int]()
+        alike = sum(told[fold].alike(kind, value) for fold in folds)
+        yield Stratum(kind, value, asked, len(here), alike if known else _people(here))
 
 
 def _band(record: Record) -> str:
     age = record["anatomy"].get("age")
     if age is None:
         return _untold(record, "age")
-    return f"{band_of(age)} to {band_of(age) + BAND_YEARS - 1}"
+    return words_of_band(band_of(age))
 
 
 def _sex(record: Record) -> str:

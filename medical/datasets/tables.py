@@ -13,7 +13,8 @@ from medical.files import bids, nnunet
 
 COLUMNS = {
     "age": {
-        "Description": "Age that the anatomy was drawn for; n/a where few people share it",
+        "Description": "Middle of the ten years of age that the anatomy was drawn for; n/a where "
+        "few people share them",
         "Units": "year",
     },
     "sex": {

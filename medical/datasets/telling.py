@@ -1,8 +1,9 @@
 """Which ages and sexes of heads are told: those of which enough people may stand behind a head.
 
-An anatomy is drawn at the age and sex of one person of its pool, so a head of fifty of which one
-man of fifty is in the pool would tell of him. What few people share is left out of every record,
-table and file of the head.
+An anatomy is drawn at the age and sex of one person of its pool, the people of its fold, so a head
+of fifty of which one man of fifty is in the pool would tell of him. What few people of the pool
+share is left out of every record, table and file of the head, and of an age the middle of its ten
+years is told, never the age itself.
 """
 
 from __future__ import annotations
@@ -26,15 +27,24 @@ def band_of(age: float) -> int:
     >>> band_of(44.5)
     40
     """
-    return int(age) // BAND_YEARS * BAND_YEARS
+    return int(round(age, 1)) // BAND_YEARS * BAND_YEARS
+
+
+def words_of_band(first: int) -> str:
+    """Ten years in words.
+
+    >>> words_of_band(40)
+    '40 to 49'
+    """
+    return f"{first} to {first + BAND_YEARS - 1}"
 
 
 @dataclass(frozen=True)
 class Told:
-    """What is told of heads drawn from some people.
+    """What is told of heads drawn from one pool of people.
 
     Attributes:
-        people: Who may contribute.
+        people: How many may contribute.
         sexes: How many of each; empty where one is of fewer than five, and no sex is told.
         bands: How many of each sex, or of any where none is told, in each ten years.
     """
@@ -53,14 +63,17 @@ class Told:
         return cls(len(people), sexes, bands)
 
     def facts(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
-        """What was drawn of an anatomy, without what few people share."""
+        """What was drawn of an anatomy, without what few people share, and of an age its band."""
         found = dict(drawn)
         if not self.people or found.get("age") is None:
             return found
         sex = str(found["sex"]) if self.sexes else ""
         left_out = [] if self.sexes else ["sex"]
-        if self.bands.get((sex, band_of(found["age"])), 0) < FEWEST_ALIKE:
+        first = band_of(found["age"])
+        if self.bands.get((sex, first), 0) < FEWEST_ALIKE:
             left_out.insert(0, "age")
+        else:
+            found |= {"age": first + BAND_YEARS / 2, "age_band": words_of_band(first)}
         return found | dict.fromkeys(left_out) | ({WITHHELD: left_out} if left_out else {})
 
     def alike(self, kind: str, value: str) -> int:
@@ -77,9 +90,7 @@ class Told:
         if not self.people or (self.sexes and not few):
             return ""
         kept = sorted(band for band in self.bands if band not in few)
-        ages = ", ".join(
-            f"{NAMES[sex]} of {start} to {start + BAND_YEARS - 1}" for sex, start in kept
-        )
+        ages = ", ".join(f"{NAMES[sex]} of {words_of_band(start)}" for sex, start in kept)
         sexes = "" if self.sexes else "sex is not told, "
         return (
             f"fewer than {FEWEST_ALIKE} people of some ages or sexes may contribute, so {sexes}"

@@ -74,7 +74,7 @@ def draw_volume(
     """The head that follows from request, place and attempt alone."""
     seed = planned.attempt_seed(attempt)
     head = heads.draw(seed, request.spacing_mm, plan.pools[planned.fold])
-    head = replace(head, facts=plan.told.facts(head.facts))
+    head = replace(head, facts=plan.told[planned.fold].facts(head.facts))
     images = heads.render(head, request.contrasts, seed)
     images = {name: np.rint(image).clip(0, 32767) for name, image in images.items()}
     lesions, looks, last = None, {}, images[request.contrasts[-1]]

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +18,7 @@ from medical.datasets.heads import Contributor, Head, TemplateHeads
 from medical.datasets.making import Maker, make_dataset
 from medical.datasets.plan import (
     FEWEST_IN_POOL,
+    _untold,
     eligible_people,
     make_plan,
     split,
@@ -266,7 +268,7 @@ class Aged(Asked):
 
 @pytest.mark.parametrize(
     ("is_of", "shown", "words"),
-    [(TOLD, ("30", "f"), "ages are told of women of 30 to 39 alone"),
+    [(TOLD, ("35", "f"), "ages are told of women of 30 to 39 alone"),
      ({"age": 44.0, "sex": "f"}, ("n/a", "f"), "not told"),
      ({"age": 30.0, "sex": "m"}, ("n/a", "m"), "not told")],
 )  # fmt: skip
@@ -276,7 +278,7 @@ def test_ages_that_few_people_share_are_told_nowhere(tmp_path, monkeypatch, is_o
     heads.is_of = is_of
     out = tmp_path / "out"
     asked = maker(heads, count=1, formats=["bids"], lesions={})
-    assert asked.plan.told.facts(is_of).get("withheld", []) == (
+    assert asked.plan.told[0].facts(is_of).get("withheld", []) == (
         [] if "n/a" not in shown else ["age"]
     )
     make_dataset(asked, out)
@@ -285,21 +287,48 @@ def test_ages_that_few_people_share_are_told_nowhere(tmp_path, monkeypatch, is_o
     rows = {r["kind"]: r for r in json.loads((out / "dataset.json").read_text())["strata"]}
     assert words in json.dumps(rows) + " ".join(asked.plan.said)
     assert rows["sex"]["people"] == (18 if is_of["sex"] == "f" else 7)
+    texts = [p.read_text() for p in out.rglob("*") if p.suffix in (".json", ".tsv", ".html")]
+    assert not any(f'"age": {is_of["age"]:g}' in text for text in texts)
     if "n/a" in shown:
-        texts = [p.read_text() for p in out.rglob("*") if p.suffix in (".json", ".tsv", ".html")]
-        assert not any(f'"age": {is_of["age"]:g}' in text for text in texts)
         assert rows["age"]["value"].startswith("others, of each fewer than 5")
 
 
 def test_no_sex_is_told_where_one_is_of_few_people():
     given = [*people(20), *people(3, sex="m")]
     told = Told.of(given)
-    assert told.facts({"age": 30.0, "sex": "f"}) == {"age": 30.0, "sex": None, "withheld": ["sex"]}
+    kept = {"age": 35.0, "age_band": "30 to 39"}
+    assert told.facts({"age": 30.0, "sex": "f"}) == {**kept, "sex": None, "withheld": ["sex"]}
     assert told.facts({"age": 60.0, "sex": "m"})["withheld"] == ["age", "sex"]
     assert told.facts({"age": None, "sex": None}) == {"age": None, "sex": None}
     assert "sex is not told, ages are told of people of 30 to 39 alone" in told.words
     assert Told.of(people(9)).words == Told.of([]).words == ""
     assert "ages are told of no head" in Told.of(people(3)).words
+
+
+def test_ages_and_sexes_are_counted_in_the_pool_of_the_fold_that_a_head_is_drawn_from():
+    given = [(33.3, "f")] * 40 + [(44.0, "f")] * 9 + [(30.0, "m")] * 6
+    heads = Asked([Contributor(f"{i:02d}", age, sex) for i, (age, sex) in enumerate(given)])
+    plan = maker(heads, lesions={}).plan
+    assert len(plan.pools) > 1
+    for pool, told in zip(plan.pools, plan.told, strict=True):
+        forties = sum(person.age == 44.0 for person in pool)
+        men = sum(person.sex == "m" for person in pool)
+        assert 0 < forties < 5
+        assert 0 < men < 5
+        assert told.facts({"age": 44.0, "sex": "f"})["withheld"] == ["age", "sex"]
+        assert told.facts({"age": 33.3, "sex": "f"})["age"] == 35.0
+        assert told.alike("age", "40 to 49") == forties
+    assert "sex is not told, ages are told of people of 30 to 39 alone" in plan.said[-1]
+    told = replace(plan, pools=(plan.pools[0], ())).told
+    of = {"anatomy": {"age": 35.0, "sex": None}, "fold": 0, "contributors": {}}
+    row = strata(MRIDatasetRequest(name="two"), [of], told)[0]
+    assert row["people"] == told[0].alike("age", "30 to 39") < len(plan.pools[0])
+
+
+def test_where_folds_differ_each_says_what_is_not_told():
+    pools = [people(9), [*people(9), *people(2, age=50.0)]]
+    assert _untold(pools) == [f"fold 1: {Told.of(pools[1]).words}"]
+    assert _untold([people(9), people(9)]) == []
 
 
 def test_what_fewer_than_five_gave_is_withheld_from_the_table():
@@ -311,7 +340,7 @@ def test_what_fewer_than_five_gave_is_withheld_from_the_table():
         }
 
     request = MRIDatasetRequest(**{**ASKED, "lesions": {"load_ml": [4, 8], "count": [1, 9]}})
-    rows = strata(request, [record(4.5, 4), record(7.5, 5)], Told.of([]))
+    rows = strata(request, [record(4.5, 4), record(7.5, 5)], [Told.of([])])
     loads = [row["delivered"] for row in rows if row["kind"] == "load"]
     assert loads == [None, 0, 0, 1]
     assert [row["delivered"] for row in rows if row["kind"] == "region"] == [4]

@@ -62,7 +62,10 @@ def test_who_is_shown_is_not_denied_beyond_what_was_measured():
     words = told(34)
     assert "No. Anatomies" not in words
     assert "120 anatomies of the shipped model before painting" in words
-    assert "17 people, none could be linked" in words
+    assert "17 people, none showed a person by the bar of the audit" in words
+    assert "named the largest contributor of 10 % (interval 6 to 17 %" in words
+    assert "could be linked" not in words
     assert ".77 and .81" in words
     assert "linked" not in told(0)
-    assert "19 could be linked" in told(7)
+    assert "19 showed a person by the bar of the audit" in told(7)
+    assert "named the largest contributor of 43 % (interval 32 to 55 %" in told(7)
