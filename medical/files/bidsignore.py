@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from core.refusal import Refusal
 from medical.files.bids import read_text
 
 PIECES = {"**/": "(?:.*/)?", "/**": "/.*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
@@ -14,12 +15,24 @@ def read_ignored(path: Path) -> Callable[[str], bool]:
 
     Args:
         path: The ``.bidsignore``.
+
+    Raises:
+        Refusal: A line is no pattern.
     """
     try:
         lines = read_text(path).splitlines()
     except OSError:
         lines = []
-    rules = [rule for line in lines if (rule := _rule(line.strip()))]
+    rules = list[tuple[re.Pattern[str], bool, bool]]()
+    for number, line in enumerate(lines, start=1):
+        try:
+            rules += [rule] if (rule := _rule(line.strip())) else []
+        except re.error as error:
+            raise Refusal(
+                f"{path} has in line {number} the pattern {line.strip()!r} ({error.msg}): ranges "
+                "in brackets go from a lower sign to a higher one, as in [a-z]; mend or remove "
+                "the line."
+            ) from error
 
     def ignored(inside: str) -> bool:
         parts, last = inside.split("/"), False
@@ -49,6 +62,7 @@ def _rule(line: str) -> tuple[re.Pattern[str], bool, bool] | None:
 
 def _piece(piece: str) -> str:
     if piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
-        inner = piece[1:-1].replace("\\", "\\\\").replace("[", "\\[")
-        return f"[^{inner[1:]}]" if inner[0] == "!" and inner[1:] else f"[{inner}]"
+        others, inner = piece[1] in "!^" and len(piece) > 3, piece[1:-1]
+        inner = re.sub(r"[\\\[&|~^]", r"\\\g<0>", inner[others:]).replace("--", "-\\-")
+        return f"[{'^' * others}{inner}]"
     return PIECES.get(piece) or re.escape(piece)

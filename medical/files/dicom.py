@@ -21,6 +21,7 @@ from core.refusal import Refusal
 from medical.files.dicom_heads import (
     check_heads,
     is_packed,
+    items,
     listed,
     says_synthetic,
     scale_of,
@@ -174,7 +175,7 @@ def _slices(file: int, path: Path, head: Any) -> Iterator[Slice]:
     """The slices of one file."""
     series, shape = str(head.get("SeriesInstanceUID", "")), (int(head.Rows), int(head.Columns))
     shared = _first(head.get("SharedFunctionalGroupsSequence"))
-    frames = head.get("PerFrameFunctionalGroupsSequence") or [None]
+    frames = items(head.get("PerFrameFunctionalGroupsSequence")) or [None]
     for number, frame in enumerate(frames):
         parts = [part for part in (frame, shared) if part is not None]
         plane = _group(parts, "PlanePositionSequence", head)
@@ -201,7 +202,7 @@ def _group(parts: Sequence[Any], name: str, head: Any) -> Any:
 
 
 def _first(sequence: Any) -> Any:
-    return sequence[0] if sequence else None
+    return next(iter(items(sequence)), None)
 
 
 def _numbers(value: Any, count: int) -> tuple[float, ...] | None:

@@ -94,8 +94,16 @@ def single(path: Path, name: str, said: Any, otherwise: float) -> float:
 
 
 def listed(value: Any) -> Sequence[Any]:
-    """The parts of a value that may be one, several or none."""
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
+    """The parts of a value that may be one, several or none; none of what has no words."""
+    if isinstance(value, str):
+        return [value]
+    return list(value) if isinstance(value, Sequence) and not isinstance(value, bytes) else []
+
+
+def items(value: Any) -> Sequence[Any]:
+    """The items of a sequence; none of what is stored as anything else."""
+    found = listed(value)
+    return found if all(hasattr(item, "get") for item in found) else []
 
 
 def scale_of(path: Path, said: Any) -> tuple[float, float]:
@@ -155,10 +163,10 @@ def _check_kind(path: Path, head: Any) -> None:
 def _signals(head: Any) -> Iterator[str]:
     """What parts of the signal a header, or one of its frames, says that the image shows."""
     groups = [
-        *listed(head.get("SharedFunctionalGroupsSequence")),
-        *listed(head.get("PerFrameFunctionalGroupsSequence")),
+        *items(head.get("SharedFunctionalGroupsSequence")),
+        *items(head.get("PerFrameFunctionalGroupsSequence")),
     ]
-    types = [kind for group in groups for kind in listed(group.get("MRImageFrameTypeSequence"))]
+    types = [kind for group in groups for kind in items(group.get("MRImageFrameTypeSequence"))]
     for said in (head, *types):
         kind = listed(said.get("ImageType")) or listed(said.get("FrameType"))
         for word in (*kind[2:4], said.get("ComplexImageComponent") or ""):
@@ -174,7 +182,7 @@ def _pixels(path: Path, head: Any) -> int:
             "export the series again."
         )
     told, frames = head.get("NumberOfFrames"), head.get("PerFrameFunctionalGroupsSequence")
-    count, places = 1 if told in (None, "") else _count(told), len(listed(frames)) or 1
+    count, places = 1 if told in (None, "") else _count(told), len(items(frames)) or 1
     if count != places:
         raise Refusal(
             f"{path} tells the places of {counted(places, 'frame')}, and holds {count} as it "

@@ -41,6 +41,8 @@ class About:
         derivation: How it was made, in words.
         software: Name and version of what made it.
         synthetic: Whether no scanner made it.
+        scanned: Whether it was made from a scan, in whose voxels a face may be: nothing looks.
+        method: How its labels were found; empty where they were drawn with the image.
         sex: ``F`` or ``M``; empty where it is not told.
         sources: The images that it was made from, where it may refer to them.
     """
@@ -52,6 +54,8 @@ class About:
     derivation: str
     software: tuple[str, str]
     synthetic: bool = True
+    scanned: bool = False
+    method: str = ""
     sex: str = ""
     sources: Sources = field(default_factory=Sources)
 
@@ -183,9 +187,6 @@ def _words(about: About) -> dict[str, Any]:
     empty = ("PatientBirthDate", "StudyDate", "StudyTime", "AccessionNumber", "StudyID",
              "ReferringPhysicianName", "PositionReferenceIndicator", "ScanOptions", "EchoTime",
              "RepetitionTime", "EchoTrainLength")  # fmt: skip
-    kept = (
-        "voxels, grid, scale and image UIDs" if about.sources.images else "voxels, grid and scale"
-    )
     kind = ["DERIVED", "SECONDARY", "OTHER", *(["SYNTHETIC"] if about.synthetic else [])]
     return {
         **dict.fromkeys(empty, ""),
@@ -193,8 +194,7 @@ def _words(about: About) -> dict[str, Any]:
         "PatientName": about.subject,
         "PatientID": about.subject,
         "PatientSex": about.sex,
-        "PatientIdentityRemoved": "YES",
-        "DeidentificationMethod": f"Lamina: of a source, {kept} alone",
+        **_privacy(about),
         "StudyInstanceUID": uid_of(f"{about.patient}/study"),
         "FrameOfReferenceUID": about.sources.frame or uid_of(f"{about.patient}/frame"),
         "Modality": "MR",
@@ -214,6 +214,26 @@ def _words(about: About) -> dict[str, Any]:
         "BitsAllocated": 16,
         "BitsStored": 16,
         "HighBit": 15,
+    }
+
+
+def _privacy(about: About) -> dict[str, Any]:
+    """What is said of identity: removed only where no person's voxels came in."""
+    if not about.scanned:
+        return {
+            "PatientIdentityRemoved": "YES",
+            "DeidentificationMethod": "Lamina: of a source, voxels, grid and scale alone",
+        }
+    kept = ["voxels", "grid", "scale"]
+    kept += ["image UIDs"] if about.sources.images else []
+    kept += ["frame UID"] if about.sources.frame else []
+    return {
+        "PatientIdentityRemoved": "NO",
+        "RecognizableVisualFeatures": "YES",
+        "DeidentificationMethod": [
+            f"Lamina: kept {', '.join(kept)} alone",
+            "Lamina: not defaced, a face may be in the voxels",
+        ],
     }
 
 

@@ -2,7 +2,11 @@
 
 They are written from the verified NIfTI files, so whatever makes those needs to know nothing of
 DICOM, and are read back. Nothing of the source's header is in them but the identifiers of its
-images and of their frame of reference.
+images and of their frame of reference. Voxels of a person's scan stay as they are, a face too, so
+no result says that identity is removed.
+
+A segmentation shows a series of its own patient and study. Where a job gives labels alone, the
+scan is written as such a series: the source has another patient, or is no DICOM.
 """
 
 from __future__ import annotations
@@ -123,6 +127,7 @@ def _abouts(job: Job, scan: Volume, sources: Sources, roles: list[str]) -> dict[
             derivation=f"{words}: {role}; research, not diagnosis.",
             software=("Lamina", version("lamina")),
             synthetic=scan.header.synthetic,
+            scanned=True,
             sources=sources,
         )
         for number, role in enumerate(roles, start=1)

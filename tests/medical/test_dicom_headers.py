@@ -5,6 +5,7 @@ import tracemalloc
 import pydicom
 import pytest
 from dicoms import change, put_bytes, refused, voxels, write_enhanced, write_series
+from pydicom.datadict import tag_for_keyword
 
 from core.refusal import Refusal
 from medical.files.dicom import open_series, read_series
@@ -45,6 +46,44 @@ def test_a_syntax_that_is_none_is_refused_without_a_word_of_the_header(tmp_path,
     with pytest.raises(Refusal, match="no pixels that can be read"):
         read_series(folder)
     assert not caplog.records
+
+
+SHARED, FRAMES = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize(("stored", "value"), [("LO", "x"), ("LO", ["x", "y"]), ("US", 3)])
+@pytest.mark.parametrize("name", [SHARED, FRAMES, "ImageType"])
+def test_a_field_that_is_stored_as_another_kind_says_nothing(tmp_path, kind, stored, value, name):
+    folder = WRITERS[kind](tmp_path / "in", voxels())
+    stored_as(folder, lambda ds: ds, name, stored, value)
+    if kind == "classic" or name == "ImageType":
+        assert read_series(folder).shape == (10, 12, 6)
+    else:
+        refused(folder)
+
+
+@pytest.mark.parametrize(("stored", "value"), [("LO", "x"), ("LO", ["x", "y"]), ("US", 3)])
+@pytest.mark.parametrize("name", ["MRImageFrameTypeSequence", "PlanePositionSequence"])
+def test_a_group_of_a_frame_that_is_stored_as_another_kind_is_none(tmp_path, stored, value, name):
+    folder = write_enhanced(tmp_path / "in", voxels())
+    stored_as(folder, lambda ds: ds[FRAMES].value[0], name, stored, value)
+    if name == "PlanePositionSequence":
+        refused(folder)
+    else:
+        assert read_series(folder).shape == (10, 12, 6)
+
+
+def stored_as(folder, part, name, stored, value):
+    """Another kind and value for a field of each file, or of a part of it."""
+    for path in folder.iterdir():
+        ds = pydicom.dcmread(path)
+        where = part(ds)
+        tag = tag_for_keyword(name)
+        if tag in where:
+            del where[tag]
+        where.add_new(tag, stored, value)
+        ds.save_as(path)
 
 
 def test_a_slope_of_zero_is_refused(tmp_path):

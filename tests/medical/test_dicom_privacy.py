@@ -110,6 +110,35 @@ def test_what_goes_out_refers_to_its_source_by_identifiers_alone(tmp_path, kind)
         assert head.StudyInstanceUID != sources[0].StudyInstanceUID
 
 
+@pytest.mark.parametrize("marks", [{}, {"SyntheticData": "YES"}])
+def test_no_result_of_a_scan_claims_that_identity_is_removed(tmp_path, marks):
+    pytest.importorskip("highdicom")
+    scan = write_series(tmp_path / "in", voxels(), FrameOfReferenceUID=generate_uid(), **marks)
+    volume = read_series(scan)
+    file = write_volume(volume, tmp_path / "out.nii")
+    labels = volume.with_data((volume.data > 500).float(), dtype="uint8")
+    mask = write_volume(labels, tmp_path / "mask.nii")
+    jobs = {
+        "image": (Job("inpaint_mri", scan, True, {}), {"result": file}),
+        "labels": (Job("segment_mri", scan, False, {"1": "CSF"}), {"result": mask}),
+        "file": (Job("inpaint_mri", file, True, {}), {"result": file, "mask": mask}),
+    }
+    for name, (job, paths) in jobs.items():
+        write_results(job, paths, tmp_path / name)
+        files = sorted((tmp_path / name).rglob("*.dcm"))
+        assert files
+        for head in map(pydicom.dcmread, files):
+            assert head.PatientIdentityRemoved == "NO"
+            if head.Modality == "SEG":
+                continue
+            assert head.RecognizableVisualFeatures == "YES"
+            said = "; ".join(head.DeidentificationMethod)
+            assert "a face may be in the voxels" in said
+            assert all(len(part) <= 64 for part in head.DeidentificationMethod)
+            for word in ("image UIDs", "frame UID"):
+                assert (word in said) is (name != "file")
+
+
 @pytest.mark.parametrize("spelled", [b"YES", b"yes", b"Yes "])
 def test_burned_in_text_is_known_in_any_spelling(tmp_path, spelled):
     folder = write_series(tmp_path / "in", voxels(), BurnedInAnnotation="NO")
