@@ -46,11 +46,16 @@ def several(request: VideoRequest, target: Path, count: int) -> list[tuple[Video
         count: How many.
 
     Raises:
-        Refusal: It is no such number.
+        Refusal: It is no such number, or the target has no name.
     """
     number = checked_count(count)
     if number == 1:
         return [(request, target)]
+    if target.name in ("", ".."):
+        raise Refusal(
+            f"{target} is a folder: a result is a file, and several have numbers after its name; "
+            "add a file name, such as out.mp4."
+        )
     digits = len(str(number))
     return [
         (

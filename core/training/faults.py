@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+from core.trouble import Trouble
+
 logger = logging.getLogger(__name__)
 
 MOST_SKIPPED = 10
@@ -50,9 +52,9 @@ def went_back(steps: range, now: int) -> dict[str, Any]:
     return {"step": steps[0], "what": "gradients not finite", **facts}
 
 
-def never_finite(steps: range, share: float) -> ValueError:
+def never_finite(steps: range, share: float) -> Trouble:
     """The error that ends a run whose gradients were not finite for too long a second time."""
-    return ValueError(
+    return Trouble(
         f"steps {steps[0]} to {steps[-1]}: gradients were not finite, again after going back "
         f"to a checkpoint and to {share:g} of the learning rate: training needs finite ones; look "
         "for broken data, or train under a new name with a much lower learning_rate."

@@ -218,6 +218,8 @@ class Mirror:
             signed = [files[role] for role, said in outputs.items() if "media_sha256" in said]
             keys = {f"{self._folder}/{said['path']}": said["sha256"] for said in signed}
             self.store.fetch(list(keys), keys)
+        except StoreAwayError:
+            raise  # nobody knows what it holds
         except (OSError, ValueError, KeyError, TypeError, StoreRefusedError):
             return None
         return files | {

@@ -148,6 +148,22 @@ def test_what_a_damaged_file_lacks_is_not_left_out_in_silence(tmp_path, ending, 
         read_clip(path)
 
 
+def test_frames_that_an_avi_dropped_are_no_damage(tmp_path):
+    """Whoever captures, and ffmpeg at uneven times, write a chunk of no bytes for each."""
+    places = [place for place in range(23) if place not in (5, 11, 17)]
+    times = [40 * place for place in places]
+    path = encode(tmp_path / "a.avi", noise(20), "avi", "mjpeg", "yuvj420p", fps=25, times=times)
+    with av.open(str(path)) as file:
+        assert file.streams.video[0].frames == 23
+    clip = read_clip(path)
+    assert (len(clip.frames), clip.fps) == (23, pytest.approx(25))
+    assert np.array_equal(clip.frames[5], clip.frames[4])
+    data = path.read_bytes()
+    (tmp_path / "b.avi").write_bytes(data[: data.index(b"movi") + (len(data) * 7) // 10])
+    with pytest.raises(Refusal, match=r"^b\.avi .*(is damaged|where its header says 23)"):
+        read_clip(tmp_path / "b.avi")
+
+
 def test_two_clips_in_one_file_are_refused(tmp_path):
     one = encode(tmp_path / "a.ts", [picture()] * 20, "mpegts", "libx264", "yuv420p", fps=25)
     (tmp_path / "b.ts").write_bytes(one.read_bytes() * 2)

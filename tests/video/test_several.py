@@ -64,6 +64,12 @@ def test_a_batch_of_one_each_is_what_it_was():
     assert asked.model_copy(update={"count": 2}).model_dump()["count"] == 2
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "/"])
+def test_several_clips_of_no_name_are_refused(name, capsys):
+    assert main(["video", "generate", PROMPT, name, "--count", "2"]) == 2
+    assert "is a folder: a result is a file" in capsys.readouterr().err
+
+
 def test_the_command_writes_several_and_looks_at_all_names_before(tmp_path, capsys):
     out = tmp_path / "out.mp4"
     words = ["video", "generate", PROMPT, str(out), "--count", "2", "--steps", "1"]

@@ -39,7 +39,8 @@ def refuse_torn(path: Path, file: Any, stream: Any, packets: Sequence[Any]) -> N
         )
     kind = str(file.format.name)
     if "avi" in kind:
-        _refuse_fewer(path, int(stream.frames), sum(p.dts is not None for p in packets))
+        places = [packet.dts for packet in packets if packet.dts is not None]
+        _refuse_fewer(path, int(stream.frames), len(stream.index_entries), places)
     if "matroska" in kind:
         ends = [(p.pts + (p.duration or 0)) * tick for p in packets if p.pts is not None]
         _refuse_shorter(path, _said_seconds(file, stream), ends)
@@ -59,8 +60,16 @@ def _refuse_anew(path: Path, times: list[float]) -> None:
         )
 
 
-def _refuse_fewer(path: Path, said: int, found: int) -> None:
-    if found < said:
+def _refuse_fewer(path: Path, said: int, listed: int, places: list[int]) -> None:
+    """Refuse an AVI that lacks frames of its index, or ends early.
+
+    A frame that was dropped is a place that holds nothing, and stands in no index.
+    """
+    if not places:
+        return
+    found, end = len(places), max(places) + 1
+    step = max(1.0, (end - min(places)) / found)
+    if found < listed or said - end > SHORT_STEPS * step:
         raise Refusal(
             f"{path.name} holds {counted(found, 'frame')} where its header says {said}: a clip "
             f"is whole, and this one is damaged or cut short; {COPY}"

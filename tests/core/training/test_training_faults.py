@@ -13,6 +13,7 @@ from core.training.gradients import is_out_of_memory
 from core.training.log import read_log
 from core.training.optimizers import OPTIMIZERS
 from core.training.watch import Watch
+from core.trouble import Trouble
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight"),
@@ -142,7 +143,7 @@ def test_gradients_that_blow_up_again_end_the_run_with_a_reason(tmp_path):
     objective = explosive()
     objective.lit.append(1)
     run = tiny_run.trainer(tmp_path, 100, objective=objective)
-    with pytest.raises(ValueError, match=r"steps 0 to 9: .* needs finite ones; look for"):
+    with pytest.raises(Trouble, match=r"steps 0 to 9: .* needs finite ones; look for"):
         run.run()
     assert clock(tmp_path)["rate_share"] == 0.5
     kept = tiny_run.trainer(tmp_path, 100)

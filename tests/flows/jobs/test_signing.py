@@ -20,6 +20,8 @@ from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
 from flows.settings.provenance import read_provenance
 from flows.settings.settings import read_settings
 from flows.storage.files import FileRef
+from flows.storage.store import Store
+from flows.storage.store_faults import StoreAwayError
 from video.files.clip import read_mp4, write_mp4
 from video.provenance.certificates import CHAIN, KEY, ROOT, make_identity, read_anchors
 from video.provenance.manifests import read_manifest
@@ -184,6 +186,16 @@ def test_a_store_that_holds_another_hosts_signature_is_not_taken_at_its_record(
     assert fresh.mirror is not None
     assert fresh.mirror.standing(item.stem, None) is None
     assert fresh.mirror.standing(untouched.stem, None)
+    away, fetch = StoreAwayError(5, "it does not answer"), Store.fetch
+
+    def without_clips(store, keys, digests=None):
+        if any(key.endswith(".mp4") for key in keys):
+            raise away
+        return fetch(store, keys, digests)
+
+    monkeypatch.setattr(Store, "fetch", without_clips)
+    with pytest.raises(StoreAwayError):  # and not taken for one that is to be drawn again
+        fresh.mirror.standing(untouched.stem, None)
 
 
 def test_a_run_signs_what_it_publishes(signing):
