@@ -18,6 +18,8 @@ NAMES = {
 }
 """Names that records have and people would not guess."""
 LONGEST_NAME = 80  # of a run, in signs
+NO_INK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+"""Letters and signs that leave none on paper, though Unicode does not call them spaces."""
 
 
 def label(*names: str) -> str:

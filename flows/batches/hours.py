@@ -6,7 +6,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from core.refusal import Refusal
 from flows.batches.ledger import GOING_ON, Batch
 
-ENDS = "ends"  # in batch.json
+ENDS, UNTIL = "ends", "until"  # in batch.json
+TAKEN_UP = timedelta(hours=1)  # a batch that lost its coordinator is taken up again in less
 
 
 def next_end(until: str, now: datetime) -> datetime:
@@ -30,7 +31,9 @@ def next_end(until: str, now: datetime) -> datetime:
     hour, minute = map(int, clock.split(":"))
     for days in range(3):
         day = (here + timedelta(days=days)).date()
-        found = datetime(day.year, day.month, day.day, hour, minute, tzinfo=here.tzinfo)
+        found = datetime(day.year, day.month, day.day, hour, minute)
+        # without a zone, the host's own offset is that of the day found, not of today
+        found = found.replace(tzinfo=here.tzinfo) if zone else found.astimezone()
         if found > now:
             return found.astimezone(UTC)
     raise AssertionError(until)
@@ -39,7 +42,8 @@ def next_end(until: str, now: datetime) -> datetime:
 def end_of(batch: Batch, until: str) -> dict[str, str]:
     """By when a batch shall be ready, as ``batch.json`` shall hold it.
 
-    One that is taken up as it was left keeps its night; one that had ended has a new one.
+    One that is taken up as it was left keeps its night, unless that was over long ago or another
+    time is asked for; one that had ended has a new one.
 
     Args:
         batch: Before it is started.
@@ -47,10 +51,12 @@ def end_of(batch: Batch, until: str) -> dict[str, str]:
     """
     before = batch.read() if batch.exists() else {}
     if not until:
-        return {ENDS: ""} if before.get(ENDS) else {}
-    if before.get(ENDS) and before["state"] in GOING_ON:
-        return {ENDS: before[ENDS]}
-    return {ENDS: next_end(until, datetime.now(UTC)).isoformat()}
+        return {ENDS: "", UNTIL: ""} if before.get(ENDS) else {}
+    ends, now = before.get(ENDS), datetime.now(UTC)
+    left = ends and before["state"] in GOING_ON and before.get(UNTIL, until) == until
+    if left and now - datetime.fromisoformat(ends) <= TAKEN_UP:
+        return {ENDS: ends, UNTIL: until}
+    return {ENDS: next_end(until, now).isoformat(), UNTIL: until}
 
 
 def no_more(batch: Batch) -> bool:

@@ -157,7 +157,7 @@ def check_unchanged(item: Item) -> None:
     if item.inputs and (found := digests_of(item.request)) != item.inputs:
         role = next(role for role in item.inputs if found.get(role) != item.inputs[role])
         raise Refusal(
-            f"{role}={getattr(item.request, role)} holds other bytes than were planned: a file "
+            f"{role}={item.request.named_file(role)} holds other bytes than were planned: a file "
             "stays as it was until its clip is drawn; put the planned one back, or run the batch "
             "again to plan it anew."
         )

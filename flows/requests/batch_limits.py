@@ -18,7 +18,7 @@ class BatchLimits(Request):
     )
     until: str = Field(
         default="",
-        pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]( [A-Za-z_]+(/[A-Za-z_]+)*)?)?$",
+        pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]( [A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*)?)?$",
         description="Begin nothing that would not be ready by this time of day, such as 07:00 or "
         "07:00 Europe/Berlin, the next after each start; what is missing is made when the batch "
         "is started again. Empty for any time.",

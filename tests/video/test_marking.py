@@ -47,6 +47,18 @@ def test_a_file_counts_by_its_bytes_and_not_by_its_place(tmp_path):
     assert numbers[0] != numbers[2]
 
 
+def test_a_key_picture_counts_by_its_bytes_and_its_frame(tmp_path):
+    here = save_picture(tmp_path / "a.png", 192, 192)
+    same = shutil.copy(here, tmp_path / "b.png")
+    other = save_picture(tmp_path / "c.png", 192, 193)
+
+    def of(frame, path):
+        return number(key=[f"{frame}={path}"])
+
+    assert of(8, here) == of(8, same)
+    assert len({number(), of(8, here), of(8, other), of(5, here)}) == 4
+
+
 @pytest.mark.parametrize(("side", "counts"), [(64, False), (192, True)])
 def test_the_estimate_holds_what_marking_takes(side, counts):
     request = VideoRequest.model_validate(ASKED | {"height": side, "width": side})

@@ -28,6 +28,11 @@ def policy(tmp_path):
         ("\uff27\uff35\uff2e", 1),  # full width
         ("g\u200bu\u00adn", 1),  # signs that nobody sees
         ("g\u00fcn", 1),
+        *[(f"g{sign}un", 1) for sign in "\x01\x1c\x7f\x85\ue000\ufffd\u0378\u20dd"],
+        *[(f"g{sign}un", 1) for sign in "\u034f\u115f\u2800\u3164\uffa0"],  # blank letters
+        ("big\x0cgun", 1),
+        ("a\tgun\n", 1),
+        ("a\u3164gunwale", None),
         ("an assault\u00a0rifle", 1),
         ("an assault-rifle", 1),
         ("cafe", 1),

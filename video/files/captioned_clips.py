@@ -16,11 +16,11 @@ from torch.nn import functional as F
 
 from core.progress import counted
 from core.refusal import Refusal
+from core.wording import NO_INK
 from video.files.footage import look, refuse_if_large
 from video.files.oddities import oddities
 
 logger = logging.getLogger(__name__)
-NO_INK = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"  # letters and signs, but blank
 BLANK = ("C", "Z", "Mn", "Me")
 
 

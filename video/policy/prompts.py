@@ -15,10 +15,13 @@ from typing import Any
 import yaml
 
 from core.refusal import Refusal
+from core.wording import NO_INK
 
 LARGEST_FILE, MOST_WORDS, LONGEST_REASON = 1_000_000, 20_000, 200
 KEYS = {"words", "pattern", "reason"}
 UNSPACED = 0x2E80  # scripts from here on write words without spaces between
+READ_AS_SPACE = "\t\n\r"  # of all control signs; tokenizers drop the others, Python's split not
+NO_LETTER = "\ufffd"  # stands for one that cannot be read
 BETWEEN = r"[\s_-]+"
 FORM = "each rule is a table with a reason and either words, a list, or a pattern"
 
@@ -64,9 +67,9 @@ class Policy:
 
     def broken_by(self, text: str) -> Rule | None:
         """The first rule that a text breaks."""
-        seen = folded(text)
+        seen = {folded(text), folded(" ".join(text.split()))}  # some signs join, or part
         for rule in self.rules:
-            if rule.pattern.search(seen) or (rule.plain and rule.pattern.search(text)):
+            if any(rule.pattern.search(one) for one in (*seen, *[text] * rule.plain)):
                 return rule
         return None
 
@@ -78,8 +81,15 @@ def folded(text: str) -> str:
     'gun shop'
     """
     plain = unicodedata.normalize("NFKD", text)
-    kept = (sign for sign in plain if unicodedata.category(sign) not in ("Cf", "Mn"))
-    return " ".join(unicodedata.normalize("NFKC", "".join(kept)).casefold().split())
+    kept = "".join(filter(_shows, plain))
+    return " ".join(unicodedata.normalize("NFKC", kept).casefold().split())
+
+
+def _shows(sign: str) -> bool:
+    if sign in READ_AS_SPACE:
+        return True
+    kind = unicodedata.category(sign)
+    return not (kind[0] == "C" or kind in ("Mn", "Me") or sign in NO_INK or sign == NO_LETTER)
 
 
 def read_policy(path: Path) -> Policy:

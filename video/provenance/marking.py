@@ -16,7 +16,8 @@ from video.provenance.watermark import LEAST_SIDE, fits, marked, read_mark
 from video.request import VideoRequest
 
 PLACES = {
-    "engine", "model", "first", "last", "lora", "boxes", "control", "control_clip", "unmarked",
+    "engine", "model", "first", "last", "key", "lora", "boxes", "control", "control_clip",
+    "unmarked",
 }  # fmt: skip
 """Fields that say where something stands, which its digest tells, or whether to mark."""
 SECONDS_A_PIXEL, BYTES_A_PIXEL = 6e-8, 3

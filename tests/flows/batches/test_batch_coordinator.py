@@ -253,13 +253,13 @@ def test_nothing_is_begun_that_would_not_be_ready_in_time_and_the_next_night_goe
 def test_a_batch_that_was_left_at_work_keeps_its_night(places):
     asked = request(1, until="07:00")
     _, batch, _ = seen_through(asked)
-    long_ago = "2026-01-01T06:00:00+00:00"
-    batch.change(state="running", ends=long_ago)
-    assert hours_module.end_of(batch, "07:00") == {"ends": long_ago}
+    just = (datetime.now(UTC) - timedelta(minutes=20)).isoformat()
+    batch.change(state="running", ends=just)
+    assert hours_module.end_of(batch, "07:00") == {"ends": just, "until": "07:00"}
     assert hours_module.passed(batch)
     batch.change(state="stopped")
     assert hours_module.end_of(batch, "07:00")["ends"] > datetime.now(UTC).isoformat()
-    assert hours_module.end_of(batch, "") == {"ends": ""}
+    assert hours_module.end_of(batch, "") == {"ends": "", "until": ""}
     now = datetime(2026, 3, 28, 23, 30, tzinfo=UTC)  # the night in which clocks change
     assert (
         hours_module.next_end("07:00 Europe/Berlin", now).isoformat().startswith("2026-03-29T05")
@@ -269,6 +269,38 @@ def test_a_batch_that_was_left_at_work_keeps_its_night(places):
     with pytest.raises(ValidationError, match="until"):
         BatchLimits(until="7 am")
     assert "until" not in BatchLimits().model_dump()
+
+
+def test_a_batch_whose_host_died_in_another_night_has_a_new_end(places):
+    _, batch, _ = seen_through(request(1, until="07:00"))
+    assert batch.read()["until"] == "07:00"
+    now = datetime.now(UTC)
+    batch.change(state="running", ends=(now - timedelta(hours=15)).isoformat())
+    assert now < datetime.fromisoformat(hours_module.end_of(batch, "07:00")["ends"])
+    ahead = (now + timedelta(minutes=5)).isoformat()
+    batch.change(ends=ahead)
+    assert hours_module.end_of(batch, "07:00")["ends"] == ahead
+    other = hours_module.end_of(batch, "07:30 Etc/GMT+5")  # asked for anew
+    assert (other["ends"][11:16], other["until"]) == ("12:30", "07:30 Etc/GMT+5")
+
+
+def test_a_hosts_own_clock_is_that_of_the_night_found(monkeypatch):
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        evening = datetime(2026, 3, 28, 22, 30, tzinfo=UTC)  # clocks go forward in this night
+        assert hours_module.next_end("07:00", evening).hour == 5
+        evening = datetime(2026, 10, 24, 21, 30, tzinfo=UTC)
+        assert hours_module.next_end("07:00", evening).hour == 6
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("zone", ["America/Port-au-Prince", "Etc/GMT+5", "Etc/GMT-14", "EST5EDT"])
+def test_every_zone_can_be_named(zone):
+    until = BatchLimits(until=f"07:00 {zone}").until
+    assert hours_module.next_end(until, datetime.now(UTC)) > datetime.now(UTC)
 
 
 def test_a_cancelled_batch_ends_its_runs_and_can_be_taken_up_again(places):

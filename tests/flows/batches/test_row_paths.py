@@ -34,7 +34,8 @@ def test_where_others_may_ask_rows_are_held_to_the_folders(places, monkeypatch, 
     check_rows(request, read_settings())
 
 
-def test_a_picture_that_changes_after_its_plan_is_refused(tmp_path):
+@pytest.mark.parametrize("role", ["first", "key_8"])
+def test_a_picture_that_changes_after_its_plan_is_refused(tmp_path, role):
     from core.refusal import Refusal
     from flows.batches.items import Item, digests_of
     from flows.batches.makers import check_unchanged
@@ -42,10 +43,12 @@ def test_a_picture_that_changes_after_its_plan_is_refused(tmp_path):
 
     picture = tmp_path / "a.png"
     picture.write_bytes(b"planned")
-    request = VideoRequest(prompt="a cat", engine="wan", first=str(picture))
+    picked = {"engine": "wan", "first": str(picture)}
+    asked = {"key": [f"8={picture}"]} if role == "key_8" else picked
+    request = VideoRequest.model_validate({"prompt": "a red circle moves left", **asked})
     item = Item.of_line(Item("0" * 16, "row 1", request, inputs=digests_of(request)).line())
     check_unchanged(item)
     for change in (lambda: picture.write_bytes(b"another"), picture.unlink):
         change()
-        with pytest.raises(Refusal, match=r"first=.*a.png holds other bytes than were planned"):
+        with pytest.raises(Refusal, match=rf"^{role}=.*a.png holds other bytes than were planned"):
             check_unchanged(item)
