@@ -98,11 +98,15 @@ def _write_dicom(
     import json
 
     from flows.jobs.pipeline import main_output, record_path
-    from medical.operations.dicom_results import Job, write_results
+    from medical.operations.dicom_results import Job, note_results, write_results
 
-    told = json.loads(record_path(main_output(paths)).read_text(encoding="utf-8"))["extra"]
+    record = record_path(main_output(paths))
+    told = json.loads(record.read_text(encoding="utf-8"))["extra"]
     scan, draws = operation.inputs(request)["scan"], bool(getattr(operation, "draws", False))
-    return write_results(Job(operation.name, scan, draws, told.get("labels", {})), paths, folder)
+    job = Job(operation.name, scan, draws, told.get("labels", {}))
+    written = write_results(job, paths, folder)
+    note_results(record, folder)
+    return written
 
 
 def _room(

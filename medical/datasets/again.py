@@ -16,6 +16,7 @@ from core.refusal import Refusal
 from medical.audit.keys import read_key
 from medical.datasets.making import RECORD, Maker
 from medical.datasets.own_people import OwnHeads
+from medical.datasets.plan import Planned
 from medical.datasets.publishing import publish
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.standing import StandingHead
@@ -72,8 +73,11 @@ def draw_again(head: StandingHead, maker: Maker, folder: Path) -> DrawnAgain:
         head: In its dataset.
         maker: What it follows from.
         folder: Where files are written, as they stand in the dataset.
+
+    Raises:
+        Refusal: The plan has no such head.
     """
-    planned = next(each for each in maker.plan.volumes if each.subject == head.subject)
+    planned = _planned(head, maker)
     attempt = int(head.record["attempt"])
     notes = _notes(head, maker)
     drawn = draw_volume(maker.request, maker.plan, planned, attempt, maker.heads, maker.atlas)
@@ -89,6 +93,18 @@ def draw_again(head: StandingHead, maker: Maker, folder: Path) -> DrawnAgain:
     if apart:
         return DrawnAgain(False, f"different: {len(apart)} of {files}: {'; '.join(apart)}", notes)
     return DrawnAgain(True, f"identical: every bit of {files}", notes)
+
+
+def _planned(head: StandingHead, maker: Maker) -> Planned:
+    """The head's place in the plan."""
+    found = [each for each in maker.plan.volumes if each.subject == head.subject]
+    if not found:
+        raise Refusal(
+            f"{head.subject} is in a record of {head.dataset.name} and not among the "
+            f"{counted(len(maker.plan.volumes), 'head')} of its plan: only planned heads are "
+            "drawn again; bring back the record as it was written."
+        )
+    return found[0]
 
 
 def _people_of(head: StandingHead, sources: Path | None) -> Path:

@@ -12,6 +12,8 @@ from core.refusal import Refusal
 
 REQUEST = "request.json"
 ASKED = {"key", "count", "contrasts", "formats"}
+TABLES = ("files", "contributors")
+TOLD = ("versions", "compute", "drawn_from")
 DEEPEST = 7
 """Folders between a file of a dataset and the dataset."""
 
@@ -47,7 +49,7 @@ def standing_head(file: Path) -> StandingHead | None:
     None where it lies in no dataset, or was made by something that left a record of its own.
 
     Raises:
-        Refusal: It is of the dataset and of no single head.
+        Refusal: It is of the dataset and of no single head, or the head's record is damaged.
     """
     file = file.absolute()
     for dataset in [file, *file.parents][: DEEPEST + 1]:
@@ -59,7 +61,8 @@ def standing_head(file: Path) -> StandingHead | None:
     place = file.relative_to(dataset).as_posix()
     for path in sorted((dataset / "volumes").glob("*.json")):
         record = _table(path)
-        if path == file or place in record.get("files", {}):
+        if path == file or place in _files(record):
+            _check_whole(path, record)
             return StandingHead(dataset, asked, record)
     if "outputs" in _table(file.with_name(f"{file.name.partition('.')[0]}.json")):
         return None
@@ -67,6 +70,26 @@ def standing_head(file: Path) -> StandingHead | None:
         f"{file.name} belongs to no single head that stands in {dataset.name}: of a dataset one "
         f"head at a time is made again; name {dataset / 'volumes' / 'sub-001.json'}, for instance."
     )
+
+
+def _files(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Digests of a head's files; none where a record does not tell them."""
+    found = record.get("files")
+    return found if isinstance(found, dict) else {}
+
+
+def _check_whole(path: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a record of a head that does not tell what is needed to draw it again."""
+    kinds = dict.fromkeys(TABLES, dict) | {"subject": str, "attempt": int, "seed": int}
+    lacking = [name for name, kind in kinds.items() if not isinstance(record.get(name), kind)]
+    lacking += [name for name in TOLD if not isinstance(record.get(name, {}), dict)]
+    people = lacking or record["contributors"].get("anatomy")
+    if not isinstance(people, dict):
+        raise Refusal(
+            f"{path} does not tell its {', '.join(lacking) or 'contributors'} as a head's record "
+            "does: a head is drawn again from a whole record alone; bring back the file as it "
+            "was written."
+        )
 
 
 def _table(path: Path) -> dict[str, Any]:

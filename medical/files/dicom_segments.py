@@ -96,8 +96,9 @@ def _segment(hd: Any, number: int, name: str, about: About) -> Any:
     own = ((OWN.lower(), OWN, "Tissue"), (name, OWN, name.replace("_", " ")))
     category, kind = CODES.get(name, own)
     concept = hd.sr.CodedConcept
+    how = ("found", OWN, about.method) if about.method else ("drawn", OWN, "Drawn with its image")
     algorithm = hd.AlgorithmIdentificationSequence(
-        about.software[0], concept("drawn", OWN, "Drawn with its image"), about.software[1]
+        about.software[0], concept(*how), about.software[1]
     )
     return hd.seg.SegmentDescription(
         number, name, concept(*category), concept(*kind), "AUTOMATIC", algorithm

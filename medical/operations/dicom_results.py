@@ -11,6 +11,10 @@ scan is written as such a series: the source has another patient, or is no DICOM
 
 from __future__ import annotations
 
+import json
+import os
+import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -20,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.records import sha256_path
+from core.records import atomic_path, sha256_file, sha256_path
 from core.refusal import Refusal
 from medical.files.dicom_segments import find_highdicom, read_segments, write_segments
 from medical.files.dicom_sources import Sources, sources_of
@@ -56,9 +60,15 @@ def check_dicom(scan: Path, folder: Path) -> None:
         folder: That results shall go to.
 
     Raises:
-        Refusal: A library lacks, the folder holds something, or the scan's axes are skewed.
+        Refusal: A library lacks, the folder has no name of its own or holds something, or the
+            scan's axes are skewed.
     """
     find_highdicom()
+    if folder.name in ("", ".."):
+        raise Refusal(
+            f"{folder} is no name of a result: files and a folder for DICOM are named alike; give "
+            f"a name in it, such as {folder / 'result'}."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise Refusal(
             f"{folder} holds something: DICOM goes into a folder of its own, and nothing there "
@@ -77,11 +87,40 @@ def write_results(job: Job, paths: Mapping[str, Path], folder: Path) -> list[Pat
     Args:
         job: What was done.
         paths: NIfTI files by role.
-        folder: To write into; made where it lacks.
+        folder: To write into; it is there once all of it was read back.
 
     Raises:
         RuntimeError: What was written reads back as something else.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unread = folder.with_name(f".part-{secrets.token_hex(6)}")
+    try:
+        written = _write(job, paths, unread)
+        os.replace(unread, folder)
+    finally:
+        shutil.rmtree(unread, ignore_errors=True)
+    return [folder / path.relative_to(unread) for path in written]
+
+
+def note_results(record: Path, folder: Path) -> None:
+    """Add the digests of a job's DICOM files to its record.
+
+    Args:
+        record: Beside the folder.
+        folder: That they were written into.
+    """
+    told = json.loads(record.read_text(encoding="utf-8"))
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    told["extra"]["dicom"] = {
+        path.relative_to(folder.parent).as_posix(): sha256_file(path) for path in files
+    }
+    with atomic_path(record, overwrite=True) as temporary:
+        text = json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def _write(job: Job, paths: Mapping[str, Path], folder: Path) -> list[Path]:
+    """Write and read back the files of a job; what was written."""
     sources, scan = sources_of(job.scan), read_scan(job.scan)
     volumes = {role: read_scan(path) for role, path in paths.items()}
     labels = {role: found for role in volumes if (found := _labels_of(role, job))}
@@ -91,17 +130,22 @@ def write_results(job: Job, paths: Mapping[str, Path], folder: Path) -> list[Pat
     abouts = _abouts(job, scan, sources, [*images, *labels])
     written, first = list[Path](), list[Path]()
     for role, volume in images.items():
-        drawn = job.drawn or volume.header.synthetic or scan.header.synthetic
-        about = replace(abouts[role], synthetic=drawn)
+        about = replace(abouts[role], synthetic=_is_drawn(job, volume, scan))
         files = write_series(volume, folder / role, about)
         _check_series(volume, folder / role)
         first, written = first or files, [*written, folder / role]
     for role, names in labels.items():
         planes = planes_of(volumes[role]).astype(np.uint8)
-        path = write_segments(planes, names, first, folder / f"{role}.dcm", abouts[role])
+        about = replace(abouts[role], synthetic=_is_drawn(job, volumes[role], scan))
+        path = write_segments(planes, names, first, folder / f"{role}.dcm", about)
         _check_segments(planes, path, len(names))
         written.append(path)
     return written
+
+
+def _is_drawn(job: Job, volume: Volume, scan: Volume) -> bool:
+    """Whether a result of a job has what no scanner measured."""
+    return job.drawn or volume.header.synthetic or scan.header.synthetic
 
 
 def _labels_of(role: str, job: Job) -> tuple[str, ...]:
@@ -128,6 +172,7 @@ def _abouts(job: Job, scan: Volume, sources: Sources, roles: list[str]) -> dict[
             software=("Lamina", version("lamina")),
             synthetic=scan.header.synthetic,
             scanned=True,
+            method="" if job.drawn else f"Found in its image: {words}",
             sources=sources,
         )
         for number, role in enumerate(roles, start=1)
@@ -143,11 +188,13 @@ def _check_series(volume: Volume, folder: Path) -> None:
     same = before.shape == after.shape and float(np.abs(before - after).max()) <= 0.51 * step
     if not (same and same_corners(before.shape[::-1], place_of(back), place_of(volume))):
         raise RuntimeError(
-            f"{folder} reads back as another volume than was written: a series holds the result "
-            "itself; make it again."
+            f"{folder.name} reads back as another volume than was written: a series holds the "
+            "result itself; make it again."
         )
 
 
 def _check_segments(planes: NDArray[Any], path: Path, count: int) -> None:
     if not np.array_equal(read_segments(path, count), planes):
-        raise RuntimeError(f"{path} reads back as other labels than were written: make it again.")
+        raise RuntimeError(
+            f"{path.name} reads back as other labels than were written: make it again."
+        )

@@ -102,6 +102,28 @@ def test_a_seed_that_drew_something_else_is_another_head(dataset):
     assert "different: " in found.words
 
 
+def drop(name):
+    return lambda said: said.pop(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        *[(drop(name), f"does not tell its {name}") for name in
+          ("subject", "attempt", "seed", "files", "contributors")],
+        (lambda said: said.update(files=None, attempt="two"), "does not tell its files, attempt"),
+        (lambda said: said["contributors"].pop("anatomy"), "does not tell its contributors"),
+        (lambda said: said.update(versions=[1]), "does not tell its versions"),
+        (lambda said: said.update(subject="sub-009"), "not among the 2 heads of its plan"),
+    ],
+)  # fmt: skip
+def test_a_record_that_was_cut_is_refused(dataset, change, words, monkeypatch, capsys):
+    monkeypatch.setattr(again, "draw_volume", lambda *_: pytest.fail("drawn"))
+    edit(dataset / "volumes" / "sub-001.json", change)
+    assert main(["reproduce", str(dataset / "volumes" / "sub-001.json")]) == 2
+    assert words in capsys.readouterr().err
+
+
 def test_a_model_that_is_another_is_said_before_anything_is_drawn(dataset, monkeypatch, capsys):
     monkeypatch.setattr(again, "draw_volume", lambda *_: pytest.fail("drawn"))
     monkeypatch.setattr(BallHeads, "digest", "other")

@@ -6,18 +6,21 @@ import highdicom as hd
 import nibabel as nib
 import numpy as np
 import pydicom
+import pytest
 import torch
-from dicoms import PATIENT, turned, write_series
+from dicoms import PATIENT, turned, voxels, write_series
 from grids import opened
 from pydicom.uid import generate_uid
 from test_dicom import converted
 
+from core.records import sha256_file
 from flows.commands.command_line import main
 from medical.files.dicom_segments import read_segments
 from medical.files.nifti import write_volume
 from medical.files.scan import read_scan
 from medical.files.volume import FileHeader, Volume
-from medical.operations.dicom_results import Job, write_results
+from medical.operations import dicom_results
+from medical.operations.dicom_results import Job, check_dicom, write_results
 
 
 def ball(folder, **fields):
@@ -59,6 +62,9 @@ def test_a_region_painted_over_comes_out_as_a_series(places, capsys):
         assert {each.ReferencedSOPInstanceUID for each in head.SourceImageSequence} == sources
         assert head.SOPInstanceUID not in sources
         assert head.FrameOfReferenceUID == frame
+    noted = json.loads((places / "out.json").read_text())["extra"]["dicom"]
+    files = sorted((out / "result").iterdir())
+    assert noted == {f"out/result/{path.name}": sha256_file(path) for path in files}
     raw = b"".join(path.read_bytes() for path in (out / "result").iterdir())
     assert PATIENT.encode() not in raw
     assert b"Clinic of the Test" not in raw
@@ -71,6 +77,10 @@ def test_labels_come_out_as_a_segmentation_of_the_scan(places, capsys):
     assert main(["mri", "segment", str(scan), str(out)]) == 0
     assert str(out / "result.dcm") in capsys.readouterr().out
     made = hd.seg.segread(out / "result.dcm")
+    kinds = {made.get_segment_description(k).algorithm_identification.family.meaning
+             for k in made.segment_numbers}  # fmt: skip
+    assert kinds == {"Found in its image: segment MRI"}
+    assert "SyntheticData" not in made
     names = [made.get_segment_description(k).segment_label for k in made.segment_numbers]
     assert names == ["CSF", "gray_matter", "white_matter"]
     shown, file = in_space(out / "scan", f"{out}.nii.gz", places / "back")
@@ -119,8 +129,38 @@ def test_finer_voxels_maps_and_drawn_lesions_come_out_where_they_lie(tmp_path):
         found, file = in_space(tmp_path / "out" / role, paths[role], tmp_path / f"back-{role}")
         assert np.abs(found - file).max() < 900 / 32767
     assert read_segments(tmp_path / "out" / "mask.dcm", 1).sum() == mask.sum()
-    segment = pydicom.dcmread(tmp_path / "out" / "mask.dcm").SegmentSequence[0]
+    told = pydicom.dcmread(tmp_path / "out" / "mask.dcm")
+    assert told.SyntheticData == "YES"
+    segment = told.SegmentSequence[0]
+    algorithm = segment.SegmentationAlgorithmIdentificationSequence[0]
+    assert algorithm.AlgorithmFamilyCodeSequence[0].CodeMeaning == "Drawn with its image"
     assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Lesion"
+
+
+@pytest.mark.parametrize("name", [".", ".."])
+def test_a_folder_without_a_name_of_its_own_is_refused(places, capsys, monkeypatch, name):
+    scan = write_series(places / "in", voxels())
+    (places / "empty").mkdir()
+    monkeypatch.chdir(places / "empty")
+    assert main(["mri", "segment", str(scan), name]) == 2
+    said = capsys.readouterr().err
+    assert "is no name of a result" in said
+    assert "Traceback" not in said
+
+
+def test_what_reads_back_otherwise_leaves_nothing_and_can_be_tried_again(tmp_path, monkeypatch):
+    volume = Volume(900 * torch.rand(9, 8, 6), np.diag([1.0, 1.0, 2.0, 1.0]), FileHeader())
+    scan, out = write_volume(volume, tmp_path / "scan.nii"), tmp_path / "out"
+    job = Job("inpaint_mri", scan, True, {})
+    out.mkdir()
+    with monkeypatch.context() as change:
+        change.setattr(dicom_results, "same_corners", lambda *_: False)
+        with pytest.raises(RuntimeError, match="reads back as another volume"):
+            write_results(job, {"result": scan}, out)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["out", "scan.nii"]
+    check_dicom(scan, out)
+    assert write_results(job, {"result": scan}, out) == [out / "result"]
+    assert len(list((out / "result").iterdir())) == 6
 
 
 def test_what_cannot_go_out_as_dicom_is_refused_before_work(places, capsys):
