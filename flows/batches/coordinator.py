@@ -286,7 +286,7 @@ def coordinate(
         try:
             start_batch(batch, request, plan)
             if ends:
-                batch.change(**ends)
+                batch.change(ends=ends["ends"], until=ends["until"])
             deliver_inputs(batch, (item for item, shard in plan.items if shard >= 0))
             if batch.mirror:
                 batch.mirror.give_results()

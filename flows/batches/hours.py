@@ -52,8 +52,8 @@ def end_of(batch: Batch, until: str) -> dict[str, str]:
     before = batch.read() if batch.exists() else {}
     if not until:
         return {ENDS: "", UNTIL: ""} if before.get(ENDS) else {}
-    ends, now = before.get(ENDS), datetime.now(UTC)
-    left = ends and before["state"] in GOING_ON and before.get(UNTIL, until) == until
+    ends, now = str(before.get(ENDS, "")), datetime.now(UTC)
+    left = bool(ends) and before["state"] in GOING_ON and before.get(UNTIL, until) == until
     if left and now - datetime.fromisoformat(ends) <= TAKEN_UP:
         return {ENDS: ends, UNTIL: until}
     return {ENDS: next_end(until, now).isoformat(), UNTIL: until}

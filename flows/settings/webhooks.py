@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+import httpx
+
 from core.refusal import Refusal
 
 SECRET_PREFIX, LEAST_SECRET = "whsec_", 24
@@ -35,13 +37,13 @@ def read_webhooks(environment: Mapping[str, str] | None = None) -> Webhooks:
         Refusal: One holds something that cannot be what it names.
     """
     variables = os.environ if environment is None else environment
-    urls = tuple(variables.get("LAMINA_WEBHOOKS", "").split())
-    for url in urls:
+    urls = tuple(dict.fromkeys(variables.get("LAMINA_WEBHOOKS", "").split()))
+    for place, url in enumerate(urls, 1):
         if not _is_address(url):
             raise Refusal(
-                f"LAMINA_WEBHOOKS={url.partition('?')[0][:100]}: webhooks are addresses that "
-                "begin with https:// or http:// and name no user, with spaces between; correct "
-                "it."
+                f"LAMINA_WEBHOOKS={_openly(url)} (address {place} of {len(urls)}): webhooks are "
+                "addresses that begin with https:// or http:// and name no user, with spaces "
+                "between; correct it."
             )
     if not urls:
         return Webhooks()
@@ -51,10 +53,20 @@ def read_webhooks(environment: Mapping[str, str] | None = None) -> Webhooks:
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
+        host, _, _ = parts.hostname, parts.port, httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):
         return False
-    return parts.scheme in ("http", "https") and bool(host) and not parts.username
+    return parts.scheme in ("http", "https") and bool(host) and "@" not in parts.netloc
+
+
+def _openly(url: str) -> str:
+    """Of an address, what is surely no secret: how it begins and its host."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname if "@" not in url.replace(parts.netloc, "", 1) else None
+    except ValueError:
+        return "..."
+    return f"{parts.scheme}://{host[:100]}" if host else "..."
 
 
 def _secret(text: str) -> bytes:

@@ -84,7 +84,9 @@ class Herald:
         self._since = kept.get("since") or datetime.now(UTC).isoformat()
         self._begun = datetime.fromisoformat(kept.get("begun") or self._since)
         self._told: dict[str, str] = kept.get("told", {})
-        self._waiting: dict[str, dict[str, Any]] = kept.get("waiting", {})
+        self._waiting = _of_these(kept.get("waiting", {}), webhooks.urls)
+        if self._waiting != kept.get("waiting", {}):
+            self._keep()
 
     async def forever(self) -> None:
         """Look and tell until cancelled."""
@@ -92,8 +94,10 @@ class Herald:
             try:
                 await self.look()
                 await self.tell()
-            except (httpx.HTTPError, OSError, ValueError, KeyError) as error:
+            except (httpx.HTTPError, OSError) as error:
                 logger.warning("webhooks: %s: %s", type(error).__name__, error)
+            except Exception:
+                logger.exception("webhooks: it is tried again")
             await asyncio.sleep(EVERY_S)
 
     async def look(self) -> None:
@@ -118,7 +122,11 @@ class Herald:
             return 0
         self._told[event["id"]] = end
         for url in self._webhooks.urls:
-            self._waiting[f"{event['id']} {url}"] = {"event": event, "tries": 0, "next": 0.0}
+            self._waiting[f"{event['id']} {_place(url)}"] = {
+                "event": event,
+                "tries": 0,
+                "next": 0.0,
+            }
         return 1
 
     async def tell(self) -> None:
@@ -129,7 +137,7 @@ class Herald:
             self._keep()
 
     async def _tell_one(self, url: str) -> None:
-        for key in [key for key in self._waiting if key.partition(" ")[2] == url]:
+        for key in [key for key in self._waiting if key.partition(" ")[2] == _place(url)]:
             load = self._waiting[key]
             if load["next"] > time.time():
                 continue
@@ -156,7 +164,7 @@ class Herald:
                 if answer.is_success:
                     return True
                 said = f"answers {answer.status_code}"
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             said = type(error).__name__
         logger.warning("webhook %s: %s; it is told of %s later", _host(url), said, event["id"])
         return False
@@ -166,6 +174,7 @@ class Herald:
         said["begun"] = self._begun.isoformat()
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(self._path, overwrite=True) as temporary:
+            temporary.touch(0o600)
             temporary.write_text(json.dumps(said))
 
 
@@ -219,6 +228,18 @@ def _kept(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _of_these(waiting: dict[str, Any], urls: tuple[str, ...]) -> dict[str, Any]:
+    """What waits for these addresses, without those that are named no more."""
+    places = {name: _place(url) for url in urls for name in (url, _place(url))}  # once whole
+    found = ((*key.partition(" "), load) for key, load in waiting.items())
+    return {f"{name} {places[to]}": load for name, _, to, load in found if to in places}
+
+
+def _place(url: str) -> str:
+    """An address as the file names it: paths and queries of webhooks are often secrets."""
+    return hashlib.sha256(url.encode()).hexdigest()[:16]
 
 
 def _host(url: str) -> str:

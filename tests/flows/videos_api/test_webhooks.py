@@ -5,6 +5,7 @@ import base64
 import hashlib
 import hmac
 import json
+import stat
 import threading
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -198,10 +199,78 @@ def test_the_herald_works_while_the_server_is_up(runs, receiver, herald, monkeyp
     assert receiver.types() == ["video.completed"]
 
 
+def test_an_address_that_cannot_be_asked_ends_nothing(herald, runs, receiver, monkeypatch):
+    monkeypatch.setattr(webhooks_module, "EVERY_S", 0.01)
+    teller = herald("http://\u00e4..b/")
+    runs.end("text_to_video")
+    turn(teller)
+    turn(herald(), times=2)
+    assert receiver.types() == ["video.completed"]  # once: that it was heard is written down
+    looks = []
+
+    async def looking():
+        looks.append(1)
+        raise RuntimeError("nobody foresaw this")
+
+    async def a_while():
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(teller.forever(), 0.5)
+
+    monkeypatch.setattr(teller, "look", looking)
+    asyncio.run(a_while())
+    assert len(looks) > 1
+
+
+def test_the_file_holds_no_secret_of_an_address_and_none_that_is_gone(herald, runs, receiver):
+    path = read_settings().home / "webhooks.json"
+    receiver.answers = [500] * 9
+    gone = "http://127.0.0.1:9/hook?token=gone"
+    teller = herald(gone)
+    runs.end("text_to_video")
+    turn(teller)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert "of=them" not in path.read_text()
+    assert "token" not in path.read_text()
+    kept = json.loads(path.read_text())
+    assert len(kept["waiting"]) == 2
+    (event,) = {key.partition(" ")[0] for key in kept["waiting"]}
+    before = {
+        f"{event} {url}": load
+        for url in (receiver.url, gone)
+        for load in [
+            {
+                "event": {"id": event, "type": "video.completed"},
+                "tries": 1,
+                "next": 0.0,
+            }
+        ]
+    }  # as it was written once
+    path.write_text(json.dumps(kept | {"waiting": before}))
+    path.chmod(0o644)
+    receiver.answers = []
+    again = herald()
+    assert "of=them" not in path.read_text()
+    assert len(json.loads(path.read_text())["waiting"]) == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    turn(again)
+    assert receiver.types() == ["video.completed"]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["https://me:hidden@a/hidden?hidden", "https://:hidden@a/hidden", "https://a:b@c@d/hidden",
+     "hidden@a", "http://[::1/hidden", "https://me:hid/den@a", "http://\u00e4..b/hidden"],
+)  # fmt: skip
+def test_a_refused_address_shows_no_password_and_no_path(address):
+    with pytest.raises(Refusal, match=r"\(address 2 of 2\): .*; correct it") as refused:
+        read_webhooks({"LAMINA_WEBHOOKS": f"https://b {address}", "LAMINA_WEBHOOK_SECRET": SECRET})
+    assert "hid" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("variables", "words"),
     [
-        ({"LAMINA_WEBHOOKS": "ftp://a"}, "LAMINA_WEBHOOKS=ftp://a: .*; correct it"),
+        ({"LAMINA_WEBHOOKS": "ftp://a"}, "LAMINA_WEBHOOKS=ftp://a .*: webhooks .*; correct it"),
         ({"LAMINA_WEBHOOKS": "https://me:pass@a"}, "name no user"),
         ({"LAMINA_WEBHOOKS": "http://[::1"}, "begin with https"),
         ({"LAMINA_WEBHOOKS": "https://a"}, "LAMINA_WEBHOOK_SECRET of 0 characters"),
@@ -223,7 +292,7 @@ def test_settings_that_mean_nothing_are_refused(variables, words):
 def test_nobody_is_told_unless_an_operator_says_so():
     assert read_webhooks({}) == Webhooks()
     found = read_webhooks(
-        {"LAMINA_WEBHOOKS": "https://a http://b/c", "LAMINA_WEBHOOK_SECRET": SECRET}
+        {"LAMINA_WEBHOOKS": "https://a http://b/c https://a", "LAMINA_WEBHOOK_SECRET": SECRET}
     )
     assert found.urls == ("https://a", "http://b/c")
     assert "secret" not in repr(found)
