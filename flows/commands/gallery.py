@@ -32,6 +32,7 @@ def gallery(*, host: str = "127.0.0.1", port: int = PORT) -> None:
         print(f"The gallery is at http://{host}:{port}{PREFIX}/. Ctrl-C ends it.", flush=True)
         config = uvicorn.Config(application, log_level="warning", lifespan="off")
         uvicorn.Server(config).run(sockets=[ear])
+    raise KeyboardInterrupt  # it was told to stop, and does not always say so itself
 
 
 def _ear(host: str, port: int) -> socket.socket:

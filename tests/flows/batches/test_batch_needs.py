@@ -142,7 +142,7 @@ def test_what_fits_nowhere_is_refused_with_its_row_and_the_numbers(places):
     needs = re.escape(f"prompts:1: the request needs {single_needs(items()[0].request)}: ")
     with pytest.raises(ValueError, match=rf"^{needs}.*\(one offers 0\.5 GB of memory\)"):
         check_items(items(), [SMALL_HOST])
-    with pytest.raises(ValueError, match=r"1 GPU of 2\.2 GB.*offers 1 GB of GPU memory"):
+    with pytest.raises(ValueError, match=r"1 GPU of 2\.3 GB.*offers 1 GB of GPU memory"):
         check_items(items(**LARGE), [GPU_HOST])
     check_items(items(**LARGE), [GPU_HOST, HOST])
     check_items(items(), [SMALL_HOST, GPU_HOST])

@@ -91,7 +91,7 @@ def test_what_fits_nowhere_is_refused_with_the_numbers():
         VideoRequest(prompt="x", height=256, width=256, num_frames=128),
         gpus=1,
     )
-    with pytest.raises(ValueError, match=r"needs 1 GPU of 2\.2 GB, .*0 GPUs.*0\.5 GB of memory"):
+    with pytest.raises(ValueError, match=r"needs 1 GPU of 2\.3 GB, .*0 GPUs.*0\.5 GB of memory"):
         check_fits(wanted, [Resources(memory_gb=0.5, disk_gb=9.0)])
     with pytest.raises(ValueError, match="none offered"):
         check_fits(wanted, [])
@@ -121,7 +121,7 @@ def test_a_job_is_refused_where_it_starts_if_the_host_or_its_gpu_is_too_small(tm
         gpus=1,
     )
     check_here(large, tmp_path, gpus=[4.0])
-    with pytest.raises(ValueError, match=r"1 GPU of 2\.2 GB.*one offers 2 GB of GPU memory"):
+    with pytest.raises(ValueError, match=r"1 GPU of 2\.3 GB.*one offers 2 GB of GPU memory"):
         check_here(large, tmp_path, gpus=[2.0])
 
 
