@@ -206,8 +206,7 @@ KeyPictures = Annotated[
     Field(
         max_length=64,
         description="Pictures of other frames, FRAME=PICTURE with frames counted from 0, such as "
-        "8=middle.png; for our own model and engines that can. Several in a prompt file have "
-        "semicolons between them.",
+        "8=middle.png; for our own model. Several in a prompt file have semicolons between them.",
     ),
 ]
 

@@ -204,4 +204,12 @@ def _source(operation: AnyOperation, request: Request) -> str:
 
     if not getattr(operation.source(request), "drawn", True):
         return FILTERED
-    return PARTLY_DRAWN if "clip" in operation.inputs(request) else DRAWN
+    return PARTLY_DRAWN if "clip" in operation.inputs(request) or _shows(request) else DRAWN
+
+
+def _shows(request: Request) -> bool:
+    """Whether pictures that a person gave are frames of the clip."""
+    from video.engines.pictures import named
+    from video.request import VideoRequest
+
+    return isinstance(request, VideoRequest) and bool(named(request))

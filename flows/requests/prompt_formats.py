@@ -75,7 +75,7 @@ def _headed(text: str, name: str) -> tuple[int, list[str], Iterator[tuple[int, l
         try:
             records = _records(text, name, sign)
             number, header = next(records, (1, []))
-            if len(header) in (1, 2) and _plain(text.partition("\n")[0]) == f"sep={sign}":
+            if len(header) in (1, 2) and _first_line(text) == f"sep={sign}":
                 number, header = next(records, (number, []))  # which Excel writes for itself
         except Refusal:
             continue
@@ -84,6 +84,11 @@ def _headed(text: str, name: str) -> tuple[int, list[str], Iterator[tuple[int, l
     records = _records(text, name, ",")
     number, header = next(records, (1, []))
     return number, header, records
+
+
+def _first_line(text: str) -> str:
+    """Without what does not show; a tab at its end may be what stands between cells."""
+    return text.partition("\n")[0].strip("\ufeff\r ")
 
 
 def _plain(column: str) -> str:

@@ -1,8 +1,10 @@
 """A network that is shown what is given of a clip: masks, plain prompts, and what counts."""
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -11,7 +13,9 @@ from core.conditioning import Conditioning
 from core.families.flow import FlowMatching
 from core.models.checkpoints import save_model
 from core.seeds import generator, initialized
-from video.request import VideoTrainingRequest
+from video.engines.canvas import Canvas
+from video.engines.own_canvas import paint, to_levels
+from video.request import VideoRequest, VideoTrainingRequest
 from video.training import training as module
 from video.training.masks import CHANNELS, PLAIN, beside, draw_masks, masked
 from video.training.presets import tiny
@@ -111,6 +115,42 @@ def test_a_masked_run_trains_what_is_shown(tmp_path):
     network, whole = module.train(request, tmp_path / "run", make_batch=_noise)
     assert whole
     assert network.state_dict()["given.mix.weight"].abs().max() > 0
+
+
+def test_what_is_painted_around_is_shown_window_by_window():
+    network = initialized(partial(tiny, given=CHANNELS), 3).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    frames = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), np.uint8)
+    given = np.zeros((24, 16, 16), bool)
+    given[:10], given[20:, :5] = True, True
+    request = VideoRequest(prompt="a red circle", steps=2, seed=3)
+    cond = Conditioning(tokens=torch.randn(1, 3, 384))
+    seen: list[torch.Tensor] = []
+
+    def watch(_, words, named):
+        (told,) = (w for w in (*words, *named.values()) if isinstance(w, Conditioning))
+        assert told.concat is not None
+        seen.append(told.concat)
+
+    def painted():
+        return paint(
+            Canvas(frames, given), request, cond, network, {"guidance_trained_in": True},
+            layout=None, on_step=lambda *_: None,
+        )  # fmt: skip
+
+    handle = network.register_forward_pre_hook(watch, with_kwargs=True)
+    found = painted()
+    handle.remove()
+    whole = beside(to_levels(frames), torch.from_numpy(given)[None, None].float())
+    for place, part in enumerate(seen):
+        start = (0, 8)[place % 2]
+        assert torch.equal(part, whole[:, :, start : start + 16])
+    assert len(seen) >= 4
+    torch.nn.init.zeros_(network.get_parameter("given.mix.weight"))
+    assert not torch.allclose(painted()[:, :, 10:20], found[:, :, 10:20])
 
 
 @pytest.mark.parametrize("changes", [{"network": "dit"}, {"family": "edm"}])

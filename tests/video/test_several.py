@@ -58,6 +58,11 @@ def test_a_row_and_a_batch_say_how_many(tmp_path):
         ClipBatchRequest.model_validate({"prompts": PROMPT, "count": 0})
 
 
+def test_no_column_stands_for_the_number_of_a_clip(tmp_path):
+    with pytest.raises(Refusal, match="number of several"):
+        items(f"prompt,number of several\n{PROMPT},5\n", tmp_path)
+
+
 def test_a_batch_of_one_each_is_what_it_was():
     asked = ClipBatchRequest.model_validate({"prompts": PROMPT})
     assert "count" not in asked.model_dump(mode="json")

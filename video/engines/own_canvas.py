@@ -117,12 +117,15 @@ def paint(
     device = next(network.parameters()).device
     clip = to_levels(canvas.frames).to(device)
     mask = torch.from_numpy(canvas.given).to(device)[None, None].float()  # (1, 1, D, H, W)
-    denoise = windowed(clip.shape, cond.to(device), network, record, layout)
+    known = Measurement(MaskOperator(mask), clip * mask)
+    shown = None
+    if getattr(network, "given", None) is not None:  # it has learned to paint around what it sees
+        shown = torch.cat([known.values, mask], dim=1)  # (1, 4, D, H, W)
+    denoise = windowed(clip.shape, cond.to(device), network, record, layout, shown)
     levels, walk = (
         reachable(network, shifted(request.steps, shift=SHIFT)),
         walk_of(request, network),
     )
-    known = Measurement(MaskOperator(mask), clip * mask)
     if canvas.strength:
         start = noise(tuple(clip.shape[1:]), request.seed).to(device)
         obedient = consistent(denoise, known.operator, known.values)
@@ -145,18 +148,28 @@ def windowed(
     network: ConditionedNetwork,
     record: dict[str, Any],
     layout: Courses | None,
+    shown: Float[Tensor, "1 4 D H W"] | None = None,
 ) -> Denoise:
-    """A denoiser of whole clips (1, 3, D, H, W) from one of windows of 16 frames."""
+    """A denoiser of whole clips (1, 3, D, H, W) from one of windows of 16 frames.
+
+    Args:
+        shape: Of the clip.
+        cond: What the prompt says, without a sketch.
+        network: Of clips.
+        record: What is known of it.
+        layout: Where everything is; None where nobody knows.
+        shown: What is given and its mask, for a network that is shown it.
+    """
     depth, height, width = shape[2:]
     overlap = min(OVERLAP, depth - 1) if depth > NUM_FRAMES else 0
     parts = windows((depth, height, width), (NUM_FRAMES, height, width), (overlap, 0, 0))
     asks: dict[int, Denoise] = {}
     for part in parts:
         frames = part.slices[0]
-        told = cond
+        told = cond if shown is None else replace(cond, concat=shown[:, :, frames])
         if layout is not None and fits((NUM_FRAMES, height, width)):
-            shown = sketch(layout[:, :, frames].to(network.device))
-            told = replace(cond, sketch=shown)
+            laid = sketch(layout[:, :, frames].to(network.device))
+            told = replace(told, sketch=laid)
         asks[frames.start] = painting(network, told, record)
 
     def each(z: Tensor, t: Tensor, r: Tensor, here: list[Window]) -> Tensor:

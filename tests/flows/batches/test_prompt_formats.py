@@ -209,6 +209,7 @@ def test_every_suffix_is_tried_with_random_bytes():
         f"prompt;seed\n{GOOD};7\n{OTHER};8\n",
         f"sep=;\r\nprompt;seed\r\n{GOOD};7\r\n{OTHER};8\r\n",
         f'"prompt";"seed"\n"{GOOD}";7\n"{OTHER}";8\n',
+        f"sep=\t\r\nprompt\tseed\r\n{GOOD}\t7\r\n{OTHER}\t8\r\n",
         f"sep=,\nprompt,seed\n{GOOD},7\n{OTHER},8\n",
         f"\ufeffprompt\tseed\n{GOOD}\t7\n{OTHER}\t8\n",
         f"# mine\nprompt\u200b;seed\u00a0\n{GOOD};7\n{OTHER};8\n",

@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from clips import SMALL
+from PIL import Image
 
 from core.refusal import Refusal
 from flows.batches.items import items_of
@@ -24,7 +25,7 @@ from flows.storage.store import Store
 from flows.storage.store_faults import StoreAwayError
 from video.files.clip import read_mp4, write_mp4
 from video.provenance.certificates import CHAIN, KEY, ROOT, make_identity, read_anchors
-from video.provenance.manifests import read_manifest
+from video.provenance.manifests import DRAWN, PARTLY_DRAWN, read_manifest
 from video.provenance.unsigned import is_signed, media_sha256
 from video.request import VideoRequest
 
@@ -152,6 +153,15 @@ def test_a_batch_makes_anew_a_clip_whose_signature_was_damaged_or_taken_out(sign
     monkeypatch.setenv("LAMINA_C2PA", "on")
     assert run(batch)["made"] == 2
     assert all(read_manifest(clip).state == "Valid" for clip in (first, second))
+
+
+def test_a_clip_with_pictures_of_a_person_is_drawn_in_part(signing):
+    picture = signing / "a.png"
+    Image.new("RGB", (32, 32), (200, 20, 20)).save(picture)
+    drawn(signing / "plain.mp4")
+    drawn(signing / "shown.mp4", "--key", f"2={picture}")
+    assert read_manifest(signing / "plain.mp4").source == DRAWN
+    assert read_manifest(signing / "shown.mp4").source == PARTLY_DRAWN
 
 
 def drawn_like(batch, clip):
