@@ -223,6 +223,9 @@ def anomalies(
 def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:
     """List the volumes and models to destroy when a person withdraws.
 
+    A volume that the person contributed to is listed as volume, one that was drawn around the mean
+    of a model made from this person and others as mean.
+
     Args:
         participant: Data set and participant, such as ds002748:sub-01; sub-01 alone for every
             data set that is known; or the hash in a record.
@@ -235,6 +238,8 @@ def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:
     found = traces(participant, datasets or ((outputs,) if outputs.is_dir() else ()))
     for place in found.volumes:
         print(f"volume {place}")
+    for place in found.around:
+        print(f"mean {place}")
     for name in found.models:
         print(f"model {name}")
     for name in found.silent:
@@ -246,6 +251,7 @@ def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:
         )
     sys.stderr.write(
         f"This person is named by {counted(len(found.volumes), 'volume')} and "
-        f"{counted(len(found.models), 'model')}, in {counted(found.searched, 'dataset')}.\n"
+        f"{counted(len(found.models), 'model')}, and part of the mean behind "
+        f"{counted(len(found.around), 'more volume')}, in {counted(found.searched, 'dataset')}.\n"
     )
     return 1 if found.keyless else 0

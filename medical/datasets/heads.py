@@ -65,6 +65,8 @@ class Heads(Protocol):
         digest: Of what heads are drawn from.
         seconds: Of one core, for one head, beside what any head takes.
         card: Of the model that heads are drawn with; empty where there is none.
+        around: How many people the mean is of that every head is drawn around, who may be more
+            than those who contribute; 0 where it is of the pool alone, or of no person here.
     """
 
     people: Sequence[Contributor]
@@ -72,6 +74,7 @@ class Heads(Protocol):
     digest: str
     seconds: float
     card: str
+    around: int
 
     def draw(self, seed: int, spacing_mm: Spacing, people: Sequence[Contributor]) -> Head:
         """A head of some of the people, from a seed."""
@@ -92,6 +95,7 @@ class TemplateHeads:
     digest = "mni152-icbm2009a-1mm"
     seconds = 0.0
     card = ""
+    around = 0
 
     @cached_property
     def _template(self) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:

@@ -43,11 +43,17 @@ class PeopleHeads:
         self.people: Sequence[Contributor] = tuple(
             Contributor(p.hash, p.age, p.sex) for p in pool.people
         )
+        who = counted(len(pool.people), "person", "people")
+        self.around = len(pool.people) if pool.expected else 0
+        maps = (
+            f"blurred tissue maps of {who}: around the mean of all of them, the differences from "
+            "it of those in the pool of the fold"
+            if self.around
+            else f"blurred tissue maps of {who}"
+        )
         self.words = (
-            f"blurred tissue maps of {counted(len(pool.people), 'person', 'people')}, mixed with "
-            "weights that change "
-            "from place to place; folding and texture drawn by networks; pseudonymous, not "
-            "anonymous"
+            f"{maps}, mixed with weights that change from place to place; folding and texture "
+            "drawn by networks; pseudonymous, not anonymous"
         )
         self.digest = pool.digest
 

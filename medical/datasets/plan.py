@@ -82,6 +82,8 @@ class Plan:
         lesion_pools: The people lesion outlines are drawn from, for each fold.
         said: What a reader must know: requests beyond what was measured, people who may be
             recognized.
+        around: How many people the mean is of that every head is drawn around; 0 where it is of
+            the pool alone.
     """
 
     key: str
@@ -89,6 +91,7 @@ class Plan:
     pools: tuple[tuple[Contributor, ...], ...]
     lesion_pools: tuple[tuple[int, ...], ...]
     said: tuple[str, ...]
+    around: int = 0
 
     @property
     def told(self) -> tuple[Told, ...]:
@@ -128,7 +131,7 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
             said.append(f"{volume.subject}: {words}")
     order = sorted(range(len(atlas.people)), key=lambda i: atlas.people[i])
     lesion_pools = tuple(tuple(order[k::folds]) for k in range(folds))
-    return Plan(key, volumes, pools, lesion_pools, tuple(said))
+    return Plan(key, volumes, pools, lesion_pools, tuple(said), heads.around)
 
 
 def check_sources(sources: str) -> None:
@@ -167,7 +170,8 @@ def check_enough(sources: str, people: int, left_out: str = "") -> None:
 def eligible_people(request: MRIDatasetRequest, heads: Heads) -> tuple[Contributor, ...]:
     """Who of a source may contribute to a request; nobody where no person stands behind it.
 
-    Every fourth contributes to nothing and serves the audit.
+    Every fourth is in no pool and serves the audit. Of a model's people they are, for all that, in
+    the mean that every head is drawn around.
 
     Raises:
         Refusal: Fewer than five fit.
@@ -281,5 +285,6 @@ def plain(plan: Plan) -> dict[str, Any]:
         "volumes": len(plan.volumes),
         "folds": len(plan.pools),
         "people": len({p.hash for pool in plan.pools for p in pool}),
+        "people_of_the_mean": plan.around,
         "said": list(plan.said),
     }

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.models.checkpoints import list_models
 from core.refusal import Refusal
@@ -20,6 +21,8 @@ from medical.lesions.atlas import lesion_atlas
 
 TRAINED_ON = "ds002748"
 """The data set of the people behind the shipped models."""
+OF_POOL = 16
+"""What of the digest that a record tells of its heads is of the model's people."""
 HASH = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -30,6 +33,7 @@ class Traces:
     Attributes:
         hashes: what they are called in records.
         volumes: the volumes that they contributed to.
+        around: further volumes, drawn around the mean of a model that was made from them.
         models: the models that were made from them.
         silent: models whose records do not name their people.
         searched: how many datasets were looked through.
@@ -43,6 +47,7 @@ class Traces:
     silent: tuple[str, ...]
     searched: int
     keyless: tuple[Path, ...] = ()
+    around: tuple[Path, ...] = ()
 
 
 def traces(participant: str, folders: Iterable[Path]) -> Traces:
@@ -58,7 +63,7 @@ def traces(participant: str, folders: Iterable[Path]) -> Traces:
     found = sorted(set(_datasets(folders)))
     hashes = _hashes(participant, found)
     volumes = [place for dataset in found for place in _volumes(dataset, hashes)]
-    models, silent = [], []
+    models, silent, means = list[str](), list[str](), set[str]()
     for folder, record in list_models():
         if record["kind"] in ("mri", "head"):
             people = record.get("people")
@@ -66,11 +71,19 @@ def traces(participant: str, folders: Iterable[Path]) -> Traces:
                 silent.append(folder.name)
             elif {row[0] if isinstance(row, list) else row for row in people} & hashes:
                 models.append(folder.name)
+                means.add(str(record.get("pool_sha256"))[:OF_POOL])
+    around = [place for dataset in found for place in _around(dataset, means)]
     if hashes & set(lesion_atlas().people):
         models.append("ms-lesions")
     keyless = () if HASH.fullmatch(participant) else tuple(_keyless(found))
     return Traces(
-        tuple(sorted(hashes)), tuple(volumes), tuple(models), tuple(silent), len(found), keyless
+        tuple(sorted(hashes)),
+        tuple(volumes),
+        tuple(models),
+        tuple(silent),
+        len(found),
+        keyless,
+        tuple(place for place in around if place not in set(volumes)),
     )
 
 
@@ -106,11 +119,32 @@ def _datasets(folders: Iterable[Path]) -> Iterator[Path]:
             yield place.parent.parent.resolve()
 
 
-def _volumes(dataset: Path, hashes: set[str]) -> Iterator[Path]:
-    """The records of volumes of a dataset, set aside ones too, that a person contributed to."""
+def _records(dataset: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """The records of volumes of a dataset, set aside ones too."""
     places = sorted(dataset.glob("volumes/sub-*.json"))
     for place in [*places, *sorted(dataset.glob("quarantine/*/reasons.json"))]:
-        record = json.loads(place.read_text(encoding="utf-8"))
+        yield place, json.loads(place.read_text(encoding="utf-8"))
+
+
+def _around(dataset: Path, means: set[str]) -> Iterator[Path]:
+    """The records of volumes that were drawn around the mean of one of these models.
+
+    A head that was set aside does not say its model: it is of that of its dataset. Neither do
+    records of the first versions: all with people behind them are listed.
+    """
+    records = list(_records(dataset))
+    told = {str(r["drawn_from"]["heads"])[:OF_POOL] for _, r in records if "drawn_from" in r}
+    for place, record in records:
+        drawn_from = record.get("drawn_from")
+        of = {str(drawn_from["heads"])[:OF_POOL]} if drawn_from else told
+        people = record.get("contributors", {}).get("anatomy")
+        if of & means if of else means and people:
+            yield place
+
+
+def _volumes(dataset: Path, hashes: set[str]) -> Iterator[Path]:
+    """The records of volumes of a dataset, set aside ones too, that a person contributed to."""
+    for place, record in _records(dataset):
         given = record.get("contributors", {})
         if any(hashes & set(part) for part in given.values()):
             yield place

@@ -49,7 +49,7 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
         ("What is it for?", "Adding to real training data of segmenters; testing software."),
         ("What is it not for?", "Diagnosis, prevalence, norms of age or sex, sole training data."),
         ("Does an image show a person?", shown(people)),
-        ("Who stands behind it?", f"{counted(people, 'person', 'people')} for anatomy{outlines}."
+        ("Who stands behind it?", f"{_behind(summary['plan'])}{outlines}."
          if people else f"The mean of 152 adults{outlines}."),
         ("May people be recognized?", "Pseudonymous, not anonymous: see who may be recognized."
          if people else "No single person's anatomy is in it."),
@@ -60,6 +60,13 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
         ("License", "The dataset: CC0." if healthy else "The dataset: CC0. Lesion outlines follow "
          "masks under CC BY (Lesjak et al. 2017)."),
     ]  # fmt: skip
+
+
+def _behind(plan: Mapping[str, Any]) -> str:
+    """Who stands behind the anatomies; records of earlier versions tell of no mean."""
+    words = f"{counted(plan['people'], 'person', 'people')} for anatomy"
+    around = int(plan.get("people_of_the_mean", 0))
+    return f"{words}, around a mean of {around} that they are part of" if around else words
 
 
 def shown(people: int) -> str:

@@ -2,7 +2,9 @@
 
 ``python -m medical.evaluation.leave_out REAL MASKS DRAWN --request FILE`` draws a dataset for each
 person of ``REAL``, from a lesion atlas of all ``MASKS`` but that person's: ``DRAWN/NAME``, its
-atlas in ``DRAWN/atlas-NAME``. A drawing that was stopped goes on when the same is asked again.
+atlas in ``DRAWN/atlas-NAME``. A mask is a person's where its file is called like the person,
+whatever follows after ``_``, or its voxels are the same; of whom there is none is said by
+``--no-mask NAME``. A drawing that was stopped goes on when the same is asked again.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ def drawn_for(real: Sequence[Case], drawn: Path) -> DrawnFor:
         drawn: A dataset, or a folder with one for each, and the atlas it was drawn from.
 
     Raises:
-        Refusal: There are none, or lesions of who is tested are in them.
+        Refusal: There are none, lesions of who is tested are in them, or whose are is not known.
     """
     own = all(atlas_folder(drawn, case.name).is_dir() for case in real)
     found: dict[str, Sequence[Case]] = {}
@@ -55,24 +57,26 @@ def drawn_for(real: Sequence[Case], drawn: Path) -> DrawnFor:
                 "medical.evaluation.leave_out, or give people who are in no atlas."
             )
         if own:
-            _check_atlas(drawn / case.name, atlas)
-    whole = [] if own else read_cases(drawn)
-    for case in real:
-        found[case.name] = read_cases(drawn / case.name) if own else whole
-    return found
+            found[case.name] = _heads_of(drawn / case.name, atlas)
+    whole = [] if own else _heads_of(drawn, lesion_atlas())
+    return found if own else {case.name: whole for case in real}
 
 
-def _check_atlas(dataset: Path, atlas: LesionAtlas) -> None:
-    """Refuse heads that were drawn from another atlas than the one beside them."""
-    for path in sorted((dataset / "volumes").glob("*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
+def _heads_of(dataset: Path, atlas: LesionAtlas) -> list[Case]:
+    """The heads of a dataset, refused where a record does not say that they are of an atlas."""
+    cases = read_cases(dataset)
+    for case in cases:
+        path = dataset / "volumes" / f"{case.name}.json"
+        record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         told = record.get("drawn_from", {}).get("lesion_atlas")
         if told != atlas.digest:
+            says = f"names the lesion atlas {str(told)[:12]}" if told else "names no lesion atlas"
             raise Refusal(
-                f"{path} names the lesion atlas {str(told)[:12]}, and beside {dataset.name} "
-                f"stands {atlas.digest[:12]}: whose lesions are in the heads must be known; draw "
+                f"{path} {says if record else 'is not there'}, and {dataset.name} is held to that "
+                f"of {atlas.digest[:12]}: whose lesions are in the heads must be known; draw "
                 "them anew by python -m medical.evaluation.leave_out."
             )
+    return cases
 
 
 def read_rows(out: Path, wanted: Mapping[str, Row]) -> list[Row]:
@@ -128,7 +132,12 @@ def _check_row(row: Row, wanted: Mapping[str, Row], place: str) -> None:
 
 
 def draw_without(
-    real: Sequence[Case], masks: Path, drawn: Path, request: MRIDatasetRequest
+    real: Sequence[Case],
+    masks: Path,
+    drawn: Path,
+    request: MRIDatasetRequest,
+    *,
+    no_mask: Sequence[str] = (),
 ) -> None:
     """Draw a dataset for each person, from an atlas that does not know them.
 
@@ -137,19 +146,26 @@ def draw_without(
         masks: Folder of masks in MNI space, theirs among them or not.
         drawn: Where the datasets go.
         request: Of each dataset.
+        no_mask: Names of those of ``real`` who have no mask there.
 
     Raises:
-        Refusal: A person stays in the atlas, or nobody's data can serve the request.
+        Refusal: A person stays in the atlas or may, an atlas there is of other masks, or nobody's
+            data can serve the request.
     """
+    if request.sources:
+        raise Refusal(
+            f"sources={request.sources} names people of your own, and a left-out person may be "
+            "among them: heads are drawn from the shipped model here; leave sources empty."
+        )
     files = {path.name.split(".")[0]: path for path in sorted(masks.glob("*.nii*"))}
     digests = {name: digest_of_mask(read_volume(p).data.numpy() > 0) for name, p in files.items()}
     heads = shipped_heads()
     for case in real:
-        one = digest_of_mask(case.mask.numpy() > 0)
-        without = [name for name, digest in digests.items() if digest == one]
+        without = _masks_of(case, digests, masks, no_mask)
         folder = atlas_folder(drawn, case.name)
         known = (folder / FACTS).is_file()
         atlas = lesion_atlas(folder) if known else atlas_of(masks, without, folder)
+        _check_people(atlas, [one for name, one in digests.items() if name not in without], masks)
         words = ", ".join(without) or "nobody"
         people = counted(len(atlas.people), "person", "people")
         logger.info("%s: lesions of %s, without %s", case.name, people, words)
@@ -159,16 +175,49 @@ def draw_without(
             raise RuntimeError(f"no head passed for {', '.join(made.missing)}.")
 
 
+def _masks_of(
+    case: Case, digests: Mapping[str, str], masks: Path, no_mask: Sequence[str]
+) -> list[str]:
+    """Which masks are a person's, by name or by voxels."""
+    one = digest_of_mask(case.mask.numpy() > 0)
+    person = case.name.partition("_")[0] if case.name.startswith("sub-") else case.name
+    found = [
+        name
+        for name, digest in digests.items()
+        if digest == one or name == person or name.startswith(f"{person}_")
+    ]
+    if not found and case.name not in no_mask:
+        raise Refusal(
+            f"{case.name}: no mask in {masks} is called like this person or has the same voxels: "
+            "whose lesions are left out must be known, and a mask on another grid is known by its "
+            f"name alone; call it {person}.nii.gz, or say --no-mask {case.name} where none of the "
+            "masks is of this person."
+        )
+    return found
+
+
+def _check_people(atlas: LesionAtlas, wanted: Sequence[str], masks: Path) -> None:
+    """Refuse an atlas that is there and was measured from other masks."""
+    if sorted(atlas.people) != sorted(wanted):
+        raise Refusal(
+            f"{atlas.folder} was measured from {counted(len(atlas.people), 'mask')} that are not "
+            f"the {len(wanted)} of {masks} to be taken now: heads know nothing of who is left out "
+            "where their atlas is of these; remove the folder, or give another name for DRAWN."
+        )
+
+
 def main() -> None:
     """Draw from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("real", "masks", "drawn"):
         parser.add_argument(name, type=Path)
     parser.add_argument("--request", type=Path, required=True)
+    parser.add_argument("--no-mask", nargs="*", default=[])
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     request = MRIDatasetRequest.model_validate_json(asked.request.read_text(encoding="utf-8"))
-    draw_without(read_cases(asked.real), asked.masks, asked.drawn, request)
+    real = read_cases(asked.real)
+    draw_without(real, asked.masks, asked.drawn, request, no_mask=asked.no_mask)
 
 
 if __name__ == "__main__":

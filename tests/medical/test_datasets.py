@@ -13,14 +13,17 @@ import pytest
 
 from core.records import sha256_file
 from core.refusal import Refusal
+from medical.anatomy.head_model import SHIPPED
 from medical.datasets import making
 from medical.datasets.heads import Contributor, Head, TemplateHeads
 from medical.datasets.making import Maker, make_dataset
+from medical.datasets.people import PeopleHeads, shipped_heads
 from medical.datasets.plan import (
     FEWEST_IN_POOL,
     _untold,
     eligible_people,
     make_plan,
+    plain,
     split,
 )
 from medical.datasets.quality import faults as faults_of
@@ -43,7 +46,7 @@ ASKED = {
 class BallHeads:
     """Heads that take no time: a ball of white matter in gray in fluid, with two ventricles."""
 
-    people, words, digest, seconds, card = (), "a ball", "ball", 0.0, ""
+    people, words, digest, seconds, card, around = (), "a ball", "ball", 0.0, "", 0
     render = TemplateHeads.render
 
     def draw(self, seed, spacing_mm, people):
@@ -417,6 +420,36 @@ def test_a_person_who_withdraws_is_found_and_nobody_else(dataset):
     assert traces("ds002748:sub-01", [dataset.parent]).volumes == ()
     with pytest.raises(Refusal, match="such as ds002748:sub-01"):
         traces("not a name!", [dataset.parent])
+
+
+def test_whoever_is_in_the_mean_alone_finds_the_volumes_that_were_drawn_around_it(tmp_path):
+    given = shipped_heads()
+    assert isinstance(given, PeopleHeads)
+    assert given.around == 45
+    plan = make_plan(MRIDatasetRequest(name="pilot", lesions=None), given, lesion_atlas())
+    assert (plain(plan)["people"], plain(plan)["people_of_the_mean"]) == (34, 45)
+    kept = {person.hash for pool in plan.pools for person in pool}
+    serve = [person.hash for person in given.people if person.hash not in kept]
+    assert len(serve) == 11
+
+    def record(place, **facts):
+        path = tmp_path / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = {"contributors": {"anatomy": {next(iter(kept)): 1.0}, "lesions": {}}}
+        path.write_text(json.dumps(part | facts))
+        return path
+
+    ours = record("a/volumes/sub-001.json", drawn_from={"heads": given.digest})
+    aside = record("a/quarantine/sub-002_attempt-1/reasons.json")
+    record("b/volumes/sub-001.json", drawn_from={"heads": "of another model"})
+    found = traces(serve[0], [tmp_path])
+    assert found.volumes == ()
+    assert found.around == (ours, aside)
+    assert SHIPPED in found.models
+    of_both = traces(next(iter(kept)), [tmp_path])
+    assert set(of_both.volumes) >= {ours, aside}
+    assert of_both.around == ()
+    assert traces("0" * 12, [tmp_path]).around == ()
 
 
 @pytest.mark.parametrize(

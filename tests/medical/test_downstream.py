@@ -212,6 +212,69 @@ def test_heads_are_drawn_and_read_without_the_person_who_is_tested(tmp_path, mon
     swapped = [replace(people[1], name="tested-0"), people[1]]
     with pytest.raises(Refusal, match=r"tested-0: .* medical\.evaluation\.leave_out"):
         drawn_for(swapped, drawn)
+    other.unlink()
+    with pytest.raises(Refusal, match=r"sub-001\.json is not there"):
+        drawn_for(people[:2], drawn)
+    masks.joinpath("p3.nii.gz").unlink()
+    with pytest.raises(
+        Refusal, match="atlas-tested-0 was measured from 2 masks that are not the 1"
+    ):
+        draw_without(people[:1], masks, drawn, asked)
+
+
+@pytest.mark.parametrize(
+    ("named", "off", "left"),
+    [("sub-1", 1, 1), ("sub-1_ses-2", 1, 1), ("sub-9", 0, 1), ("sub-10", 1, None)],
+)
+def test_a_person_is_left_out_by_name_and_by_voxels(tmp_path, monkeypatch, named, off, left):
+    masks, taken = tmp_path / "masks", []
+    masks.mkdir()
+    mask = torch.zeros(91, 109, 91)
+    mask[30:40, 50:60, 45:50] = 1
+    affine = np.diag([2.0, 2.0, 2.0, 1.0])
+    affine[:3, 3] = (-90.0, -126.0, -72.0)
+    write_volume(Volume(mask.roll(off, 0), affine), masks / f"{named}.nii.gz")
+    write_volume(Volume(mask.roll(5, 1), affine), masks / "p2.nii.gz")
+    person = Case.of("sub-1_ses-1", mask + 1, mask)
+    request = MRIDatasetRequest(count=1, contrasts=("FLAIR",), formats=("bids",))
+
+    def make_dataset(maker, out):
+        taken.append(len(maker.atlas.people))
+        return Dataset(out, 1, ())
+
+    monkeypatch.setattr(leave_out, "make_dataset", make_dataset)
+    if left is None:
+        with pytest.raises(Refusal, match=r"sub-1_ses-1: no mask in .*--no-mask sub-1_ses-1"):
+            draw_without([person], masks, tmp_path / "drawn", request)
+        draw_without([person], masks, tmp_path / "drawn", request, no_mask=["sub-1_ses-1"])
+    else:
+        draw_without([person], masks, tmp_path / "drawn", request)
+    assert taken == [left or 2]
+
+
+def test_heads_of_own_people_and_of_a_foreign_atlas_are_refused(tmp_path):
+    request = MRIDatasetRequest(count=1, sources="somebody")
+    with pytest.raises(Refusal, match="leave sources empty"):
+        draw_without([], tmp_path, tmp_path, request)
+    one = tmp_path / "sub-001"
+    one.mkdir()
+    for name in ("FLAIR", "lesions"):
+        write_volume(Volume(torch.ones(8, 8, 8), np.eye(4)), one / f"{name}.nii.gz")
+    tested = case("tested", 0.8)
+    with pytest.raises(Refusal, match=r"sub-001\.json is not there"):
+        drawn_for([tested], tmp_path)
+    record_of(tmp_path, "0" * 64)
+    with pytest.raises(Refusal, match="names the lesion atlas 000000000000, and"):
+        drawn_for([tested], tmp_path)
+    record_of(tmp_path, lesion_atlas().digest)
+    assert [c.name for c in drawn_for([tested], tmp_path)["tested"]] == ["sub-001"]
+
+
+def record_of(dataset, atlas, name="sub-001"):
+    """A record beside heads that were drawn."""
+    (dataset / "volumes").mkdir(exist_ok=True)
+    path = dataset / "volumes" / f"{name}.json"
+    path.write_text(json.dumps({"drawn_from": {"lesion_atlas": atlas}}))
 
 
 def test_cases_are_read_from_both_kinds_of_folders(tmp_path, monkeypatch):
@@ -228,6 +291,7 @@ def test_cases_are_read_from_both_kinds_of_folders(tmp_path, monkeypatch):
         folder.mkdir(parents=True)
     write_volume(image, anat / "sub-1_FLAIR.nii.gz")
     write_volume(mask, masks / "sub-1_label-lesion_mask.nii.gz")
+    record_of(tmp_path / "drawn", lesion_atlas().digest, "sub-1")
     assert [c.name for c in read_cases(tmp_path)] == ["p1"]
     drawn = read_cases(tmp_path / "drawn")
     assert [c.name for c in drawn] == ["sub-1"]

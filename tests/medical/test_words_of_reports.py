@@ -40,12 +40,12 @@ def test_the_outcome_tells_of_membership():
     assert "area under the curve of 0.81" in summary(facts(membership=told))
 
 
-def told(people, **lesions):
+def told(people, mean=0, **lesions):
     """All that datasheet and scorecard say of a dataset without heads."""
     request = MRIDatasetRequest(name="pilot", count=3, lesions=LesionsAsked(**lesions))
     summary = {
-        "plan": {"people": people}, "approval": "unapproved", "strata": [], "quarantined": [],
-        "missing": [], "made": 0,
+        "plan": {"people": people} | ({"people_of_the_mean": mean} if mean else {}),
+        "approval": "unapproved", "strata": [], "quarantined": [], "missing": [], "made": 0,
     }  # fmt: skip
     rows = [words for _, words in datasheet(request, summary)]
     return " ".join(rows + [row.words for row in scores(request, summary, [])])
@@ -56,6 +56,11 @@ def test_lesions_are_told_of_only_where_there_are_some(people):
     for words in ("outlines", "29", "CC BY", "Lesjak"):
         assert words in told(people, **LESIONS), words
         assert words not in told(people), words
+
+
+def test_a_mean_of_more_people_than_contribute_is_told():
+    assert "34 people for anatomy, around a mean of 45 that" in told(34, 45)
+    assert "34 people for anatomy." in told(34)  # records of earlier versions
 
 
 def test_who_is_shown_is_not_denied_beyond_what_was_measured():
