@@ -130,7 +130,7 @@ class Herald:
         return 1
 
     async def tell(self) -> None:
-        """Send what is due, to each address in order, and write down what became of it."""
+        """Send what is due, to all addresses at once, and write down what became of it."""
         before = json.dumps(self._waiting)
         await asyncio.gather(*map(self._tell_one, self._webhooks.urls))
         if json.dumps(self._waiting) != before:
@@ -225,9 +225,17 @@ def telling(
 def _kept(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
-    return found if isinstance(found, dict) else {}
+    except (OSError, ValueError):
+        found = None
+    if isinstance(found, dict):
+        return found
+    aside = path.with_suffix(".unreadable")
+    logger.error("webhooks: %s cannot be read: what it held is told no more; see %s", path, aside)
+    with contextlib.suppress(OSError):
+        path.replace(aside)
+    return {}
 
 
 def _of_these(waiting: dict[str, Any], urls: tuple[str, ...]) -> dict[str, Any]:

@@ -151,6 +151,18 @@ def test_what_is_not_heard_is_told_again_after_a_restart_too(herald, runs, recei
     assert len(receiver.heard) == 2
 
 
+def test_a_file_that_cannot_be_read_is_said_and_kept_aside(herald, runs, receiver, caplog):
+    turn(herald())
+    kept = read_settings().home / "webhooks.json"
+    kept.write_text("{torn")
+    teller = herald()
+    assert "webhooks.json cannot be read: what it held is told no more" in caplog.text
+    assert kept.with_suffix(".unreadable").read_text() == "{torn"
+    runs.end("text_to_video")
+    turn(teller)
+    assert receiver.types() == ["video.completed"]
+
+
 def test_one_address_that_is_dead_keeps_nothing_from_another(
     herald, runs, receiver, monkeypatch, caplog
 ):
