@@ -146,7 +146,8 @@ def understand(prompt: str, /) -> None:
     reading = understanding.understand(prompt)
     if not reading.refused:
         print(f"drawn: {reading.prompt}")
-    for line in [*understanding.statements(reading.claims), *reading.remarks()]:
+    said = understanding.statements(reading.claims, counts=not reading.refused)
+    for line in [*said, *reading.remarks()]:
         print(line)
     for reason in reading.refused:
         print(f"refused: {reason}")

@@ -124,12 +124,21 @@ def check_servable(understanding: Understanding, model: str, *, strict: bool = F
     )
 
 
-def statements(claims: Claims) -> list[str]:
-    """Claims in words, a line for each thing, one for the place and one for the background."""
-    lines = [
-        "understood: " + ", ".join(f"{name} {said}" for name, said in vars(thing).items() if said)
-        for thing in claims.things
-    ]
+def statements(claims: Claims, *, counts: bool = True) -> list[str]:
+    """Claims in words, a line for each thing, one for the place and one for the background.
+
+    Args:
+        claims: What was understood.
+        counts: Whether to say how many; where a word is refused, another number stands in its
+            place.
+    """
+    lines = []
+    for thing in claims.things:
+        told = {name: said for name, said in vars(thing).items() if said}
+        if not counts:
+            told.pop("count", None)
+        if told:
+            lines.append("understood: " + ", ".join(f"{name} {told[name]}" for name in told))
     if claims.place:
         lines.append(f"understood: the first is {claims.place} the second")
     if claims.background:

@@ -108,6 +108,11 @@ def test_how_a_prompt_is_read_is_said_without_torch(places, capsys):
         "read as: reed -> red",
         "not understood: cat",
     ]
+    assert main(["video", "understand", "five red squares"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "understood: shape square, color red",
+        "refused: there are one to three things, not 'five'",
+    ]
     assert main(["video", "vocabulary"]) == 0
     said = capsys.readouterr().out
     assert "shapes: circle, square, triangle, star, cross, ring\n" in said
