@@ -141,6 +141,8 @@ def drawn_into(out, sources):
     hashes = {person.hash: 0.1 for pool in made.plan.pools for person in pool}
     record = {
         "subject": "sub-001",
+        "attempt": 1,
+        "seed": 7,
         "contributors": {"anatomy": hashes, "lesions": {}},
         "files": {},
     }
