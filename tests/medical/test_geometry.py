@@ -141,7 +141,7 @@ def test_what_lies_in_a_mask_of_space_is_painted_over(tmp_path, seed, name):
     asked = {"fill_mri_lesions": FillLesionsRequest, "inpaint_mri": InpaintMRIRequest}[name]
     for number in range(GROUP):
         grid = Grid.draw(draw, (60, 70, 50), spacing=(1.5, 6.0), center=(5.0, -9.0, 30.0))
-        places, hole = grid.points, np.array([draw.uniform(-7, 7) for _ in range(3)])
+        places, hole = grid.points, np.array([draw.uniform(-12, 12) for _ in range(3)])
         hole += (5.0, -9.0, 30.0)
         lesion = inside(places, hole, 9.0)
         tissue = np.where(inside(places, (5.0, -9.0, 30.0), 29.0), WHITE, 0.0)
@@ -156,7 +156,7 @@ def test_what_lies_in_a_mask_of_space_is_painted_over(tmp_path, seed, name):
         np.testing.assert_allclose(points, grid.points, atol=2e-3)
         assert not (changed & ~lesion).any()
         assert (np.linalg.norm(points[changed] - hole, axis=1) <= 9.01).all()
-        assert np.median(after[lesion]) == pytest.approx(WHITE, rel=0.1)
+        assert np.median(after[lesion]) == pytest.approx(WHITE, rel=0.06)
         assert facts["mask_ml"] == pytest.approx(lesion.sum() * voxel_ml(grid), rel=1e-3)
 
 
@@ -237,8 +237,9 @@ def test_bright_spots_are_marked_where_they_are(tmp_path, seed):
         assert not bright[away > 9.0].any()
         told = facts["above_ml"]["bright"]
         assert told == pytest.approx((bright > 0).sum() * voxel_ml(grid), rel=1e-3, abs=0.01)
-        places = opened(paths["result"])[1]
+        score, places = opened(paths["result"])
         np.testing.assert_allclose(places, grid.points, atol=2e-3)
+        assert score[away < 5.0].mean() > score[brain & (away > 9.0)].mean()
         assert all(map(forms_agree, paths.values()))
 
 
@@ -265,7 +266,7 @@ def test_finer_voxels_show_what_lies_there(tmp_path, seed):
         found = (points * weight).sum((0, 1, 2)) / weight.sum()
         before = (data - 150).clip(0)[..., None]
         stood = (grid.points * before).sum((0, 1, 2)) / before.sum()
-        assert np.corrcoef(after.ravel(), truth.ravel())[0, 1] > 0.9
+        assert np.corrcoef(after.ravel(), truth.ravel())[0, 1] > 0.97
         assert np.linalg.norm(found - stood) < 0.7
         assert all(map(forms_agree, paths.values()))
         assert_same_view(grid, paths["result"])
@@ -291,8 +292,8 @@ def test_an_audit_sees_one_person_in_every_form_of_a_file(tmp_path, seed):
         grid = Grid.draw(draw, (10, 10, 10))
         grid.shape, grid.affine = data.shape, affine
         found = see(grid.write(data, tmp_path, str(number)), "turned").labels
-        assert (found == known).mean() > 0.98
-        assert (found != known)[known > 0].mean() < 0.1
+        assert (found == known).mean() > 0.995
+        assert (found != known)[known > 0].mean() < 0.02
 
 
 def assert_same_view(grid, path):
