@@ -8,14 +8,12 @@ from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.audit.request import AuditRequest
-from medical.operations.table import OPERATIONS
+from medical.operations.audit_mri_dataset import AuditMRIDataset
+
+OPERATION = AuditMRIDataset()
 
 
-@flow(
-    name="audit_mri_dataset",
-    flow_run_name=named(title_by(OPERATIONS["audit_mri_dataset"])),
-    log_prints=True,
-)
+@flow(name="audit_mri_dataset", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def audit_mri_dataset(
     request: Asked[AuditRequest],
@@ -31,4 +29,4 @@ def audit_mri_dataset(
         output_name: Name of the result's folder; empty to name it after the dataset.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["audit_mri_dataset"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

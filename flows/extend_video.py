@@ -8,14 +8,12 @@ from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from video.change_request import ExtendRequest
-from video.operations.table import OPERATIONS
+from video.operations.extend_video import ExtendVideo
+
+OPERATION = ExtendVideo()
 
 
-@flow(
-    name="extend_video",
-    flow_run_name=named(title_by(OPERATIONS["extend_video"])),
-    log_prints=True,
-)
+@flow(name="extend_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def extend_video(
     request: Asked[ExtendRequest],
@@ -32,4 +30,4 @@ def extend_video(
         output_name: Name of the result and its folder; empty to name it after the clip.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["extend_video"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

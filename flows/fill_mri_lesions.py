@@ -8,14 +8,12 @@ from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import FillLesionsRequest
-from medical.operations.table import OPERATIONS
+from medical.operations.fill_mri_lesions import FillMRILesions
+
+OPERATION = FillMRILesions()
 
 
-@flow(
-    name="fill_mri_lesions",
-    flow_run_name=named(title_by(OPERATIONS["fill_mri_lesions"])),
-    log_prints=True,
-)
+@flow(name="fill_mri_lesions", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def fill_mri_lesions(
     request: Asked[FillLesionsRequest],
@@ -33,4 +31,4 @@ def fill_mri_lesions(
         output_name: Name of the result's folder; empty to name it after the scan.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["fill_mri_lesions"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

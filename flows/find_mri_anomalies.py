@@ -8,14 +8,12 @@ from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import FindAnomaliesRequest
-from medical.operations.table import OPERATIONS
+from medical.operations.find_mri_anomalies import FindMRIAnomalies
+
+OPERATION = FindMRIAnomalies()
 
 
-@flow(
-    name="find_mri_anomalies",
-    flow_run_name=named(title_by(OPERATIONS["find_mri_anomalies"])),
-    log_prints=True,
-)
+@flow(name="find_mri_anomalies", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def find_mri_anomalies(
     request: Asked[FindAnomaliesRequest],
@@ -32,4 +30,4 @@ def find_mri_anomalies(
         output_name: Name of the result's folder; empty to name it after the scan.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["find_mri_anomalies"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

@@ -8,12 +8,12 @@ from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import InpaintMRIRequest
-from medical.operations.table import OPERATIONS
+from medical.operations.inpaint_mri import InpaintMRI
+
+OPERATION = InpaintMRI()
 
 
-@flow(
-    name="inpaint_mri", flow_run_name=named(title_by(OPERATIONS["inpaint_mri"])), log_prints=True
-)
+@flow(name="inpaint_mri", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def inpaint_mri(
     request: Asked[InpaintMRIRequest],
@@ -31,4 +31,4 @@ def inpaint_mri(
         output_name: Name of the result's folder; empty to name it after the scan.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["inpaint_mri"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

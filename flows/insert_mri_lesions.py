@@ -8,14 +8,12 @@ from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import InsertLesionsRequest
-from medical.operations.table import OPERATIONS
+from medical.operations.insert_mri_lesions import InsertMRILesions
+
+OPERATION = InsertMRILesions()
 
 
-@flow(
-    name="insert_mri_lesions",
-    flow_run_name=named(title_by(OPERATIONS["insert_mri_lesions"])),
-    log_prints=True,
-)
+@flow(name="insert_mri_lesions", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def insert_mri_lesions(
     request: Asked[InsertLesionsRequest],
@@ -33,4 +31,4 @@ def insert_mri_lesions(
         output_name: Name of the result's folder; empty to name it after the scan.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["insert_mri_lesions"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

@@ -7,15 +7,13 @@ from flows.pages.failures import explained
 from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
-from video.operations.table import OPERATIONS
+from video.operations.clip_filters import InterpolateVideo
 from video.request import InterpolateRequest
 
+OPERATION = InterpolateVideo()
 
-@flow(
-    name="interpolate_video",
-    flow_run_name=named(title_by(OPERATIONS["interpolate_video"])),
-    log_prints=True,
-)
+
+@flow(name="interpolate_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def interpolate_video(
     request: Asked[InterpolateRequest],
@@ -32,4 +30,4 @@ def interpolate_video(
         output_name: Name of the result and its folder; empty to name it after the clip.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["interpolate_video"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

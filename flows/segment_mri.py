@@ -7,15 +7,13 @@ from flows.pages.failures import explained
 from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
-from medical.operations.table import OPERATIONS
+from medical.operations.segment_mri import SegmentMRI
 from medical.request import SegmentRequest
 
+OPERATION = SegmentMRI()
 
-@flow(
-    name="segment_mri",
-    flow_run_name=named(title_by(OPERATIONS["segment_mri"])),
-    log_prints=True,
-)
+
+@flow(name="segment_mri", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def segment_mri(
     request: Asked[SegmentRequest],
@@ -32,4 +30,4 @@ def segment_mri(
         output_name: Name of the result's folder; empty to name it after the scan.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["segment_mri"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

@@ -7,15 +7,13 @@ from flows.pages.failures import explained
 from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
-from medical.operations.table import OPERATIONS
+from medical.operations.super_resolve_mri import SuperResolveMRI
 from medical.request import SuperResolutionRequest
 
+OPERATION = SuperResolveMRI()
 
-@flow(
-    name="super_resolve_mri",
-    flow_run_name=named(title_by(OPERATIONS["super_resolve_mri"])),
-    log_prints=True,
-)
+
+@flow(name="super_resolve_mri", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def super_resolve_mri(
     request: Asked[SuperResolutionRequest],
@@ -32,4 +30,4 @@ def super_resolve_mri(
         output_name: Name of the result's folder; empty to name it after the scan.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["super_resolve_mri"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

@@ -7,15 +7,13 @@ from flows.pages.failures import explained
 from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
-from video.operations.table import OPERATIONS
+from video.operations.text_to_video import TextToVideo
 from video.request import VideoRequest
 
+OPERATION = TextToVideo()
 
-@flow(
-    name="text_to_video",
-    flow_run_name=named(title_by(OPERATIONS["text_to_video"])),
-    log_prints=True,
-)
+
+@flow(name="text_to_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def text_to_video(
     request: Asked[VideoRequest], output_name: OutputName = "", project: Project = DEFAULT_PROJECT
@@ -30,4 +28,4 @@ def text_to_video(
             ending .webm, .gif or .webp the clip is that kind of file, else an mp4.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["text_to_video"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)

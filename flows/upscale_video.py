@@ -7,15 +7,13 @@ from flows.pages.failures import explained
 from flows.pages.run_names import named, title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
-from video.operations.table import OPERATIONS
+from video.operations.clip_filters import UpscaleVideo
 from video.request import UpscaleRequest
 
+OPERATION = UpscaleVideo()
 
-@flow(
-    name="upscale_video",
-    flow_run_name=named(title_by(OPERATIONS["upscale_video"])),
-    log_prints=True,
-)
+
+@flow(name="upscale_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def upscale_video(
     request: Asked[UpscaleRequest],
@@ -32,4 +30,4 @@ def upscale_video(
         output_name: Name of the result and its folder; empty to name it after the clip.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
-    return run_stages(OPERATIONS["upscale_video"], request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project)
