@@ -10,6 +10,7 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -181,8 +182,8 @@ def _complete(maker: Maker, out: Path) -> bool:
 
 
 def left_to_draw(maker: Maker, out: Path) -> int:
-    """How many heads have no record yet, so are to be drawn."""
-    return sum(not record_path(planned, out).is_file() for planned in maker.plan.volumes)
+    """How many heads do not stand as they were written, so are to be drawn."""
+    return sum(_standing(planned, out) is None for planned in maker.plan.volumes)
 
 
 def _clear(out: Path) -> None:
@@ -197,12 +198,27 @@ def _standing(planned: Planned, out: Path) -> dict[str, Any] | None:
     path = record_path(planned, out)
     if not path.is_file():
         return None
-    record = json.loads(path.read_text(encoding="utf-8"))
-    for name, digest in record["files"].items():
-        file = out / name
-        if not file.is_file() or sha256_file(file) != digest:
-            return None
-    return record
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        files = dict[str, str](record["files"])
+    except (ValueError, KeyError, TypeError):  # cut short, or emptied: drawn again
+        return None
+    places = [out / name for name in files]
+    if not all(place.is_file() for place in places):
+        return None
+    whole = all(_digest(place) == files[str(place.relative_to(out))] for place in places)
+    return record if whole else None
+
+
+def _digest(file: Path) -> str:
+    """SHA-256 of a file, read once as long as it is not written again."""
+    about = file.stat()
+    return _read_digest(file, about.st_ino, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=1 << 16)
+def _read_digest(file: Path, *_: int) -> str:
+    return sha256_file(file)
 
 
 def _make(maker: Maker, planned: Planned, out: Path) -> dict[str, Any] | None:

@@ -60,6 +60,46 @@ def test_what_stands_needs_no_room_and_what_is_left_is_refused_with_numbers(
     assert "GB of free disk" in told
 
 
+def _removed(out: Path) -> None:
+    (out / "bids" / "sub-002" / "anat" / "sub-002_FLAIR.nii.gz").unlink()
+
+
+def _flipped(out: Path) -> None:
+    image = out / "bids" / "sub-002" / "anat" / "sub-002_FLAIR.nii.gz"
+    held = bytearray(image.read_bytes())
+    held[-9] ^= 1  # of the same size
+    image.write_bytes(held)
+
+
+def _cut(out: Path) -> None:
+    record = out / "volumes" / "sub-002.json"
+    record.write_bytes(record.read_bytes()[:100])
+
+
+def _emptied(out: Path) -> None:
+    shutil.rmtree(out / "nnunet")
+
+
+@pytest.mark.parametrize(
+    ("harm", "left"), [(_removed, "1 stand"), (_flipped, "1 stand"), (_cut, "1 stand"),
+                       (_emptied, "needs")]
+)  # fmt: skip
+def test_what_was_removed_or_damaged_is_planned_and_drawn_again(asked, places, capsys, harm, left):
+    out = places / "out"
+    assert main(["mri", "augment", asked(count=2), str(out)]) == 0
+    whole = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    harm(out)
+    capsys.readouterr()
+    assert main(["mri", "augment", asked(count=2), str(out), "--dry-run"]) == 0
+    told = capsys.readouterr().out
+    assert left in told
+    assert "needs" in told
+    assert main(["mri", "augment", asked(count=2), str(out)]) == 0
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
+    assert main(["mri", "augment", asked(count=2), str(out)]) == 0
+    assert "all stand" in capsys.readouterr().out
+
+
 def test_a_dataset_that_misses_heads_ends_with_1(asked, places, capsys, monkeypatch):
     monkeypatch.setattr(making, "judge", lambda *_: ["never"])
     monkeypatch.setattr(making, "ATTEMPTS", 1)
