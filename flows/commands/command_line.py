@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
+from flows.commands.help_panels import FilledPanels
 from flows.requests.complaints import complaint
 from flows.requests.endings import BAD_INPUT, ending
 from flows.settings.settings import adopt, read_settings
@@ -25,6 +26,7 @@ app = App(
     name="lamina",
     help="Video and medical volumes from one spatiotemporal diffusion model.",
     help_format="plaintext",  # Markdown would swallow the asterisks of sub-*
+    help_formatter=FilledPanels(),
     default_parameter=Parameter(negative=""),
     suppress_keyboard_interrupt=False,
 )
@@ -72,25 +74,12 @@ app["engines"].command("flows.commands.engines:show")
 app["provenance"].command("flows.commands.provenance:init")
 app["train"].command("flows.commands.train:video")
 app["train"].command("flows.commands.train:mri")
-for _name, _help in {
-    "plan": "Say what a batch would make, how long it would take and how much room.",
-    "run": "Make what is missing of a batch.",
-    "status": "Say how a batch stands, or all batches.",
-    "retry": "Try again what failed.",
-    "cancel": "End a batch and keep what is made.",
-    "pause": "Let a batch rest after the items under way.",
-    "resume": "Let a paused batch go on.",
-}.items():
-    app["batch"].command(f"flows.commands.batch:{_name}", help=_help)
-app.command("flows.commands.stack:up", help="Start server, worker and deployments, until Ctrl-C.")
-app.command("flows.commands.worker:worker", help="Serve a server elsewhere, until Ctrl-C.")
-app.command("flows.commands.stack:demo", help="Run both main flows and say where the results are.")
-app.command("flows.commands.gallery:gallery", help="Serve the gallery alone, until Ctrl-C.")
-app.command("flows.commands.reproduce:reproduce", help="Make an output again and compare it.")
-app.command("flows.commands.stack:run", help="Run one flow from a file with its request.")
-app.command(
-    "flows.commands.export:export", help="Write a model as a folder that runs without torch."
-)
+for _name in ("plan", "run", "status", "retry", "cancel", "pause", "resume"):
+    app["batch"].command(f"flows.commands.batch:{_name}")
+for _name in ("stack:up", "worker:worker", "stack:demo", "gallery:gallery", "reproduce:reproduce"):
+    app.command(f"flows.commands.{_name}")
+app.command("flows.commands.stack:run")
+app.command("flows.commands.export:export")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,6 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else list(arguments)
     try:
         adopt(read_settings())
+        _describe(words)
         result = app(words, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
@@ -120,6 +110,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{told[1]}\n")
         return told[0]
     return result if isinstance(result, int) else 0
+
+
+def _describe(words: Sequence[str]) -> None:
+    """Load the commands of a group whose list is asked for, so that each says what it does."""
+    group = app
+    for name in _commands(words):
+        group = group[name]
+    for name in group:
+        group[name]
 
 
 def _reader_is_gone() -> bool:

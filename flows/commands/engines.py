@@ -11,7 +11,7 @@ PROMPT = "a cat runs"
 
 
 def list_engines() -> None:
-    """List the engines on the shelves: name, kind, what they are, folder."""
+    """List the engines in the folders that LAMINA_ENGINES names: name, kind, what, folder."""
     from video.engines.folder_files import EngineFolder
     from video.engines.places import servers
     from video.engines.shelf import folders
@@ -34,7 +34,8 @@ def check(folder: str, /) -> None:
     """Look an engine over without reading its weights; refuse it where clips could not be made.
 
     Args:
-        folder: A name on the shelves, a folder, written with a slash, or a server's address.
+        folder: A name that `lamina engines list` shows, a folder, written with a slash, or a
+            server's address.
     """
     from video.engines.shelf import find_engine
     from video.engines.video_server import VideoServer
@@ -51,7 +52,8 @@ def show(folder: str, /) -> None:
     """Show what an engine can, its rules, and what a clip of its usual size costs here.
 
     Args:
-        folder: A name on the shelves, a folder, written with a slash, or a server's address.
+        folder: A name that `lamina engines list` shows, a folder, written with a slash, or a
+            server's address.
     """
     from flows.machines.resources import needed
     from video.engines.shelf import find_engine

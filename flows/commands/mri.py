@@ -125,8 +125,9 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     makes the same bytes; LAMINA_NUMERICS=native is that of this machine.
 
     Args:
-        request: JSON file with the request.
-        out: Folder of the dataset; made where it lacks.
+        request: JSON file that says what to draw; docs/examples/dataset.json is one, and
+            docs/datasets.md describes the fields.
+        out: Folder of the dataset; it is made where there is none.
         dry_run: Say what would be made, how long it takes and how much room, and make nothing.
     """
     prefer_portable()
@@ -209,8 +210,9 @@ def anomalies(
 ) -> None:
     """Map how much each voxel of a FLAIR looks like a lesion.
 
-    Beside the map stand two masks: where it passes the bound that healthy painted heads pass with
-    so many ml on average (_mask), and where brightness alone passes its own such bound (_bright).
+    Beside the map stand two masks: where the map is above a bound (_mask), and where brightness
+    alone is above one (_bright). Each bound is such that a healthy head, painted as the model
+    paints them, shows --healthy-ml above it on average.
 
     Args:
         scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one skull-stripped FLAIR.

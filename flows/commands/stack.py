@@ -32,7 +32,11 @@ Flow = Annotated[str, Parameter(help=f"One of {', '.join(sorted(MODELS))}.")]
 
 
 def up() -> None:
-    """Start the server, the workers and all deployments, and stay up until Ctrl-C."""
+    """Start the server, the workers and all deployments, and stay up until Ctrl-C.
+
+    It prints the addresses of Prefect's pages and of the gallery. Ports, folders and the rest are
+    set in the environment, as docs/reference/settings.md lists them.
+    """
     settings, clock = read_settings(), Clock()
     check_store()
     read_webhooks()
@@ -78,7 +82,7 @@ def run(flow: Flow, /, *, request: Path) -> int:
 
     Args:
         flow: Its name, which is also its deployment's.
-        request: A JSON file with the fields of the flow's request.
+        request: A JSON file with the fields of the flow's form, such as docs/examples/clip.json.
     """
     settings = read_settings()
     asked = with_uploads(read_request(flow, request), DEFAULT_PROJECT, settings)
