@@ -3,8 +3,10 @@
 import json
 from pathlib import Path
 
+from flows.batches.items import Item
 from flows.batches.ledger import Batch
 from flows.requests.batch_requests import ScanBatchRequest
+from flows.storage.inputs import told_of
 from medical.files.bids_derivatives import Restored, derived_path, write_derivatives
 
 ROLES = ("result", "std")
@@ -20,7 +22,7 @@ def renew_derivatives(batch: Batch) -> Path | None:
     scans = _restored(batch, dataset)
     if not scans and not root.exists():
         return None
-    write_derivatives(root, dataset, scans)
+    write_derivatives(root, dataset, scans, batch.read().get("dataset"))
     return root
 
 
@@ -39,5 +41,14 @@ def _restored(batch: Batch, dataset: Path) -> list[Restored]:
         paths = {role: batch.root / each["path"] for role, each in said.items()}
         if all(path.is_file() for path in paths.values()):
             record = json.loads(paths["record"].read_text(encoding="utf-8"))
-            found.append(Restored(inside, {role: paths[role] for role in ROLES}, record))
+            files = {role: paths[role] for role in ROLES}
+            found.append(Restored(inside, files, record, _stripped(batch, item)))
     return found
+
+
+def _stripped(batch: Batch, item: Item) -> bool | None:
+    """What the store tells of a scan that is not here; None where its own files tell."""
+    if batch.mirror is None or item.scan is None or Path(item.row).exists():
+        return None
+    told = told_of(batch.mirror.store, batch.root.parent.parent, item.scan.sha256)
+    return told.get("SkullStripped") is True

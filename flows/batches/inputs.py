@@ -2,8 +2,9 @@
 
 Whoever has them puts them beside the plan's project in the store, into hidden folders that no
 gallery opens: ``.inputs/SHA256.nii.gz`` and ``.models/DIGEST/NAME/``. A host that lacks one, or
-has another under that name, fetches it and holds it against its digest. Nothing of this happens
-where no store is named.
+has another under that name, fetches it and holds it against its digest. What is read beside a scan
+goes with it: the marks of its sidecars and, in ``batch.json``, what its dataset is called. Nothing
+of this happens where no store is named.
 """
 
 import shutil
@@ -16,11 +17,13 @@ from flows.batches.items import Item, items_of
 from flows.batches.ledger import Batch
 from flows.batches.locks import coordinated
 from flows.batches.start import open_batch, plan_batch, start_batch
-from flows.requests.batch_requests import BatchRequest
+from flows.requests.batch_requests import BatchRequest, ScanBatchRequest
 from flows.settings.settings import Settings, adopt
-from flows.storage.inputs import INPUTS, object_path, obtain_scan
+from flows.storage.inputs import INPUTS, deliver_told, object_path, obtain_scan, told_of, told_path
 from flows.storage.journal import held
 from flows.storage.store import Store
+from medical.files.bids_derivatives import described
+from medical.files.synthetic import told_beside
 
 MODELS = ".models"
 COPIES_LOCK = ".inputs.lock"
@@ -54,6 +57,9 @@ def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:
         return
     store, wanted = batch.mirror.store, list(items)
     _deliver_scans(store, _project(batch) / INPUTS, wanted)
+    request = batch.request()
+    if isinstance(request, ScanBatchRequest) and (dataset := described(request.source)):
+        batch.change(dataset=dataset)
     known: Models = batch.read().get("models", {})
     found = dict[str, dict[str, str]]()
     for item in wanted:
@@ -111,10 +117,11 @@ def at_hand(batch: Batch, item: Item) -> Item:
 
     if batch.mirror is None or item.scan is None:
         return item
-    path = Path(item.request.scan)
-    if path.is_file() and sha256_file(path) == item.scan.sha256:
-        return item
-    path = obtain_scan(batch.mirror.store, _project(batch), item.scan.sha256, path.name)
+    path, store, digest = Path(item.request.scan), batch.mirror.store, item.scan.sha256
+    same = path.is_file() and sha256_file(path) == digest
+    if same and told_of(store, _project(batch), digest).items() <= told_beside(path).items():
+        return item  # else a copy without the files that its original has beside it
+    path = obtain_scan(store, _project(batch), digest, path.name)
     return replace(item, request=item.request.model_copy(update={"scan": str(path)}))
 
 
@@ -127,6 +134,9 @@ def _deliver_scans(store: Store, folder: Path, items: list[Item]) -> None:
         target = object_path(folder, item.scan.sha256, path.name)
         if target.name not in there:
             _put_copy(store, path, target, item.scan.sha256)
+        if path.is_file():
+            told = told_path(folder, item.scan.sha256)
+            deliver_told(store, folder, item.scan.sha256, path, there.get(told.name))
 
 
 def _put_copy(store: Store, path: Path, target: Path, digest: str) -> None:

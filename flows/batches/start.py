@@ -134,7 +134,7 @@ def _described(batch: Batch, request: BatchRequest, plan: Plan) -> dict[str, Any
     before = batch.read() if batch.exists() else {"created": now()}
     same = _planned(batch).keys() == {item.address for item, _ in plan.items}
     asked = request.model_dump(mode="json")
-    kept = ["models"] if same else []
+    kept = ["models", "dataset"] if same else []
     kept += ["started", "spent_s"] if same and before.get("request") == asked else []
     return {
         "started": now(),

@@ -38,7 +38,15 @@ class Row:
 
 
 def text_rows(text: str, name: str) -> Iterator[Row]:
-    """One prompt per line; empty lines and lines that begin with ``#`` are skipped."""
+    """One prompt per line; empty lines and lines that begin with ``#`` are skipped.
+
+    A first line of column names with tabs between them makes it a table: spreadsheets write one
+    so as "text", or as "Unicode text".
+    """
+    head = list(map(_plain, _first_line(text).split("\t")))
+    if len(head) > 1 and "prompt" in head:
+        yield from csv_rows(text, name)
+        return
     for number, line in enumerate(text.splitlines(), 1):
         prompt = line.strip()
         if prompt and not prompt.startswith(COMMENT):

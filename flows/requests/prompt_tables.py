@@ -4,6 +4,7 @@ Every complaint names file, row and column, and all complaints of a file come to
 anything runs.
 """
 
+import codecs
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import replace
@@ -70,13 +71,18 @@ def _text_of(path: Path) -> str:
             f"prompt_file={path} has {path.stat().st_size:,} bytes: a prompt file has at most "
             f"{LARGEST_FILE:,}; make several batches of it."
         )
+    raw = path.read_bytes()
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # "Unicode" of Windows
+    kind = "UTF-16" if wide else "UTF-8"
     try:
-        return path.read_text(encoding="utf-8-sig")
+        text = raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise Refusal(
-            f"prompt_file={path} is not UTF-8 text ({error.reason} at byte {error.start}): prompt "
-            "files are; save it again as UTF-8."
+            f"prompt_file={path} is not {kind} text ({error.reason} at byte {error.start}): "
+            "prompt files are UTF-8, or UTF-16 that says so in its first two bytes; save it again "
+            "as UTF-8."
         ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def each_of(rows: Iterable[Row], usual: int) -> Iterator[Row]:

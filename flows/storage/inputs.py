@@ -1,15 +1,28 @@
-"""Scans in the store by their digests, for hosts that share no disk."""
+"""Scans in the store by their digests, for hosts that share no disk.
 
+Beside a scan stands what its sidecars and tables tell of it, as far as its results go by that: no
+more, as those name people.
+"""
+
+import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from flows.storage.store import Store
+from flows.storage.store_objects import Held, digest_of_bytes
+from flows.storage.store_place import replace
+from medical.files.bids import json_of
+from medical.files.container import scan_name
+from medical.files.synthetic import told_beside
 
 INPUTS = ".inputs"
 
 
 def obtain_scan(store: Store, project: Path, digest: str, name: str) -> Path:
     """A scan from the store under its own name; where it would stand, if the store lacks it.
+
+    What is told of it stands beside it then, as a sidecar of its own.
 
     Args:
         store: The store.
@@ -18,6 +31,10 @@ def obtain_scan(store: Store, project: Path, digest: str, name: str) -> Path:
         name: The file's name.
     """
     path = project / INPUTS / digest / name
+    told = store.read(store.key(told_path(project / INPUTS, digest)))
+    if told is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path.with_name(f"{scan_name(name)}.json"), told)
     if not path.is_file():
         arrived = object_path(project / INPUTS, digest, name)
         key = store.key(arrived)
@@ -28,6 +45,33 @@ def obtain_scan(store: Store, project: Path, digest: str, name: str) -> Path:
     return path
 
 
+def told_of(store: Store, project: Path, digest: str) -> dict[str, Any]:
+    """What is told of a scan in the store; nothing where nothing is."""
+    content = store.read(store.key(told_path(project / INPUTS, digest)))
+    return json_of(content.decode("utf-8", errors="replace")) if content else {}
+
+
+def deliver_told(store: Store, folder: Path, digest: str, scan: Path, held: Held | None) -> None:
+    """Put what files beside a scan tell of it into the store, unless the same stands there.
+
+    Args:
+        store: The store.
+        folder: Of inputs.
+        digest: Of the scan.
+        scan: The scan, on this disk.
+        held: What stands there.
+    """
+    told = told_beside(scan)
+    content = json.dumps(told, sort_keys=True).encode()
+    if (told or held) and not (held and held.md5 == digest_of_bytes(content)):
+        store.write(store.key(told_path(folder, digest)), content)
+
+
 def object_path(folder: Path, digest: str, name: str) -> Path:
     """Where the bytes of a scan stand in a folder of inputs."""
     return folder / f"{digest}{'.nii.gz' if name.lower().endswith('.gz') else '.nii'}"
+
+
+def told_path(folder: Path, digest: str) -> Path:
+    """Where it stands what is told of a scan."""
+    return folder / f"{digest}.json"

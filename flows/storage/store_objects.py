@@ -47,6 +47,11 @@ def same(path: Path, held: Held | None) -> bool:
     return digest_of(path, "md5") == held.md5
 
 
+def digest_of_bytes(content: bytes) -> str:
+    """The MD5 of an object's bytes, as a store tells it."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
 def digest_of(path: Path, kind: str) -> str:
     """The digest of a file, hexadecimal."""
     with path.open("rb") as file:

@@ -43,8 +43,20 @@ def read_text(path: Path) -> str:
 def read_json(path: Path) -> dict[str, Any]:
     """What a JSON file says; nothing where it is none."""
     try:
-        found = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError):
+        return json_of(read_text(path))
+    except OSError:
+        return {}
+
+
+def json_of(text: str) -> dict[str, Any]:
+    """What a JSON text says; nothing where it is none.
+
+    >>> json_of('{"SkullStripped": true}'), json_of("[1]")
+    ({'SkullStripped': True}, {})
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -63,6 +75,12 @@ def sidecars(scan: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             told, of = entities_of(path.name)
             if path.name != own and of == suffix and told.items() <= entities.items():
                 yield path.name, read_json(path)
+
+
+def is_stripped(scan: Path) -> bool:
+    """Whether a scan's sidecars say that it shows no skull; where they say nothing it does."""
+    said = (told["SkullStripped"] for _, told in sidecars(scan) if "SkullStripped" in told)
+    return next(said, False) is True
 
 
 def image_path(subject: str, contrast: str) -> str:

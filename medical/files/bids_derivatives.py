@@ -11,9 +11,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.records import atomic_path, versions
-from medical.files.bids import VERSION, entities_of, read_json, sidecars, write_json, write_text
+from medical.files.bids import (
+    VERSION,
+    entities_of,
+    is_stripped,
+    read_json,
+    write_json,
+    write_text,
+)
 from medical.files.container import scan_name
 
+DESCRIPTION: Final = "dataset_description.json"
+HANDED_ON: Final = ("Name", "License", "Authors", "DatasetDOI")
 LABEL: Final = "sr"
 UNCERTAINTY: Final = "uncertainty"
 USUAL: Final = "T1w"
@@ -44,11 +53,13 @@ class Restored:
         source: The scan, below its dataset's folder.
         files: The volumes by role: ``result`` and ``std``.
         record: What the record beside them says.
+        stripped: Whether the scan shows no skull, where its files are not here to tell.
     """
 
     source: Path
     files: Mapping[str, Path]
     record: Mapping[str, Any]
+    stripped: bool | None = None
 
 
 def derived_path(source: Path, role: str) -> Path | None:
@@ -71,7 +82,12 @@ def derived_path(source: Path, role: str) -> Path | None:
     return Path(*folders, "anat", f"{kept}_desc-{LABEL}_{ending}.nii.gz")
 
 
-def write_derivatives(root: Path, dataset: Path, scans: Sequence[Restored]) -> list[Path]:
+def write_derivatives(
+    root: Path,
+    dataset: Path,
+    scans: Sequence[Restored],
+    told: Mapping[str, Any] | None = None,
+) -> list[Path]:
     """Write or renew the derivative dataset; the volumes in it.
 
     Volumes are hard links to the results where the disk allows it, else copies. Volumes of an
@@ -82,6 +98,7 @@ def write_derivatives(root: Path, dataset: Path, scans: Sequence[Restored]) -> l
         root: Of the derivative dataset.
         dataset: Of the scans.
         scans: What was restored of it.
+        told: What ``described`` said of the dataset, where that is not here.
     """
     written: list[Path] = []
     taken: dict[Path | None, Path] = {}
@@ -95,7 +112,9 @@ def write_derivatives(root: Path, dataset: Path, scans: Sequence[Restored]) -> l
                 sidecar = _sidecar(dataset, scan, role)
                 write_json(root / inside.with_name(f"{scan_name(inside.name)}.json"), sidecar)
                 written.append(root / inside)
-    _describe(root, dataset, [scan.source for scan in scans if scan.source not in taken.values()])
+    raw = described(dataset) or told or {}
+    left = [scan.source for scan in scans if scan.source not in taken.values()]
+    _describe(root, dataset, raw, left)
     for old in set(root.glob(f"sub-*/**/*_desc-{LABEL}_*.nii.gz")) - set(written):
         old.unlink()
         old.with_name(f"{scan_name(old.name)}.json").unlink(missing_ok=True)
@@ -121,7 +140,9 @@ def _sidecar(dataset: Path, scan: Restored, role: str) -> dict[str, Any]:
         if role == "result"
         else uncertainty_says(scan.record.get("extra", {})),
         "Sources": [f"bids:{RAW}:{scan.source.as_posix()}"],
-        "SkullStripped": _stripped(dataset / scan.source),
+        "SkullStripped": is_stripped(dataset / scan.source)
+        if scan.stripped is None
+        else scan.stripped,
         "SpatialReference": "orig",
     }
     said = {
@@ -135,6 +156,12 @@ def _sidecar(dataset: Path, scan: Restored, role: str) -> dict[str, Any]:
     return described | {name: value for name, value in said.items() if value is not None}
 
 
+def described(dataset: Path) -> dict[str, Any]:
+    """What a dataset says of itself that its derivatives hand on."""
+    raw = read_json(dataset / DESCRIPTION)
+    return {name: raw[name] for name in HANDED_ON if raw.get(name)}
+
+
 def uncertainty_says(found: Mapping[str, Any]) -> str:
     """What an uncertainty map holds, by what the record beside it says was found.
 
@@ -144,16 +171,10 @@ def uncertainty_says(found: Mapping[str, Any]) -> str:
     return f"Uncertainty: {found.get('uncertainty') or 'its record does not say which'}."
 
 
-def _stripped(scan: Path) -> bool:
-    said = (told["SkullStripped"] for _, told in sidecars(scan) if "SkullStripped" in told)
-    return next(said, False) is True
-
-
-def _describe(root: Path, dataset: Path, left_out: Sequence[Path]) -> None:
-    raw = read_json(dataset / "dataset_description.json")
+def _describe(root: Path, dataset: Path, raw: Mapping[str, Any], left_out: Sequence[Path]) -> None:
     source = {"URL": dataset.as_uri()}
     source |= {"DOI": raw["DatasetDOI"]} if isinstance(raw.get("DatasetDOI"), str) else {}
-    described = {
+    about = {
         "Name": f"{raw.get('Name') or dataset.name}: restored to finer voxels",
         "BIDSVersion": VERSION,
         "DatasetType": "derivative",
@@ -167,9 +188,8 @@ def _describe(root: Path, dataset: Path, left_out: Sequence[Path]) -> None:
         "SourceDatasets": [source],
         "DatasetLinks": {RAW: dataset.as_uri()},
     }
-    for field in ("License", "Authors"):
-        described |= {field: raw[field]} if raw.get(field) else {}
-    write_json(root / "dataset_description.json", described)
+    about |= {field: raw[field] for field in ("License", "Authors") if raw.get(field)}
+    write_json(root / DESCRIPTION, about)
     names = ", ".join(source.as_posix() for source in left_out)
     write_text(root / "README.md", README + (LEFT_OUT.format(names) if names else ""))
     write_text(root / ".bidsignore", f"*_{UNCERTAINTY}.nii.gz\n*_{UNCERTAINTY}.json\n")

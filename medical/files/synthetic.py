@@ -11,7 +11,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from medical.files.bids import LEVELS, entities_of, read_text, sidecars
+from medical.files.bids import LEVELS, entities_of, is_stripped, read_text, sidecars
 from medical.files.dicom import open_series
 from medical.files.nifti import read_header
 from medical.files.privacy import marks_synthetic
@@ -46,6 +46,12 @@ def said_beside(scan: str | Path) -> str:
         if subject and table.is_file() and f"sub-{subject}" in _drawn(table, _changed(table)):
             return table.name
     return ""
+
+
+def told_beside(scan: Path) -> dict[str, bool]:
+    """What files beside a scan tell of it that its results go by, as its own sidecar would."""
+    told = {"SyntheticData": bool(said_beside(scan)), "SkullStripped": is_stripped(scan)}
+    return {name: True for name, yes in told.items() if yes}
 
 
 def _changed(table: Path) -> int:

@@ -281,7 +281,6 @@ REFUSED_PROMPTS = {
     "sexagesimal.yaml": "sexagesimal.yaml:1: column seed: '1:30'",
     "surrogate.jsonl": "surrogate.jsonl:1: holds half a character",
     "unhashable.yaml": "unhashable.yaml:1: a name is a list or a table",
-    "utf16.csv": "utf16.csv is not UTF-8 text",
 }
 PROMPTS = {
     "ok.csv": 2,
@@ -291,6 +290,7 @@ PROMPTS = {
     "comment.csv": 1,
     "comment_row.csv": 1,
     "bom.txt": 2,
+    "utf16.csv": 1,
     "bomb_ok.yaml": 2,
     "oldmac.csv": 2,
     "trailing_comma.csv": 2,

@@ -100,6 +100,24 @@ def test_bytes_that_are_no_text_are_refused(tmp_path):
         read_rows(path)
 
 
+@pytest.mark.parametrize("order", ["utf-16-le", "utf-16-be"])
+def test_what_windows_saves_as_unicode_is_read(tmp_path, order):
+    mark = "\ufeff".encode(order)
+    table = tmp_path / "p.txt"  # "Unicode text" of a spreadsheet: tabs, CRLF
+    table.write_bytes(mark + 'prompt\tseed\r\n"a red, red circle"\t7\r\n'.encode(order))
+    lines = tmp_path / "lines.txt"
+    lines.write_bytes(mark + "a red circle\r\n\u00fcber\r\n".encode(order))
+    (row,) = read_rows(table)
+    assert (row.where, row.fields) == ("p.txt:2", {"prompt": "a red, red circle", "seed": "7"})
+    assert [row.fields["prompt"] for row in read_rows(lines)] == ["a red circle", "\u00fcber"]
+    lines.write_bytes(mark + "a red circle".encode(order)[:-1])
+    with pytest.raises(ValueError, match=r"lines\.txt is not UTF-16 text .*; save"):
+        read_rows(lines)
+    table.write_bytes("prompt\n\u00fc\n".encode(order))  # without the mark nobody can tell
+    with pytest.raises(ValueError, match=r"p\.txt"):
+        read_rows(table)
+
+
 def test_prompts_come_from_one_place(places):
     for fields in ({}, {"prompts": "a", "prompt_file": "p.txt"}):
         with pytest.raises(ValueError, match="a batch has one of them; write"):

@@ -23,6 +23,7 @@ from flows.settings.settings import read_settings
 from flows.storage.delivery import obtain
 from flows.storage.store import Store, open_store
 from flows.storage.store_faults import StoreRefusedError
+from medical.files.synthetic import marked_synthetic
 
 NAME = "Jane-Doe-1961"  # what a scan's file is called must not travel further than its manifest
 
@@ -93,6 +94,64 @@ def test_a_result_brings_the_scan_it_was_made_from(team, scans):
     assert folder.is_relative_to(settings.outputs / "default")
     scan = folder / item.row.rpartition("/")[2]
     assert sha256(scan.read_bytes()).hexdigest() == item.scan.sha256
+
+
+def test_what_files_beside_a_scan_tell_of_it_goes_with_it(team, scans, places):
+    dataset, marks = places / "ds", [{"SyntheticData": True}, {"SkullStripped": True}, {}]
+    for n, told in enumerate(marks):
+        anat = dataset / f"sub-0{n}" / "anat"
+        anat.mkdir(parents=True)
+        data = np.random.default_rng(9 + n).random((24, 24, 6), dtype=np.float32) * 100
+        scan = anat / f"sub-0{n}_T1w.nii.gz"
+        nib.save(nib.Nifti1Image(data, np.diag([1, 1, 4, 1])), scan)
+        (anat / f"sub-0{n}_T1w.json").write_text(json.dumps({**told, "PatientName": NAME}))
+    (dataset / "participants.tsv").write_text("participant_id\tsynthetic\nsub-02\tyes\n")
+    about = {"Name": "Heads", "License": "CC0", "Authors": ["A"], "ContactName": NAME}
+    (dataset / "dataset_description.json").write_text(json.dumps(about))
+    request = restoring(dataset)
+    hand_over(team("clinic"), "default", request)
+    dataset.rename(places / "far-away")
+    ended = coordinate(team("chief"), "default", request, Elsewhere(team, "one"), nothing)
+    assert (ended["state"], ended["made"]) == ("finished", 3)
+
+    batch = Batch.named(team("one"), "default", "night")
+    for item, _ in batch.items():
+        result = nib.nifti1.load(batch.results / f"{item.stem}.nii.gz")
+        drawn = item.row.endswith(("sub-00_T1w.nii.gz", "sub-02_T1w.nii.gz"))
+        assert result.header["descrip"].tobytes().startswith(b"Synthetic") is drawn
+    (places / "one").rename(places / "far-away-too")
+    for item, _ in Batch.named(team("two"), "default", "night").items():
+        drawn = item.row.endswith(("sub-00_T1w.nii.gz", "sub-02_T1w.nii.gz"))
+        again = Batch.named(team("two"), "default", "night")
+        folder = obtain(again.results / f"{item.stem}.nii.gz")
+        assert folder is not None
+        assert bool(marked_synthetic(folder / Path(item.row).name)) is drawn
+    derived = Batch.named(team("chief"), "default", "night").root / "bids"
+    for n in range(3):
+        said = json.loads((derived / f"sub-0{n}/anat/sub-0{n}_desc-sr_T1w.json").read_text())
+        assert said["SkullStripped"] is (n == 1)
+    said = json.loads((derived / "dataset_description.json").read_text())
+    assert (said["Name"], said["License"]) == ("Heads: restored to finer voxels", "CC0")
+    store = open_store(team("one"))
+    kept = [*store.names("default/.inputs"), *store.names("default/batches/night")]
+    everywhere = [store.read(f"default/.inputs/{name}") for name in kept if ".json" in name]
+    everywhere.append(store.read("default/batches/night/batch.json"))
+    assert not any(NAME.encode() in (content or b"") for content in everywhere)
+
+
+def test_a_bare_copy_of_a_scan_is_marked_as_its_original(team, scans):
+    path = scans / f"{NAME}-0.nii.gz"
+    sidecar = scans / f"{NAME}-0.json"
+    sidecar.write_text('{"SyntheticData": true}')
+    request = restoring(scans)
+    hand_over(team("one"), "default", request)
+    batch = Batch.named(team("two"), "default", "night")
+    items = {item.row: item for item, _ in batch.items()}
+    assert at_hand(batch, items[str(path)]).request.scan == str(path)
+    sidecar.unlink()
+    assert marked_synthetic(at_hand(batch, items[str(path)]).request.scan)
+    hand_over(team("one"), "default", request)  # and is not any more where the mark has gone
+    assert at_hand(batch, items[str(path)]).request.scan == str(path)
 
 
 def test_another_scan_of_the_same_path_is_not_taken_for_the_planned_one(team, scans):
