@@ -1,4 +1,4 @@
-"""The flow ``text_to_video``: a sentence becomes a verified clip with its record."""
+"""The flow ``text_to_video``: a sentence becomes a verified clip or picture, recorded."""
 
 from prefect import flow
 
@@ -18,14 +18,15 @@ OPERATION = TextToVideo()
 def text_to_video(
     request: Asked[VideoRequest], output_name: OutputName = "", project: Project = DEFAULT_PROJECT
 ) -> Refs:
-    """Turn a sentence into a clip.
+    """Turn a sentence into a clip, or into a picture.
 
     The clip, its pictures and its record go into a new folder under the outputs root.
 
     Args:
         request: What to show, and how.
         output_name: Name of the result and its folder; empty to name it after the prompt. With the
-            ending .webm, .gif or .webp the clip is that kind of file, else an mp4.
+            ending .webm, .gif or .webp the clip is that kind of file, and with .png or .jpg it is
+            a picture, else an mp4.
         project: Project to file the result under: lower case letters, digits and dashes.
     """
     return run_stages(OPERATION, request, output_name, project)

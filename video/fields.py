@@ -148,7 +148,6 @@ EngineName = Annotated[
     ),
 ]
 
-
 Negative = Annotated[
     str,
     Field(
@@ -157,7 +156,6 @@ Negative = Annotated[
         "and engines that can be led away from it; empty for what the engine usually takes.",
     ),
 ]
-
 
 FirstPicture = Annotated[
     DiskPath,
@@ -210,7 +208,6 @@ KeyPictures = Annotated[
     ),
 ]
 
-
 Count = Annotated[
     int,
     Field(
@@ -220,7 +217,6 @@ Count = Annotated[
         "and those of the others follow from it. A column `count` says it row by row.",
     ),
 ]
-
 
 Adapter = Annotated[
     DiskPath,
@@ -234,7 +230,6 @@ AdapterScale = Annotated[
     float, Field(ge=-4, le=4, description="How strongly the LoRA file counts.")
 ]
 
-
 DrawnBoxes = Annotated[
     DiskPath,
     Field(
@@ -244,12 +239,19 @@ DrawnBoxes = Annotated[
     ),
 ]
 
-
 Unmarked = Annotated[
     bool,
     Field(
         description="Leave the watermark out of the pixels, which clips of at least 192 pixels on "
         "each side carry: a number that says in any copy which record the clip belongs to."
+    ),
+]
+
+Picture = Annotated[
+    bool,
+    Field(
+        description="One picture (.png, .jpg or a still .webp) in place of a clip: an engine "
+        "draws one frame, and of our own model it is the middle frame of the clip it would draw."
     ),
 ]
 

@@ -1,6 +1,6 @@
 """What a person may ask for: the form, the command line and the records share these models."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -11,6 +11,7 @@ from core.training.plan import check_control, check_lora, check_parts
 from video.fields import (
     EMPTY,
     FPS,
+    OWN,
     WORLD_WORDS,
     Adapter,
     AdapterScale,
@@ -24,12 +25,14 @@ from video.fields import (
     ModelName,
     Negative,
     NumFrames,
+    Picture,
     Sampler,
     Side,
     Steps,
     Unmarked,
 )
 
+YES = ("true", "1", "yes", "y", "on", "t")  # as pydantic reads it
 Share = Annotated[float, Field(ge=0, le=1)]
 LAYOUT_STEPS = 4000
 COUNT_SHARES = (0.8, 0.13, 0.07)
@@ -85,8 +88,27 @@ class VideoRequest(EngineRequest):
     control: ControlFile = ""
     control_clip: ControlClip = ""
     control_scale: ControlScale = 1.0
-    newer: ClassVar[tuple[str, ...]] = ("unmarked", "boxes", "key", "control", "control_clip")
+    picture: Picture = False
+    newer: ClassVar[tuple[str, ...]] = (
+        "unmarked", "boxes", "key", "control", "control_clip", "picture",
+    )  # fmt: skip
     ours: ClassVar[tuple[str, ...]] = ("first", "last", "negative")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_picture_is_one_frame(cls, asked: Any) -> Any:
+        """An engine draws one; our own model knows clips alone, and one frame of such is shown."""
+        if not (isinstance(asked, dict) and str(asked.get("picture")).lower() in YES):
+            return asked
+        frames = str(asked.get("num_frames") or EMPTY)
+        if asked.get("engine") in (None, "", OWN):
+            return {**asked, "num_frames": EMPTY} if frames == "1" else asked
+        if frames not in ("0", "1"):
+            raise Refusal(
+                f"num_frames={frames} with picture: a picture by an engine is one frame; leave "
+                "num_frames out."
+            )
+        return {**asked, "num_frames": 1}
 
 
 class FilterRequest(Request):

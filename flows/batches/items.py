@@ -277,6 +277,11 @@ def _check_readable(request: VideoRequest) -> None:
 
     if not understand(request.prompt).whole:
         parse_caption(request.prompt)  # says why, and what to write
+    if request.picture:
+        raise Refusal(
+            "picture=true with accept_only: clips alone are judged, by how things move; leave one "
+            "of the two out."
+        )
     if request.num_frames < 2:
         raise Refusal(
             f"num_frames={request.num_frames}: a clip is judged by two frames or more; ask for "

@@ -17,7 +17,7 @@ from core.records import sha256_file
 from core.refusal import Refusal
 from flows.batches.items import Item, digests_of, drawn_again
 from flows.batches.ledger import Batch
-from flows.jobs.pipeline import AnyOperation, record, save_pictures
+from flows.jobs.pipeline import AnyOperation, record, save_pictures, usual_ending
 from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
 from flows.requests.policy import check_policy
@@ -137,7 +137,7 @@ class Maker:
         if self._judge:
             facts |= {"draw": job.draw, **operation.judge(request, drawn)}
             job.score = 1.0
-        target = batch.results / f"{job.item.stem}{operation.endings[0]}"
+        target = batch.results / f"{job.item.stem}{usual_ending(operation, request)}"
         with timed(job.timings, "encode"):
             paths = operation.write(request, drawn, target, overwrite=True)
         with timed(job.timings, "verify"):

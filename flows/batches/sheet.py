@@ -52,9 +52,10 @@ def picture_of(batch: Batch, results: list[dict[str, Any]], numbers: Sequence[in
 def _playing(paths: list[Path], numbers: Sequence[int]) -> bytes:
     from PIL import Image
 
-    from video.files.clip import Clip, read_mp4, webp_preview
+    from video.files.clip import Clip, webp_preview
+    from video.files.formats import read_clip
 
-    clips = [read_mp4(path) for path in paths]
+    clips = [read_clip(path) for path in paths]
     length = min(MOST_FRAMES, *(len(clip.frames) for clip in clips), MOST_FRAMES)
     columns = min(COLUMNS, len(clips))
     rows = -(-len(clips) // columns)

@@ -20,13 +20,14 @@ def generate(
     dry_run: bool = False,
     count: int = 1,
 ) -> None:
-    """Turn a sentence into a clip, or into several.
+    """Turn a sentence into a clip, into several, or into a picture.
 
     Beside the clip its record is written, under the same name with the ending .json.
 
     Args:
         prompt: What the clip should show, in one sentence.
-        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp.
+        output: The file to write; its ending says the kind: .mp4, .webm, .gif or .webp, or .png
+            or .jpg for a picture.
         strict: Refuse a prompt of which a word is not understood.
         overwrite: Replace files that already stand there.
         dry_run: Only say what it would take, or refuse it; nothing is drawn.
@@ -37,6 +38,7 @@ def generate(
     from video.operations.text_to_video import TextToVideo
     from video.several import several
 
+    request = TextToVideo().for_file(request, output.name)
     clips = several(request, output, count)
     for one, target in clips if count > 1 else ():
         check_targets(TextToVideo(), one, target, overwrite=overwrite)

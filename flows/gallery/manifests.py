@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flows.gallery.places import BATCHES, folders, inside, read_lines, read_table
+from flows.gallery.places import BATCHES, KINDS, folders, inside, read_lines, read_table
 from flows.gallery.results import Result, read_result, title_of
 from flows.gallery.words import number
 from flows.requests.batch_requests import BATCHES as BATCHES_OF
@@ -168,7 +168,7 @@ def _item(key: str, line: Mapping[str, Any], outcome: Mapping[str, Any]) -> Item
 
 
 def _stem(name: str) -> str:
-    for ending in (".nii.gz", ".nii", ".mp4", ".webm", ".gif", ".json", ".webp", ".png"):
+    for ending in KINDS:
         if name.endswith(ending):
             return name.removesuffix(ending)
     return name

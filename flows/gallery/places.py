@@ -23,6 +23,8 @@ KINDS = {  # every kind of file that a flow writes for a person, by its ending
     ".gif": "image/gif",
     ".webp": "image/webp",
     ".png": "image/png",
+    ".jpg": "image/jpeg",
+    ".jpeg": "image/jpeg",
     ".nii.gz": "application/gzip",
     ".nii": "application/octet-stream",
     ".json": "application/json",

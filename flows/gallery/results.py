@@ -11,7 +11,7 @@ from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table
 from flows.gallery.words import table
 
 FILMS = {".mp4", ".webm"}  # what a player shows; other clips are pictures that move
-MOVING = {".gif", ".webp"}
+SHOWN = {".gif", ".webp", ".png", ".jpg", ".jpeg"}  # what a page shows as a picture
 PICTURES = {"preview": ".webp", "frames": ".png"}
 READ = {
     "prompt_as_typed": "typed as",
@@ -91,8 +91,8 @@ class Result:
 
     @property
     def moves(self) -> bool:
-        """Whether the file that was asked for is a picture that moves."""
-        return self.main is not None and self.main.suffix.lower() in MOVING
+        """Whether the file that was asked for is shown as a picture, which may move."""
+        return self.main is not None and self.main.suffix.lower() in SHOWN
 
     @property
     def page(self) -> str:

@@ -13,6 +13,7 @@ from core.progress import steps_of, timed
 from core.request import Request
 from flows.jobs.pipeline import (
     AnyOperation,
+    for_file,
     main_output,
     name_and_ending,
     picture_path,
@@ -143,6 +144,7 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     """
     join_run_log()
     timings: dict[str, float] = {}
+    request = for_file(work, request, output_name)
     with timed(timings, "prepare"):
         reading = read_lawful(work, request, "run")
     request = reading.request

@@ -48,6 +48,18 @@ def ending_of(operation: AnyOperation, name: str) -> str:
     return next((end for end in operation.endings if name.lower().endswith(end)), "")
 
 
+def usual_ending(operation: AnyOperation, request: Request) -> str:
+    """The ending of a main output that nobody named."""
+    told = getattr(operation, "usual_ending", None)
+    return told(request) if told else operation.endings[0]
+
+
+def for_file(operation: AnyOperation, request: Request, name: str) -> Any:
+    """The request with what the name of its main output says of it, such as one frame."""
+    told = getattr(operation, "for_file", None)
+    return told(request, name) if told else request
+
+
 def picture_path(output: Path, role: str) -> Path:
     """Where a picture of a main output stands: under its name, if it does not have that itself."""
     usual = record_path(output).with_suffix(SUFFIXES[role])
@@ -76,7 +88,7 @@ def name_and_ending(
     kind = "" if asked else mimetypes.guess_type(output_name)[0] or ""
     if kind.startswith(("video/", "image/")):
         operation.outputs(Path(output_name))
-    ending = asked or operation.endings[0]
+    ending = asked or usual_ending(operation, request)
     stem = output_name[: len(output_name) - len(asked)]
     name = plain_name(stem or operation.title(request), operation.noun)
     operation.outputs(Path(f"{name}{ending}"), request)

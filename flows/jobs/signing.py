@@ -1,7 +1,8 @@
 """Clips signed as the last thing before their record: who drew them stands inside the file.
 
 What is compared, by resuming, reproducing or in a batch, is the file before it was signed: two
-signatures are never the same bytes. Only .mp4 is signed.
+signatures are never the same bytes. WebM, GIF and WebP are not signed, nor are pictures that only
+show what a file holds.
 """
 
 import logging
@@ -82,7 +83,8 @@ def sign_outputs(
         Refusal: The library or the key is not there, or not in order.
         RuntimeError: What was written is not whole.
     """
-    roles = [role for role, path in paths.items() if _signable(operation, path.suffix)]
+    asked = operation.outputs(next(iter(paths.values())))
+    roles = [role for role in paths if role in asked and _signable(operation, paths[role].suffix)]
     if not roles or not read_provenance().signs:
         return []
     check_library()
@@ -108,7 +110,7 @@ def said_of_signature(operation: AnyOperation, path: Path) -> Facts:
     if is_signed(path):
         return {"c2pa": "signed"}
     if path.suffix.lower() not in SIGNED:
-        return {"c2pa": f"not signed: {path.suffix} is not, {' '.join(SIGNED)} is"}
+        return {"c2pa": f"not signed: {path.suffix} is not, {', '.join(SIGNED)} are"}
     return {"c2pa": "not signed: LAMINA_C2PA=off" if not read_provenance().signs else "not signed"}
 
 

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 LINES_KEPT, LOOKED_AT, MOST_PIXELS = 1000, 32, 70_000_000
-DECODED = (".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi")
+DECODED = (
+    ".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi", ".png", ".jpg", ".jpeg",
+)  # fmt: skip
 FINE, WRONG, UNKNOWN = 0, 1, 3
 WORTH = {
     "Trusted": "signed by {signer}, whose root is trusted here, and whole",
@@ -85,7 +87,7 @@ def origin_of(path: Path, *, pixels: bool = False) -> Origin:
     """What a file says of where it comes from; nothing is asked of a network.
 
     Args:
-        path: A clip of any kind; only .mp4 is signed here, others may be by others.
+        path: A clip of any kind; mp4, PNG and JPEG are signed here, others may be by others.
         pixels: Whether to decode some frames and look for a watermark.
 
     Raises:
@@ -111,7 +113,7 @@ def _watermark(path: Path) -> "Mark | None":
 
     if not any(path.name.lower().endswith(ending) for ending in DECODED):
         return None
-    footage = look_at(path)
+    footage = look_at(path, stills=True)
     high, wide = footage.stored
     pixels = int(high * wide * max(footage.pixel, 1 / footage.pixel))
     if pixels > MOST_PIXELS:

@@ -31,7 +31,7 @@ FOLDED = {
     "VideoRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
         "lora", "lora_scale", "unmarked", "boxes", "key", "control", "control_clip",
-        "control_scale",
+        "control_scale", "picture",
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
@@ -48,7 +48,7 @@ FOLDED = {
     ),
     "ClipBatchRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "draws",
-        "plateau_draws", "plateau_gain", "limits",
+        "plateau_draws", "plateau_gain", "picture", "limits",
     ),
     "ScanBatchRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "limits",

@@ -10,7 +10,7 @@ from flows.settings.settings import read_settings
 from flows.storage.inputs import obtain_scan
 from flows.storage.store import LONG_S, Store, open_store
 
-ENDINGS = (".nii.gz", ".nii", ".mp4", ".webm", ".gif", ".json", ".webp", ".png")
+ENDINGS = (".nii.gz", ".nii", ".mp4", ".webm", ".gif", ".json", ".webp", ".png", ".jpg", ".jpeg")
 MAPS = ("_std", "_consistency")
 
 

@@ -1,4 +1,4 @@
-"""Measures whether clips obey boxes: `python tests/benchmarks/boxes.py NUMBER [FIRST]`.
+"""Measures whether clips obey boxes: `python tests/benchmarks/boxes.py LINES.jsonl NUMBER`.
 
 Prompts and boxes are those of drawn scenes of the procedural world; each thing's box encloses it,
 not turned, in frames 0, 5, 10 and 15. The oracle's eye reads the things back as courses; a clip's
@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,35 +63,58 @@ def read_back(request: VideoRequest, frames: NDArray[np.uint8]) -> tuple[bool, l
     return True, table[linear_sum_assignment(-table)].tolist()
 
 
-def measured(number: int, first: int = 0) -> dict[str, Any]:
-    """Draw so many prompts with boxes, and read them back."""
-    operation, model, counts, overlaps, refused = OPERATIONS["text_to_video"], None, [], [], 0
+def asked(number: int, folder: Path) -> VideoRequest:
+    """A prompt of a drawn scene, and its boxes as a file."""
+    scene = draw_scene(Random(1_000_000 + number))
+    file = folder / f"boxes-{number}.json"
+    file.write_text(json.dumps({"things": things_in(scene)}))
+    return VideoRequest(prompt=caption(scene, Random(number)), boxes=str(file), seed=number)
+
+
+def drawn(numbers: range, out: TextIO) -> None:
+    """Draw so many prompts with boxes, and say how each was obeyed, one line each."""
+    operation, model = OPERATIONS["text_to_video"], None
     with tempfile.TemporaryDirectory() as folder:
-        for seed in range(first, first + number):
-            scene = draw_scene(Random(1_000_000 + seed))
-            file = Path(folder) / "boxes.json"
-            file.write_text(json.dumps({"things": things_in(scene)}))
-            request = VideoRequest(prompt=caption(scene, Random(seed)), boxes=str(file), seed=seed)
+        for number in numbers:
+            request = asked(number, Path(folder))
+            told: dict[str, Any] = {"number": number, "prompt": request.prompt}
             try:
                 operation.check(request)
-            except ValueError:
-                refused += 1
-                continue
-            model = model or operation.source(request).load("cpu")
-            prepared = operation.prepare(request)
-            clip = operation.draw(request, prepared, model, lambda *_: None)
-            right, each = read_back(request, clip.frames)
-            counts.append(right)
-            overlaps += each
+            except ValueError as error:
+                told["refused"] = str(error)
+            else:
+                model = model or operation.source(request).load("cpu")
+                clip = operation.draw(request, operation.prepare(request), model, lambda *_: None)
+                right, each = read_back(request, clip.frames)
+                told |= {"count_right": right, "iou": [round(one, 4) for one in each]}
+            out.write(json.dumps(told) + "\n")
+            out.flush()
+
+
+def measured(told: list[dict[str, Any]]) -> dict[str, Any]:
+    """All of it in a row."""
+    clips = [one for one in told if "refused" not in one]
+    overlaps = np.array([iou for one in clips for iou in one["iou"]])
     return {
-        "clips": len(counts),
-        "refused": refused,
-        "count_right": round(float(np.mean(counts)), 4),
+        "clips": len(clips),
+        "refused": len(told) - len(clips),
+        "count_right": round(float(np.mean([one["count_right"] for one in clips])), 4),
         "things": len(overlaps),
-        "mean_iou": round(float(np.mean(overlaps)), 4),
-        "things_of_iou_0.9": round(float(np.mean(np.array(overlaps) >= 0.9)), 4),
+        "mean_iou": round(float(overlaps.mean()), 4),
+        "things_of_iou_0.9": round(float((overlaps >= 0.9).mean()), 4),
+        "least_iou": round(float(overlaps.min()), 4),
     }
 
 
+def main(file: Path, number: int) -> None:
+    """Go on with a file of lines until so many clips stand in it, and print the row."""
+    file.touch()
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    with file.open("a") as out:
+        drawn(range(len(told), number), out)
+    told = [json.loads(line) for line in file.read_text().splitlines()][:number]
+    sys.stdout.write(json.dumps(measured(told)) + "\n")
+
+
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(measured(*map(int, sys.argv[1:]))) + "\n")
+    main(Path(sys.argv[1]), int(sys.argv[2]))

@@ -30,7 +30,7 @@ def still(num_frames=8):
 
 
 def test_what_the_operation_takes_is_what_can_be_written():
-    assert TextToVideo.endings == ENDINGS
+    assert TextToVideo.endings == (*ENDINGS, *formats.STILLS)
 
 
 @pytest.mark.parametrize("fps", [0.1, 7.3, 8, 23.976, 29.97, 50])
@@ -59,7 +59,7 @@ def test_the_same_clip_is_the_same_bytes(tmp_path, ending):
     assert first == second
 
 
-@pytest.mark.parametrize("ending", [".avi", ".mov", ".png", ""])
+@pytest.mark.parametrize("ending", [".avi", ".mov", ".bmp", ""])
 def test_another_ending_is_refused_with_those_that_are_taken(tmp_path, ending):
     with pytest.raises(Refusal, match=r"as \.mp4, \.webm, \.gif or \.webp; give a name"):
         write_clip(Clip(still(), 8), tmp_path / f"a{ending}")

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from core.refusal import Refusal
 from video.files.clip import Clip, read_metadata, read_mp4, write_mp4
+from video.files.formats import read_clip, write_clip
 from video.provenance.certificates import (
     CHAIN,
     KEY,
@@ -47,6 +48,10 @@ def signed(keys, plain):
     path = plain.with_name("signed.mp4")
     sign(plain, path, read_identity(keys / CHAIN, keys / KEY), Claim(path.name, "text_to_video"))
     return path
+
+
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def boxes(content):
@@ -182,6 +187,36 @@ def test_hundred_clips_verify_after_writing(keys, plain, tmp_path):
         states.append(read_manifest(tmp_path / "signed.mp4", anchors).state)
         (tmp_path / "signed.mp4").unlink()
     assert states == ["Trusted"] * 100
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+def test_a_signed_picture_is_the_same_picture_and_any_change_is_found(keys, tmp_path, kind):
+    frame = np.random.default_rng(1).integers(0, 256, (1, 48, 48, 3), dtype=np.uint8)
+    plain = write_clip(Clip(frame, 8.0), tmp_path / f"plain.{kind}", metadata={"prompt": "noise"})
+    signed = tmp_path / f"signed.{kind}"
+    sign(plain, signed, read_identity(keys / CHAIN, keys / KEY), Claim(signed.name, "a_job"))
+    assert is_signed(signed)
+    assert not is_signed(plain)
+    assert media_sha256(signed) == media_sha256(plain) == sha256(plain)
+    assert np.array_equal(read_clip(signed).frames, read_clip(plain).frames)
+    assert signed.stat().st_size < plain.stat().st_size + 6_000  # without a second picture
+    whole = signed.read_bytes()
+    for place in range(len(whole) - plain.stat().st_size + 24, len(whole), 997):
+        torn = bytearray(whole)
+        torn[place] ^= 1
+        signed.write_bytes(torn)
+        assert read_manifest(signed).state == "Invalid", place
+    signed.write_bytes(whole[:-7])
+    assert read_manifest(signed).state == "Invalid"
+
+
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("content", [b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xeb", b"odd" * 9])
+def test_what_is_no_picture_has_no_manifest(content, kind, tmp_path):
+    path = tmp_path / f"odd.{kind}"
+    path.write_bytes(content)
+    assert read_manifest(path).state == "none"
+    assert media_sha256(path) == hashlib.sha256(content).hexdigest()
 
 
 @pytest.mark.parametrize("content", [b"", b"\0\0\0\1mdat", b"\0\0\0\0moov" * 3, b"\xff" * 40])

@@ -4,6 +4,7 @@ Everything heavy is imported where it is needed: forms and commands read this wi
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ class TextToVideo:
     name = "text_to_video"
     kind = "video"
     request = VideoRequest
-    endings: tuple[str, ...] = (".mp4", ".webm", ".gif", ".webp")
+    endings: tuple[str, ...] = (".mp4", ".webm", ".gif", ".webp", ".png", ".jpg", ".jpeg")
     noun = "clip"
     private = False
 
@@ -52,14 +53,26 @@ class TextToVideo:
         return named(request) | others
 
     def outputs(self, target: Path, request: VideoRequest | None = None) -> Paths:
-        """The clip alone."""
-        from video.files.formats import refuse_ending, refuse_rate
+        """The clip alone, or the picture."""
+        from video.files.formats import refuse_kind, refuse_rate
 
-        refuse_ending(target.name)
-        if request is not None:
+        refuse_kind(target.name, None if request is None else request.picture)
+        if request is not None and not request.picture:
             asked = self.settled(request)
             refuse_rate(target.name, asked.fps, asked.num_frames)
         return {"video": target}
+
+    def usual_ending(self, request: VideoRequest) -> str:
+        """Of a file that nobody named."""
+        return ".png" if request.picture else self.endings[0]
+
+    def for_file(self, request: VideoRequest, name: str) -> VideoRequest:
+        """The request for a picture where the file is one."""
+        from video.files.formats import is_picture
+
+        if request.picture or not is_picture(name):
+            return request
+        return VideoRequest.model_validate(request.model_dump() | {"picture": True})
 
     def read(self, request: VideoRequest, *, strict: bool = False) -> Reading:
         """With the prompt corrected, where the model knows the procedural world alone."""
@@ -108,7 +121,8 @@ class TextToVideo:
         from video.engines.engine import never
 
         asked, engine = self.settled(request), self.source(request).ready(model)
-        return engine.decode(asked, engine.denoise(asked, prepared, on_step, never))
+        clip = engine.decode(asked, engine.denoise(asked, prepared, on_step, never))
+        return _middle(clip) if request.picture else clip
 
     def judge(self, request: VideoRequest, drawn: "Clip") -> Facts:
         """What the clip shows as asked, axis by axis, as the oracle reads it."""
@@ -133,6 +147,8 @@ class TextToVideo:
         tag = asked.model_dump(include=TAGGED) | mark
         if files := [name for name in FILES if getattr(asked, name)]:
             tag["files"] = files
+        if asked.picture:
+            tag |= {"picture": True, "num_frames": asked.num_frames}
         path = write_clip(clip, target, metadata=tag, overwrite=overwrite)
         self.source(request).forget(request)
         return {"video": path}
@@ -151,12 +167,13 @@ class TextToVideo:
         from video.provenance.marking import said_of_mark
 
         path, request = paths["video"], self.settled(request)
-        footage = look_at(path)
+        footage = look_at(path, stills=True)
         stored, said = footage.stored, footage.tag
         found = (footage.count, *stored, said.get("size"), said.get("metadata", {}).get("prompt"))
         height, width = request.height, request.width
         size = stored_size(path.name, height, width)
-        asked = (request.num_frames, *size, [height, width], request.prompt)
+        frames = 1 if request.picture else request.num_frames
+        asked = (frames, *size, [height, width], request.prompt)
         if found != asked:
             raise RuntimeError(
                 f"{path.name} holds {found}: frames, stored height and width, size shown and "
@@ -169,6 +186,7 @@ class TextToVideo:
             "seconds": round(float(footage.count / exact_rate(footage.fps)), 3),
             "watermark": said_of_mark(request, footage, lambda: self._digests(request)),
             **_changed_by_encoding(request, path),
+            **_frame_shown(request),
         }
 
     def _digests(self, request: VideoRequest) -> Facts:
@@ -191,7 +209,7 @@ class TextToVideo:
         from video.files.formats import look_at, read_clip
 
         known = file.suffix.lower() in self.endings
-        tag = look_at(file).tag.get("metadata") if known else None
+        tag = look_at(file, stills=True).tag.get("metadata") if known else None
         if not isinstance(tag, dict) or not tag:
             return None
         if files := tag.get("files"):
@@ -203,14 +221,18 @@ class TextToVideo:
         clip, unmarked = read_clip(file), tag.pop("watermark", None) is None
         frames, height, width, _ = clip.frames.shape
         shape = {"num_frames": frames, "height": height, "width": width, "fps": clip.fps}
+        if tag.get("picture") is True:
+            shape.pop("num_frames")
         shape |= {"unmarked": unmarked}
         return VideoRequest.model_validate(tag | shape)
 
     def pictures(self, prepared: Any, drawn: "Clip") -> dict[str, bytes]:
-        """An animated preview, and a sheet of all frames."""
+        """An animated preview, and a sheet of all frames where there are several."""
         from video.files.clip import contact_sheet, webp_preview
 
         preview = webp_preview(drawn, max_kb=PREVIEW_KB)
+        if len(drawn.frames) == 1:
+            return {"preview": preview}
         return {"preview": preview, "sheet": contact_sheet(drawn)}
 
     def shown(self, request: VideoRequest, facts: Mapping[str, Any]) -> Facts:
@@ -224,9 +246,22 @@ class TextToVideo:
         return {"prompt": request.prompt, **said, "seed": request.seed, **held}
 
 
+def _middle(clip: "Clip") -> "Clip":
+    """The clip's middle frame."""
+    place = len(clip.frames) // 2
+    return replace(clip, frames=clip.frames[place : place + 1])
+
+
+def _frame_shown(request: VideoRequest) -> Facts:
+    """Which frame of what was drawn a picture is; nothing where one was drawn alone."""
+    if not request.picture or request.num_frames == 1:
+        return {}
+    return {"picture": f"frame {request.num_frames // 2} of 0 to {request.num_frames - 1} drawn"}
+
+
 def _changed_by_encoding(request: VideoRequest, path: Path) -> Facts:
     """What encoding, and a watermark, did to frames that were given; nothing where none were."""
-    if not (request.first or request.last or request.key):
+    if request.picture or not (request.first or request.last or request.key):
         return {}
     from video.engines.canvas import Canvas
     from video.engines.pictures import frame_of, given

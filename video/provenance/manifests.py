@@ -1,4 +1,4 @@
-"""Signed manifests in clips (C2PA): written and read. The only door to c2pa.
+"""Signed manifests in clips and pictures (C2PA): written and read. The only door to c2pa.
 
 Nothing is asked of a network: there is no time-stamping authority, and manifests and revocations
 that stand elsewhere are not fetched.
@@ -22,6 +22,9 @@ PARTLY_DRAWN = "compositeWithTrainedAlgorithmicMedia"
 ASSERTION = "org.lamina.record"
 UNTRUSTED = "signingCredential.untrusted"
 CHANGED = "media_sha256.mismatch"
+KINDS = {".mp4": "video/mp4", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+UNDRAWN = {"builder": {"thumbnail": {"enabled": False}}}
+"""A manifest of 3 kB without a second picture in it."""
 OFFLINE = {"remote_manifest_fetch": False, "ocsp_fetch": False}
 
 
@@ -73,7 +76,7 @@ class Finding:
 
 
 def sign(source: Path, target: Path, identity: Identity, claim: Claim) -> None:
-    """Write a signed copy of an mp4, and read it back.
+    """Write a signed copy of an mp4 or of a picture, and read it back.
 
     Args:
         source: The file as it is.
@@ -89,10 +92,10 @@ def sign(source: Path, target: Path, identity: Identity, claim: Claim) -> None:
         alg=identity.algorithm.encode(), sign_cert=identity.chain.encode(),
         private_key=identity.key, ta_url=None,
     )  # fmt: skip
-    manifest = json.dumps(_manifest(claim, before))
+    manifest = json.dumps(_manifest(claim, before) | {"format": KINDS[source.suffix.lower()]})
     try:
         with (
-            Context(_settings("")) as context,
+            Context(_settings("", **UNDRAWN)) as context,
             Signer.from_info(info) as signer,
             Builder.from_json(manifest, context=context) as builder,
         ):
@@ -180,7 +183,6 @@ def _manifest(claim: Claim, digest: str) -> dict[str, Any]:
     return {
         "claim_generator_info": [maker],
         "title": claim.title,
-        "format": "video/mp4",
         "assertions": [
             {"label": "c2pa.actions.v2", "data": {"actions": [action]}},
             {"label": ASSERTION, "data": facts},
@@ -188,6 +190,6 @@ def _manifest(claim: Claim, digest: str) -> dict[str, Any]:
     }
 
 
-def _settings(anchors: str) -> Settings:
+def _settings(anchors: str, **more: Any) -> Settings:
     trust = {"trust": {"trust_anchors": anchors}} if anchors else {}
-    return Settings.from_dict({"verify": {"verify_trust": True, **OFFLINE}, **trust})
+    return Settings.from_dict({"verify": {"verify_trust": True, **OFFLINE}, **trust, **more})

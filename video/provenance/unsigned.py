@@ -1,8 +1,9 @@
-"""An mp4 as it was before it was signed: without the manifest's box, and places moved back.
+"""A file as it was before it was signed: without the manifest, and places moved back.
 
-A C2PA manifest goes into a box of its own near the beginning of the file, and the tables that say
-where the pictures stand are moved by its size. Both are undone here, so that two clips can be
-compared whose signatures differ, as every signature does.
+In an mp4 a C2PA manifest goes into a box of its own near the beginning of the file, and the tables
+that say where the pictures stand are moved by its size. Both are undone here, so that two clips
+can be compared whose signatures differ, as every signature does. In a PNG it is a chunk, in a JPEG
+some segments, and nothing else is moved.
 """
 
 import hashlib
@@ -15,9 +16,11 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-SIGNED = (".mp4",)
+SIGNED = (".mp4", ".png", ".jpg", ".jpeg")
 """Endings of the files that are signed."""
 MANIFEST = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")  # the box's user type
+PNG, JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+JUMBF, PIXELS = b"\xff\xeb", b"\xff\xda"
 NESTED = (b"moov", b"trak", b"mdia", b"minf", b"stbl")  # each in the one before, and no deeper
 TABLES = {b"stco": ">I", b"co64": ">Q"}
 MOST_BOXES, LARGEST_INDEX, CHUNK = 10_000, 2**28, 2**20
@@ -37,13 +40,13 @@ def is_signed(path: Path) -> bool:
     if path.suffix.lower() not in SIGNED or not path.is_file():
         return False
     with path.open("rb") as file:
-        return any(box.manifest for box in _boxes(file))
+        return any(box.manifest for box in _parts(path, file))
 
 
 def media_sha256(path: Path) -> str:
     """The SHA-256 of a file as it was before it was signed; of the file itself if it was not."""
     with path.open("rb") as file:
-        boxes = list(_boxes(file)) if path.suffix.lower() in SIGNED else []
+        boxes = list(_parts(path, file)) if path.suffix.lower() in SIGNED else []
         gone = [box for box in boxes if box.manifest]
         if not gone:
             file.seek(0)
@@ -61,6 +64,49 @@ def media_sha256(path: Path) -> str:
                 _take(file, box.size, digest)
         _take(file, 2**63, digest)  # what stands behind the last whole box
         return digest.hexdigest()
+
+
+def _parts(path: Path, file: BinaryIO) -> Iterator[_Box]:
+    """All parts of a file from its beginning, as far as they are whole."""
+    if path.suffix.lower() == ".mp4":
+        return _boxes(file)
+    file.seek(0)
+    head = file.read(len(PNG))
+    return _chunks(file) if head == PNG else _segments(file) if head[:2] == JPEG else iter(())
+
+
+def _chunks(file: BinaryIO) -> Iterator[_Box]:
+    """Those of a PNG."""
+    end, start = file.seek(0, 2), len(PNG)
+    yield _Box(PNG, 0, len(PNG), 0)
+    for _ in range(MOST_BOXES):
+        file.seek(start)
+        head = file.read(8)
+        size, kind = 12 + int.from_bytes(head[:4]), head[4:]
+        if len(head) < 8 or start + size > end:
+            return
+        yield _Box(kind, start, size, 8, kind == b"caBX")
+        start += size
+
+
+def _segments(file: BinaryIO) -> Iterator[_Box]:
+    """Those of a JPEG, up to its pixels; a manifest is spread over several of one number."""
+    end, start = file.seek(0, 2), len(JPEG)
+    yield _Box(JPEG, 0, len(JPEG), 0)
+    ours = set[bytes]()
+    for _ in range(MOST_BOXES):
+        file.seek(start)
+        head = file.read(64)
+        size, kind = 2 + int.from_bytes(head[2:4]), head[:2]
+        if len(head) < 4 or size < 4 or start + size > end:
+            return
+        boxed = kind == JUMBF and head[4:6] == b"JP"
+        if boxed and b"c2pa" in head[6:]:
+            ours.add(head[6:8])
+        yield _Box(kind, start, size, 4, boxed and head[6:8] in ours)
+        if kind == PIXELS:
+            return
+        start += size
 
 
 def _take(file: BinaryIO, size: int, digest: "hashlib._Hash") -> None:

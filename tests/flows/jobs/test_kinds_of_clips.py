@@ -9,9 +9,10 @@ from core.refusal import Refusal
 from flows.commands.command_line import main
 from flows.gallery.application import PREFIX, alone
 from flows.jobs.operations import OPERATIONS
-from flows.jobs.pipeline import name_and_ending, picture_path
+from flows.jobs.pipeline import for_file, name_and_ending, picture_path
 from flows.settings.settings import read_settings
 from medical.request import SuperResolutionRequest
+from video.files.formats import read_clip
 from video.request import VideoRequest
 
 SMALL = ["--num-frames", "5", "--steps", "1", "--model", "tiny-video"]
@@ -59,13 +60,41 @@ def test_a_clip_is_compared_with_one_of_its_kind(places, capsys):
         ("My Clip.GIF", ("my-clip", ".gif")),
         (".webm", ("a-red-circle", ".webm")),
         ("take 1.2", ("take-1-2", ".mp4")),
+        ("A Still.png", ("a-still", ".png")),
+        (".JPG", ("a-red-circle", ".jpg")),
     ],
 )
 def test_a_name_in_a_form_says_the_kind(name, wanted):
-    assert name_and_ending(OPERATIONS["text_to_video"], RED, name) == wanted
+    work = OPERATIONS["text_to_video"]
+    assert name_and_ending(work, for_file(work, RED, name), name) == wanted
 
 
-@pytest.mark.parametrize("name", ["a.avi", "a.mov", "a.png"])
+def test_a_picture_that_is_ticked_in_a_form_needs_no_ending():
+    still, work = RED.model_copy(update={"picture": True}), OPERATIONS["text_to_video"]
+    assert name_and_ending(work, still, "") == ("a-red-circle", ".png")
+    with pytest.raises(Refusal, match=r"a picture is written as \.png"):
+        name_and_ending(work, still, "a.mp4")
+
+
+@pytest.mark.parametrize("ending", [".png", ".jpg", ".jpeg", ".webp"])
+def test_a_picture_is_written_recorded_and_made_again(places, capsys, ending):
+    still = places / f"made{ending}"
+    words = ["--picture"] if ending == ".webp" else []
+    assert main(["video", "generate", "a red circle", str(still), *SMALL, *words]) == 0
+    record = json.loads((places / "made.json").read_text())
+    assert record["extra"]["frames"] == 1
+    assert record["extra"]["picture"] == "frame 2 of 0 to 4 drawn"
+    assert main(["video", "generate", "a red circle", str(places / "clip.mp4"), *SMALL]) == 0
+    shown, clip = read_clip(still).frames, read_clip(places / "clip.mp4").frames
+    assert abs(shown[0].astype(int) - clip[2]).mean() < 8
+    assert main(["reproduce", str(still)]) == 0
+    (places / "made.json").unlink()
+    assert main(["reproduce", str(still), str(places / f"again{ending}")]) == 0
+    assert capsys.readouterr().out.count("identical: every bit of the file") == 2
+    assert main(["video", "extend", str(still), str(places / "more.png")]) == 2
+
+
+@pytest.mark.parametrize("name", ["a.avi", "a.mov", "a.bmp"])
 def test_a_name_in_a_form_of_no_kind_is_refused(name):
     with pytest.raises(Refusal, match=rf"{name}: clips are written as \.mp4, \.webm, \.gif or"):
         name_and_ending(OPERATIONS["text_to_video"], RED, name)
@@ -85,7 +114,8 @@ def test_a_preview_never_takes_the_name_of_the_clip(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("ending", "element"), [(".webm", "<video"), (".gif", "<img"), (".webp", "<img")]
+    ("ending", "element"),
+    [(".webm", "<video"), (".gif", "<img"), (".webp", "<img"), (".png", "<img"), (".jpg", "<img")],
 )
 def test_the_gallery_shows_each_kind(places, ending, element):
     folder = places / "outputs/studio/text_to_video/made-1a2b3c4d"
@@ -98,4 +128,5 @@ def test_the_gallery_shows_each_kind(places, ending, element):
     assert f'made{ending}"' in visitor.get("/p/studio").text
     file = visitor.get(f"{address.format('f')}/made{ending}")
     assert file.content == (folder / f"made{ending}").read_bytes()
-    assert file.headers["content-type"] in ("video/webm", "image/gif", "image/webp")
+    pictures = {f"image/{kind}" for kind in ("gif", "webp", "png", "jpeg")}
+    assert file.headers["content-type"] in {"video/webm", *pictures}

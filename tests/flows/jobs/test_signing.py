@@ -100,12 +100,48 @@ def test_a_clip_of_a_signed_clip_is_made_again_after_that_was_signed_anew(signin
 def test_other_kinds_of_files_say_that_they_are_not_signed(signing, caplog):
     assert main(["video", "generate", "a red circle", "clip.gif", *WORDS]) == 0
     record = json.loads((signing / "clip.json").read_text())
-    assert record["extra"]["c2pa"] == "not signed: .gif is not, .mp4 is"
+    assert record["extra"]["c2pa"] == "not signed: .gif is not, .mp4, .png, .jpg, .jpeg are"
     assert not keys_folder(read_settings()).exists()
 
 
-def started(name):
-    request = ClipBatchRequest(name=name, prompts="a red circle\na blue square", **SMALL)
+def test_a_picture_is_signed_and_what_only_shows_it_is_not(signing, capsys):
+    for name in ("a.png", "b.jpg"):
+        record = drawn(signing / name)
+        said = record["outputs"]["video"]
+        assert (record["extra"]["c2pa"], record["extra"]["frames"]) == ("signed", 1)
+        assert record["extra"]["picture"] == "frame 2 of 0 to 3 drawn"
+        assert said["media_sha256"] == media_sha256(signing / name) != said["sha256"]
+        found = read_manifest(signing / name, read_anchors(keys_folder(read_settings()) / ROOT))
+        assert (found.state, found.source, found.facts["seed"]) == ("Trusted", DRAWN, "7")
+        capsys.readouterr()
+        assert main(["reproduce", str(signing / name)]) == 0
+        assert "every bit of the file before it was signed" in capsys.readouterr().out
+        assert main(["video", "verify", str(signing / name)]) == 0
+        assert "record: tells this file, bit for bit" in capsys.readouterr().out
+
+
+def test_a_batch_writes_pictures_signed_and_their_previews_as_they_were(signing):
+    rows = signing / "rows.csv"
+    rows.write_text("prompt,picture\na red circle,true\na blue square,\n")
+    request = ClipBatchRequest(name="mixed", prompt_file=str(rows), **SMALL)
+    batch = started("mixed", request)
+    assert run(batch)["made"] == 2
+    still, clip = (item for item, _ in batch.items())
+    assert (still.request.picture, clip.request.picture) == (True, False)
+    assert is_signed(batch.results / f"{still.stem}.png")
+    assert is_signed(batch.results / f"{clip.stem}.mp4")
+    assert not is_signed(batch.results / f"{clip.stem}.png")  # its sheet
+    assert run(batch) == {"stood": 2, "left": 0, "ended": ""}
+    plain = items_of(ClipBatchRequest(name="mixed", prompts="a blue square", **SMALL))[0]
+    assert plain[0].address == clip.address
+    with pytest.raises(ValueError, match="picture=true with accept_only: clips alone are judged"):
+        items_of(request.model_copy(update={"accept_only": True}))
+
+
+def started(name, request=None):
+    request = request or ClipBatchRequest(
+        name=name, prompts="a red circle\na blue square", **SMALL
+    )
     batch = Batch.named(read_settings(), "default", name)
     batch.root.mkdir(parents=True, exist_ok=True)
     start_batch(batch, request, plan_batch(batch, request, items_of(request)))
