@@ -118,8 +118,8 @@ class SuperResolutionRequest(Request):
 
     before: ClassVar[dict[str, Any]] = {"edition": 1}
     spoken: ClassVar[dict[str, dict[Any, str]]] = {
-        "slice_thickness_mm": {0: "as the file says"},
-        "slice_gap_mm": {0: "as the file says"},
+        "slice_thickness_mm": {0: "read off the scan or its file"},
+        "slice_gap_mm": {0: "what the thickness leaves"},
         "noise_std": {-1: "estimated"},
     }
 

@@ -130,7 +130,7 @@ def show_result(
         page: Address of the result's page in the gallery; empty for no link.
         files: The outputs by role.
     """
-    link = f"[Play, compare and download it in the gallery]({page})\n\n" if page else ""
+    link = f"[See, compare and download it in the gallery]({page})\n\n" if page else ""
     outputs = f"\n### Outputs\n\n{_outputs(files, page)}" if files else ""
     shown = f"![{_plain(title)}]({picture})\n\n" if picture else ""
     made = _show(title, f"{shown}{link}{_table(facts)}{outputs}", picture)

@@ -85,5 +85,6 @@ def _refusal(field: str, text: str, settings: Settings) -> str:
     inputs = ", ".join(map(str, settings.inputs)) or "of which there are none"
     return (
         f"{field}={text}: a request names files below the inputs ({inputs}), the results or the "
-        "models; put it there, or have the operator add its folder to LAMINA_INPUTS."
+        "models; put it there and write its whole path, or have the operator add its folder to "
+        "LAMINA_INPUTS."
     )

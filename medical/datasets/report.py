@@ -18,7 +18,7 @@ from medical.datasets.page import bullets, chip, document, paragraph, section, t
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.scorecard import scorecard, scores
 from medical.datasets.subject import mosaic, write_subject
-from medical.datasets.words import SOURCES, datasheet, methods
+from medical.datasets.words import SOURCES, datasheet, methods, two_numbers
 from medical.files.bids import write_text
 
 Record = Mapping[str, Any]
@@ -82,7 +82,7 @@ def _top(request: MRIDatasetRequest, summary: Mapping[str, Any], records: Sequen
 
 def _recognized(summary: Mapping[str, Any]) -> str:
     said = [words[:1].upper() + words[1:].rstrip(".") + "." for words in summary["plan"]["said"]]
-    body = paragraph(f"Drawn from {summary['drawn_from']}.")
+    body = paragraph(f"Drawn from {summary['drawn_from']}. {two_numbers(summary['plan'])}")
     return section("Who may be recognized, and what lies beyond the data", body + bullets(said),
                    name="people")  # fmt: skip
 

@@ -16,6 +16,7 @@ from core.progress import counted
 from medical.datasets.page import chip
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.telling import BAND_YEARS, band_of
+from medical.datasets.words import behind
 
 Record = Mapping[str, Any]
 FEW = 5
@@ -162,10 +163,9 @@ def _compliance(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> Score
     else:
         outlines = "" if healthy else " and lesion outlines of 29 (CC BY)"
         words = (
-            f"Derived from {counted(people, 'person', 'people')} (CC0){outlines}; pseudonymous, "
-            "not anonymous: see who "
-            "may be recognized. Contributors stand by hash with each head, so a person can "
-            "withdraw"
+            f"Derived from {behind(summary['plan'])} (CC0){outlines}; pseudonymous, not "
+            "anonymous: see who may be recognized. Contributors stand by hash with each head, so "
+            "a person can withdraw"
         )
     return Score(
         "Compliance", "law, consent, privacy", "warn",

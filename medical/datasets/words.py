@@ -49,7 +49,7 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
         ("What is it for?", "Adding to real training data of segmenters; testing software."),
         ("What is it not for?", "Diagnosis, prevalence, norms of age or sex, sole training data."),
         ("Does an image show a person?", shown(people)),
-        ("Who stands behind it?", f"{_behind(summary['plan'])}{outlines}."
+        ("Who stands behind it?", f"{behind(summary['plan'])}{outlines}."
          if people else f"The mean of 152 adults{outlines}."),
         ("May people be recognized?", "Pseudonymous, not anonymous: see who may be recognized."
          if people else "No single person's anatomy is in it."),
@@ -62,11 +62,29 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
     ]  # fmt: skip
 
 
-def _behind(plan: Mapping[str, Any]) -> str:
+def behind(plan: Mapping[str, Any]) -> str:
     """Who stands behind the anatomies; records of earlier versions tell of no mean."""
-    words = f"{counted(plan['people'], 'person', 'people')} for anatomy"
-    around = int(plan.get("people_of_the_mean", 0))
-    return f"{words}, around a mean of {around} that they are part of" if around else words
+    people, around = int(plan["people"]), int(plan.get("people_of_the_mean", 0))
+    if around <= people:
+        return counted(people, "person", "people")
+    return (
+        f"{around} people: all of them are in the mean that every head is drawn around, and "
+        f"{people} of them also give heads their differences from it"
+    )
+
+
+def two_numbers(plan: Mapping[str, Any]) -> str:
+    """Why a report tells two numbers of people; empty where it does not."""
+    people, around = int(plan["people"]), int(plan.get("people_of_the_mean", 0))
+    if around <= people:
+        return ""
+    return (
+        f"Two numbers are told: {around} people are in the mean, and {people} of them are in the "
+        f"pools that heads take their differences from it from, of which no two share a person. "
+        f"The other {around - people} are in no pool: they serve the audit, which holds heads "
+        "against people who gave nothing but their part of the mean, or are not of the age or "
+        "sex that was asked for."
+    )
 
 
 def shown(people: int) -> str:

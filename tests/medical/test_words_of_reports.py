@@ -5,7 +5,7 @@ import pytest
 from medical.audit.page import audit_page, summary
 from medical.datasets.request import LesionsAsked, MRIDatasetRequest
 from medical.datasets.scorecard import scores
-from medical.datasets.words import datasheet
+from medical.datasets.words import datasheet, two_numbers
 
 LESIONS = {"load_ml": (5, 15)}
 
@@ -58,9 +58,13 @@ def test_lesions_are_told_of_only_where_there_are_some(people):
         assert words not in told(people), words
 
 
-def test_a_mean_of_more_people_than_contribute_is_told():
-    assert "34 people for anatomy, around a mean of 45 that" in told(34, 45)
-    assert "34 people for anatomy." in told(34)  # records of earlier versions
+def test_a_mean_of_more_people_than_contribute_is_told_and_explained():
+    both = "45 people: all of them are in the mean that every head is drawn around, and 34 of them"
+    assert told(34, 45).count(both) == 2  # in datasheet and scorecard
+    assert "34 people." in told(34)  # records of earlier versions
+    plan = {"people": 34, "people_of_the_mean": 45}
+    assert "The other 11 are in no pool" in two_numbers(plan)
+    assert two_numbers({"people": 34}) == two_numbers({"people": 0, "people_of_the_mean": 0}) == ""
 
 
 def test_who_is_shown_is_not_denied_beyond_what_was_measured():

@@ -88,7 +88,7 @@ def test_what_the_record_holds_is_told_in_words():
     assert "thickness_mm" not in page
     assert "<tr><th>Acquisition, axis 2, thickness (mm)</th><td>4</td></tr>" in page
     assert "<tr><th>Noise</th><td>estimated</td></tr>" in page
-    assert "<tr><th>Slice gap (mm)</th><td>as the file says</td></tr>" in page
+    assert "<tr><th>Slice gap (mm)</th><td>what the thickness leaves</td></tr>" in page
 
 
 @pytest.mark.parametrize(
