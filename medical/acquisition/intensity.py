@@ -13,6 +13,7 @@ PERCENTILE = 99.9
 MOST_FILLS = 4  # different numbers that stand for no tissue
 GAPS = (0.02, 0.25)  # below and above: so far from the rest, as a share of its range, is no tissue
 STEPS = 8.0  # mean steps between values of the rest: so far is no next level of a coarse scale
+THINNING = 4.0  # times the widest gap that is left: nearer belongs to a tail
 FEWEST_LEVELS = 8  # with fewer nobody can say what is far away
 BACKGROUND_SHARE = 0.2  # of all voxels: so many at the low end are air, not padding
 FEW = 5e-4  # of all voxels: so few at the high end do not move the percentile
@@ -121,21 +122,42 @@ def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:
 def _body(ordered: Tensor) -> tuple[int, int]:
     """Where, among values in order, those begin and end that lie close together.
 
-    The widest gap parts the fewer levels at one end from the rest, until none is wide. What is
-    not negative stays: zero is air, however far from it tissue begins.
+    The widest gap parts a few levels or voxels at one end from the rest, until none is wide.
+    What is not negative stays: zero is air, however far from it tissue begins. A picture whose
+    values thin out towards an end, as around a bright spot, has one wide gap after another:
+    then only those count that are far wider than the widest left.
     """
     levels, counts = torch.unique_consecutive(ordered, return_counts=True)
-    begin, end = 0, levels.numel()
-    while end - begin > FEWEST_LEVELS:
-        at = begin + int(levels[begin:end].diff().argmax()) + 1
-        below = at - begin < end - at
-        low, high = (at, end) if below else (begin, at)
-        extent = float(levels[high - 1] - levels[low])
-        wide = max(GAPS[0 if below else 1], STEPS / max(1, high - low - 1)) * extent
-        share = float(counts[begin:at].sum()) / ordered.numel()
-        air = below and (float(levels[at - 1]) >= 0.0 or share > BACKGROUND_SHARE)
-        few = high - low < FEWEST_LEVELS
-        if few or air or float(levels[at] - levels[at - 1]) <= wide:
-            break
-        begin, end = low, high
+    parts, gaps = [(0, levels.numel())], [torch.inf]
+    while (part := _without_widest(levels, counts, *parts[-1])) is not None:
+        parts.append(part[:2])
+        gaps.append(part[2])
+    begin, end = parts.pop()
+    air = levels[begin] >= 0.0 or counts[begin] > BACKGROUND_SHARE * ordered.numel()
+    rest = levels[begin + int(air) : end]
+    left = float(rest.diff().max()) if gaps[1:] else 0.0
+    while (gap := gaps.pop()) <= THINNING * left:
+        begin, end = parts.pop()
+        left = max(left, gap)
     return int(counts[:begin].sum()), int(counts[:end].sum())
+
+
+def _without_widest(
+    levels: Tensor, counts: Tensor, begin: int, end: int
+) -> tuple[int, int, float] | None:
+    """Levels without those beyond the widest gap, and that gap; None where they belong to them."""
+    if end - begin <= FEWEST_LEVELS:
+        return None
+    at = begin + int(levels[begin:end].diff().argmax()) + 1
+    below = at - begin < end - at
+    low, high = (at, end) if below else (begin, at)
+    extent = float(levels[high - 1] - levels[low])
+    wide = max(GAPS[0 if below else 1], STEPS / max(1, high - low - 1)) * extent
+    gap = float(levels[at] - levels[at - 1])
+    gone = counts[:at] if below else counts[at:]  # at this end in all
+    share = float(gone.sum() / counts.sum())
+    many = gone.numel() > MOST_FILLS and share > FEW
+    air = below and (float(levels[at - 1]) >= 0.0 or share > BACKGROUND_SHARE)
+    if many or air or high - low < FEWEST_LEVELS or gap <= wide:
+        return None
+    return low, high, gap
