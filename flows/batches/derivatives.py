@@ -6,11 +6,11 @@ from pathlib import Path
 from flows.batches.items import Item
 from flows.batches.ledger import Batch
 from flows.requests.batch_requests import ScanBatchRequest
+from flows.storage.files import DERIVATIVES
 from flows.storage.inputs import told_of
 from medical.files.bids_derivatives import Restored, derived_path, write_derivatives
 
 ROLES = ("result", "std")
-FOLDER = "bids"
 
 
 def renew_derivatives(batch: Batch) -> Path | None:
@@ -18,7 +18,7 @@ def renew_derivatives(batch: Batch) -> Path | None:
     request = batch.request()
     if not isinstance(request, ScanBatchRequest):
         return None
-    dataset, root = request.source.resolve(), batch.root / FOLDER
+    dataset, root = request.source.resolve(), batch.root / DERIVATIVES
     scans = _restored(batch, dataset)
     if not scans and not root.exists():
         return None

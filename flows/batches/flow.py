@@ -10,7 +10,6 @@ from prefect.context import get_run_context
 
 from core.refusal import Refusal
 from flows.batches.coordinator import coordinate
-from flows.batches.derivatives import FOLDER
 from flows.batches.events import announcing
 from flows.batches.ledger import Batch
 from flows.batches.needs import shard_needs
@@ -30,6 +29,7 @@ from flows.requests.batch_requests import (
 from flows.requests.prompt_tables import read_rows
 from flows.requests.roots import check_files, check_paths, roots
 from flows.settings.settings import Settings, read_settings
+from flows.storage.files import DERIVATIVES
 from video.request import VideoRequest
 
 
@@ -58,7 +58,7 @@ def coordinate_batch(
     page = batch_page(project, request.name)
     with progress_bar("batch-progress", page) as meter, announcing(batch):
         ended = coordinate(settings, project, request, hands, meter)
-    dataset = batch.root / FOLDER
+    dataset = batch.root / DERIVATIVES
     facts = {**ended, "folder": batch.root}
     facts |= {"BIDS derivatives": dataset} if dataset.is_dir() else {}
     picture = "" if is_private(batch) else contact_sheet(batch)

@@ -11,6 +11,7 @@ from flows.gallery.places import BATCHES, KINDS, folders, inside, read_lines, re
 from flows.gallery.results import Result, read_result, title_of
 from flows.gallery.words import number
 from flows.requests.batch_requests import BATCHES as BATCHES_OF
+from flows.storage.files import DERIVATIVES
 
 STATES = ("made", "failed", "rejected", "waiting")
 UNDER_WAY = {"planned", "running"}
@@ -112,6 +113,11 @@ class Batch:
     def seconds_left(self) -> float:
         """How long what waits would take one machine; 0 where it cannot be said."""
         return number(self.counts["waiting"] * number(self.facts.get("seconds_per_item")))
+
+    @property
+    def derivatives(self) -> Path | None:
+        """Where the results stand as a BIDS derivative dataset; None where there is none."""
+        return inside(self.folder, DERIVATIVES)
 
     def result(self, item: Item) -> Result | None:
         """What was made for an item, read from its record."""

@@ -243,7 +243,8 @@ def _rows(names: Sequence[str], cells: Sequence[Sequence[str]]) -> str:
 
 
 def _table(facts: Mapping[str, Any]) -> str:
-    told = "\n".join(f"| {_named(name)} | {_cell(value(x))} |" for name, x in facts.items())
+    said = {name: value(x) for name, x in facts.items() if not (isinstance(x, str) and not x)}
+    told = "\n".join(f"| {_named(name)} | {_cell(x)} |" for name, x in said.items())
     return f"| | |\n|---|---|\n{told}\n"
 
 

@@ -17,6 +17,7 @@ from core.refusal import Refusal
 
 LONGEST_NAME = 60
 DEFAULT_PROJECT = "default"
+DERIVATIVES = "bids"  # in a batch's folder: the BIDS derivative dataset of its results
 
 
 class FileRef(BaseModel):

@@ -137,6 +137,10 @@ def test_a_batch_is_what_its_manifests_say(outputs):
     assert "a blue ring" in failed
     assert "?!" in failed
     assert "a red ring" not in failed
+    assert "BIDS" not in page
+    (outputs / "studio/batches/night/bids").mkdir()
+    shown = client().get("/p/studio/batches/night/").text
+    assert f"<code>{outputs}/studio/batches/night/bids</code>" in shown
 
 
 def test_a_result_shows_its_record_and_how_to_make_it_again(outputs):

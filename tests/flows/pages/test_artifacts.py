@@ -69,10 +69,11 @@ def test_what_a_gallery_shows_meanwhile_is_linked_once(shown):
 
 
 def test_a_page_holds_its_picture_and_no_markup_from_outside(shown):
-    show_result("a [b](c)", data_uri(b"GIF", "webp"), {"prompt": "x|y <b>`*"})
+    show_result("a [b](c)", data_uri(b"GIF", "webp"), {"prompt": "x|y <b>`*", "reason": ""})
     ((page, _),) = shown
     assert "![a bc](data:image/webp;base64,R0lG)" in page
     assert r"| prompt | x\|y \<b\>\`\* |" in page
+    assert "reason" not in page
 
 
 def test_the_largest_picture_fits_a_page(shown):

@@ -151,6 +151,47 @@ def test_a_scan_named_in_the_form_is_restored_and_shown(person):
 
 
 @pytest.mark.slow
+def test_a_dataset_named_in_the_form_becomes_a_derivative_dataset(person):
+    for inner in ("ses-a/anat/sub-01_ses-a_T1w", *WANTED, "ses-b/anat/sub-01_ses-b_FLAIR"):
+        path = person.folder / "study/sub-01" / f"{inner}.nii.gz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = torch.zeros(12, 10, 4)
+        data[3:9, 3:8, 1:3] = 1.0 + len(inner) + ("run-2" in inner)
+        write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), path)
+    about = {"Name": "Study", "BIDSVersion": "1.10.0"}
+    (person.folder / "study/dataset_description.json").write_text(json.dumps(about))
+    fields = {
+        "Name (Optional)": "visits",
+        "Scans": "study",
+        "Suffixes (Optional)": "T1w",
+        "Entities (Optional)": "ses-b",
+        "Samples (Optional)": "1",
+    }
+    run = person.asks(
+        "restore_scans",
+        fields,
+        {"Installed model": "tiny-mri"},
+        advanced={"Reserve (GB) (Optional)": "0"},
+    )
+    person.waits_for(run)
+    bids = person.folder / "outputs/default/batches/visits/bids"
+    made = {str(path.relative_to(bids / "sub-01")) for path in bids.rglob("*_T1w.nii.gz")}
+    assert made == {f"{inner.removesuffix('T1w')}desc-sr_T1w.nii.gz" for inner in WANTED}
+    about = json.loads((bids / "dataset_description.json").read_text())
+    assert about["GeneratedBy"][0]["Name"] == "Lamina"
+    person.opens(run, "Batch visits")
+    person.page.get_by_text(str(bids)).first.wait_for()
+    person.page.get_by_role("link", name="in the gallery").click()
+    for inner in WANTED:
+        name = inner.rpartition("/")[-1]
+        person.page.get_by_role("link").filter(has_text=name).first.wait_for()
+    person.page.get_by_text(str(bids)).wait_for()
+
+
+WANTED = ("ses-b/anat/sub-01_ses-b_run-1_T1w", "ses-b/anat/sub-01_ses-b_run-2_T1w")
+
+
+@pytest.mark.slow
 def test_a_form_says_at_once_what_it_does_not_take(person):
     page, frames = person.page, "Number of frames (Optional)"
     deployment = person.opens_form("text_to_video")
