@@ -2,7 +2,8 @@
 
 It never touches a run that is paused, suspended or scheduled, and ends nothing on one look: a run
 must be dead at two, some time apart. A shard is started again by its batch, a batch whose own run
-died by this flow (``flows.batches.successors``), everything else by a person.
+died by this flow (``flows.batches.successors``), a single job is put back to be run again
+(``flows.machines.again``), everything else is left to a person.
 """
 
 import time

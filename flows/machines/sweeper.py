@@ -23,6 +23,7 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed
 
+from flows.machines.again import again_state, is_due, take_up
 from flows.machines.hosts import BEAT_S, Job, beat, jobs
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import Place, gpu_memory_gb
@@ -58,7 +59,7 @@ class Sweeper:
         """
         self.place, self.server, self.busy = place, server, busy
         self.hosts, self.locks = folders
-        self._counted = False
+        self._counted = self._taken_up = False
         self._memory: Sequence[float] | None = None
         self._missing: dict[str, str] = {}  # run and its state, as the last look found them
 
@@ -95,6 +96,9 @@ class Sweeper:
                 now = server_time(client)
                 self._free(client, here, now)
                 self._close_books(client, here, now)
+                if not self._taken_up:
+                    take_up(client, self.place.name, WORKER, now)
+                    self._taken_up = True
         except Timeout:
             return
 
@@ -148,13 +152,15 @@ class Sweeper:
 def close(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
     """Give a dead run its last state: canceled if that was asked for, crashed if not.
 
-    A run that is paused, suspended or over stays as it is.
+    A single job is run again instead. A run that is paused, suspended or over stays as it is.
     """
     now = client.read_flow_run(run.id).state
     if now is None or now.type not in UNDER_WAY:
         return
-    canceled = now.type == StateType.CANCELLING
-    last = Cancelled(message=message) if canceled else Crashed(message=message)
+    if now.type == StateType.CANCELLING:
+        last = Cancelled(message=message)
+    else:
+        last = again_state() if is_due(client, run) else Crashed(message=message)
     client.set_flow_run_state(run.id, last, force=True)
 
 

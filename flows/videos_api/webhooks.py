@@ -104,13 +104,14 @@ class Herald:
         """Put what ended since the last look with what is to be told, and write that down."""
         before, now = datetime.fromisoformat(self._since) - OVERLAP, datetime.now(UTC)
         ended = {"end_time": {"after_": before.isoformat()}, "state": {"type": {"any_": ENDED}}}
-        news = 0
+        found: list[tuple[str, Event]] = []
         for flow in KINDS:
             only = {"tags": {"all_": [TAG]}} if flow == FLOW else {}
             wanted = {"flow_runs": ended | only, "flows": {"name": {"any_": [flow]}}}
-            for run in await self._runs.found(wanted):
-                if run.get("end_time"):
-                    news += self._take(event_of(run, flow), run["end_time"])
+            runs = [run for run in await self._runs.found(wanted) if run.get("end_time")]
+            found += [(run["end_time"], event_of(run, flow)) for run in runs]
+        found.sort(key=lambda one: datetime.fromisoformat(one[0]))
+        news = sum(self._take(event, end) for end, event in found)
         oldest = (before - OVERLAP).isoformat()
         self._told = {name: end for name, end in self._told.items() if end > oldest}
         self._since = now.isoformat()
@@ -137,19 +138,27 @@ class Herald:
             self._keep()
 
     async def _tell_one(self, url: str) -> None:
-        for key in [key for key in self._waiting if key.partition(" ")[2] == _place(url)]:
+        """Send what is due to an address, each only after all that ended before it."""
+        keys = [key for key in self._waiting if key.partition(" ")[2] == _place(url)]
+        for key in keys:
             load = self._waiting[key]
             if load["next"] > time.time():
-                continue
-            if await self._heard(url, load["event"]):
-                del self._waiting[key]
-                continue
-            load["tries"] += 1
-            load["next"] = time.time() + min(LATEST_S, AGAIN_S * 2 ** load["tries"])
-            if load["tries"] == MOST_TRIES:
+                return
+            if not await self._heard(url, load["event"]):
+                self._put_off(url, keys[keys.index(key) :])
+                return
+            del self._waiting[key]
+
+    def _put_off(self, url: str, keys: list[str]) -> None:
+        """Have the first that was not heard, and all behind it, wait for another try."""
+        tries = self._waiting[keys[0]]["tries"] + 1
+        due = time.time() + min(LATEST_S, AGAIN_S * 2**tries)
+        for key in keys:
+            load = self._waiting[key]
+            load["tries"], load["next"] = load["tries"] + 1, due
+            if load["tries"] >= MOST_TRIES:
                 logger.error("webhook %s is told no more of %s", _host(url), load["event"]["id"])
                 del self._waiting[key]
-            return  # the others wait for the next look
 
     async def _heard(self, url: str, event: Event) -> bool:
         body, seconds = json.dumps(event).encode(), int(time.time())

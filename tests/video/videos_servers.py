@@ -46,11 +46,15 @@ class VideosServer:
         key: That it asks for.
         away: Answers of 503 before it works.
         lies: Name of a lie to content: to what it sends instead.
+        until: Steps that no job goes beyond, until this is set to None.
+        knows_names: Whether a request that comes twice under one name is one job.
     """
 
-    def __init__(self, folder, *, json_only=False, key="", away=0, lies=None):
+    def __init__(
+        self, folder, *, json_only=False, key="", away=0, lies=None, until=None, knows_names=True
+    ):
         self.folder, self.json_only, self.key, self.away = folder, json_only, key, away
-        self.lies = lies or {}
+        self.lies, self.until, self.knows_names = lies or {}, until, knows_names
         self.jobs, self.asked, self.removed, self.names = {}, [], [], {}
         self.application = Starlette(
             routes=[
@@ -81,7 +85,7 @@ class VideosServer:
         if asked["width"] == "8":
             words = {"error": {"message": "width must be 16 or more", "type": "invalid"}}
             return JSONResponse(words, status_code=400)
-        name = request.headers.get("idempotency-key")
+        name = request.headers.get("idempotency-key") if self.knows_names else len(self.names)
         job = self.names.setdefault(name, f"video_{len(self.jobs)}")
         self.jobs[job] = {"asked": asked, "polls": 0}
         return JSONResponse(self.said(job))
@@ -105,7 +109,8 @@ class VideosServer:
         job = request.path_params["job"]
         if job not in self.jobs:
             return JSONResponse({"error": {"message": "not found"}}, status_code=404)
-        self.jobs[job]["polls"] += 1
+        polls = self.jobs[job]["polls"] + 1
+        self.jobs[job]["polls"] = polls if self.until is None else min(polls, self.until)
         return JSONResponse(self.said(job))
 
     async def remove(self, request):

@@ -137,7 +137,7 @@ def test_what_is_not_heard_is_told_again_after_a_restart_too(herald, runs, recei
     turn(teller)
     assert receiver.answers == [302, 204]  # the second is not tried where the first was not heard
     turn(teller)
-    assert (receiver.heard, receiver.answers) == ([], [204])
+    assert (receiver.heard, receiver.answers) == ([], [302, 204])
     monkeypatch.setattr(webhooks_module, "AGAIN_S", 0.0)
     kept = json.loads((read_settings().home / "webhooks.json").read_text())
     assert b"wish" not in json.dumps(kept).encode()
@@ -149,6 +149,37 @@ def test_what_is_not_heard_is_told_again_after_a_restart_too(herald, runs, recei
     assert receiver.types() == ["video.completed", "video.batch.completed"]
     turn(herald(), times=2)
     assert len(receiver.heard) == 2
+
+
+def test_none_overtakes_what_ended_before_it(herald, runs, receiver, monkeypatch):
+    monkeypatch.setattr(webhooks_module, "AGAIN_S", 30.0)
+    teller = herald()
+    receiver.answers = [500]
+    runs.end("generate_clips")
+    turn(teller)
+    runs.end("restore_scans", tags=[])
+    runs.end("text_to_video")
+    turn(teller, times=2)
+    assert receiver.heard == []
+    for load in teller._waiting.values():
+        load["next"] = 0.0
+    turn(teller)
+    ended = ["video.batch.completed", "scan.batch.completed", "video.completed"]
+    assert receiver.types() == ended
+
+
+def test_what_waits_behind_an_event_that_is_never_heard_is_given_up_in_its_own_time(
+    herald, runs, receiver, monkeypatch
+):
+    monkeypatch.setattr(webhooks_module, "AGAIN_S", 0.0)
+    monkeypatch.setattr(webhooks_module, "MOST_TRIES", 3)
+    teller = herald()
+    receiver.answers = [500, 500, 500]
+    runs.end("generate_clips")
+    turn(teller, times=2)
+    runs.end("text_to_video")
+    turn(teller, times=2)
+    assert receiver.types() == ["video.completed"]
 
 
 def test_a_file_that_cannot_be_read_is_said_and_kept_aside(herald, runs, receiver, caplog):

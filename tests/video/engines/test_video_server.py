@@ -1,5 +1,10 @@
 """A server behind ``/v1/videos`` as an engine: its protocol, its pauses and its lies."""
 
+import os
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 from starlette.responses import Response, StreamingResponse
@@ -87,6 +92,38 @@ def test_a_job_that_was_begun_is_gone_on_with(server):
     drawn(asked(address), on_step=lambda *news: steps.append(news))
     assert len(made.asked) == 1
     assert steps[0] == (75, 100, "resumed")
+
+
+DRAWING = """
+import sys
+from video.engines.shelf import engine_of
+from video.request import VideoRequest
+request = VideoRequest.model_validate_json(sys.argv[1])
+engine = engine_of(request)
+loaded, settled = engine.ready(engine.load("cpu")), engine.settled(request)
+loaded.denoise(settled, None, lambda *_: None, lambda: False)
+"""
+
+
+@pytest.mark.parametrize("knows_names", [True, False])
+def test_a_process_killed_while_it_waits_leaves_one_job_that_the_next_waits_for(
+    server, knows_names
+):
+    made, address = server(until=2, knows_names=knows_names)
+    request = asked(address)
+    command = [sys.executable, "-c", DRAWING, request.model_dump_json()]
+    with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": os.getcwd()}) as process:
+        end = time.monotonic() + 60
+        while not any(job["polls"] for job in made.jobs.values()):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.kill()
+    made.until = None
+    steps = []
+    clip = drawn(request, on_step=lambda *news: steps.append(news))
+    assert (len(made.asked), made.removed, clip.facts["job"]) == (1, [], "video_0")
+    assert steps[0][2] == "resumed"
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, StoppedError])
