@@ -77,8 +77,13 @@ def check_scans(request: ScanBatchRequest, settings: Settings) -> None:
 
 
 def check_rows(request: ClipBatchRequest, settings: Settings) -> None:
-    """Refuse rows of a prompt file that name files or servers which a request may not."""
+    """Refuse rows of a prompt file that name files or servers which a request may not.
+
+    In a folder of pictures no picture and no caption may be a link to elsewhere.
+    """
     file = request.source
+    if request.prompt_file and file.is_dir():
+        check_files(map(str, file.iterdir()), settings, "prompt_file")
     if roots(settings) is None or not file.is_file():
         return
     for row in read_rows(file):

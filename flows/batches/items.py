@@ -11,7 +11,6 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from core.operations.operation import ModelSource
@@ -28,7 +27,7 @@ from flows.requests.batch_requests import (
     ScanBatchRequest,
 )
 from flows.requests.policy import check_policy
-from flows.requests.prompt_tables import NUMBER, each_of, prompt_rows, read_rows, requests_of
+from flows.requests.prompt_tables import NUMBER, each_of, requests_of, rows_of
 from flows.storage.files import plain_name
 from medical.request import SuperResolutionRequest
 from video.fields import OWN_ONLY, USUAL
@@ -143,17 +142,12 @@ def address_of(content: dict[str, Any], weights: str) -> str:
 def _clips(batch: ClipBatchRequest) -> list[Item]:
     from video.engines.served_prompts import serve
 
-    if bool(batch.prompts.strip()) == bool(batch.prompt_file):
-        raise Refusal(
-            "prompts and prompt_file: a batch has one of them; write lines into the one or name a "
-            "file in the other."
-        )
     if batch.plateau_draws and not batch.accept_only:
         raise Refusal(
             f"plateau_draws={batch.plateau_draws}: quality is known only where clips are judged; "
             "turn accept_only on, or leave plateau_draws at 0."
         )
-    rows = read_rows(Path(batch.prompt_file)) if batch.prompt_file else prompt_rows(batch.prompts)
+    rows = rows_of(batch.prompts, batch.prompt_file)
     shared = {name: getattr(batch, name) for name in CLIP_FIELDS}
     others = shared if batch.engine else _of_other_engines(shared)
     record_of = cache(lambda source: source.record())

@@ -35,6 +35,7 @@ class Plan:
         settled: How many were refused, or drawn in vain as often as allowed.
         repeated: Rows that repeat an earlier one.
         left_out: Files that look like scans and are not taken, and why, one line a reason.
+        from_folder: Whether it is made from the files of a folder.
         shards: Number of shards.
         seconds_per_item: Of the items to make, on average.
         measured: Whether that was measured in this batch, or is a rule of thumb.
@@ -51,6 +52,7 @@ class Plan:
     measured: bool
     bytes_needed: int
     left_out: tuple[str, ...] = ()
+    from_folder: bool = False
 
     @property
     def missing(self) -> int:
@@ -92,14 +94,14 @@ class Plan:
         return lines
 
     def names(self) -> list[str]:
-        """Scans by path: which are taken, and which files are not and why; none for clips.
+        """Files by path: which are taken, and which are not and why; none for a prompt file.
 
         For the person who asks; a log that others read may not name patients.
         """
-        if self.kind != "mri":
+        if self.kind != "mri" and not self.from_folder:
             return []
         more = len(self.items) - MOST_NAMED
-        named = [f"takes {item.row}" for item, _ in self.items[:MOST_NAMED]]
+        named = [f"takes {item.row}{_prompt_of(item)}" for item, _ in self.items[:MOST_NAMED]]
         return [*named, *([f"takes {more} more"] if more > 0 else []), *self.left_out]
 
     def _costs(self, draws: int, price: float) -> list[str]:
@@ -114,6 +116,11 @@ class Plan:
             money = " to ".join(_amount(seconds / HOUR * price, 2) for seconds in amounts)
             line += f", {money} at {price:g} an hour"
         return [line + (f" (1 to {draws} draws of each)" if draws > 1 else "")]
+
+
+def _prompt_of(item: Item) -> str:
+    prompt = getattr(item.request, "prompt", "")
+    return f": {prompt}" if prompt else ""
 
 
 def _said(facts: dict[str, Any]) -> str:
@@ -133,6 +140,7 @@ def make_plan(
     shard_minutes: float = 10.0,
     measured_s: float = 0.0,
     left_out: Sequence[str] = (),
+    from_folder: bool = False,
 ) -> Plan:
     """The plan for the items that do not stand yet; they keep their order.
 
@@ -142,6 +150,7 @@ def make_plan(
         settled: Addresses of those that will never be.
         repeated: Rows that were left out.
         left_out: Files that were, and why.
+        from_folder: Whether files of a folder are the items.
         shard_minutes: Length of a shard.
         measured_s: What an item took so far in this batch; 0 for a rule of thumb.
     """
@@ -167,6 +176,7 @@ def make_plan(
         measured=measured_s > 0,
         bytes_needed=sum(map(expected_bytes, missing)),
         left_out=tuple(left_out),
+        from_folder=from_folder,
     )
 
 

@@ -150,8 +150,12 @@ def survey(folder: Path, wanted: Wanted | None = None) -> Survey:
 
 def left_out_of(request: BatchRequest) -> list[str]:
     """What a request leaves out and why; nothing where its folder stands on another host."""
-    if not isinstance(request, ScanBatchRequest) or not request.source.is_dir():
+    if not request.source.is_dir():
         return []
+    if not isinstance(request, ScanBatchRequest):
+        from video.engines.picture_folder import survey as pictures_of
+
+        return pictures_of(request.source).says() if request.source.name else []
     found = survey(Path(request.scans), wanted_of(request))
     first: dict[Path, Path] = {}
     inside = [path.relative_to(found.folder) for path in found.taken]

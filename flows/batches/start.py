@@ -47,6 +47,7 @@ def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], lis
         shard_minutes=request.limits.shard_minutes,
         measured_s=_measured(known),
         left_out=left_out_of(request),
+        from_folder=request.source.name != "" and request.source.is_dir(),
     )
 
 

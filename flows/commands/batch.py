@@ -31,7 +31,8 @@ def plan(source: Path, /, *, name: str = "nightly", project: Project = "default"
     """Say what a batch would make, how long it would take and how much room; write nothing.
 
     Args:
-        source: A prompt file (text, .csv, .jsonl, .yaml), or a folder or BIDS dataset of scans.
+        source: A prompt file (text, .csv, .jsonl, .yaml), a folder or BIDS dataset of scans, or a
+            folder of pictures, each the first frame of a clip, with NAME.txt beside NAME.png.
         name: Name of the batch.
     """
     _show_plan(_batch(project, name), read_request(source, name, set_ or []), here=False)
@@ -44,7 +45,8 @@ def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
     The exit code is 1 if an item failed or is still missing.
 
     Args:
-        source: A prompt file (text, .csv, .jsonl, .yaml), or a folder or BIDS dataset of scans.
+        source: A prompt file (text, .csv, .jsonl, .yaml), a folder or BIDS dataset of scans, or a
+            folder of pictures, each the first frame of a clip, with NAME.txt beside NAME.png.
         name: Name of the batch.
         here: Without Prefect, in processes of this machine.
         dry_run: Only say what would be done, as `lamina batch plan` does.
@@ -134,7 +136,9 @@ def resume(name: str, /, *, project: Project = "default") -> None:
 
 
 def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchRequest:
-    """The request for a prompt file or a folder of scans, with fields as ``name=value``."""
+    """The request for a prompt file or a folder of scans or pictures, with ``name=value``s."""
+    from video.engines.picture_folder import is_picture_folder
+
     fields: dict[str, Any] = {"name": name}
     for word in settings:
         key, found, value = word.partition("=")
@@ -147,7 +151,7 @@ def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchReque
             fields.setdefault(group, {})[inner] = value
         else:
             fields[key] = value.split(",") if key == "spacing_mm" else value
-    if source.is_dir():
+    if source.is_dir() and not is_picture_folder(source):
         asked: BatchRequest = ScanBatchRequest(scans=str(source.resolve()), **fields)
     else:
         asked = ClipBatchRequest(prompt_file=str(source.resolve()), **fields)

@@ -92,7 +92,8 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
         "",
         description="A .txt with one prompt per line, or .csv, .jsonl or .yaml with a column "
         "`prompt`; further columns override the fields below, row by row. Lines of a .txt or .csv "
-        "that begin with # are comments. May hold {date}.",
+        "that begin with # are comments. Or a folder of pictures, each the first frame of a clip, "
+        "with its prompt in NAME.txt beside NAME.png, else in prompts. May hold {date}.",
     )
     engine: clips.EngineName = ""
     num_frames: clips.NumFrames = clips.EMPTY

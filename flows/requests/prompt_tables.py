@@ -26,12 +26,38 @@ LARGEST_FILE = 64_000_000  # bytes; a million prompts
 Request = TypeVar("Request", bound=BaseModel)
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a prompt file.
+def rows_of(prompts: str, prompt_file: str) -> list[Row]:
+    """The rows of a batch: lines of text, or those of a prompt file or a folder of pictures.
+
+    Args:
+        prompts: One a line; of a folder, what stands for captions that are not there.
+        prompt_file: Its path; empty for none.
+
+    Raises:
+        Refusal: There is neither or both, or no prompt.
+    """
+    path = Path(prompt_file).expanduser()
+    of_pictures = bool(prompt_file) and path.is_dir()
+    if bool(prompts.strip()) == bool(prompt_file) and not of_pictures:
+        raise Refusal(
+            "prompts and prompt_file: a batch has one of them; write lines into the one or name a "
+            "file in the other."
+        )
+    return read_rows(path, " ".join(prompts.split())) if prompt_file else prompt_rows(prompts)
+
+
+def read_rows(path: Path, usual: str = "") -> list[Row]:
+    """The rows of a prompt file, or of a folder of pictures.
+
+    Args:
+        path: The file or folder.
+        usual: The prompt of pictures that have no caption.
 
     Raises:
         Refusal: The file cannot be read as what its ending says, or holds no prompt.
     """
+    if path.is_dir():
+        return _picture_rows(path, usual)
     try:
         ending, text = path.resolve().suffix.lower(), ""
         if ending in READERS and path.suffix.lower() in READERS:
@@ -58,6 +84,32 @@ def read_rows(path: Path) -> list[Row]:
                 "name another file or correct it."
             )
     return rows
+
+
+def _picture_rows(folder: Path, usual: str) -> list[Row]:
+    """A row for each picture, which is the first frame of its clip."""
+    from video.engines.picture_folder import survey
+
+    found = survey(folder)
+    if not found.taken:
+        reasons = f" ({'; '.join(found.says())})" if found.left_out else ""
+        raise Refusal(
+            f"prompt_file={folder}: it holds no picture{reasons}; name a folder with .png or .jpg "
+            "files, or a prompt file."
+        )
+    silent = [path.name for path, caption in found.taken.items() if not caption]
+    if silent and not usual:
+        shown = ", ".join(silent[:MOST_COMPLAINTS])
+        more = f" and {len(silent) - MOST_COMPLAINTS} more"
+        raise Refusal(
+            f"{folder}: {shown}{more if len(silent) > MOST_COMPLAINTS else ''}: without a caption "
+            "nobody knows what happens in the clip; write it into NAME.txt beside NAME.png, or "
+            'one for all with --set prompts="...".'
+        )
+    return [
+        Row(f"{folder.name}/{path.name}", {"prompt": caption or usual, "first": str(path)})
+        for path, caption in found.taken.items()
+    ]
 
 
 def _text_of(path: Path) -> str:

@@ -43,12 +43,12 @@ def check_paths(request: BaseModel, settings: Settings) -> None:
             raise Refusal(_refusal(field, text, settings))
 
 
-def check_files(files: Iterable[str], settings: Settings) -> None:
+def check_files(files: Iterable[str], settings: Settings, field: str = "scans") -> None:
     """Raise a ``Refusal`` if one of the files that were found lies elsewhere, by a link."""
     allowed = roots(settings)
     for file in files if allowed is not None else ():
         if not _lies_in(file, allowed or ()):
-            raise Refusal(_refusal("scans", file, settings))
+            raise Refusal(_refusal(field, file, settings))
 
 
 def named_paths(request: BaseModel, before: str = "") -> Iterator[tuple[str, str]]:

@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 from core.records import sha256_file
 from core.refusal import Refusal
 from video.engines.adapter_files import digest_of_input
+from video.files.oddities import OPAQUE, UNSEEN
 from video.request import VideoRequest
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF")
@@ -112,7 +113,7 @@ def given(request: VideoRequest) -> dict[str, Given]:
     for field, path in named(request).items():
         try:
             with opened(field, path) as image:
-                upright = ImageOps.exif_transpose(image).convert("RGB")
+                upright, odd = _upright(image)
         except (OSError, ValueError, SyntaxError) as error:
             raise _unreadable(field, path, str(error)) from error
         before = upright.size
@@ -121,8 +122,26 @@ def given(request: VideoRequest) -> dict[str, Given]:
         facts: dict[str, Any] = {"sha256": sha256_file(path)}
         if before != size:
             facts["scaled_from"] = f"{before[0]} x {before[1]}"
+        if odd:
+            facts["read"] = odd
         found[field] = Given(np.array(upright), facts)
     return found
+
+
+def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    """A picture in RGB as a camera held it, and what of it is read otherwise than it stands."""
+    said = []
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1:
+        said.append(f"the first of {frames} pictures in the file")
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
+        values = np.asarray(turned)
+        said.append("16 bits a value are read as 8")
+        turned = Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8))
+    if turned.has_transparency_data and np.asarray(turned.convert("RGBA"))[..., 3].min() < OPAQUE:
+        said.append(UNSEEN)
+    return turned.convert("RGB"), said
 
 
 def paste(frames: NDArray[np.uint8], pictures: Mapping[str, Given]) -> dict[str, Any]:

@@ -67,8 +67,8 @@ def load_clips(
             f"{folder} holds no .mp4 file: training reads NAME.mp4 with NAME.txt beside it, the "
             "caption; point to a folder of such pairs."
         )
-    beside = [_text_beside(path, texts) for path in paths]
-    captions = [_caption(clip, text, check) for clip, text in zip(paths, beside, strict=True)]
+    beside = [text_beside(path, texts) for path in paths]
+    captions = [caption_of(clip, text, check) for clip, text in zip(paths, beside, strict=True)]
     if rest := sorted(path.name for path in {*files} - {*paths} - {*beside}):
         shown = ", ".join(rest[:10]) + (f" and {len(rest) - 10} more" if len(rest) > 10 else "")
         logger.warning("left out, as they are neither NAME.mp4 nor its caption: %s", shown)
@@ -78,14 +78,24 @@ def load_clips(
     ]
 
 
-def _text_beside(clip: Path, texts: dict[str, Path]) -> Path:
+def text_beside(clip: Path, texts: dict[str, Path]) -> Path:
     """NAME.txt, or else its ending in other letters: .TXT, .Txt."""
     usual = clip.with_suffix(".txt")
     others = (text for text in texts.values() if text.stem == clip.stem)
     return texts.get(usual.name) or next(others, usual)
 
 
-def _caption(clip: Path, text: Path, check: Callable[[str], None] | None) -> str:
+def caption_of(clip: Path, text: Path, check: Callable[[str], None] | None = None) -> str:
+    """What the file of a caption says.
+
+    Args:
+        clip: Whose it is: a clip or a picture.
+        text: The file.
+        check: Refuses a caption that cannot be used.
+
+    Raises:
+        Refusal: It is missing, empty, or no text.
+    """
     try:
         read = text.read_text(encoding="utf-8-sig") if text.is_file() else ""
     except UnicodeDecodeError as error:

@@ -34,6 +34,22 @@ def test_where_others_may_ask_rows_are_held_to_the_folders(places, monkeypatch, 
     check_rows(request, read_settings())
 
 
+@pytest.mark.parametrize("name", ["a.png", "a.txt"])
+def test_a_folder_of_pictures_leads_to_no_other_folder(places, monkeypatch, name):
+    folder = places / "inputs"
+    folder.mkdir()
+    (places / "secret").write_text("a key")
+    request = ClipBatchRequest(name="x", prompt_file=str(folder))
+    (folder / name).symlink_to(places / "secret")
+    check_rows(request, read_settings())
+    monkeypatch.setenv("LAMINA_INPUTS", str(folder))
+    with pytest.raises(Refusal, match=rf"prompt_file=.*{name}: a request names files below"):
+        check_rows(request, read_settings())
+    (folder / name).unlink()
+    (folder / name).write_text("of its own")
+    check_rows(request, read_settings())
+
+
 @pytest.mark.parametrize("role", ["first", "key_8"])
 def test_a_picture_that_changes_after_its_plan_is_refused(tmp_path, role):
     from core.refusal import Refusal
