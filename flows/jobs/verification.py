@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from itertools import islice
@@ -26,6 +27,7 @@ LINES_KEPT, LOOKED_AT, MOST_PIXELS = 1000, 32, 70_000_000
 DECODED = (
     ".mp4", ".webm", ".gif", ".webp", ".mov", ".mkv", ".avi", ".png", ".jpg", ".jpeg",
 )  # fmt: skip
+NUMBER = re.compile(r"[0-9a-f]{8}\b")  # as a record tells a watermark
 FINE, WRONG, UNKNOWN = 0, 1, 3
 WORTH = {
     "Trusted": "signed by {signer}, whose root is trusted here, and whole",
@@ -100,14 +102,14 @@ def origin_of(path: Path, *, pixels: bool = False) -> Origin:
 
     found, digest = read_manifest(path, trusted_roots()), media_sha256(path)
     said, made, mark = _recorded(path, digest)
-    seen = _watermark(path) if pixels else None
+    seen = _watermark(path, mark) if pixels else None
     return Origin(
         path.name, found.state, found.signer, found.generator, found.source, found.faults,
         said, made, digest, seen.hex if seen else "", seen.chance if seen else 1.0, mark,
     )  # fmt: skip
 
 
-def _watermark(path: Path) -> "Mark | None":
+def _watermark(path: Path, recorded: str) -> "Mark | None":
     from video.files.formats import look_at
     from video.provenance.watermark import read_mark
 
@@ -119,9 +121,9 @@ def _watermark(path: Path) -> "Mark | None":
     if pixels > MOST_PIXELS:
         logger.warning("%s: frames of %s pixels are not looked into", path.name, f"{pixels:,}")
         return None
-    return read_mark(
-        np.stack(list(islice(footage.frames(), min(LOOKED_AT, MOST_PIXELS // pixels))))
-    )
+    frames = list(islice(footage.frames(), min(LOOKED_AT, MOST_PIXELS // pixels)))
+    known = NUMBER.match(recorded)
+    return read_mark(np.stack(frames), int(known[0], 16) if known else None)
 
 
 def trusted_roots() -> str:

@@ -99,6 +99,19 @@ def test_it_survives(carried, change):
     assert mark.hex == "c0ffee07"
 
 
+def test_a_number_that_a_record_tells_is_found_in_worse_frames(carried):
+    noise = np.random.default_rng(3).normal(0, 34, carried[1][:1].shape)
+    worn = np.clip(carried[1][:1] + noise, 0, 255).astype(np.uint8)
+    assert read_mark(worn) is None
+    mark = read_mark(worn, 0xC0FFEE07)
+    assert mark is not None
+    assert mark.hex == "c0ffee07"
+    assert mark.chance < 5e-10
+    assert read_mark(worn, 0xC0FFEE06) is None
+    assert read_mark(carried[1], 0xC0FFEE06) == read_mark(carried[1])
+    assert [read_mark(scene(n, frames=1), n) for n in range(1, 9)] == [None] * 8
+
+
 def test_nothing_is_found_where_nothing_is(carried):
     assert read_mark(carried[0]) is None
     assert [read_mark(scene(seed, frames=2)) for seed in range(1, 25)] == [None] * 24

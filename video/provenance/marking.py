@@ -86,6 +86,7 @@ def said_of_mark(
         return TOO_SMALL
     if request.unmarked:
         return LEFT_OUT
-    found = read_mark(np.stack(list(islice(footage.frames(), LOOKED_AT))))
-    number = f"{number_of(request, digests()):08x}"
+    expected = number_of(request, digests())
+    found = read_mark(np.stack(list(islice(footage.frames(), LOOKED_AT))), expected)
+    number = f"{expected:08x}"
     return number if found and found.hex == number else f"{number}, not readable in this file"

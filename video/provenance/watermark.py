@@ -78,8 +78,11 @@ def marked(frames: NDArray[np.uint8], number: int) -> NDArray[np.uint8]:
         share *= 0.99 * float(np.sqrt(least / error))
 
 
-def read_mark(frames: NDArray[np.uint8]) -> Mark | None:
+def read_mark(frames: NDArray[np.uint8], expected: int | None = None) -> Mark | None:
     """The number that frames carry; None where it may as well be chance.
+
+    Where the likeliest is the one that is expected, chance had one number to hit and not all, so
+    that fewer or worse frames do; half as many false alarms more are allowed that.
 
     For each gain (a clip may have become brighter) the likeliest number is taken; how likely any
     of all numbers at any gain would fit as well by chance is bounded after Chernoff, given how
@@ -87,6 +90,7 @@ def read_mark(frames: NDArray[np.uint8]) -> Mark | None:
 
     Args:
         frames: (T, H, W, 3), some or all of a clip.
+        expected: The number that a record tells, if there is one.
     """
     if min(frames.shape[1:3]) < WAVES:
         return None
@@ -96,7 +100,8 @@ def read_mark(frames: NDArray[np.uint8]) -> Mark | None:
         turns = np.exp(2j * np.pi * (sums / gain / STEP - _places())).mean(0)
         number, fit = _likeliest(turns.real)
         tries = 2.0 if gain == 1.0 else 2.0 * (len(GAINS) - 1)
-        chance = min(1.0, tries * 2.0**32 * _bound(fit, np.abs(turns)))
+        numbers = 2.0 if number == expected else 2.0**32
+        chance = min(1.0, tries * numbers * _bound(fit, np.abs(turns)))
         if best is None or chance < best.chance:
             best = Mark(number, chance)
         if gain == 1.0 and chance < FALSE_ALARM:

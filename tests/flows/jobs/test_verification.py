@@ -143,7 +143,7 @@ def test_frames_are_looked_into_as_far_as_memory_should_hold(places, monkeypatch
     from flows.jobs import verification
 
     seen = []
-    monkeypatch.setattr("video.provenance.watermark.read_mark", lambda x: seen.append(x.shape))
+    monkeypatch.setattr("video.provenance.watermark.read_mark", lambda x, _: seen.append(x.shape))
     frames = np.zeros((20, 32, 32, 3), np.uint8)
     path = write_mp4(Clip(frames, 8.0), places / "large.mp4")
     for most, count in ((10**6, 20), (5 * 32 * 32, 5), (1000, 0)):
