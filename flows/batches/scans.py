@@ -14,10 +14,14 @@ from core.refusal import Refusal
 from flows.requests.batch_requests import BatchRequest, ScanBatchRequest
 from medical.files.bids_derivatives import derived_path
 from medical.files.bidsignore import read_ignored
-from medical.files.container import points_elsewhere, scan_name
+from medical.files.container import (
+    ARCHIVES,
+    SUFFIXES,
+    looks_like_scan,
+    points_elsewhere,
+    scan_name,
+)
 
-SUFFIXES = (".nii", ".nii.gz")
-OTHER_FORMATS = (".img", ".mgh", ".mgz", ".dcm", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc")
 OWN_MAPS = ("_std", "_consistency")
 NOT_RAW = ("derivatives", "sourcedata", "code")
 USUAL = ("T1w",)
@@ -29,6 +33,7 @@ APPLE = "a ._ file of macOS, which holds no scan"
 HIDDEN = "a hidden file"
 OWN = "an uncertainty or consistency map of a result"
 FORMAT = "not NIfTI, so convert it to .nii.gz"
+ARCHIVE = "an archive, so unpack it"
 FOLDER = "a folder, not a file"
 NO_FILE = "a pipe, device or socket, not a file"
 PACKED = "the same scan is taken as .nii.gz"
@@ -196,14 +201,15 @@ def _dataset(folder: Path, wanted: Wanted) -> Survey:
 
 def _plain(folder: Path, wanted: Wanted) -> Survey:
     taken, left_out = list[Path](), dict[Path, str]()
+    above = frozenset({os.path.realpath(folder)})
     for path in _entries(folder):
-        if _looks_like_scan(path):
+        if looks_like_scan(path):
             if reason := _unfit(path) or wanted.without(Path(path.name)):
                 left_out[path] = reason
             else:
                 taken.append(path)
         elif path.is_dir() and not path.name.startswith("."):
-            left_out |= {inner: SUBFOLDER for inner in _entries(path) if _looks_like_scan(inner)}
+            left_out |= dict.fromkeys(_walk(path, above), SUBFOLDER)
     return Survey(folder, sorted(taken), left_out)
 
 
@@ -233,7 +239,7 @@ def _unfit(path: Path) -> str:
     if name.startswith("."):
         return APPLE if name.startswith("._") else HIDDEN
     if not name.lower().endswith(SUFFIXES):
-        return FORMAT
+        return ARCHIVE if name.lower().endswith(ARCHIVES) else FORMAT
     return OWN if _own_map(path) else _unreadable(path)
 
 
@@ -255,7 +261,7 @@ def _own_map(path: Path) -> bool:
             return any(
                 scan_name(other.name) in beside
                 for other in _entries(path.parent)
-                if _looks_like_scan(other)
+                if looks_like_scan(other)
             )
     return False
 
@@ -269,7 +275,7 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     if real in above:
         return
     for path in _entries(folder):
-        if _looks_like_scan(path) or (path.name in NOT_RAW and path.is_dir()):
+        if looks_like_scan(path) or (path.name in NOT_RAW and path.is_dir()):
             yield path
         elif not path.name.startswith(".") and path.is_dir():
             yield from _walk(path, above | {real})
@@ -280,10 +286,6 @@ def _entries(folder: Path) -> list[Path]:
         return sorted(folder.iterdir())
     except OSError:
         return []
-
-
-def _looks_like_scan(path: Path) -> bool:
-    return path.name.lower().endswith((*SUFFIXES, *OTHER_FORMATS))
 
 
 def _packed(path: Path) -> bool:

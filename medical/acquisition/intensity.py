@@ -9,6 +9,8 @@ from torch import Tensor
 
 from core.refusal import Refusal
 
+MASKS = (1.0, 255.0)  # what stands inside one
+FEWEST_INSIDE = 2  # voxels; a single one is a scan's spike
 PERCENTILE = 99.9
 MOST_FILLS = 4  # different numbers that stand for no tissue
 GAPS = (0.02, 0.25)  # below and above: so far from the rest, as a share of its range, is no tissue
@@ -93,6 +95,35 @@ def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
     rank = max(1, min(above.numel(), round(percentile / 100.0 * above.numel())))
     high = low + float(above.kthvalue(rank).values)
     return IntensityScale(low, high, percentile)
+
+
+def is_a_mask(x: Tensor) -> str:
+    """Why a volume is surely a mask and no image, in words; empty where it may be an image.
+
+    Two values are not enough: phantoms have as few. Masks are 0 and 1, or 0 and 255.
+
+    Args:
+        x: intensities, any shape.
+    """
+    low, high = float(x.min()), float(x.max())
+    if low != 0 or high not in MASKS:
+        return ""
+    inside = x == high
+    if int(inside.sum()) < FEWEST_INSIDE or not bool((inside | (x == low)).all()):
+        return ""
+    return f"all of its voxels are 0 or {high:g}"
+
+
+def refuse_mask(x: Tensor, scan: str) -> None:
+    """Refuse a volume that is surely a mask.
+
+    Raises:
+        Refusal: It is one.
+    """
+    if words := is_a_mask(x):
+        raise Refusal(
+            f"{scan} is a mask and no scan: {words}; check that the right file was given."
+        )
 
 
 def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:

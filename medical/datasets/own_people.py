@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +27,11 @@ from medical.audit.seen import mapped
 from medical.audit.sources import maps_of
 from medical.datasets.people import PeopleHeads, shipped_card
 from medical.datasets.plan import check_enough
+from medical.files.bids import read_text
 from medical.files.nifti import read_volume
-from medical.training.heads import find_heads
+from medical.training.heads import find_heads, listed
 
+logger = logging.getLogger(__name__)
 SEXES = {"f": "f", "female": "f", "w": "f", "m": "m", "male": "m"}
 OLDEST = 120
 Told = tuple[float, str]  # age in years, and sex
@@ -79,6 +83,10 @@ def own_heads(sources: str) -> OwnHeads:
     first: dict[str, Path] = {}
     for name, path in found.taken.items():
         first.setdefault(name.partition("_")[0], path)
+    further = sorted(path.name for path in {*found.taken.values()} - {*first.values()})
+    says = [found.says(), further and f"{listed(further)}: one head of each person is taken"]
+    if any(says):
+        logger.warning("%s: left out: %s", folder, "; ".join(filter(None, says)))
     check_enough(sources, len(first), found.says())
     told = _participants(folder, first)
     return OwnHeads(folder, first, told)
@@ -89,9 +97,8 @@ def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, Told]:
     table = folder / "participants.tsv"
     rows: dict[str, dict[str, str]] = {}
     if table.is_file():
-        with table.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                rows[str(row.get("participant_id"))] = {str(k): str(v) for k, v in row.items()}
+        for row in csv.DictReader(StringIO(read_text(table), newline=""), delimiter="\t"):
+            rows[str(row.get("participant_id"))] = {str(k): str(v) for k, v in row.items()}
     told, silent = dict[str, Told](), list[str]()
     for name in heads:
         row = rows.get(name, {})

@@ -18,7 +18,13 @@ HIGHEST_RATIO = 1032  # deflate cannot pack a byte tighter than this
 BLOCK = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 GZIP_WINDOW = 31  # zlib's word for a gzip member with the largest window
-
+SUFFIXES = (".nii", ".nii.gz")
+OTHER_FORMATS = (
+    ".img", ".mgh", ".mgz", ".dcm", ".ima", ".rec", ".nrrd", ".nhdr", ".mha", ".mhd", ".mnc",
+    ".mif", ".mif.gz", ".nii.bz2", ".nii.xz", ".nii.zst", ".nii.lz4", ".nii.zip", ".nii.7z",
+)  # fmt: skip
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".7z", ".rar")
+DICOM_MAGIC = (128, b"DICM")  # where it stands
 
 POINTERS = {
     b"/annex/objects/": (
@@ -56,6 +62,25 @@ def check_content(path: Path) -> None:
         return
     if why:
         raise Refusal(f"{path} holds no scan: {why}.")
+
+
+def looks_like_scan(path: Path) -> bool:
+    """Whether something is named like a scan or an archive of scans, or is a nameless DICOM file.
+
+    Scanners write DICOM without an ending, or with a number for one: IM0001, 1.2.840.3.
+    """
+    name = path.name.lower()
+    if name.endswith((*SUFFIXES, *OTHER_FORMATS, *ARCHIVES)):
+        return True
+    ending = path.suffix[1:]
+    if (ending and not ending.isdecimal()) or not path.is_file():
+        return False
+    place, magic = DICOM_MAGIC
+    try:
+        with path.open("rb") as file:
+            return file.read(place + len(magic))[place:] == magic
+    except OSError:
+        return False
 
 
 def scan_name(name: str) -> str:

@@ -113,9 +113,13 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
 
     def prepare(self, request: Asked) -> "Volume":
         """The scan."""
+        from medical.acquisition.intensity import refuse_mask
         from medical.files.scan import read_scan
 
-        return read_scan(_place(request, "scan"))
+        place = _place(request, "scan")
+        scan = read_scan(place)
+        refuse_mask(scan.data, str(place))
+        return scan
 
     def draw(self, request: Asked, prepared: "Volume", model: Model, on_step: OnStep) -> Edit:
         """The changed head."""

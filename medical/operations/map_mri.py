@@ -140,9 +140,13 @@ class MapMRI(HeadResult, ABC, Generic[Asked]):
 
     def prepare(self, request: Asked) -> "Volume":
         """The scan."""
+        from medical.acquisition.intensity import refuse_mask
         from medical.files.scan import read_scan
 
-        return read_scan(_scan(request))
+        place = _scan(request)
+        scan = read_scan(place)
+        refuse_mask(scan.data, str(place))
+        return scan
 
     def draw(self, request: Asked, prepared: "Volume", model: Model, on_step: OnStep) -> Maps:
         """The maps."""

@@ -99,11 +99,13 @@ class SuperResolveMRI:
 
     def prepare(self, request: SuperResolutionRequest) -> "Volume":
         """The scan, after refusing it or its mask where they cannot be restored."""
+        from medical.acquisition.intensity import refuse_mask
         from medical.files.nifti import read_volume
         from medical.files.scan import read_scan
         from medical.operations.problem import prepare, protected_voxels
 
         scan = read_scan(request.scan)
+        refuse_mask(scan.data, request.scan)
         try:
             problem = prepare(scan, request)
         except Refusal as error:

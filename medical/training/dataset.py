@@ -13,7 +13,7 @@ from torch import Tensor
 
 from core.progress import counted
 from core.refusal import Refusal
-from medical.acquisition.intensity import measure_scale, without_fill
+from medical.acquisition.intensity import is_a_mask, measure_scale, without_fill
 from medical.anatomy.contrasts import BACKGROUND, check_kinds
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
@@ -59,6 +59,8 @@ def load_heads(
         if min(volume.shape) < least_size:
             shape = " x ".join(map(str, volume.shape))
             unfit.append(f"{path.name} has {shape} voxels, and patches are {least_size} long")
+        elif words := is_a_mask(volume.data):
+            unfit.append(f"{path.name} is a mask and no head: {words}")
         elif (head := _scaled(volume)) is None:
             unfit.append(f"{path.name} is dark but for under {LEAST_HEAD:.0%} of its voxels")
         else:

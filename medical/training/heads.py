@@ -7,23 +7,24 @@ meant but is damaged, dark or too small is refused where its voxels are read.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from medical.files.bidsignore import read_ignored
-from medical.files.container import points_elsewhere, scan_name
+from medical.files.container import OTHER_FORMATS, SUFFIXES, points_elsewhere, scan_name
 from medical.files.nifti import read_size
 from medical.files.synthetic import marked_synthetic
 
 T1, LABELS = "_T1w", "_dseg"
-SUFFIXES = (".nii.gz", ".nii")
 FOLDERS = ("sub-*/anat", "sub-*/ses-*/anat")
-OTHER_FORMATS = (".mgz", ".mgh", ".img", ".nrrd", ".mha", ".mhd", ".mnc", ".dcm")
+SHOWN = 20  # files of one reason that are named
 NOT_RAW = ("derivatives", "sourcedata", "code")
 IGNORED = "named by .bidsignore"
 NO_FILE = "it is a folder, pipe or device and no file"
 FORMAT = "it is no NIfTI, so convert it to .nii.gz"
+TREE = "no part of the raw dataset"
+OTHER_SUFFIX = "heads are T1-weighted images, *_T1w"
 MISPLACED = (
     "heads are named sub-*_T1w.nii[.gz] and stand in sub-*/anat or sub-*/ses-*/anat; rename or "
     "move it to have it taken"
@@ -49,7 +50,13 @@ class HeadFiles:
         names = dict[str, list[str]]()
         for path, why in self.left_out.items():
             names.setdefault(why, []).append(path.name)
-        return "; ".join(f"{', '.join(each)}: {why}" for why, each in names.items())
+        return "; ".join(f"{listed(each)}: {why}" for why, each in names.items())
+
+
+def listed(names: list[str]) -> str:
+    """The names, or the first of many and how many more there are."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{', '.join(names[:SHOWN])}{more}"
 
 
 def find_heads(folder: str | Path, *, synthetic: bool = False) -> HeadFiles:
@@ -119,17 +126,32 @@ def _place(path: Path) -> str:
 
 
 def _strays(root: Path, known: Collection[Path]) -> dict[Path, str]:
-    """Files that seem to be T1w heads and are named or stand otherwise, with the reason."""
+    """Files and folders that may hold T1w heads and are named or stand otherwise, with why."""
     found: dict[Path, str] = {}
-    for place, folders, files in os.walk(root):
-        folders[:] = sorted(name for name in folders if name[0] != "." and name not in NOT_RAW)
-        for name in sorted(files):
-            path = Path(place) / name
-            seems = T1[1:].lower() in name.lower() and name[0] != "."
-            if seems and name.lower().endswith((*SUFFIXES, *OTHER_FORMATS)) and path not in known:
-                other = name.lower().endswith(OTHER_FORMATS)
-                found[path] = FORMAT if other else MISPLACED
+    for path in _below(root, frozenset()):
+        name = path.name.lower()
+        if path.name in NOT_RAW and path.is_dir():
+            found[path] = TREE
+        elif path in known or not name.endswith((*SUFFIXES, *OTHER_FORMATS)):
+            continue
+        elif T1[1:].lower() in name:
+            found[path] = FORMAT if name.endswith(OTHER_FORMATS) else MISPLACED
+        elif path.parent.name == "anat" and not scan_name(path.name).endswith(LABELS):
+            found[path] = OTHER_SUFFIX
     return found
+
+
+def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    """Files, and folders that are no part of the raw data, through links but never in a circle."""
+    real = os.path.realpath(folder)
+    entries = sorted(folder.iterdir()) if real not in above and os.access(folder, os.R_OK) else ()
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if path.name in NOT_RAW or not path.is_dir():
+            yield path
+        else:
+            yield from _below(path, above | {real})
 
 
 def _unfit(path: Path, synthetic: bool) -> str:

@@ -145,7 +145,14 @@ def find_maps(folder: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     Raises:
         Refusal: There are too few.
     """
-    named = {path.name.split(".")[0]: path for path in sorted(folder.glob("*.nii*"))}
+    files = [path for path in sorted(folder.glob("*.nii*")) if path.name[0] != "."]
+    named = {path.name.split(".")[0]: path for path in files}
+    if len(named) < len(files):
+        twice = sorted(path.name for path in {*files} - {*named.values()})
+        raise Refusal(
+            f"{folder}: {', '.join(twice[:10])}: another map has this name up to its first dot: "
+            "each map is known by that; rename or remove one."
+        )
     held = dict(list(named.items())[HELD_OUT - 1 :: HELD_OUT])
     if not held:
         raise Refusal(

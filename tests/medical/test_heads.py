@@ -63,6 +63,7 @@ UNFIT = [
     (torch.zeros(SHAPE), "sub-02_T1w.nii.gz is dark"),
     (torch.full(SHAPE, 7.0), "sub-02_T1w.nii.gz is dark"),
     (one_bright_voxel(), "sub-02_T1w.nii.gz is dark"),
+    ((ball() > 0) * 1.0, "sub-02_T1w.nii.gz is a mask and no head: all of its voxels are 0 or 1"),
     (ball((30, 52, 54)), "sub-02_T1w.nii.gz has 30 x 52 x 54 voxels, and patches are 48 long"),
 ]
 
@@ -173,10 +174,31 @@ def test_what_seems_to_be_a_head_and_stands_elsewhere_is_said(root):
     assert list(found.taken) == ["sub-01"]
     said = found.says()
     names = ("sub-03_t1w.nii.gz", "sub-04_T1w.nii.gz", "Sub-05_T1w.nii.gz", "sub-08_T1w.mgz")
+    names = (*names, "derivatives", "sub-07_T2w.nii.gz")
     assert all(name in said for name in names)
+    assert "derivatives: no part of the raw dataset" in said
+    assert "sub-07_T2w.nii.gz: heads are T1-weighted images" in said
     assert len(found.left_out) == len(names)
     assert said.count("heads are named sub-*_T1w.nii[.gz]") == 1
     assert "sub-08_T1w.mgz: it is no NIfTI" in said
+
+
+def test_folders_are_looked_through_behind_links_and_not_in_circles(root, tmp_path_factory):
+    more = tmp_path_factory.mktemp("more")
+    save(anat(more, "x") / "sub-09_T1w.nii.gz", ball())
+    (root / "linked").symlink_to(more)
+    (root / "sub-01/again").symlink_to("..")
+    assert list(find_heads(root).taken) == ["sub-01"]
+    assert find_heads(root).says().startswith("sub-09_T1w.nii.gz: heads are named sub-*")
+
+
+def test_of_many_files_twenty_are_named(root):
+    for k in range(2, 32):
+        (anat(root, f"sub-{k:02d}") / f"sub-{k:02d}_T2w.nii.gz").parent.mkdir(parents=True)
+        (anat(root, f"sub-{k:02d}") / f"sub-{k:02d}_T2w.nii.gz").write_bytes(b"x")
+    said = find_heads(root).says()
+    assert said.count("sub-") == 20
+    assert "sub-21_T2w.nii.gz and 10 more: heads are" in said
 
 
 def test_two_heads_of_one_name_are_told_by_their_folders(root):

@@ -13,6 +13,7 @@ from medical.anatomy.pool import CANONICAL, person_hash
 from medical.datasets import own_people
 from medical.datasets.again import ground_of
 from medical.datasets.making import Maker, claim
+from medical.datasets.own_people import own_heads
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.standing import standing_head
 from medical.datasets.withdrawal import traces
@@ -236,3 +237,18 @@ def test_tables_in_latin_letters_are_read_and_codes_are_no_ages(tmp_path, age, g
     scan = tmp_path / "sub-01_T1w.nii"
     write_volume(Volume(torch.ones(4, 4, 4), np.eye(4)), scan)
     assert marked_synthetic(scan) == ""
+
+
+def test_what_is_not_taken_of_a_person_is_said(people, tmp_path, caplog):
+    shutil.copytree(people, tmp_path / "more")
+    head = sorted((tmp_path / "more").glob("sub-*/anat/*_T1w.nii.gz"))[0]
+    name = head.name.partition("_")[0]
+    session = tmp_path / "more" / name / "ses-2" / "anat"
+    session.mkdir(parents=True)
+    shutil.copy(head, session / f"{name}_ses-2_T1w.nii.gz")
+    (tmp_path / "more/derivatives").mkdir()
+    table = tmp_path / "more/participants.tsv"
+    table.write_text(table.read_text(), encoding="utf-16")
+    own_heads(str(tmp_path / "more"))
+    assert f"{name}_ses-2_T1w.nii.gz: one head of each person is taken" in caplog.text
+    assert "derivatives: no part of the raw dataset" in caplog.text

@@ -167,6 +167,11 @@ def test_maps_are_held_out_by_name(tmp_path):
     assert len(taken) == 5
     with pytest.raises(Refusal, match="holds 0 label maps"):
         find_maps(tmp_path / "none")
+    (tmp_path / "._map_1.nii.gz").touch()
+    assert list(find_maps(tmp_path)[1]) == ["map_4"]
+    (tmp_path / "map_3.nii").touch()
+    with pytest.raises(Refusal, match=r"map_3\.nii.*: another map has this name .*; rename"):
+        find_maps(tmp_path)
 
 
 def tissue(low=0.0):

@@ -284,9 +284,11 @@ def test_endings_in_capitals_are_taken_and_the_rest_is_said(tmp_path, caplog):
     (tmp_path / "b.txt").rename(tmp_path / "B.TXT")
     (tmp_path / "c.mov").write_bytes((tmp_path / "a.mp4").read_bytes())
     (tmp_path / "._a.mp4").write_bytes(b"\0\5\x16\7")
+    (tmp_path / "more").mkdir()
+    (tmp_path / "nowhere.mp4").symlink_to("../annex/objects/x")
     with caplog.at_level(logging.WARNING):
         assert {clip.caption for clip in load_clips(tmp_path, size=16)} == {"one", "two"}
-    assert "._a.mp4, c.mov" in caplog.text
+    assert "._a.mp4, c.mov, more, nowhere.mp4" in caplog.text
 
 
 def test_a_file_that_the_encoder_broke_is_a_fault_and_no_refusal(tmp_path, monkeypatch):

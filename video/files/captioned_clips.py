@@ -59,7 +59,8 @@ def load_clips(
     Raises:
         Refusal: There is no clip, a caption is missing or no text, or a clip is too short.
     """
-    files = sorted(path for path in Path(folder).glob("*") if path.is_file())
+    there = sorted(Path(folder).glob("*"))
+    files = [path for path in there if path.is_file()]
     texts = {path.name: path for path in files if path.suffix.lower() == ".txt"}
     paths = [path for path in files if path.suffix.lower() == ".mp4" and path.name[:2] != "._"]
     if not paths:
@@ -69,9 +70,9 @@ def load_clips(
         )
     beside = [text_beside(path, texts) for path in paths]
     captions = [caption_of(clip, text, check) for clip, text in zip(paths, beside, strict=True)]
-    if rest := sorted(path.name for path in {*files} - {*paths} - {*beside}):
+    if rest := sorted(path.name for path in {*there} - {*paths} - {*beside}):
         shown = ", ".join(rest[:10]) + (f" and {len(rest) - 10} more" if len(rest) > 10 else "")
-        logger.warning("left out, as they are neither NAME.mp4 nor its caption: %s", shown)
+        logger.warning("left out, as they are neither a file NAME.mp4 nor its caption: %s", shown)
     return [
         _load(path, caption, size, num_frames)
         for path, caption in zip(paths, captions, strict=True)

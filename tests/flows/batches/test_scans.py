@@ -142,6 +142,24 @@ def test_a_plain_folder_says_what_it_holds_below(tmp_path):
     scan(tmp_path / "more/b.nii.gz")
     assert taken(tmp_path) == ["a.nii.gz"]
     assert "subfolder" in left_out(tmp_path)["more/b.nii.gz"]
+    scan(tmp_path / "more/of/them/c.nii.gz", 3)
+    (tmp_path / "more/again").symlink_to("..")
+    below = {"more/b.nii.gz", "more/of/them/c.nii.gz"}
+    assert left_out(tmp_path).keys() == below
+
+
+def test_what_holds_scans_in_another_form_is_said(tmp_path):
+    scan(tmp_path / "a.nii.gz")
+    (tmp_path / "b.nii.bz2").write_bytes(b"BZh")
+    (tmp_path / "scans.ZIP").write_bytes(b"PK")
+    for name in ("IM0001", "1.2.840.3", "LICENSE", "notes.txt"):
+        dicom = name in ("IM0001", "1.2.840.3")
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM" if dicom else b"text")
+    os.mkfifo(tmp_path / "pipe")
+    said = left_out(tmp_path)
+    assert said.keys() == {"b.nii.bz2", "scans.ZIP", "IM0001", "1.2.840.3"}
+    assert said["scans.ZIP"] == "an archive, so unpack it"
+    assert said["IM0001"] == said["b.nii.bz2"] == "not NIfTI, so convert it to .nii.gz"
 
 
 def test_subjects_are_looked_for_below_the_dataset_only(tmp_path):

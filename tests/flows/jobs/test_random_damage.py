@@ -97,6 +97,21 @@ def test_a_scan_that_is_the_same_everywhere_is_restored_or_refused_by_file(tiny_
         assert str(path) in said or float(read_volume(paths["result"]).data.mean()) == value
 
 
+def test_a_mask_is_no_scan_and_a_phantom_of_two_values_is_one(tiny_models, tmp_path):
+    operation = operation_named("super_resolve_mri")
+    model = load_folder(tiny_models / "tiny-mri", torch.device("cpu"))
+    for value in (1.0, 255.0, 800.0):
+        data = torch.zeros(12, 10, 4)
+        data[2:10, 2:8, 1:3] = value
+        path = tmp_path / f"sub-{value:g}_T1w.nii"
+        write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), path)
+        request = SuperResolutionRequest(scan=str(path), model="tiny-mri", samples=1)
+        target = tmp_path / f"out{value:g}.nii.gz"
+        _, said = outcome(lambda r=request, t=target: make(operation, r, t, model))
+        words = f"{path} is a mask and no scan: all of its voxels are 0 or {value:g}; check that "
+        assert said.startswith(words) if value < 800 else not said
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     """The bytes of a small clip."""
