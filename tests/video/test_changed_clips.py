@@ -191,7 +191,7 @@ REFUSED = {
     "no order": ('{"things": [{"boxes": {"0": [9, 0, 3, 9]}}]}', "lie in this order"),
     "late": ('{"things": [{"boxes": {"16": [0, 0, 9, 9]}}]}', "frames 0 to 15"),
     "everything": ('{"things": [{"boxes": {"0": [0, 0, 64, 64]}}]}', "marks everything"),
-    "no number": ('{"things": [{"boxes": {"0": [0, 0, "NaN", 64]}}]}', "lie in this order"),
+    "no number": ('{"things": [{"boxes": {"0": [0, 0, NaN, 64]}}]}', "lie in this order"),
 }
 
 

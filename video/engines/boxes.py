@@ -1,13 +1,14 @@
 """Boxes that a person drew: where things are to be, frame by frame, as a JSON file says it."""
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from core.refusal import Refusal
 
@@ -16,6 +17,9 @@ EXAMPLE = (
     '{"things": [{"shape": "circle", "color": "red", "boxes": {"0": [4, 24, 20, 40], "15": '
     "[44, 24, 60, 40]}}]}"
 )
+
+
+Number = Annotated[float, Field(strict=True)]  # neither true nor "4"
 
 
 class BoxedThing(BaseModel):
@@ -31,7 +35,15 @@ class BoxedThing(BaseModel):
 
     shape: str = ""
     color: str = ""
-    boxes: dict[int, tuple[float, float, float, float]] = Field(min_length=1)
+    boxes: dict[int, tuple[Number, Number, Number, Number]] = Field(min_length=1)
+
+    @field_validator("boxes", mode="before")
+    @classmethod
+    def _frames_are_counted(cls, boxes: Any) -> Any:
+        for frame in boxes if isinstance(boxes, dict) else ():
+            if not re.fullmatch(r"0|-?[1-9][0-9]{0,8}", str(frame)):
+                raise ValueError(f"{str(frame)[:20]!r} is no number of a frame")
+        return boxes
 
 
 class _File(BaseModel):
@@ -73,18 +85,34 @@ def read_boxes(path: Path, frames: int, height: int, width: int) -> list[Boxes]:
 
 
 def _things(path: Path) -> list[BoxedThing]:
-    if not path.is_file():
-        raise Refusal(f"boxes={path}: no such file: boxes stand in a JSON file; check the name.")
     try:
+        if not path.is_file():
+            raise Refusal(
+                f"boxes={path}: no such file: boxes stand in a JSON file; check the name."
+            )
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"more than {MOST_BYTES:,} bytes")
-        return _File.model_validate(json.loads(path.read_text("utf-8"))).things
+        told = json.loads(path.read_text("utf-8-sig"), object_pairs_hook=_table)
+        return _File.model_validate(told).things
     except ValidationError as error:
         first: Any = error.errors()[0]
-        why = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        place = ".".join(map(str, first["loc"])) or "the file"
+        why = f"{place[:100]}: {first['msg'].removeprefix('Value error, ')[:100]}"
+    except Refusal:
+        raise
     except (OSError, ValueError, RecursionError) as error:
         why = str(error)[:200]
     raise Refusal(f"boxes={path} cannot be read ({why}): boxes are written as {EXAMPLE}; do so.")
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A table of JSON, of which no name stands twice."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands there twice")
+    return made
 
 
 def _even(path: Path, thing: BoxedThing, frames: int, height: int, width: int) -> Boxes:

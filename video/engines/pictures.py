@@ -115,7 +115,7 @@ def given(request: VideoRequest) -> dict[str, Given]:
             with opened(field, path) as image:
                 upright, odd = _upright(image)
         except (OSError, ValueError, SyntaxError) as error:
-            raise _unreadable(field, path, str(error)) from error
+            raise unreadable(field, path, str(error)) from error
         before = upright.size
         if before != size:
             upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
@@ -168,21 +168,24 @@ def opened(field: str, path: Path) -> Image.Image:
     Raises:
         Refusal: It is none.
     """
-    if not path.is_file():
-        raise Refusal(f"{field}={path}: no such file: a picture is named; check the name.")
     try:
+        if not path.is_file():
+            raise Refusal(f"{field}={path}: no such file: a picture is named; check the name.")
         if path.stat().st_size > MOST_BYTES:
             raise ValueError(f"{path.stat().st_size:,} bytes, {MOST_BYTES:,} at most")
         image = Image.open(path, formats=FORMATS)
+    except Refusal:
+        raise
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise _unreadable(field, path, str(error)) from error
+        raise unreadable(field, path, str(error)) from error
     if image.width * image.height > MOST_PIXELS:
         image.close()
-        raise _unreadable(field, path, f"{image.width} x {image.height} pixels")
+        raise unreadable(field, path, f"{image.width} x {image.height} pixels")
     return image
 
 
-def _unreadable(field: str, path: Path, why: str) -> Refusal:
+def unreadable(field: str, path: Path, why: str) -> Refusal:
+    """What is said of a picture that cannot be read."""
     return Refusal(
         f"{field}={path} cannot be read ({why[:200]}): a picture is {', '.join(FORMATS)} of at "
         f"most {MOST_PIXELS / 1e6:g} million pixels; save it again as PNG."

@@ -4,15 +4,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, ImageSequence
 
 from core.progress import counted
 from core.refusal import Refusal
 from video.engines.boxes import read_boxes
-from video.engines.pictures import opened
+from video.engines.pictures import opened, unreadable
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 LIGHT = 128
+ORIENTATION, SIDEWAYS = 0x0112, 5  # of EXIF: from here on rows are columns
 
 
 def region_of_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -27,9 +28,7 @@ def region_of_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     """
     frames, height, width = shape[:3]
     if path.suffix.lower() in PICTURES:
-        with opened("mask", path) as image:
-            _refuse_other_size(path, (1, image.height, image.width), shape)
-            found = np.asarray(image.convert("L"))[None]
+        found = _pictures(path, shape)
     else:
         from video.files.formats import look_at
 
@@ -41,7 +40,8 @@ def region_of_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
                 found = np.empty((footage.count, *frame.shape[:2]), np.uint8)
             found[index] = np.asarray(Image.fromarray(frame).convert("L"))
     hole = np.broadcast_to(found >= LIGHT, (frames, height, width))
-    return _checked(f"mask={path}", hole)
+    lightest = int(found.max())
+    return _checked(f"mask={path}", hole, f" (its lightest pixel is {lightest} of 255)")
 
 
 def region_of_boxes(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -58,6 +58,35 @@ def region_of_boxes(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     return _checked(f"boxes={path}", hole)
 
 
+def _pictures(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """How light each pixel of a file's pictures is, (pictures, H, W), as they are seen.
+
+    What can be seen through is dark, and the pictures of a file are the frames of a clip.
+    """
+    with opened("mask", path) as image:
+        count = int(getattr(image, "n_frames", 1))
+        turned = image.getexif().get(ORIENTATION, 1) >= SIDEWAYS
+        size = (image.width, image.height) if turned else (image.height, image.width)
+        _refuse_other_size(path, (count, *size), shape)
+        try:
+            seen = [_light(each) for each in ImageSequence.Iterator(image)]
+        except (OSError, ValueError, SyntaxError) as error:
+            raise unreadable("mask", path, str(error)) from error
+    return np.stack(seen)
+
+
+def _light(image: Image.Image) -> NDArray[np.uint8]:
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith(("I;16", "I", "F")):  # 16 bits, or numbers of any size
+        found = np.nan_to_num(np.asarray(upright, float)).clip(0)
+        scales = (255, 65535) if upright.mode.startswith("I") else (1, 255, 65535)
+        most = next((scale for scale in scales if found.max() <= scale), found.max())
+        return (found / most * 255).round().astype(np.uint8)
+    clear = upright.convert("RGBA")
+    dark = Image.new("RGBA", clear.size, (0, 0, 0, 255))
+    return np.asarray(Image.alpha_composite(dark, clear).convert("L"))
+
+
 def _refuse_other_size(path: Path, found: tuple[int, int, int], shape: tuple[int, ...]) -> None:
     frames, height, width = shape[:3]
     if found[1:] != (height, width) or found[0] not in (1, frames):
@@ -68,9 +97,9 @@ def _refuse_other_size(path: Path, found: tuple[int, int, int], shape: tuple[int
         )
 
 
-def _checked(name: str, hole: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _checked(name: str, hole: NDArray[np.bool_], lightest: str = "") -> NDArray[np.bool_]:
     if not hole.any() or hole.all():
-        word = "everything" if hole.all() else "nothing"
+        word = "everything" if hole.all() else f"nothing{lightest}"
         raise Refusal(
             f"{name} marks {word}: what is marked is painted, and the rest is kept; mark a part "
             "of the clip."
