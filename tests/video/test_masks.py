@@ -1,85 +1,168 @@
-"""Masks and boxes as people bring them: read as they are seen, or refused by file."""
+"""A network that is shown what is given of a clip: masks, plain prompts, and what counts."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+import torch
+from pydantic import ValidationError
 
-from core.refusal import Refusal
-from video.engines.boxes import read_boxes
-from video.engines.regions import region_of_mask
+from core.conditioning import Conditioning
+from core.families.flow import FlowMatching
+from core.models.checkpoints import save_model
+from core.seeds import generator, initialized
+from video.engines.canvas import Canvas
+from video.engines.own_canvas import paint, to_levels
+from video.request import VideoRequest, VideoTrainingRequest
+from video.training import training as module
+from video.training.masks import CHANNELS, PLAIN, beside, draw_masks, masked
+from video.training.presets import tiny
+
+SIZE = (16, 64, 64)
 
 
-def masks():
-    """Files that mean the same: the right half is painted."""
-    half = np.zeros((64, 64), np.uint8)
-    half[:, 32:] = 255
-    seen = Image.fromarray(half)
-    white = Image.new("RGBA", (64, 64), (255, 255, 255, 255))
-    white.putalpha(seen)  # white all over, and to be seen at the right alone
-    return {
-        "gray.png": seen,
-        "clear.png": white,
-        "clear_gray.png": white.convert("LA"),
-        "indexed.png": seen.convert("P"),
-        "bits.png": seen.convert("1"),
-        "deep.png": Image.fromarray(half.astype(np.uint16) * 257),
-        "numbers.tif": Image.fromarray((half / 255).astype(np.float32)),
-        "faint.png": Image.fromarray(half.astype(np.uint16) * 257 // 3 * 2),
+def test_masks_are_all_kinds_and_none_gives_all():
+    given = draw_masks(400, SIZE, generator(1))
+    assert given.shape == (400, 1, *SIZE)
+    assert set(given.unique().tolist()) == {0.0, 1.0}
+    share = given.flatten(1).mean(1)
+    assert (share < 1).all()
+    assert (share == 0).float().mean() == pytest.approx(PLAIN, abs=0.06)
+    rows = given[share > 0, 0]
+    whole = (rows.flatten(2).std(2) == 0).all(1)  # frames that are given or not, each as a whole
+    assert whole.float().mean() == pytest.approx(0.5, abs=0.08)
+    regions = rows[~whole]
+    assert (regions[:, 0] != regions[:, -1]).flatten(1).any(1).float().mean() > 0.5  # they move
+    first = rows[whole][:, 0].flatten(1).amin(1)
+    last = rows[whole][:, -1].flatten(1).amin(1)
+    assert {(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)} <= {
+        *zip(first.tolist(), last.tolist(), strict=True)
     }
 
 
-def test_masks_are_light_as_they_are_seen(tmp_path):
-    for name, image in masks().items():
-        image.save(tmp_path / name)
-        hole = region_of_mask(tmp_path / name, (3, 64, 64, 3))
-        assert hole.shape == (3, 64, 64), name
-        assert hole[:, :, 32:].all(), name
-        assert not hole[:, :, :32].any(), name
-    turned, exif = tmp_path / "turned.png", Image.Exif()
-    exif[0x0112] = 6  # to be seen turned clockwise
-    masks()["gray.png"].transpose(Image.Transpose.ROTATE_90).save(turned, exif=exif)
-    assert region_of_mask(turned, (1, 64, 64, 3))[0, :, 32:].all()
-    pages = [masks()["gray.png"], Image.new("L", (64, 64))]
-    pages[0].save(tmp_path / "pages.tif", save_all=True, append_images=pages[1:])
-    hole = region_of_mask(tmp_path / "pages.tif", (2, 64, 64, 3))
-    assert (hole[0].sum(), hole[1].sum()) == (2048, 0)
+def test_a_batch_is_the_same_clips_with_what_is_given_beside():
+    def plain(size, random):
+        return torch.randn(size, 3, 4, 16, 16, generator=random), Conditioning()
+
+    x, _ = plain(8, generator(3))
+    seen, cond = masked(plain)(8, generator(3))
+    assert torch.equal(seen, x)
+    assert cond.concat is not None
+    assert cond.concat.shape == (8, CHANNELS, 4, 16, 16)
+    mask = cond.concat[:, 3:]
+    assert torch.equal(cond.concat[:, :3], x * mask)
 
 
-def test_masks_that_cannot_be_read_are_refused_by_file(tmp_path):
-    random = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    Image.fromarray(random).save(tmp_path / "cut.jpg", quality=95)
-    (tmp_path / "cut.jpg").write_bytes((tmp_path / "cut.jpg").read_bytes()[:900])
-    Image.fromarray(random // 255).save(tmp_path / "low.png")
-    two = [masks()["gray.png"]] * 2
-    two[0].save(tmp_path / "two.tif", save_all=True, append_images=two[1:])
-    refused = {
-        "cut.jpg": "cut.jpg cannot be read",
-        "low.png": "marks nothing .its lightest pixel is 1 of 255",
-        "two.tif": "has 2 frames of 64 x 64: the clip has 3",
-        "x" * 300 + ".png": "cannot be read .*name too long",
-    }
-    for name, words in refused.items():
-        with pytest.raises(Refusal, match=words):
-            region_of_mask(tmp_path / name, (3, 64, 64, 3))
+def test_only_what_is_not_given_counts():
+    x, random = torch.zeros(1, 3, 2, 4, 4), generator(0)
+    given = torch.zeros(1, 1, 2, 4, 4)
+    given[:, :, 0] = 1
+    cond = Conditioning(concat=beside(x, given))
+    family = FlowMatching(hidden=True, power=0.0)
+    drawn = family.draw(x, random)
+
+    def wrong(frame):
+        def predict(z, t, r, cond):
+            answer = drawn.noise - x
+            answer = answer.clone()
+            answer[:, :, frame] += 1
+            return answer
+
+        return float(family.loss(predict, x, cond, drawn)[0])
+
+    assert wrong(0) == 0
+    assert wrong(1) == pytest.approx(1.0)
+    every = replace(family, hidden=False)
+    assert every.hidden is False
 
 
-ODD_BOXES = {
-    "twice": ('{"0": [4, 4, 20, 20], "0": [30, 30, 50, 50]}', "'0' stands there twice"),
-    "both": ('{"3": [4, 4, 20, 20], "03": [30, 30, 50, 50]}', "'03' is no number of a frame"),
-    "point": ('{"1.0": [4, 4, 20, 20]}', "'1.0' is no number of a frame"),
-    "long": ('{"%s": [4, 4, 20, 20]}' % ("9" * 5000), "'9{20}' is no number of a frame"),
-    "truth": ('{"0": [true, 4, 20, 20]}', "valid number"),
-    "words": ('{"0": ["4", 4, 20, 20]}', "valid number"),
-}
+def test_plain_prompts_are_what_they_were_when_training_begins(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
+    network = initialized(tiny, 3)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    record = {"name": "old", "kind": "video", "objective": "flow matching"}
+    save_model(tmp_path / "models" / "old", network, record, dtype=torch.float32)
+    made: dict[str, Any] = {}
+
+    def first(stage_network, *_, **__):
+        made["network"] = stage_network
+        return stage_network, True
+
+    monkeypatch.setattr(module, "train_stages", first)
+    asked = {"preset": "tiny", "masks": True, "start": "old", "steps": 1, "jump_steps": 0}
+    module.train(VideoTrainingRequest.model_validate(asked), tmp_path / "run", make_batch=_zeros)
+    grown: Any = made["network"]
+    z, t = torch.randn(2, 3, 4, 16, 16), torch.tensor([0.3, 0.9])
+    cond = Conditioning(tokens=torch.randn(2, 3, 384))
+    shown = replace(cond, concat=torch.randn(2, CHANNELS, 4, 16, 16))
+    with torch.no_grad():
+        before = network(z, t, None, cond)
+        assert torch.equal(grown(z, t, None, cond), before)
+        assert torch.equal(grown(z, t, None, shown), before)  # its weights are 0 at first
+        grown.given.mix.weight.add_(0.1)
+        assert torch.equal(grown(z, t, None, cond), before)
+        assert not torch.allclose(grown(z, t, None, shown), before)
 
 
-@pytest.mark.parametrize("name", ODD_BOXES)
-def test_boxes_say_one_thing_of_a_frame(tmp_path, name):
-    boxes, words = ODD_BOXES[name]
-    path = tmp_path / "boxes.json"
-    path.write_text(f'{{"things": [{{"boxes": {boxes}}}]}}')
-    with pytest.raises(Refusal, match=rf"boxes\.json cannot be read .*{words}") as refused:
-        read_boxes(path, 16, 64, 64)
-    assert len(str(refused.value)) < 500
-    path.write_text('\ufeff{"things": [{"boxes": {"3": [4, 4, 20, 20.5]}}]}')
-    assert read_boxes(path, 16, 64, 64)[0].sides[0].tolist() == [4, 4, 20, 20.5]
+def test_a_masked_run_trains_what_is_shown(tmp_path):
+    asked = {"preset": "tiny", "masks": True, "steps": 3, "jump_steps": 0, "batch_size": 4}
+    request = VideoTrainingRequest.model_validate(asked)
+    network, whole = module.train(request, tmp_path / "run", make_batch=_noise)
+    assert whole
+    assert network.state_dict()["given.mix.weight"].abs().max() > 0
+
+
+def test_what_is_painted_around_is_shown_window_by_window():
+    network = initialized(partial(tiny, given=CHANNELS), 3).eval()
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(0.05 * torch.randn_like(weight))
+    frames = np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), np.uint8)
+    given = np.zeros((24, 16, 16), bool)
+    given[:10], given[20:, :5] = True, True
+    request = VideoRequest(prompt="a red circle", steps=2, seed=3)
+    cond = Conditioning(tokens=torch.randn(1, 3, 384))
+    seen: list[torch.Tensor] = []
+
+    def watch(_, words, named):
+        (told,) = (w for w in (*words, *named.values()) if isinstance(w, Conditioning))
+        assert told.concat is not None
+        seen.append(told.concat)
+
+    def painted():
+        return paint(
+            Canvas(frames, given), request, cond, network, {"guidance_trained_in": True},
+            layout=None, on_step=lambda *_: None,
+        )  # fmt: skip
+
+    handle = network.register_forward_pre_hook(watch, with_kwargs=True)
+    found = painted()
+    handle.remove()
+    whole = beside(to_levels(frames), torch.from_numpy(given)[None, None].float())
+    for place, part in enumerate(seen):
+        start = (0, 8)[place % 2]
+        assert torch.equal(part, whole[:, :, start : start + 16])
+    assert len(seen) >= 4
+    torch.nn.init.zeros_(network.get_parameter("given.mix.weight"))
+    assert not torch.allclose(painted()[:, :, 10:20], found[:, :, 10:20])
+
+
+@pytest.mark.parametrize("changes", [{"network": "dit"}, {"family": "edm"}])
+def test_masks_are_refused_where_nothing_can_be_shown(changes):
+    with pytest.raises(ValidationError, match=r"masks with network=.*leave masks out"):
+        VideoTrainingRequest.model_validate({"masks": True, **changes})
+
+
+def _zeros(size, random):
+    return torch.zeros(size, 3, 4, 16, 16), Conditioning(tokens=torch.zeros(size, 1, 384))
+
+
+def _noise(size, random):
+    x = torch.randn(size, 3, 4, 16, 16, generator=random)
+    return x, Conditioning(tokens=torch.randn(size, 1, 384, generator=random))
