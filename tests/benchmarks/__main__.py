@@ -1,6 +1,7 @@
 """Measures speed and cost and writes the page: ``python -m tests.benchmarks --only ROW``.
 
-What the models get right is measured by ``python -m tests.benchmarks.quality``.
+What the models get right is measured by ``python -m tests.benchmarks.quality``; two commits are
+timed side by side by ``python -m tests.benchmarks --against COMMIT``.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from tempfile import TemporaryDirectory
 
 import torch
 
+from tests.benchmarks import against
 from tests.benchmarks.models import tiny_models
 from tests.benchmarks.page import page, table
 from tests.benchmarks.reasons import with_reasons
@@ -34,6 +36,8 @@ DOCS = Path(__file__).parents[2] / "docs"
 
 def main() -> int:
     """Run the rows that were asked for; 0 unless one of them broke."""
+    if any(word.partition("=")[0] == "--against" for word in sys.argv[1:]):
+        return against.main(sys.argv[1:])
     chosen = _arguments()
     torch.set_num_threads(THREADS)
     size = {"quick": chosen.quick, "full": chosen.full}
