@@ -23,7 +23,6 @@ from flows.storage.inputs import INPUTS, deliver_told, object_path, obtain_scan,
 from flows.storage.journal import held
 from flows.storage.store import Store
 from medical.files.bids_derivatives import described
-from medical.files.synthetic import told_beside
 
 MODELS = ".models"
 COPIES_LOCK = ".inputs.lock"
@@ -114,6 +113,7 @@ def at_hand(batch: Batch, item: Item) -> Item:
         StoreRefusedError: The store holds another one under its digest.
     """
     from core.records import sha256_file
+    from medical.files.synthetic import told_beside
 
     if batch.mirror is None or item.scan is None:
         return item

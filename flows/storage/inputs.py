@@ -14,7 +14,6 @@ from flows.storage.store_objects import Held, digest_of_bytes
 from flows.storage.store_place import replace
 from medical.files.bids import json_of
 from medical.files.container import scan_name
-from medical.files.synthetic import told_beside
 
 INPUTS = ".inputs"
 
@@ -61,6 +60,8 @@ def deliver_told(store: Store, folder: Path, digest: str, scan: Path, held: Held
         scan: The scan, on this disk.
         held: What stands there.
     """
+    from medical.files.synthetic import told_beside  # slow to import
+
     told = told_beside(scan)
     content = json.dumps(told, sort_keys=True).encode()
     if (told or held) and not (held and held.md5 == digest_of_bytes(content)):
