@@ -76,10 +76,16 @@ app["train"].command("flows.commands.train:video")
 app["train"].command("flows.commands.train:mri")
 for _name in ("plan", "run", "status", "retry", "cancel", "pause", "resume"):
     app["batch"].command(f"flows.commands.batch:{_name}")
-for _name in ("stack:up", "worker:worker", "stack:demo", "gallery:gallery", "reproduce:reproduce"):
-    app.command(f"flows.commands.{_name}")
-app.command("flows.commands.stack:run")
-app.command("flows.commands.export:export")
+for _name, _help in {  # said here, so that the first list loads none of them
+    "stack:up": "Start server, worker and deployments, until Ctrl-C.",
+    "worker:worker": "Serve a server elsewhere, until Ctrl-C.",
+    "stack:demo": "Run both main flows and say where the results are.",
+    "gallery:gallery": "Serve the gallery alone, until Ctrl-C.",
+    "reproduce:reproduce": "Make an output again and compare it.",
+    "stack:run": "Run one flow from a file with its request.",
+    "export:export": "Write a model as a folder that runs without torch.",
+}.items():
+    app.command(f"flows.commands.{_name}", help=_help)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -117,7 +123,7 @@ def _describe(words: Sequence[str]) -> None:
     group = app
     for name in _commands(words):
         group = group[name]
-    for name in group:
+    for name in group if group is not app else ():
         group[name]
 
 
