@@ -2,13 +2,14 @@
 
 from prefect import flow
 
-from flows.jobs.job_stages import Refs, run_stages
+from flows.jobs.job_stages import Refs, run_several
 from flows.pages.failures import explained
 from flows.pages.run_names import named, title_by
-from flows.requests.parameters import Asked, OutputName, Project
+from flows.requests.parameters import Asked, OutputName, Project, Several
 from flows.storage.files import DEFAULT_PROJECT
 from video.operations.text_to_video import TextToVideo
 from video.request import VideoRequest
+from video.several import seeded
 
 OPERATION = TextToVideo()
 
@@ -16,7 +17,10 @@ OPERATION = TextToVideo()
 @flow(name="text_to_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
 @explained
 def text_to_video(
-    request: Asked[VideoRequest], output_name: OutputName = "", project: Project = DEFAULT_PROJECT
+    request: Asked[VideoRequest],
+    output_name: OutputName = "",
+    project: Project = DEFAULT_PROJECT,
+    count: Several = 1,
 ) -> Refs:
     """Turn a sentence into a clip, or into a picture.
 
@@ -28,5 +32,7 @@ def text_to_video(
             ending .webm, .gif or .webp the clip is that kind of file, and with .png or .jpg it is
             a picture, else an mp4.
         project: Project to file the result under: lower case letters, digits and dashes.
+        count: How many clips, 1 to 64, as NAME-1, NAME-2 and on, each with a seed that follows
+            from the one given.
     """
-    return run_stages(OPERATION, request, output_name, project)
+    return run_several(OPERATION, seeded(request, count), output_name, project)

@@ -37,6 +37,18 @@ def seed_of(seed: int, number: int) -> int:
     return int.from_bytes(digest[:8]) % SEEDS
 
 
+def seeded(request: VideoRequest, count: int) -> list[VideoRequest]:
+    """Requests that differ in their seeds, the first as it is.
+
+    Raises:
+        Refusal: It is no number from 1 to 64.
+    """
+    return [
+        request.model_copy(update={"seed": seed_of(request.seed, place)})
+        for place in range(checked_count(count))
+    ]
+
+
 def several(request: VideoRequest, target: Path, count: int) -> list[tuple[VideoRequest, Path]]:
     """Requests that differ in their seeds, and their files: OUT-1.mp4, OUT-2.mp4 ...
 
@@ -48,19 +60,16 @@ def several(request: VideoRequest, target: Path, count: int) -> list[tuple[Video
     Raises:
         Refusal: It is no such number, or the target has no name.
     """
-    number = checked_count(count)
-    if number == 1:
+    requests = seeded(request, count)
+    if len(requests) == 1:
         return [(request, target)]
     if target.name in ("", ".."):
         raise Refusal(
             f"{target} is a folder: a result is a file, and several have numbers after its name; "
             "add a file name, such as out.mp4."
         )
-    digits = len(str(number))
+    digits = len(str(len(requests)))
     return [
-        (
-            request.model_copy(update={"seed": seed_of(request.seed, place)}),
-            target.with_stem(f"{target.stem}-{place + 1:0{digits}}"),
-        )
-        for place in range(number)
+        (one, target.with_stem(f"{target.stem}-{number:0{digits}}"))
+        for number, one in enumerate(requests, 1)
     ]

@@ -6,6 +6,7 @@ that forms can be made, and deployments registered, without loading torch.
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +49,22 @@ def check(operation: AnyOperation, request: Request) -> Refs:
 
 
 @stage
-def draw(operation: AnyOperation, request: Request, inputs: Refs, ending: str) -> Refs:
+def draw(
+    operation: AnyOperation, request: Request, inputs: Refs, ending: str, place: str = ""
+) -> Refs:
     """Draw the result, holding the GPU if there is one, and write it into the work folder.
 
     Its files are what a run that is tried again after a crash goes on from. ``ending`` is that of
-    the main output.
+    the main output, ``place`` the work folder's part that this one of several results has.
     """
     from core.records import atomic_path
     from flows.machines.devices import choose_device
     from flows.machines.resources import needed
     from flows.machines.watchdog import Patience, holding
 
-    target = work_folder() / f"result{ending}"
-    done = work_folder() / "files.json"
+    folder = work_folder() / place
+    folder.mkdir(exist_ok=True)
+    target, done = folder / f"result{ending}", folder / "files.json"
     if not done.exists():
         for ref in inputs.values():
             ref.open()
@@ -143,6 +147,42 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
         project: Project to file the result under.
     """
     join_run_log()
+    published = _staged(work, request, output_name, project)
+    clear_work()
+    return published
+
+
+def run_several(
+    work: AnyOperation, requests: Sequence[Request], output_name: str, project: str
+) -> Refs:
+    """The same for several requests, one after the other, as NAME-1, NAME-2 ...
+
+    Args:
+        work: What to do.
+        requests: What was asked, one or more.
+        output_name: Of the result, were it one.
+        project: Project to file the results under.
+
+    Returns:
+        The published files by role, those of the second and on as ``role_2``.
+    """
+    if len(requests) == 1:
+        return run_stages(work, requests[0], output_name, project)
+    join_run_log()
+    first, found = for_file(work, requests[0], output_name), Refs()
+    name, ending = name_and_ending(work, first, output_name)
+    digits = len(str(len(requests)))
+    for number, request in enumerate(requests, 1):
+        named = f"{name}-{number:0{digits}}{ending}"
+        made = _staged(work, request, named, project, place=str(number))
+        found |= {f"{role}_{number}" if number > 1 else role: ref for role, ref in made.items()}
+    clear_work()
+    return found
+
+
+def _staged(
+    work: AnyOperation, request: Request, output_name: str, project: str, place: str = ""
+) -> Refs:
     timings: dict[str, float] = {}
     request = for_file(work, request, output_name)
     with timed(timings, "prepare"):
@@ -156,7 +196,7 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
     with timed(timings, "prepare"):
         inputs = check(work, request)
     with timed(timings, "sample"):
-        drawn = draw(work, request, inputs, ending)
+        drawn = draw(work, request, inputs, ending, place)
     with publishing(folder):
         with timed(timings, "encode"):
             results = publish(work, request, drawn, folder / f"{name}{ending}")
@@ -165,5 +205,4 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
         facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts | reading.facts
         written = report(work, request, results, facts, timings)
     deliver(folder)
-    clear_work()
     return {**results, "record": written}

@@ -17,4 +17,5 @@ def _titled(name: str) -> Any:
 
 Asked = Annotated[Model, _titled("request"), Form()]
 Project = Annotated[str, _titled("project")]
+Several = Annotated[int, Field(ge=1, le=64, json_schema_extra={"title": title("count")})]
 OutputName = Annotated[str, _titled("output_name")]

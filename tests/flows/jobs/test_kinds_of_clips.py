@@ -1,6 +1,7 @@
 """A clip is the kind of file that its name says, wherever a name is given."""
 
 import json
+from contextlib import nullcontext
 
 import pytest
 from starlette.testclient import TestClient
@@ -8,14 +9,17 @@ from starlette.testclient import TestClient
 from core.refusal import Refusal
 from flows.commands.command_line import main
 from flows.gallery.application import PREFIX, alone
+from flows.jobs import job_stages
 from flows.jobs.operations import OPERATIONS
 from flows.jobs.pipeline import for_file, name_and_ending, picture_path
 from flows.settings.settings import read_settings
 from medical.request import SuperResolutionRequest
 from video.files.formats import read_clip
 from video.request import VideoRequest
+from video.several import seeded
 
 SMALL = ["--num-frames", "5", "--steps", "1", "--model", "tiny-video"]
+TINY = {"num_frames": 5, "steps": 1, "model": "tiny-video"}
 RED = VideoRequest(prompt="a red circle")
 
 
@@ -130,3 +134,16 @@ def test_the_gallery_shows_each_kind(places, ending, element):
     assert file.content == (folder / f"made{ending}").read_bytes()
     pictures = {f"image/{kind}" for kind in ("gif", "webp", "png", "jpeg")}
     assert file.headers["content-type"] in {"video/webm", *pictures}
+
+
+def test_several_clips_keep_their_unfinished_work_apart(monkeypatch, places):
+    monkeypatch.setattr(job_stages, "run_id", lambda: "1a2b3c4d")
+    monkeypatch.setattr(job_stages, "progress_bar", lambda key: nullcontext(lambda *_, **__: None))
+    one, two = seeded(VideoRequest(prompt="a red circle", **TINY), 2)
+    drawn = [
+        job_stages.draw.fn(OPERATIONS["text_to_video"], request, {}, ".gif", place)
+        for request, place in ((one, "1"), (two, "2"))
+    ]
+    assert drawn[0]["video"].sha256 != drawn[1]["video"].sha256
+    again = job_stages.draw.fn(OPERATIONS["text_to_video"], one, {}, ".gif", "1")
+    assert again == drawn[0]

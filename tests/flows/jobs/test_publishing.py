@@ -14,6 +14,7 @@ from flows.text_to_video import text_to_video
 from medical.files.nifti import Volume, write_volume
 from medical.request import SuperResolutionRequest
 from video.request import VideoRequest
+from video.several import seed_of
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
@@ -100,3 +101,17 @@ def test_how_a_prompt_is_read_stands_in_record_and_page_of_the_run(
     assert (said["read_as"], said["not_understood"]) == (["reed -> red"], ["cat"])
     assert "'not understood': 'cat'" in str(shown)
     assert "'read as': 'reed -> red'" in str(shown)
+
+
+@pytest.mark.usefixtures("server")
+def test_several_clips_of_a_prompt_are_results_of_one_run(places):
+    asked = VideoRequest(prompt="a red circle", seed=7, **SMALL)
+    made = text_to_video(asked, output_name="Take.gif", count=3)
+    assert made.keys() >= {"video", "record", "video_2", "record_2", "video_3", "record_3"}
+    records = [json.loads(made[role].open().read_text()) for role in ("record", "record_2")]
+    assert [record["seeds"] for record in records] == [7, seed_of(7, 1)]
+    names = sorted(path.name for path in published(places) if path.suffix == ".gif")
+    assert names == ["take-1.gif", "take-2.gif", "take-3.gif"]
+    folders = {path.parent.name.rpartition("-")[2] for path in published(places)}
+    assert len(folders) == 1  # of one run
+    assert len({(made[f"video{n}"].sha256) for n in ("", "_2", "_3")}) == 3
