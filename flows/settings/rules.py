@@ -9,6 +9,7 @@ from core.refusal import Refusal
 
 PREFERRED_PORT = 4200
 LARGEST_PORT = 65535
+KERNEL = (Path("/proc"), Path("/sys"))
 NO_NAMES = (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
@@ -19,6 +20,8 @@ def folder_of(variable: str, text: str) -> Path:
         path = path.expanduser().resolve()
         above = next(part for part in (path, *path.parents) if part.exists())
         unfit = "" if above.is_dir() else f"{above} is no folder"
+        if _of_the_kernel(above):
+            unfit = f"{above} shows the kernel and keeps no files"
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is none
         if getattr(error, "errno", None) not in (None, *NO_NAMES):
             return path.absolute()  # a disk that is away comes back
@@ -29,6 +32,12 @@ def folder_of(variable: str, text: str) -> Path:
             "is in its place."
         )
     return path
+
+
+def _of_the_kernel(place: Path) -> bool:
+    """Whether a place lies where no file can be made, whoever asks."""
+    roots = [root.stat().st_dev for root in KERNEL if root.is_mount()]
+    return place.stat().st_dev in roots
 
 
 def folders_of(variable: str, text: str) -> tuple[Path, ...]:

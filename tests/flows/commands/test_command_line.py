@@ -21,6 +21,7 @@ from flows.commands.command_line import main
 from flows.jobs.operations import OPERATIONS
 from flows.machines.resources import Resources
 from flows.requests.flow_requests import MODELS
+from flows.settings import rules
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
@@ -275,11 +276,20 @@ DRAWN = ["video", "generate", "a red circle", "--model", "tiny-video"]
 def test_a_state_folder_that_takes_no_file_is_a_sentence_at_every_door(
     places, monkeypatch, capfd, words, signed
 ):
+    monkeypatch.setattr(rules, "KERNEL", ())  # as any folder that takes no file
     monkeypatch.setenv("LAMINA_HOME", "/sys")
     monkeypatch.setenv("LAMINA_C2PA", signed)
     assert main(words) == 2
     said = capfd.readouterr().err
     assert re.fullmatch(r"/sys/.*; (name another place|let LAMINA_HOME).*\n", said), said
+
+
+@pytest.mark.parametrize("words", [[*DRAWN, "o.mp4"], ["batch", "plan", "p.txt"], ["gallery"]])
+def test_no_state_is_kept_where_the_kernel_is_shown(places, monkeypatch, capfd, words):
+    monkeypatch.setenv("LAMINA_HOME", "/proc/x")
+    assert main(words) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("LAMINA_HOME=/proc/x: /proc shows the kernel and keeps no files: ")
 
 
 def test_a_damaged_model_is_a_sentence_and_code_1(places, monkeypatch, capfd):

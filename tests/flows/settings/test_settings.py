@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -143,13 +144,20 @@ def test_what_can_be_no_folder_is_refused_at_every_door(tmp_path, monkeypatch, v
 
 
 @pytest.mark.parametrize("home", ["/proc/x", "/sys/x/y"])
-def test_a_place_that_cannot_be_made_is_refused(home):
-    settings = read_settings({"LAMINA_HOME": home})
-    with pytest.raises(Refusal, match=f"{home}.* cannot be written to .*; set LAMINA_HOME"):
+def test_a_place_that_shows_the_kernel_is_refused_at_every_door(home):
+    if not Path(home).parents[-2].is_mount():
+        pytest.skip(f"{home} is on no file system of the kernel here")
+    with pytest.raises(Refusal, match=f"LAMINA_HOME={home}: .* keeps no files: files are kept in"):
+        read_settings({"LAMINA_HOME": home})
+
+
+def test_a_place_that_cannot_be_made_is_refused(tmp_path):
+    settings = replace(read_settings({"LAMINA_HOME": str(tmp_path)}), outputs=Path("/proc/x"))
+    with pytest.raises(Refusal, match=r"/proc/x.* cannot be written to .*; set LAMINA_HOME"):
         make_places(settings)
 
 
 def test_a_folder_that_stands_but_takes_no_file_is_refused(tmp_path):
-    settings = read_settings({"LAMINA_HOME": str(tmp_path), "LAMINA_OUTPUTS": "/proc/self"})
+    settings = replace(read_settings({"LAMINA_HOME": str(tmp_path)}), outputs=Path("/proc/self"))
     with pytest.raises(Refusal, match=r"/proc/.* cannot be written to .*; set LAMINA_HOME"):
         make_places(settings)
