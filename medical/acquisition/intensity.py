@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from core.refusal import Refusal
+from medical.files.volume import Volume
 
 MASKS = (1.0, 255.0)  # what stands inside one
 FEWEST_INSIDE = 2  # voxels; a single one is a scan's spike
@@ -97,33 +98,31 @@ def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
     return IntensityScale(low, high, percentile)
 
 
-def is_a_mask(x: Tensor) -> str:
-    """Why a volume is surely a mask and no image, in words; empty where it may be an image.
+def is_a_mask(volume: Volume) -> str:
+    """What says that a volume is a mask or a label map, in words; empty where it may be an image.
 
     Two values are not enough: phantoms have as few. Masks are 0 and 1, or 0 and 255.
-
-    Args:
-        x: intensities, any shape.
     """
+    if volume.header.labels:
+        return "a label map and no scan: its header says so (intent_code)"
+    x = volume.data
     low, high = float(x.min()), float(x.max())
     if low != 0 or high not in MASKS:
         return ""
     inside = x == high
     if int(inside.sum()) < FEWEST_INSIDE or not bool((inside | (x == low)).all()):
         return ""
-    return f"all of its voxels are 0 or {high:g}"
+    return f"a mask and no scan: all of its voxels are 0 or {high:g}"
 
 
-def refuse_mask(x: Tensor, scan: str) -> None:
-    """Refuse a volume that is surely a mask.
+def refuse_mask(volume: Volume, scan: str) -> None:
+    """Refuse a volume that is surely a mask or a label map.
 
     Raises:
         Refusal: It is one.
     """
-    if words := is_a_mask(x):
-        raise Refusal(
-            f"{scan} is a mask and no scan: {words}; check that the right file was given."
-        )
+    if words := is_a_mask(volume):
+        raise Refusal(f"{scan} is {words}; check that the right file was given.")
 
 
 def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
-from medical.files.container import check_content, check_gzip, check_size, is_gzip
+from medical.files.container import SUFFIXES, check_content, check_gzip, check_size, is_gzip
 from medical.files.forms import form_codes, shape_of
 from medical.files.privacy import (
     checked_description,
@@ -33,7 +33,7 @@ from medical.files.privacy import (
 from medical.files.stored import stored_voxels
 from medical.files.volume import FileHeader, Volume, check_near, is_sheared
 
-SUFFIXES = (".nii", ".nii.gz")
+FEWEST_STEPS = 4  # of float32 between the lowest intensity and the highest
 logging.getLogger("nibabel.global").setLevel(
     logging.CRITICAL
 )  # what is wrong with a header is said here
@@ -211,6 +211,12 @@ def _intensities(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
         raise Refusal(
             f"{path} has intensities up to {np.abs(stored).max():.3g}: they are computed as "
             f"float32, at most {np.finfo(np.float32).max:.3g}; divide them by a constant."
+        )
+    least, most = float(stored.min()), float(stored.max())
+    if 0 < most - least < FEWEST_STEPS * float(np.spacing(np.abs(data).max())):
+        raise Refusal(
+            f"{path} has intensities from {least:.17g} to {most:.17g}: float32, in which they are "
+            "computed, tells next to none of them apart; subtract the lowest and scale them."
         )
     return data
 

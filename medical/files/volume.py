@@ -7,6 +7,7 @@ column ``a`` of the affine belongs to tensor axis ``a``.
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from torch import Tensor
 from core.refusal import Refusal
 from medical.files.privacy import SYNTHETIC
 
+INTENT = {348: (68, "<h"), 540: (504, "<i")}
+"""Where a header of so many bytes says what its voxels are, and how."""
+NAMES = (1002, 1003)  # NIFTI_INTENT_LABEL and _NEURONAME
 MOST_AWAY_MM = 10_000.0
 SHEAR_TOLERANCE = 1e-4
 SAME_PLACE = 0.05  # of a voxel: float32 headers round to less, and no other grid is that close
@@ -55,6 +59,14 @@ class FileHeader:
     def synthetic(self) -> bool:
         """Whether the header says that no scanner made it."""
         return self.description.startswith(SYNTHETIC)
+
+    @property
+    def labels(self) -> bool:
+        """Whether the header calls its voxels names of something, and no intensities."""
+        if not self.template:
+            return False
+        place, kind = INTENT[len(self.template)]
+        return struct.unpack_from(kind, self.template, place)[0] in NAMES
 
     @property
     def unit_mm(self) -> float:

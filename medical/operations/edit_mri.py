@@ -118,7 +118,7 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
 
         place = _place(request, "scan")
         scan = read_scan(place)
-        refuse_mask(scan.data, str(place))
+        refuse_mask(scan, str(place))
         return scan
 
     def draw(self, request: Asked, prepared: "Volume", model: Model, on_step: OnStep) -> Edit:

@@ -145,7 +145,7 @@ class MapMRI(HeadResult, ABC, Generic[Asked]):
 
         place = _scan(request)
         scan = read_scan(place)
-        refuse_mask(scan.data, str(place))
+        refuse_mask(scan, str(place))
         return scan
 
     def draw(self, request: Asked, prepared: "Volume", model: Model, on_step: OnStep) -> Maps:

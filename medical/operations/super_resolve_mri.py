@@ -105,7 +105,7 @@ class SuperResolveMRI:
         from medical.operations.problem import prepare, protected_voxels
 
         scan = read_scan(request.scan)
-        refuse_mask(scan.data, request.scan)
+        refuse_mask(scan, request.scan)
         try:
             problem = prepare(scan, request)
         except Refusal as error:

@@ -59,8 +59,8 @@ def load_heads(
         if min(volume.shape) < least_size:
             shape = " x ".join(map(str, volume.shape))
             unfit.append(f"{path.name} has {shape} voxels, and patches are {least_size} long")
-        elif words := is_a_mask(volume.data):
-            unfit.append(f"{path.name} is a mask and no head: {words}")
+        elif words := is_a_mask(volume):
+            unfit.append(f"{path.name} is {words}")
         elif (head := _scaled(volume)) is None:
             unfit.append(f"{path.name} is dark but for under {LEAST_HEAD:.0%} of its voxels")
         else:

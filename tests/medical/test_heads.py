@@ -63,7 +63,7 @@ UNFIT = [
     (torch.zeros(SHAPE), "sub-02_T1w.nii.gz is dark"),
     (torch.full(SHAPE, 7.0), "sub-02_T1w.nii.gz is dark"),
     (one_bright_voxel(), "sub-02_T1w.nii.gz is dark"),
-    ((ball() > 0) * 1.0, "sub-02_T1w.nii.gz is a mask and no head: all of its voxels are 0 or 1"),
+    ((ball() > 0) * 1.0, "sub-02_T1w.nii.gz is a mask and no scan: all of its voxels are 0 or 1"),
     (ball((30, 52, 54)), "sub-02_T1w.nii.gz has 30 x 52 x 54 voxels, and patches are 48 long"),
 ]
 

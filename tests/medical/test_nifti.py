@@ -224,6 +224,9 @@ def bad_files(folder):
     save(folder / "nan.nii.gz", holes, np.eye(4))
     holes[2, 3, 4] = np.inf
     save(folder / "inf.nii.gz", holes, np.eye(4))
+    fine = np.arange(64.0).reshape(4, 4, 4)
+    save(folder / "fine.nii.gz", 1e-300 * fine, np.eye(4))
+    save(folder / "lifted.nii.gz", 1e12 + fine, np.eye(4))
     save(folder / "frames.nii.gz", np.zeros((4, 4, 4, 3), np.int16), np.eye(4))
     save(folder / "flat.nii.gz", np.zeros((8, 8, 1), np.int16), np.eye(4))
     save(folder / "nowhere.nii.gz", good, np.eye(4), sform=0, qform=0)
@@ -252,6 +255,8 @@ def bad_files(folder):
     [
         ("nan.nii.gz", "NaN or infinite in 1 voxel: "),
         ("inf.nii.gz", "NaN or infinite in 1 voxel:"),
+        ("fine.nii.gz", "intensities from 0 to 6.3[0-9]*e-299: float32, .* apart; subtract"),
+        ("lifted.nii.gz", "intensities from 1000000000000 to 1000000000063: float32"),
         ("frames.nii.gz", r"shape \(4, 4, 4, 3\)"),
         ("flat.nii.gz", "at least two slices"),
         ("nowhere.nii.gz", "neither sform nor qform"),

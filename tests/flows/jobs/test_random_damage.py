@@ -2,6 +2,7 @@
 
 import gzip
 import random
+import struct
 from functools import partial
 
 import numpy as np
@@ -110,6 +111,11 @@ def test_a_mask_is_no_scan_and_a_phantom_of_two_values_is_one(tiny_models, tmp_p
         _, said = outcome(lambda r=request, t=target: make(operation, r, t, model))
         words = f"{path} is a mask and no scan: all of its voxels are 0 or {value:g}; check that "
         assert said.startswith(words) if value < 800 else not said
+    raw = bytearray(path.read_bytes())
+    raw[68:70] = struct.pack("<h", 1002)
+    path.write_bytes(raw)
+    _, said = outcome(lambda: operation.prepare(request))
+    assert said.startswith(f"{path} is a label map and no scan: its header says so (intent_code)")
 
 
 @pytest.fixture(scope="module")
