@@ -7,6 +7,7 @@ versions of YAML read differently, or half a character is refused as well.
 
 import csv
 import json
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ COMMENT = (
 )
 
 SEPARATORS = (",", ";", "\t")
+GROUPED = re.compile(r"\s*[+-]?\d{1,3}(\.\d{3})+\s*")
 
 
 @dataclass(frozen=True)
@@ -40,16 +42,17 @@ class Row:
 def text_rows(text: str, name: str) -> Iterator[Row]:
     """One prompt per line; empty lines and lines that begin with ``#`` are skipped.
 
-    A first line of column names with tabs between them makes it a table: spreadsheets write one
-    so as "text", or as "Unicode text".
+    A first line of column names makes it a table: spreadsheets write one so as "text", or as
+    "Unicode text".
     """
-    head = list(map(_plain, _first_line(text).split("\t")))
-    if len(head) > 1 and "prompt" in head:
+    heads = (list(map(_plain, _first_line(text).split(sign))) for sign in SEPARATORS)
+    if any(len(head) > 1 and "prompt" in head and _are_names(head) for head in heads):
         yield from csv_rows(text, name)
         return
     for number, line in enumerate(text.splitlines(), 1):
         prompt = line.strip()
-        if prompt and not prompt.startswith(COMMENT):
+        title = number == 1 and _plain(prompt) == "prompt"  # of a table of one column
+        if prompt and not prompt.startswith(COMMENT) and not title:
             yield Row(f"{name}:{number}", {"prompt": prompt})
 
 
@@ -59,7 +62,7 @@ def csv_rows(text: str, name: str) -> list[Row]:
     Cells stand between commas, or between the semicolons or tabs that stand in the first line, as
     spreadsheets write them where a comma is part of a number.
     """
-    number, header, records = _headed(text, name)
+    sign, number, header, records = _headed(text, name)
     columns = [_plain(column) for column in header]
     if "prompt" not in columns:
         raise Refusal(
@@ -71,14 +74,15 @@ def csv_rows(text: str, name: str) -> list[Row]:
             f"{name}:{number}: column {twice[0]} stands there twice: each column has a name of "
             "its own; remove one or correct its name."
         )
-    rows = [Row(f"{name}:{n}", fields) for n, fields in _filled(records, columns, name) if fields]
+    filled = _filled(records, columns, name, grouped=sign == ";")
+    rows = [Row(f"{name}:{n}", fields) for n, fields in filled if fields]
     used = {column for row in rows for column in row.fields}
     empty = tuple(column for column in columns if column and column not in used)
     return [replace(rows[0], empty=empty), *rows[1:]] if rows else []
 
 
-def _headed(text: str, name: str) -> tuple[int, list[str], Iterator[tuple[int, list[str]]]]:
-    """The number of the first line, its cells, and the records that follow."""
+def _headed(text: str, name: str) -> tuple[str, int, list[str], Iterator[tuple[int, list[str]]]]:
+    """What stands between cells, the first line's number and cells, and the records after it."""
     for sign in SEPARATORS:
         try:
             records = _records(text, name, sign)
@@ -88,10 +92,10 @@ def _headed(text: str, name: str) -> tuple[int, list[str], Iterator[tuple[int, l
         except Refusal:
             continue
         if "prompt" in map(_plain, header):
-            return number, header, records
+            return sign, number, header, records
     records = _records(text, name, ",")
     number, header = next(records, (1, []))
-    return number, header, records
+    return ",", number, header, records
 
 
 def _first_line(text: str) -> str:
@@ -104,14 +108,24 @@ def _plain(column: str) -> str:
     return "".join(sign for sign in column if unicodedata.category(sign) != "Cf").strip()
 
 
+def _are_names(head: list[str]) -> bool:
+    return all(not name or name.isidentifier() for name in head)
+
+
 def _quoted(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names) or "none"
 
 
 def _filled(
-    records: Iterable[tuple[int, list[str]]], columns: list[str], name: str
+    records: Iterable[tuple[int, list[str]]], columns: list[str], name: str, *, grouped: bool
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, cells in records:
+        if odd := next(filter(GROUPED.fullmatch, cells), "") if grouped else "":
+            raise Refusal(
+                f"{name}:{number}: holds {odd}: where semicolons stand between cells, a point may "
+                f"stand between thousands; write {odd.replace('.', '')}, or put commas between "
+                "cells."
+            )
         if len(cells) > len(columns):
             raise Refusal(
                 f"{name}:{number}: has {counted(len(cells), 'cell')} where the first line names "

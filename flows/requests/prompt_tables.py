@@ -7,6 +7,7 @@ anything runs.
 import codecs
 import unicodedata
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +22,13 @@ from video.several import checked_count
 MOST_COMPLAINTS = 10
 NUMBER = "\ud800"  # of a row that is drawn several times; half a character names no column
 LONGEST_WORD = 60
+DOCUMENTS = {
+    "{\\rtf": "an RTF document",
+    "<!doctype": "a web page",
+    "<html": "a web page",
+    "<?xml": "XML",
+    "%pdf-": "a PDF",
+}
 LARGEST_FILE = 64_000_000  # bytes; a million prompts
 
 Request = TypeVar("Request", bound=BaseModel)
@@ -37,7 +45,7 @@ def rows_of(prompts: str, prompt_file: str) -> list[Row]:
         Refusal: There is neither or both, or no prompt.
     """
     path = Path(prompt_file).expanduser()
-    of_pictures = bool(prompt_file) and path.is_dir()
+    of_pictures = bool(prompt_file) and _is_folder(path)
     if bool(prompts.strip()) == bool(prompt_file) and not of_pictures:
         raise Refusal(
             "prompts and prompt_file: a batch has one of them; write lines into the one or name a "
@@ -56,7 +64,7 @@ def read_rows(path: Path, usual: str = "") -> list[Row]:
     Raises:
         Refusal: The file cannot be read as what its ending says, or holds no prompt.
     """
-    if path.is_dir():
+    if _is_folder(path):
         return _picture_rows(path, usual)
     try:
         ending, text = path.resolve().suffix.lower(), ""
@@ -112,6 +120,13 @@ def _picture_rows(folder: Path, usual: str) -> list[Row]:
     ]
 
 
+def _is_folder(path: Path) -> bool:
+    """Whether a path is one; not where it is no path that a disk can hold."""
+    with suppress(OSError, ValueError):
+        return path.is_dir()
+    return False
+
+
 def _text_of(path: Path) -> str:
     if not path.is_file():
         raise Refusal(
@@ -134,6 +149,12 @@ def _text_of(path: Path) -> str:
             "prompt files are UTF-8, or UTF-16 that says so in its first two bytes; save it again "
             "as UTF-8."
         ) from error
+    begin = text[:LONGEST_WORD].lstrip("\ufeff \r\n\t").lower()
+    if found := next((kind for sign, kind in DOCUMENTS.items() if begin.startswith(sign)), ""):
+        raise Refusal(
+            f"prompt_file={path} is {found}, whatever its name ends with: a prompt file is plain "
+            "text; save it as that."
+        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

@@ -118,6 +118,37 @@ def test_what_windows_saves_as_unicode_is_read(tmp_path, order):
         read_rows(table)
 
 
+@pytest.mark.parametrize(
+    ("content", "fields"),
+    [
+        ("prompt,seed\na red circle,7\n", {"prompt": "a red circle", "seed": "7"}),
+        ("seed;prompt\n7;a red, red circle\n", {"prompt": "a red, red circle", "seed": "7"}),
+        ("prompt\na red, red circle\n", {"prompt": "a red, red circle"}),
+        ("prompt, please: a red circle\n", {"prompt": "prompt, please: a red circle"}),
+    ],
+)
+def test_text_under_names_of_columns_is_a_table(tmp_path, content, fields):
+    (tmp_path / "p.txt").write_text(content)
+    assert [row.fields for row in read_rows(tmp_path / "p.txt")] == [fields]
+
+
+def test_what_may_be_thousands_is_not_read_as_one(tmp_path):
+    (tmp_path / "p.csv").write_text("prompt;seed\na;7\na red circle;1.000\n")
+    with pytest.raises(ValueError, match=r"p\.csv:3: holds 1\.000: .*; write 1000, or"):
+        read_rows(tmp_path / "p.csv")
+    (tmp_path / "p.csv").write_text("prompt,guidance\na red circle,1.500\n")
+    assert read_rows(tmp_path / "p.csv")[0].fields["guidance"] == "1.500"
+
+
+@pytest.mark.parametrize(
+    "begin", [r"{\rtf1\ansi ", "\n<!DOCTYPE html>\n", "<?xml version='1.0'?>"]
+)
+def test_documents_are_no_prompts(tmp_path, begin):
+    (tmp_path / "p.txt").write_text(f"{begin} a red circle\n")
+    with pytest.raises(ValueError, match=r"p\.txt is .*: a prompt file is plain text; save"):
+        read_rows(tmp_path / "p.txt")
+
+
 def test_prompts_come_from_one_place(places):
     for fields in ({}, {"prompts": "a", "prompt_file": "p.txt"}):
         with pytest.raises(ValueError, match="a batch has one of them; write"):
