@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 import video.files.clip
+from core.refusal import Refusal
 from video.files.clip import Clip, contact_sheet, read_metadata, read_mp4, webp_preview, write_mp4
 
 SIDES = st.integers(8, 40)
@@ -225,3 +226,13 @@ def test_the_contact_sheet_holds_every_frame_in_reading_order():
     for index, frame in enumerate(frames):
         top, left = index // 4 * 33 + 1, index % 4 * 49 + 1
         np.testing.assert_array_equal(sheet[top : top + 32, left : left + 48], frame)
+
+
+def test_two_mp4s_in_one_file_are_refused(tmp_path):
+    path = write_mp4(Clip(np.zeros((4, 32, 32, 3), np.uint8), 8.0), tmp_path / "a.mp4")
+    one = path.read_bytes()
+    path.write_bytes(one + bytes(40))  # what stands after the end is nothing
+    assert read_mp4(path).frames.shape[0] == 4
+    path.write_bytes(one + one)
+    with pytest.raises(Refusal, match=r"a\.mp4 holds 2 clips, .*: a file is one clip; cut it"):
+        read_mp4(path)

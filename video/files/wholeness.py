@@ -14,6 +14,7 @@ from core.progress import counted
 from core.refusal import Refusal
 
 SHORT_S, SHORT_STEPS = 0.2, 2.5  # a header may round so much
+MOST_BOXES, SMALLEST_BOX = 100_000, 8  # looked through, and bytes
 BACK_STEPS = 5  # B-frames come out of order by less
 TIME = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 COPY = "copy or export it again."
@@ -38,12 +39,34 @@ def refuse_torn(path: Path, file: Any, stream: Any, packets: Sequence[Any]) -> N
             f"{path.name} is damaged in {counted(broken, 'place')}: a clip is whole; {COPY}"
         )
     kind = str(file.format.name)
+    if "mp4" in kind and (clips := _indexes(path)) > 1:
+        raise Refusal(
+            f"{path.name} holds {clips} clips, one after another, of which readers show the first "
+            "alone: a file is one clip; cut it into its parts, or join them with ffmpeg."
+        )
     if "avi" in kind:
         places = [packet.dts for packet in packets if packet.dts is not None]
         _refuse_fewer(path, int(stream.frames), len(stream.index_entries), places)
     if "matroska" in kind:
         ends = [(p.pts + (p.duration or 0)) * tick for p in packets if p.pts is not None]
         _refuse_shorter(path, _said_seconds(file, stream), ends)
+
+
+def _indexes(path: Path) -> int:
+    """How many outer boxes of an mp4 say where its frames are; each clip has one of its own."""
+    found = at = 0
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        for _ in range(MOST_BOXES):
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4])
+            length = int.from_bytes(head[8:]) if length == 1 else length
+            found += head[4:8] == b"moov"
+            at += length
+            if length < SMALLEST_BOX or at + SMALLEST_BOX > size:
+                break
+    return found
 
 
 def _refuse_anew(path: Path, times: list[float]) -> None:
