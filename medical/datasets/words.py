@@ -69,7 +69,7 @@ def behind(plan: Mapping[str, Any]) -> str:
         return counted(people, "person", "people")
     return (
         f"{around} people: all of them are in the mean that every head is drawn around, and "
-        f"{people} of them also give heads their differences from it"
+        f"what makes heads differ from it comes from {people} of them"
     )
 
 
@@ -79,11 +79,11 @@ def two_numbers(plan: Mapping[str, Any]) -> str:
     if around <= people:
         return ""
     return (
-        f"Two numbers are told: {around} people are in the mean, and {people} of them are in the "
-        f"pools that heads take their differences from it from, of which no two share a person. "
-        f"The other {around - people} are in no pool: they serve the audit, which holds heads "
-        "against people who gave nothing but their part of the mean, or are not of the age or "
-        "sex that was asked for."
+        f"Two numbers of people are told: {around} make the mean that every head is drawn around; "
+        f"what makes a head differ from it comes from {people} of them, in pools that share "
+        f"nobody. The other {around - people} are in no pool: they serve the audit, which holds "
+        "heads against people who gave nothing but their part of the mean, or are not of the age "
+        "or sex that was asked for."
     )
 
 

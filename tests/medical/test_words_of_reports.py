@@ -59,10 +59,11 @@ def test_lesions_are_told_of_only_where_there_are_some(people):
 
 
 def test_a_mean_of_more_people_than_contribute_is_told_and_explained():
-    both = "45 people: all of them are in the mean that every head is drawn around, and 34 of them"
+    both = "45 people: all of them are in the mean that every head is drawn around, and what makes"
     assert told(34, 45).count(both) == 2  # in datasheet and scorecard
     assert "34 people." in told(34)  # records of earlier versions
     plan = {"people": 34, "people_of_the_mean": 45}
+    assert "45 make the mean that every head is drawn around; what" in two_numbers(plan)
     assert "The other 11 are in no pool" in two_numbers(plan)
     assert two_numbers({"people": 34}) == two_numbers({"people": 0, "people_of_the_mean": 0}) == ""
 
