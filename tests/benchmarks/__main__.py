@@ -17,7 +17,7 @@ import torch
 
 from tests.benchmarks import against
 from tests.benchmarks.models import tiny_models
-from tests.benchmarks.page import page, table
+from tests.benchmarks.page import page, side_by_side, table
 from tests.benchmarks.reasons import with_reasons
 from tests.benchmarks.results import THREADS, keep
 
@@ -30,6 +30,7 @@ ROWS = {
     "flow": "tests.benchmarks.flow_cost",
     "batch": "tests.benchmarks.batch_cost",
     "portable": "tests.benchmarks.portable",
+    "growth": "tests.benchmarks.growth",
 }
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -66,6 +67,7 @@ def _measure(key: str, size: dict[str, bool], save: bool) -> bool:
     sys.stdout.write(
         f"{table(record['figures'])}\n" + "".join(f"- {n}\n" for n in record["notes"])
     )
+    sys.stdout.write("".join(f"{side_by_side(each)}\n" for each in record["tables"]))
     sys.stdout.flush()
     if save:
         rows = keep(DOCS / "benchmarks.json", key, record)

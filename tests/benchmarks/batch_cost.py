@@ -127,10 +127,10 @@ def _turn(folder: Path, asked: str, count: int) -> dict[str, float]:
         "OMP_WAIT_POLICY": "PASSIVE",
     }
     start, spent = time.monotonic(), _cpu_s()
-    loop = float(_said([LOOP, asked, str(folder / "loop")], environment))
+    loop = float(said([LOOP, asked, str(folder / "loop")], environment))
     whole_loop, start = time.monotonic() - start, time.monotonic()
     loop_cpu, spent = _cpu_s() - spent, _cpu_s()
-    ended = json.loads(_said([BATCH, asked], environment))
+    ended = json.loads(said([BATCH, asked], environment))
     whole, batch_cpu = time.monotonic() - start, _cpu_s() - spent
     if ended["made"] != count:
         raise RuntimeError(f"the batch ended as {ended}: it should make {count} clips.")
@@ -179,7 +179,7 @@ def _cpu_s() -> float:
     return times.children_user + times.children_system
 
 
-def _said(words: list[str], environment: dict[str, str]) -> str:
+def said(words: list[str], environment: dict[str, str]) -> str:
     command = [sys.executable, "-c", *words]
     answer = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if answer.returncode:

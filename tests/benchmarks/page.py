@@ -36,6 +36,12 @@ def table(figures: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def side_by_side(table: Mapping[str, Any]) -> str:
+    """A row's further numbers as a Markdown table."""
+    lines = [table["columns"], ["---"] * len(table["columns"]), *table["lines"]]
+    return "\n" + "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def shown(value: float) -> str:
     """A number with as many digits as can be trusted."""
     size = abs(value)
@@ -84,6 +90,7 @@ def _section(row: Mapping[str, Any]) -> str:
             table(row["figures"]),
             "",
             *(f"- {note}" for note in row["notes"]),
+            *(side_by_side(each) for each in row["tables"]),
             f"\n{measured(row)}",
         ]
     )
