@@ -27,6 +27,7 @@ WORDS = {
     "num": "number of",
     "std": "standard deviation",
 }
+LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes
 UNITS = {"gb": "GB", "hz": "Hz", "mib": "MiB", "ml": "ml", "mm": "mm", "ms": "ms", "s": "s"}
 
 
@@ -112,6 +113,23 @@ class Request(BaseModel):
     def remembered(cls: type[Asked], recorded: dict[str, Any]) -> Asked:
         """The request that a record holds, whose fields may have been fewer."""
         return cls.model_validate({**cls.before, **recorded})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_fit_a_disk(cls, asked: Any) -> Any:
+        """No disk holds longer names, and asking for one is an error of the system."""
+        for name, field in cls.model_fields.items() if isinstance(asked, dict) else ():
+            if not any(isinstance(mark, OnDisk) for mark in field.metadata):
+                continue
+            value = asked.get(name)
+            for path in value if isinstance(value, list | tuple) else [value]:
+                text = str(path or "").encode(errors="replace")
+                if max(map(len, text.split(b"/"))) > LONGEST_NAME or len(text) > LONGEST_PATH:
+                    raise Refusal(
+                        f"{name}={str(path)[:60]}...: {name} is a path of at most {LONGEST_PATH} "
+                        f"bytes, {LONGEST_NAME} from slash to slash; shorten it or check it."
+                    )
+        return asked
 
     @model_validator(mode="before")
     @classmethod

@@ -4,6 +4,7 @@ import errno
 
 from pydantic import ValidationError
 
+from core.request import LONGEST_NAME
 from core.trouble import Trouble
 from flows.requests.complaints import sentence
 from flows.requests.refusals import is_refusal
@@ -36,5 +37,10 @@ def _of_the_system(error: OSError) -> tuple[int, str] | None:
             f"{error.filename}: {error.strerror}: you may not read or write there; name another "
             "place, for state and results with LAMINA_HOME and LAMINA_OUTPUTS, or change its "
             "rights."
+        )
+    if error.errno == errno.ENAMETOOLONG and error.filename:
+        return BAD_INPUT, (
+            f"{str(error.filename)[:60]}...: {error.strerror}: a disk holds names of at most "
+            f"{LONGEST_NAME} bytes; shorten it or check it."
         )
     return None

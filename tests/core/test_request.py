@@ -1,9 +1,11 @@
 """A request refuses what it does not know, cannot be changed, and titles its fields in words."""
 
+from typing import Annotated
+
 import pytest
 from pydantic import Field, ValidationError
 
-from core.request import Request, title
+from core.request import DiskPath, OnDisk, Request, title
 
 
 class Walk(Request):
@@ -44,3 +46,18 @@ def test_a_request_is_fixed_and_knows_its_fields():
     walk = Walk()
     with pytest.raises(ValidationError, match="frozen"):
         walk.num_dogs = 2
+
+
+class Opened(Request):
+    scan: DiskPath = ""
+    words: str = ""
+    keys: Annotated[tuple[str, ...], OnDisk(keyed=True)] = ()
+
+
+def test_paths_that_no_disk_can_hold_are_refused_by_field():
+    long = [("scan", "/a/" + "\u00fc" * 128), ("scan", "a/" * 3000), ("keys", ("3=" + "x" * 300,))]
+    for name, value in long:
+        with pytest.raises(ValidationError, match=rf"{name}=.*: {name} is a path of .*; shorten"):
+            Opened.model_validate({name: value})
+    fits = "/".join(["x" * 255] * 4)
+    assert Opened(scan=fits, words="x" * 5000).scan == fits

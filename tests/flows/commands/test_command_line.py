@@ -495,3 +495,11 @@ def test_families_are_listed_and_shown(capsys):
 def test_a_command_in_a_fresh_folder_reads_its_request_without_prefect(name):
     code = f"import sys, flows.commands.{name}; sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("words", [["reproduce"], ["batch", "plan"], ["video", "verify"]])
+def test_a_name_that_no_disk_can_hold_is_refused(words, places, capsys):
+    assert main([*words, "/tmp/" + "x" * 300]) == 2
+    said = capsys.readouterr().err
+    assert "too long: a disk holds names of at most 255 bytes; shorten it" in said.lower()
+    assert said.count("\n") == 1
