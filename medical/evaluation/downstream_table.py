@@ -58,6 +58,8 @@ def verdict(rows: Rows) -> str:
     chances = {arm: chance_of_none(rows, arm) for arm in list(ARMS)[1:]}
     better = rejected({arm: p for arm, p in chances.items() if p is not None})
     told = f"{SURE:.0%} over all arms together (Holm)"
+    if not any(p is not None for p in chances.values()):
+        return "No arm has two seeds of every person yet: nothing is told."
     if not better:
         return f"No arm gains on every person left out, at {told}: no gain."
     return f"Better than real data alone on every person left out, at {told}: {', '.join(better)}."
@@ -108,9 +110,13 @@ def _cells(rows: Rows, arm: str, person: str) -> tuple[str, str]:
     dice = [r["dice"] for r in rows if r["arm"] == arm and r["left_out"] == person]
     if not dice:
         return "", ""
-    mean, low, high = interval(dice)
     off = differences(rows, arm, person)
-    if arm == "real" or not off:
-        return f"{mean:.3f} ({low:.3f} to {high:.3f})", ""
-    gain, least, most = interval(off)
-    return f"{mean:.3f} ({low:.3f} to {high:.3f})", f"{gain:+.3f} ({least:+.3f} to {most:+.3f})"
+    return _mean(dice, ".3f"), _mean(off, "+.3f") if arm != "real" and off else ""
+
+
+def _mean(values: Sequence[float], form: str) -> str:
+    """A mean with its interval, which a single seed does not have."""
+    mean, low, high = interval(values)
+    if len(values) < 2:
+        return f"{mean:{form}} (one seed)"
+    return f"{mean:{form}} ({low:{form}} to {high:{form}})"

@@ -128,6 +128,14 @@ def test_the_table_tells_gain_and_no_gain():
     assert "8 drawn heads" in text
     assert "about 1.0 minutes an arm" in text
     assert "Above 50 % drawn data" in text
+
+
+def test_a_single_seed_has_no_interval_and_tells_nothing():
+    one = [row for row in rows(0.1) if row["seed"] == 0]
+    assert verdict(one) == "No arm has two seeds of every person yet: nothing is told."
+    text = table(one, 8)
+    assert "nan" not in text
+    assert "(one seed)" in text
     assert "| 50 % drawn | 0.560" in text
     assert differences(rows(0.1), "drawn alone", "a") == pytest.approx([0.1] * 3)
     mean, low, high = interval([0.1, 0.2, 0.3])
