@@ -20,7 +20,7 @@ UNREADABLE_S = 1.0  # of a file that is only looked at and refused
 SMALLEST_BYTES = 150_000  # record, pictures and what files hold beside values
 GPU_FILE = Path("/dev/nvidia0")
 GB = 1e9
-MOST_NAMED = 100  # scans that a plan names one by one
+MOST_NAMED = 100  # scans, or rows, that a plan names one by one
 REMARKS = 3  # rows that are named
 
 
@@ -81,8 +81,7 @@ class Plan:
         ]
         if self.settled:
             lines.append(f"{self.settled} failed or were rejected for good; see batch status")
-        read = [f"{item.row}: {said}" for item, _ in self.items if (said := _said(item.facts))]
-        if read:
+        if read := self._read():
             shown = "; ".join(read[:REMARKS]) + ("; ..." if len(read) > REMARKS else "")
             lines.append(f"{counted(len(read), 'prompt')} not drawn word for word: {shown}")
         if self.repeated:
@@ -94,15 +93,23 @@ class Plan:
         return lines
 
     def names(self) -> list[str]:
-        """Files by path: which are taken, and which are not and why; none for a prompt file.
+        """Files by path: which are taken, and which are not and why.
 
-        For the person who asks; a log that others read may not name patients.
+        Of a prompt file the rows that are not drawn word for word, where ``says`` does not name
+        all of them. For the person who asks; a log that others read may not name patients.
         """
         if self.kind != "mri" and not self.from_folder:
-            return []
+            read = self._read()
+            rest = [f"{len(read) - MOST_NAMED} more; the record of each says it"]
+            named = [*read[:MOST_NAMED], *(rest if len(read) > MOST_NAMED else [])]
+            return [f"reads {line}" for line in named] if len(read) > REMARKS else []
         more = len(self.items) - MOST_NAMED
         named = [f"takes {item.row}{_prompt_of(item)}" for item, _ in self.items[:MOST_NAMED]]
         return [*named, *([f"takes {more} more"] if more > 0 else []), *self.left_out]
+
+    def _read(self) -> list[str]:
+        """Rows whose prompts are not drawn word for word, and how they are read."""
+        return [f"{item.row}: {said}" for item, _ in self.items if (said := _said(item.facts))]
 
     def _costs(self, draws: int, price: float) -> list[str]:
         """Time of all devices together, and money; at most, where items are drawn again."""

@@ -63,6 +63,18 @@ def test_the_plan_says_how_prompts_are_read(places, world_model, capsys):
     said = capsys.readouterr().out
     assert "2 prompts not drawn word for word: p.txt:1: read as reed -> red; " in said
     assert "p.txt:2: not understood: cat" in said
+    assert "reads" not in said
+
+
+def test_the_plan_names_every_row_that_is_not_drawn_word_for_word(places, world_model, capsys):
+    file = places / "p.txt"
+    file.write_text("".join(f"a star and a {word}\n" for word in ("cat", "dog", "cow", "pig")))
+    words = [f"--set={name}={value}" for name, value in {**SMALL, "model": world_model}.items()]
+    assert main(["batch", "plan", str(file), *words]) == 0
+    said = capsys.readouterr().out
+    assert "not understood: cow; ...\n" in said
+    for row, word in enumerate(("cat", "dog", "cow", "pig"), 1):
+        assert f"reads p.txt:{row}: not understood: {word}\n" in said
 
 
 def test_accept_only_judges_a_prompt_with_other_marks_by_the_same_reading(world_model):
