@@ -50,6 +50,11 @@ class ClipApproval(ScanApproval):
     afterwards: Literal["leave out", "draw again"] = Field(
         default="leave out", description="What becomes of rejected clips."
     )
+    picked: str = Field(
+        default="",
+        pattern=r"^[0-9a-f,; -]*$",
+        description="Such as of drafts: the items to keep, by number; all others are rejected.",
+    )
 
 
 @patient_stage
@@ -108,13 +113,24 @@ def _answer(batch: Batch, question: Question, hours: float) -> Answer:
             key=f"answer-{turn}",
         )
         try:
-            rejected = question.named(said.rejected)
+            rejected = rejected_by(question, said.rejected, getattr(said, "picked", ""))
         except ValueError as error:
             complaint = str(error)
             get_run_logger().warning(complaint)
             continue
         again = clips and said.afterwards == "draw again"
         return Answer(said.decision, said.by, said.note, rejected, again)
+
+
+def rejected_by(question: Question, rejected: str, picked: str) -> list[str]:
+    """Addresses that a person rejects: those named, and all that are not picked where some are.
+
+    Raises:
+        Refusal: There is no such item.
+    """
+    named, kept = question.named(rejected), question.named(picked, "picked")
+    left = [item for item in question.items if item not in kept] if kept else []
+    return list(dict.fromkeys([*named, *left]))
 
 
 def _words(batch: Batch, question: Question, complaint: str) -> str:

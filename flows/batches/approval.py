@@ -44,18 +44,22 @@ class Question:
         most = min(MOST_SHOWN, count)
         return [1 + place * count // most for place in range(most)]
 
-    def named(self, text: str) -> list[str]:
+    def named(self, text: str, field: str = "rejected") -> list[str]:
         """The addresses that a person named: ``3, 5-7``, or an address's first digits.
+
+        Args:
+            text: What was named.
+            field: Where, for a complaint.
 
         Raises:
             Refusal: There is no such item.
         """
         found: list[str] = []
         for word in re.split(r"[\s,;]+", text.strip()):
-            found += self._meant(word) if word else []
+            found += self._meant(word, field) if word else []
         return list(dict.fromkeys(found))
 
-    def _meant(self, word: str) -> list[str]:
+    def _meant(self, word: str, field: str) -> list[str]:
         if len(word) >= SHORTEST_ADDRESS and "-" not in word:
             meant = [item for item in self.items if item.startswith(word)]
         elif span := re.fullmatch(r"(\d+)(?:-(\d+))?", word):
@@ -65,7 +69,7 @@ class Question:
             meant = []
         if not meant:
             raise Refusal(
-                f"rejected={word}: items are named by their numbers on the sheet, 1 to "
+                f"{field}={word}: items are named by their numbers on the sheet, 1 to "
                 f"{len(self.items)}, such as 3, 5-7, or by the first {SHORTEST_ADDRESS} signs of "
                 "their address; correct it."
             )

@@ -15,6 +15,7 @@ from typing import Any
 
 from core.operations.operation import ModelSource
 from core.refusal import Refusal
+from flows.batches.drafting import drafted
 from flows.batches.scans import scans_of
 from flows.jobs.operations import operation_named, operation_of
 from flows.jobs.pipeline import AnyOperation
@@ -177,14 +178,16 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
             _check_length(made.prompt)
         if batch.accept_only:
             _check_readable(made)
+        drafted(made, batch)  # refused here, with its row
         return made
 
     extra = {"accept_only": True} if batch.accept_only else {}
     items = []
-    every, known = each_of(rows, batch.count), {*VideoRequest.model_fields, "count"}
-    for row, made in requests_of(every, make, known):
+    every = each_of(rows, batch.drafts or batch.count)
+    for row, whole in requests_of(every, make, {*VideoRequest.model_fields, "count"}):
+        made, few = drafted(whole, batch)
         address = address_of(_content(made) | extra, _weights(record_of(_source(made))))
-        said, inputs = facts[made.prompt], digests_of(made)
+        said, inputs = facts[made.prompt] | few, digests_of(made)
         items.append(Item(address, row, made, facts=said, inputs=inputs))
     return items
 

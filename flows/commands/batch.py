@@ -39,7 +39,8 @@ def plan(source: Path, /, *, name: str = "nightly", project: Project = "default"
 
 
 def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
-        set_: Settable = None, here: bool = False, dry_run: bool = False) -> int:  # fmt: skip
+        set_: Settable = None, drafts: int = 0, here: bool = False,
+        dry_run: bool = False) -> int:  # fmt: skip
     """Make what is missing of a batch; the same command again makes nothing twice.
 
     The exit code is 1 if an item failed or is still missing.
@@ -48,10 +49,12 @@ def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
         source: A prompt file (text, .csv, .jsonl, .yaml), a folder or BIDS dataset of scans, or a
             folder of pictures, each the first frame of a clip, with NAME.txt beside NAME.png.
         name: Name of the batch.
+        drafts: So many drafts of each prompt in few steps, to pick from; see `batch finish`.
         here: Without Prefect, in processes of this machine.
         dry_run: Only say what would be done, as `lamina batch plan` does.
     """
-    request = read_request(source, name, set_ or [])
+    settings = [*(set_ or []), *([f"drafts={drafts}"] if drafts else [])]
+    request = read_request(source, name, settings)
     if dry_run:
         _show_plan(_batch(project, name), request, here)
         return 0
@@ -133,6 +136,31 @@ def resume(name: str, /, *, project: Project = "default") -> None:
             "that at once (and tries refused items again), the janitor of a running server only "
             "if its run ended in the last two days."
         )
+
+
+def finish(name: str, /, *, pick: str = "", picks: Path | None = None,
+           project: Project = "default", here: bool = False) -> int:  # fmt: skip
+    """Draw the picked drafts of a batch with all their steps, as a batch NAME-final.
+
+    Drafts are picked by --pick, by --picks, or by approving the batch.
+
+    Args:
+        name: Name of a batch that was run with drafts.
+        pick: Drafts by their numbers or addresses, such as 3,5-7.
+        picks: A table in which something stands in the column `pick` beside each draft that is
+            chosen; where there is no such file, it is written for that, and nothing else is done.
+        here: Without Prefect, in processes of this machine.
+    """
+    from flows.batches.drafts import finishing, picked, write_picks
+
+    batch = _batch(project, name)
+    if picks is not None and not pick and not picks.exists():
+        count = write_picks(batch, picks)
+        print(f"{counted(count, 'draft')} in {picks}: mark some in the column pick, then again")
+        return 0
+    chosen = picked(batch, pick, picks)
+    print(f"{counted(len(chosen), 'draft')} picked of {name}")
+    return _run(project, finishing(batch, chosen), here)
 
 
 def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchRequest:

@@ -74,7 +74,7 @@ app["engines"].command("flows.commands.engines:show")
 app["provenance"].command("flows.commands.provenance:init")
 app["train"].command("flows.commands.train:video")
 app["train"].command("flows.commands.train:mri")
-for _name in ("plan", "run", "status", "retry", "cancel", "pause", "resume"):
+for _name in ("plan", "run", "status", "retry", "cancel", "pause", "resume", "finish"):
     app["batch"].command(f"flows.commands.batch:{_name}")
 for _name, _help in {  # said here, so that the first list loads none of them
     "stack:up": "Start server, worker and deployments, until Ctrl-C.",

@@ -111,6 +111,16 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
         description="Seed of every clip; -1 derives each clip's own from what it shall show.",
     )
     count: clips.Count = 1
+    drafts: int = Field(
+        0,
+        ge=0,
+        le=64,
+        description="So many drafts of each prompt in few steps, each with a seed of its own; "
+        "those that a person picks are finished by `lamina batch finish`. 0 for none.",
+    )
+    draft_steps: int = Field(
+        0, ge=0, le=200, description="Sampling steps of a draft; 0 for a quarter of all."
+    )
     model: clips.ModelName = "scenes-64"
     picture: clips.Picture = False
     strict: bool = Field(False, description="Refuse a prompt of which a word is not understood.")

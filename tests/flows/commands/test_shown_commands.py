@@ -42,6 +42,7 @@ NOT_RUN = {
     "lamina batch run my-bids-folder": "shows a folder of the reader's",
     "lamina batch run docs/examples/wan.csv": "needs real weights; test_engine_commands.py does",
     "lamina batch run": "starts processes; tests/flows/batches does",
+    "lamina batch finish": "needs what the line before makes; test_drafts.py does",
     "lamina batch status": "shows what the line before makes",
     "python -m medical.training.segmenter": "takes the minutes it is given",
     "lamina mri anomalies": "needs a FLAIR; test_anomalies.py has one",

@@ -1,0 +1,127 @@
+"""Drafts: each prompt drawn several times in few steps; a person picks, the chosen are finished.
+
+A draft is a clip like any other with fewer steps, and its item says of how many it is a draft.
+What is finished is a batch of its own, of the very same requests with all their steps and their
+seed, so that its items are those that the batch would have had without drafts.
+"""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from core.refusal import Refusal
+from flows.batches.approval import Question
+from flows.batches.drafting import OF_STEPS
+from flows.batches.items import Item
+from flows.batches.ledger import Batch
+from flows.requests.batch_requests import ClipBatchRequest
+
+COLUMNS = ("number", "pick", "item", "seed", "prompt", "file")
+FINALS, SUFFIX = "finals.jsonl", "-final"
+
+
+def drafts_in(batch: Batch) -> list[Item]:
+    """The drafts that are made, in order; number 1 is the first.
+
+    Raises:
+        Refusal: The batch has none.
+    """
+    known = batch.outcomes()
+    made = [item for item, _ in batch.items() if _state(known, item) in ("made", "rejected")]
+    if not (found := [item for item in made if OF_STEPS in item.facts]):
+        raise Refusal(
+            f"{batch.root.name} holds no drafts: what is finished was drafted first; run a batch "
+            "with --drafts 4, or wait until some are made."
+        )
+    return found
+
+
+def write_picks(batch: Batch, path: Path) -> int:
+    """Write a table of the drafts for a person to mark; how many there are."""
+    from core.records import atomic_path
+
+    drafts, known = drafts_in(batch), batch.outcomes()
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(COLUMNS)
+        for number, item in enumerate(drafts, 1):
+            files = known[item.address]["files"]
+            place = batch.root / files["video"]["path"] if "video" in files else ""
+            asked = item.request
+            table.writerow([number, "", item.address, asked.seed, asked.prompt, place])
+    return len(drafts)
+
+
+def picked(batch: Batch, said: str = "", table: Path | None = None) -> list[Item]:
+    """The drafts that a person chose: by numbers, in a table, or by approving the batch.
+
+    Args:
+        batch: Of drafts.
+        said: Numbers and addresses, such as ``3, 5-7``.
+        table: One that ``write_picks`` wrote, with something in the column ``pick``.
+
+    Raises:
+        Refusal: Nothing is chosen, or something that there is not.
+    """
+    drafts = drafts_in(batch)
+    question = Question("", [item.address for item in drafts], [])
+    approval = batch.root / "approval.json"
+    batch.fetch({approval.name: ""})
+    if said:
+        chosen = set(question.named(said, "pick"))
+    elif table is not None:
+        chosen = set(_marked(table, question))
+    elif approval.exists():
+        chosen = set(json.loads(approval.read_text(encoding="utf-8"))["accepted"])
+    else:
+        chosen = set()
+    if not (found := [item for item in drafts if item.address in chosen]):
+        name = batch.root.name
+        raise Refusal(
+            f"{name}: no draft is picked: a person chooses by --pick 3,5-7, by a table "
+            f"(--picks FILE, which is written where there is none), or by approving {name}; "
+            "choose some."
+        )
+    return found
+
+
+def finishing(batch: Batch, chosen: Iterable[Item]) -> ClipBatchRequest:
+    """The batch that draws the chosen with all their steps; its prompt file is written.
+
+    Args:
+        batch: Of drafts.
+        chosen: Of its items.
+    """
+    from core.records import atomic_path
+
+    asked = batch.request()
+    path = batch.root / FINALS
+    rows = [json.dumps(_whole(item), ensure_ascii=False) for item in chosen]
+    with atomic_path(path, overwrite=True) as temporary:
+        temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    told = {"name": f"{batch.root.name}{SUFFIX}", "prompt_file": str(path)}
+    return ClipBatchRequest.model_validate(told | {"limits": asked.limits})
+
+
+def _whole(item: Item) -> dict[str, Any]:
+    told = item.request.model_dump(mode="json", exclude_defaults=True)
+    return told | {"seed": item.request.seed, "steps": item.facts[OF_STEPS]}
+
+
+def _marked(path: Path, question: Question) -> list[str]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+        marked = [row["item"] for row in rows if (row["pick"] or "").strip()]
+    except (OSError, UnicodeError, csv.Error, KeyError) as error:
+        raise Refusal(
+            f"picks={path} cannot be read ({type(error).__name__}: {error}): it is a table with "
+            f"the columns {', '.join(COLUMNS)}; name a new file to have it written again."
+        ) from error
+    return question.named(" ".join(marked), "pick")
+
+
+def _state(known: dict[str, Any], item: Item) -> str:
+    return str(known.get(item.address, {}).get("state", ""))

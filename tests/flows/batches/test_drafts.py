@@ -1,0 +1,138 @@
+"""Drafts in few steps, a person's choice of them, and the chosen at full quality."""
+
+import csv
+import json
+
+import pytest
+from tiny_engines import save_engine
+
+from core.refusal import Refusal
+from flows.approve_batch import rejected_by
+from flows.batches.approval import Answer, ask, decide
+from flows.batches.drafting import OF_STEPS
+from flows.batches.drafts import drafts_in, finishing, picked, write_picks
+from flows.batches.items import items_of
+from flows.batches.plan import make_plan
+from flows.batches.shard import run_shard
+from flows.batches.start import open_batch, start_batch
+from flows.commands.command_line import main
+from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
+from flows.settings.settings import read_settings
+
+SIZE = {"num_frames": 4, "height": 32, "width": 32, "model": "tiny-video"}
+PROMPTS = "a red circle moves left\na blue square"
+
+
+def asked(**changes):
+    return ClipBatchRequest(name="tonight", prompts=PROMPTS, **SIZE | {"steps": 8} | changes)
+
+
+def drawn(request):
+    items, repeated = items_of(request)
+    assert repeated == []
+    batch = open_batch(read_settings(), "default", request)
+    start_batch(batch, request, make_plan(items, []))
+    found = batch.read()
+    for shard in range(found["shards"]):
+        asked = ShardRequest(batch=request.name, shard=shard)
+        run_shard(read_settings(), asked, lambda *_, **__: None)
+    batch.change(state="finished")
+    return batch
+
+
+def test_drafts_have_the_seeds_of_the_clips_and_fewer_steps(places):
+    drafts, _ = items_of(asked(drafts=3))
+    whole, _ = items_of(asked(count=3))
+    assert [item.request.steps for item in drafts] == [2] * 6
+    assert [item.request.seed for item in drafts] == [item.request.seed for item in whole]
+    assert len({item.request.seed for item in drafts}) == 6
+    assert [item.facts[OF_STEPS] for item in drafts] == [8] * 6
+    assert {item.address for item in drafts}.isdisjoint(item.address for item in whole)
+    few, _ = items_of(asked(drafts=1, draft_steps=3))
+    assert [item.request.steps for item in few] == [3, 3]
+
+
+def test_rows_of_one_prompt_keep_their_own_steps(places):
+    rows = [{"prompt": "a red circle", "steps": steps} for steps in (8, 40)]
+    (places / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    told = {"name": "rows", "prompt_file": str(places / "rows.jsonl"), "drafts": 1, **SIZE}
+    items, _ = items_of(ClipBatchRequest(**told))
+    assert [(item.request.steps, item.facts[OF_STEPS]) for item in items] == [(2, 8), (10, 40)]
+
+
+def test_a_draft_that_takes_no_fewer_steps_is_refused_with_its_row(places):
+    with pytest.raises(
+        Refusal, match=r"prompts:1 .1 of 2.: column steps: steps=1 with drafts of 1 step"
+    ):
+        items_of(asked(drafts=2, steps=1))
+    with pytest.raises(Refusal, match="ask for more steps, or leave drafts out"):
+        items_of(asked(drafts=2, draft_steps=8))
+
+
+def test_an_engines_own_steps_are_those_of_what_it_drafts(places, tmp_path, monkeypatch):
+    save_engine("cogvideox", tmp_path / "shelf")
+    monkeypatch.setenv("LAMINA_ENGINES", str(tmp_path / "shelf"))
+    request = ClipBatchRequest(
+        name="e", prompts="a cat", engine="cogvideox", num_frames=8, height=16, width=16, drafts=2
+    )
+    items, _ = items_of(request)
+    assert [(item.request.steps, item.facts[OF_STEPS]) for item in items] == [(12, 50)] * 2
+
+
+def test_the_picked_are_the_clips_that_the_batch_would_have_had(places):
+    batch = drawn(asked(drafts=2))
+    drafts = drafts_in(batch)
+    assert len(drafts) == 4
+    with pytest.raises(Refusal, match=r"no draft is picked: .* by --pick 3,5-7"):
+        picked(batch)
+    chosen = picked(batch, "2, 3")
+    assert chosen == drafts[1:3]
+    with pytest.raises(Refusal, match="pick=9: items are named by their numbers"):
+        picked(batch, "9")
+    final = finishing(batch, chosen)
+    items, _ = items_of(final)
+    whole, _ = items_of(asked(count=2))
+    assert [item.address for item in items] == [item.address for item in whole[1:3]]
+    made = drawn(final)
+    records = [json.loads(path.read_text()) for path in made.results.glob("*.json")]
+    assert sorted((r["request"]["seed"], r["request"]["steps"]) for r in records) == sorted(
+        (item.request.seed, 8) for item in chosen
+    )
+
+
+def test_a_table_of_drafts_is_written_marked_and_read(places, capsys):
+    batch, table = drawn(asked(drafts=2)), places / "picks.csv"
+    command = ["batch", "finish", "tonight", "--picks", str(table)]
+    assert main(command) == 0
+    assert "4 drafts in" in capsys.readouterr().out
+    assert main(command) == 2
+    assert "no draft is picked" in capsys.readouterr().err
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    assert [row["prompt"] for row in rows[::2]] == PROMPTS.splitlines()
+    assert all(batch.root.joinpath(row["file"]).is_file() for row in rows)
+    rows[3]["pick"] = "x"
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    assert [item.address for item in picked(batch, table=table)] == [rows[3]["item"]]
+    table.write_text("a,b\n1,2\n")
+    with pytest.raises(Refusal, match="it is a table with the columns number, pick, item"):
+        picked(batch, table=table)
+
+
+def test_approving_a_batch_of_drafts_picks_them(places):
+    batch = drawn(asked(drafts=2))
+    question = ask(batch, "run")
+    rejected = rejected_by(question, "", "2 4")
+    assert rejected == [question.items[0], question.items[2]]
+    assert rejected_by(question, "1", "") == question.items[:1]
+    decide(batch, "run", question, Answer("accept", "Ann", "", rejected, again=False))
+    assert [item.address for item in picked(batch)] == question.items[1::2]
+    assert [item.address for item in drafts_in(batch)] == question.items
+
+
+def test_a_batch_without_drafts_is_not_finished(places):
+    batch = drawn(asked())
+    with pytest.raises(Refusal, match=r"tonight holds no drafts: .*--drafts 4"):
+        write_picks(batch, places / "picks.csv")
