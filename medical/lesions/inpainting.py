@@ -36,6 +36,8 @@ def inpaint(
         on_step: told how many parts of the region are done.
     """
     painted = image.copy()
+    low, high = float(image.min()), float(image.max())
+    measured = ~mask & (image > low)  # plain ground has no texture, and its edge is none
     parts, count = parts_of(mask)
     random = np.random.default_rng([SEEDS, seed])
     weights = 1 / np.square(np.asarray(spacing_mm))
@@ -47,16 +49,23 @@ def inpaint(
         )
         inside = parts[box] == number
         around = wider(inside, 3) & ~mask[box]
+        known = measured[box]
         base = _harmonic(image[box], inside, around, weights)
-        rough = image[box] - smooth(image[box], 1.0)
+        rough = _rough(image[box], known)[around & known]
         texture = smooth(random.standard_normal(inside.shape), 0.5)
-        size = float(rough[around].std()) if around.any() else 0.0
+        size = float(rough.std()) if rough.size else 0.0
         texture *= size / max(float(texture.std()), 1e-6)
         new = base[inside] + texture[inside]
-        low, high = float(image.min()), float(image.max())
         painted[box][inside] = new.clip(low, high).astype(np.float32)
         on_step(number, count, None)
     return painted
+
+
+def _rough(image: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What differs from the blur of known voxels alone: nothing of the region leaks into it."""
+    weight = smooth(known.astype(np.float64), 1.0)
+    blurred = smooth(np.where(known, image, 0.0).astype(np.float64), 1.0)
+    return image - blurred / np.maximum(weight, 1e-9)
 
 
 def _harmonic(

@@ -1,0 +1,43 @@
+"""The texture of a painted region is that of what lies around it, not of the region itself."""
+
+import numpy as np
+import pytest
+
+from medical.lesions.inpainting import inpaint
+
+NOISE = 6.0
+
+
+def painted(radius, *, edge=30.0, seed=0, hole=300.0, size=31):
+    """A ball of noisy tissue in air with a dark hole painted over; the values painted."""
+    places = np.stack(np.indices((size,) * 3), -1) - (size - 1) / 2
+    away = np.linalg.norm(places, axis=-1)
+    mask = np.linalg.norm(places - [2, 0, 1], axis=-1) <= radius
+    random = np.random.default_rng(seed)
+    tissue = (1000 + NOISE * random.standard_normal(mask.shape)) * (away < edge)
+    image = np.where(mask, hole, tissue).astype(np.float32)
+    found = inpaint(image, mask, (1.0, 1.0, 1.0), seed, lambda *done: None)
+    np.testing.assert_array_equal(found[~mask], image[~mask])
+    return found[mask]
+
+
+@pytest.mark.parametrize("hole", [0.0, 300.0, 1800.0])
+@pytest.mark.parametrize("radius", [2.0, 5.0])
+def test_the_contrast_of_a_region_is_no_texture(radius, hole):
+    values = painted(radius, hole=hole)
+    assert values.mean() == pytest.approx(1000, abs=NOISE)
+    assert values.std() == pytest.approx(NOISE, rel=0.5)
+
+
+def test_the_edge_of_a_head_is_no_texture():
+    for seed in range(5):
+        values = painted(2.0, edge=7.0, seed=seed, size=19)
+        assert np.median(values) == pytest.approx(1000, abs=2 * NOISE)
+        assert values.std() < 3 * NOISE
+
+
+def test_a_region_in_plain_ground_is_plain():
+    image = np.zeros((9, 9, 9), np.float32)
+    mask = np.zeros(image.shape, bool)
+    image[4, 4, 4], mask[4, 4, 4] = 700, True
+    assert not inpaint(image, mask, (1, 1, 1), 0, lambda *done: None).any()
