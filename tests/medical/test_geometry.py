@@ -59,6 +59,19 @@ def octants(bright):
     return torch.nn.functional.one_hot(named, len(STRUCTURES)).movedim(-1, 0)
 
 
+class White(Octants):
+    """A stand-in for the segmenter that takes all it sees for white matter.
+
+    The head of anomalies was taught that ventricles and deep structures are no lesions however
+    bright: of octants that bear their names its score says nothing about the place of a spot.
+    """
+
+    def forward(self, z, t, r=None, cond=None, memory=None):
+        bright = cond.concat[:, 0] > 0.02
+        named = torch.nn.functional.one_hot(3 * bright.long(), len(STRUCTURES))
+        return 40.0 * named.movedim(-1, 1).float()
+
+
 def made(name, request, target, model=METHOD):
     """The files of one job, in the steps that every command takes."""
     operation = OPERATIONS[name]
@@ -217,7 +230,7 @@ def nearest_axes(affine):
 @pytest.mark.parametrize("seed", GROUPS)
 def test_bright_spots_are_marked_where_they_are(tmp_path, seed):
     draw = random.Random(f"{seed}anomalies")
-    model = Model(Octants(), {"name": "stand-in", "sha256": read_facts()["segmenter"]})
+    model = Model(White(), {"name": "stand-in", "sha256": read_facts()["segmenter"]})
     for number in range(GROUP):
         center = np.array([draw.uniform(-50, 50) for _ in range(3)])
         grid = Grid.draw(draw, (100, 100, 100), spacing=(2.0, 4.0), center=center)
