@@ -23,6 +23,7 @@ INTENT = {348: (68, "<h"), 540: (504, "<i")}
 """Where a header of so many bytes says what its voxels are, and how."""
 NAMES = (1002, 1003)  # NIFTI_INTENT_LABEL and _NEURONAME
 MOST_AWAY_MM = 10_000.0
+SIZES_MM = (0.01, 100.0)  # of a voxel: microscopes of MR see no finer, localizers no coarser
 SHEAR_TOLERANCE = 1e-4
 SAME_PLACE = 0.05  # of a voxel: float32 headers round to less, and no other grid is that close
 
@@ -185,7 +186,8 @@ def check_near(
     """Refuse a grid so far away that a header, which holds float32, cannot say where it lies.
 
     Raises:
-        Refusal: a corner lies over 10 m from the scanner's center.
+        Refusal: a corner lies over 10 m from the scanner's center, or voxels have a size that no
+            scanner makes.
     """
     corners = np.array([[*corner, 1] for corner in np.ndindex(2, 2, 2)], dtype=np.float64)
     corners[:, :3] *= shape
@@ -194,6 +196,12 @@ def check_near(
         raise Refusal(
             f"{path} puts voxels {far:.3g} mm from the scanner's center: at most "
             f"{MOST_AWAY_MM:g} mm can be told in a header; repair its affine and unit of length."
+        )
+    sizes = np.linalg.norm(affine[:3, :3], axis=0) * unit_mm
+    if sizes.min() < SIZES_MM[0] * (1 - 1e-4) or sizes.max() > SIZES_MM[1] * (1 + 1e-4):
+        raise Refusal(
+            f"{path} has voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm: a scan has "
+            f"{SIZES_MM[0]:g} to {SIZES_MM[1]:g} mm; repair its affine and unit of length."
         )
 
 

@@ -98,6 +98,21 @@ def labels_of(
     return (labels * (head | ventricle)).astype(np.uint8)
 
 
+def check_load(volume: Volume, load_ml: float) -> None:
+    """Refuse more than a head can hold, whatever its voxels' size, before anything is drawn.
+
+    Raises:
+        Refusal: The lesions asked for are larger than the head.
+    """
+    data = volume.data.numpy()
+    found = float((data > _threshold(data)).sum()) * volume.voxel_ml
+    if load_ml > found:
+        raise Refusal(
+            f"{load_ml:g} ml of lesions in a head of {found:.3g} ml: they lie inside it; "
+            "ask for a smaller load, or correct the scan's voxel size or unit of length."
+        )
+
+
 def _threshold(data: NDArray[np.float32]) -> float:
     """An intensity between air and tissue."""
     bright = data[data > data.min()]

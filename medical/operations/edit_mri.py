@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 Asked = TypeVar("Asked", bound=Request)
 SECONDS, SECONDS_PER_MILLION = 2.0, 1.5  # on one core of a server CPU, a head of 8 million voxels
 BASE_GB, GB_PER_MILLION = 0.5, 0.15
+LITTLE_ML = 0.01  # of which four decimals say too little
 BYTES_ON_DISK = 6.0  # of a voxel: the head and its mask, packed
 
 
@@ -166,7 +167,8 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
                 "mask: none may; make it again."
             )
         volume = float(mask.sum()) * scan.voxel_ml
-        return {"mask_ml": round(volume, 4), "shape": " x ".join(map(str, scan.shape))}
+        told = round(volume, 4) if volume > LITTLE_ML else float(f"{volume:.4g}")
+        return {"mask_ml": told, "shape": " x ".join(map(str, scan.shape))}
 
     def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:
         """What was changed."""

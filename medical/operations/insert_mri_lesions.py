@@ -50,9 +50,10 @@ class InsertMRILesions(EditMRI[InsertLesionsRequest]):
         from medical.lesions.appearance import draw_ratio, insert
         from medical.lesions.atlas import lesion_atlas
         from medical.lesions.drawing import draw_lesions
-        from medical.lesions.own_heads import contrast_of, labels_of, to_mni
+        from medical.lesions.own_heads import check_load, contrast_of, labels_of, to_mni
         from medical.lesions.regions import places_of
 
+        check_load(scan, request.load_ml)
         atlas, in_mni = lesion_atlas(), to_mni(scan)
         labels = labels_of(scan, in_mni, atlas)
         places = places_of(labels, in_mni, atlas, spacing_mm=scan.spacing_mm)

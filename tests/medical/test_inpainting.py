@@ -10,7 +10,7 @@ NOISE = 6.0
 
 def painted(radius, *, edge=30.0, seed=0, hole=300.0, size=31):
     """A ball of noisy tissue in air with a dark hole painted over; the values painted."""
-    places = np.stack(np.indices((size,) * 3), -1) - (size - 1) / 2
+    places = np.moveaxis(np.indices((size,) * 3), 0, -1) - (size - 1) / 2
     away = np.linalg.norm(places, axis=-1)
     mask = np.linalg.norm(places - [2, 0, 1], axis=-1) <= radius
     random = np.random.default_rng(seed)
