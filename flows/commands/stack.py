@@ -92,6 +92,8 @@ def run(flow: Flow, /, *, request: Path) -> int:
         started = server.start(flow, parameters, _name(flow, asked, settings))
         (ended,) = watch(server, [started], check)
         _tell(server, settings, ended)
+    if check:
+        sys.stderr.write("The address answers again while `lamina up` runs.\n")
     return _code(ended)
 
 
