@@ -17,6 +17,7 @@ from medical.files.bidsignore import read_ignored
 from medical.files.container import (
     ARCHIVES,
     SUFFIXES,
+    is_folder,
     looks_like_scan,
     points_elsewhere,
     scan_name,
@@ -209,7 +210,7 @@ def _plain(folder: Path, wanted: Wanted) -> Survey:
             else:
                 taken.append(path)
         elif path.is_dir() and not path.name.startswith("."):
-            left_out |= dict.fromkeys(_walk(path, above), SUBFOLDER)
+            left_out |= dict.fromkeys(_walk(path, above, links=False), SUBFOLDER)
     return Survey(folder, sorted(taken), left_out)
 
 
@@ -244,9 +245,9 @@ def _unfit(path: Path) -> str:
 
 
 def _unreadable(path: Path) -> str:
-    if not path.is_file():
-        return (FOLDER if path.is_dir() else NO_FILE) if path.exists() else ABSENT
     try:
+        if not path.is_file():
+            return (FOLDER if path.is_dir() else NO_FILE) if path.exists() else ABSENT
         return points_elsewhere(path)
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
@@ -266,8 +267,8 @@ def _own_map(path: Path) -> bool:
     return False
 
 
-def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    """Files that look like scans below a folder, through links but never in a circle.
+def _walk(folder: Path, above: frozenset[str], *, links: bool = True) -> Iterator[Path]:
+    """Files that look like scans below a folder, through links if asked but never in a circle.
 
     Hidden folders are not entered, nor those that are no part of a raw dataset.
     """
@@ -275,10 +276,10 @@ def _walk(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     if real in above:
         return
     for path in _entries(folder):
-        if looks_like_scan(path) or (path.name in NOT_RAW and path.is_dir()):
+        if looks_like_scan(path) or (path.name in NOT_RAW and is_folder(path)):
             yield path
-        elif not path.name.startswith(".") and path.is_dir():
-            yield from _walk(path, above | {real})
+        elif not path.name.startswith(".") and is_folder(path, links=links):
+            yield from _walk(path, above | {real}, links=links)
 
 
 def _entries(folder: Path) -> list[Path]:

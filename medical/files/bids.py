@@ -5,6 +5,7 @@ BIDS 1.10. A dataset of drawn heads says in every table that its people do not e
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +35,13 @@ def entities_of(name: str) -> tuple[dict[str, str], str]:
 
 
 def read_text(path: Path) -> str:
-    """A text file that other tools wrote, in UTF-8 or UTF-16, as far as it can be read."""
+    """A text file that other tools wrote, in UTF-8 or UTF-16, as far as it can be read.
+
+    Raises:
+        OSError: It is no file (a pipe would be waited for), or may not be read.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no regular file", str(path))
     raw = path.read_bytes()
     wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")

@@ -64,6 +64,14 @@ def check_content(path: Path) -> None:
         raise Refusal(f"{path} holds no scan: {why}.")
 
 
+def is_folder(path: Path, *, links: bool = True) -> bool:
+    """Whether a path is a folder, or a link to one if links count, as far as one may know."""
+    try:
+        return path.is_dir() and (links or not path.is_symlink())
+    except OSError:
+        return False
+
+
 def looks_like_scan(path: Path) -> bool:
     """Whether something is named like a scan or an archive of scans, or is a nameless DICOM file.
 
@@ -73,10 +81,12 @@ def looks_like_scan(path: Path) -> bool:
     if name.endswith((*SUFFIXES, *OTHER_FORMATS, *ARCHIVES)):
         return True
     ending = path.suffix[1:]
-    if (ending and not ending.isdecimal()) or not path.is_file():
+    if ending and not ending.isdecimal():
         return False
     place, magic = DICOM_MAGIC
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(place + len(magic))[place:] == magic
     except OSError:

@@ -73,7 +73,8 @@ def marks_synthetic(mark: object, kinds: object = ()) -> bool:
     """
     if str(mark).strip().lower() in YES:
         return True
-    words = (kinds,) if isinstance(kinds, str) or not isinstance(kinds, Iterable) else kinds
+    words = kinds.split("\\") if isinstance(kinds, str) else kinds  # as DICOM writes several
+    words = words if isinstance(words, Iterable) else (words,)
     return SYNTHETIC.lower() in {str(word).strip().lower() for word in words}
 
 

@@ -61,13 +61,14 @@ def _changed(table: Path) -> int:
 @lru_cache(maxsize=8)
 def _drawn(table: Path, changed: int) -> frozenset[str]:
     """Who of a table is marked as drawn; ``changed`` tells versions of the file apart."""
-    head, *rows = (
-        [cell.strip().strip('"') for cell in line.split("\t")]
-        for line in read_text(table).splitlines() or [""]
-    )
+    lines = read_text(table).splitlines() or [""]
+    between = next((sign for sign in "\t,;" if sign in lines[0]), "\t")  # some save it as CSV
+    head, *rows = ([cell.strip().strip('"') for cell in line.split(between)] for line in lines)
     columns = [name.lower() for name in head]
     if not {"participant_id", COLUMN} <= set(columns):
         return frozenset()
-    who, mark = columns.index("participant_id"), columns.index(COLUMN)
-    told = [row for row in rows if len(row) > max(who, mark) and marks_synthetic(row[mark])]
+    who = columns.index("participant_id")
+    marks = [place for place, name in enumerate(columns) if name == COLUMN]
+    told = [row for row in rows if any(marks_synthetic(row[k]) for k in marks if k < len(row))]
+    told = [row for row in told if len(row) > who]
     return frozenset(f"sub-{row[who].removeprefix('sub-')}" for row in told)

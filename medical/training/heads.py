@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medical.files.bidsignore import read_ignored
-from medical.files.container import OTHER_FORMATS, SUFFIXES, points_elsewhere, scan_name
+from medical.files.container import OTHER_FORMATS, SUFFIXES, is_folder, points_elsewhere, scan_name
 from medical.files.nifti import read_size
 from medical.files.synthetic import marked_synthetic
 
@@ -144,11 +144,11 @@ def _strays(root: Path, known: Collection[Path]) -> dict[Path, str]:
 def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
     """Files, and folders that are no part of the raw data, through links but never in a circle."""
     real = os.path.realpath(folder)
-    entries = sorted(folder.iterdir()) if real not in above and os.access(folder, os.R_OK) else ()
-    for path in entries:
+    readable = real not in above and folder.is_dir() and os.access(folder, os.R_OK)
+    for path in sorted(folder.iterdir()) if readable else ():
         if path.name.startswith("."):
             continue
-        if path.name in NOT_RAW or not path.is_dir():
+        if path.name in NOT_RAW or not is_folder(path):
             yield path
         else:
             yield from _below(path, above | {real})

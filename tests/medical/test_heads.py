@@ -189,6 +189,7 @@ def test_folders_are_looked_through_behind_links_and_not_in_circles(root, tmp_pa
     (root / "linked").symlink_to(more)
     (root / "sub-01/again").symlink_to("..")
     assert list(find_heads(root).taken) == ["sub-01"]
+    assert not find_heads(anat(root, "sub-01") / "sub-01_T1w.nii.gz").taken  # a file is no folder
     assert find_heads(root).says().startswith("sub-09_T1w.nii.gz: heads are named sub-*")
 
 

@@ -1,6 +1,7 @@
 """No word of a header that may name a person reaches an output; drawn scans are known as such."""
 
 import json
+import os
 
 import nibabel as nib
 import numpy as np
@@ -177,6 +178,7 @@ MARKS = {
     "SyntheticData as a word of JSON": {"SyntheticData": True},
     "ImageType": {"ImageType": ["derived", "synthetic"]},
     "ImageType as one word": {"ImageType": "Synthetic"},
+    "ImageType as DICOM writes it": {"ImageType": "DERIVED\\SYNTHETIC"},
 }
 
 
@@ -200,6 +202,8 @@ def test_a_mark_is_known_in_any_case_encoding_and_place(tmp_path, name, said, en
         ("participant_id\tsynthetic\nsub-7\tYes\n".encode("utf-16"), True),
         (b"\xef\xbb\xbfParticipant_ID\tage\tSynthetic \r\n7\tn/a\tTRUE\r\n", True),
         (b'"participant_id"\t"synthetic"\n"sub-7"\t"1"\n', True),
+        (b"participant_id,synthetic\nsub-7,yes\n", True),
+        (b"participant_id\tsynthetic\tsynthetic\nsub-7\tno\tyes\n", True),
         (b"participant_id\tsynthetic\nsub-7\n\0\n", False),
         (b"participant_id\tsynthetic\nsub-70\ttrue\n", False),
         (b"", False),
@@ -210,6 +214,16 @@ def test_tables_of_other_tools_are_read(tmp_path, table, drawn):
     write_volume(Volume(head(scan), np.eye(4)), scan)
     (tmp_path / "participants.tsv").write_bytes(table)
     assert bool(marked_synthetic(scan)) == drawn
+
+
+@pytest.mark.timeout(20)
+def test_pipes_beside_a_scan_are_not_waited_for(tmp_path):
+    scan = tmp_path / "sub-7" / "anat" / "sub-7_T1w.nii.gz"
+    write_volume(Volume(head(scan), np.eye(4)), scan)
+    for name in ("sub-7/anat/sub-7_T1w.json", "T1w.json", "participants.tsv", ".bidsignore"):
+        os.mkfifo(tmp_path / name)
+    assert not marked_synthetic(scan)
+    assert list(find_heads(tmp_path).taken) == ["sub-7"]
 
 
 def test_a_dataset_whose_scans_are_links_is_known_by_its_own_table(tmp_path):

@@ -148,6 +148,22 @@ def test_a_plain_folder_says_what_it_holds_below(tmp_path):
     assert left_out(tmp_path).keys() == below
 
 
+def test_folders_that_may_not_be_looked_into_stop_nothing(tmp_path, monkeypatch):
+    scan(tmp_path / "a.nii.gz")
+    scan(tmp_path / "shut/b.nii.gz")
+    (tmp_path / "shut/1").write_bytes(b"x")
+    stat = Path.stat
+
+    def refused(path, **rest):
+        if path.parent.name == "shut":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **rest)
+
+    monkeypatch.setattr(Path, "stat", refused)
+    assert taken(tmp_path) == ["a.nii.gz"]
+    assert left_out(tmp_path).keys() == {"shut/b.nii.gz"}
+
+
 def test_what_holds_scans_in_another_form_is_said(tmp_path):
     scan(tmp_path / "a.nii.gz")
     (tmp_path / "b.nii.bz2").write_bytes(b"BZh")
