@@ -93,6 +93,37 @@ class Throttle:
         return True
 
 
+class Sparing:
+    """Lets something be done now and then, so that it takes a small share of all time.
+
+    >>> sparing = Sparing(60.0, share=0.01)
+    >>> with sparing as due:
+    ...     due
+    False
+    """
+
+    def __init__(self, seconds: float, share: float) -> None:
+        """Begin to wait.
+
+        Args:
+            seconds: Between two at least.
+            share: Of the time, that what is done may take.
+        """
+        self._seconds, self._share = seconds, share
+        self._next, self._began = time.monotonic() + seconds, 0.0
+
+    def __enter__(self) -> bool:
+        """Whether it is due; what is done in the block then is timed."""
+        self._began = time.monotonic()
+        return self._began >= self._next
+
+    def __exit__(self, *_: object) -> None:
+        """Wait for as long as the block allows."""
+        now = time.monotonic()
+        if self._began >= self._next:
+            self._next = now + max(self._seconds, (now - self._began) / self._share)
+
+
 def duration(seconds: float) -> str:
     """Seconds in the words a person would use: ``8 s``, ``3 min``, ``2 h 5 min``."""
     if seconds < MINUTE:

@@ -5,6 +5,7 @@ Only ``sample`` must run alone. ``finish`` writes the item's record last.
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from flows.jobs.pipeline import AnyOperation, record, save_pictures, usual_endin
 from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
 from flows.requests.policy import check_policy
+from video.engines.previews import Shown, with_previews
 
 Timings = dict[str, float]
 Paths = dict[str, Path]
@@ -88,6 +90,7 @@ class Maker:
         *,
         judge: bool = False,
         at_hand: Callable[[Item], Item] = lambda item: item,
+        shown: Callable[["Job"], AbstractContextManager[Shown | None]] = lambda job: nullcontext(),
     ) -> None:
         """Load nothing yet.
 
@@ -95,9 +98,10 @@ class Maker:
             device: Where to draw.
             judge: Whether a result that does not show what was asked is rejected.
             at_hand: Has the input of an item on this disk.
+            shown: Takes previews of an item while it is drawn.
         """
         self.networks, self._judge, self._at_hand = Networks(device), judge, at_hand
-        self._device = device
+        self._device, self._shown = device, shown
 
     def load(self, item: Item) -> None:
         """Have ready what most items need."""
@@ -121,7 +125,8 @@ class Maker:
         """The result in memory, off the device."""
         operation, request = job.item.operation, job.request
         model = self.networks.of(operation, request)
-        return operation.draw(request, job.prepared, model, _no_op)
+        with self._shown(job) as ahead:
+            return operation.draw(request, job.prepared, model, with_previews(_no_op, ahead))
 
     def finish(self, job: Job, batch: Batch) -> Paths:
         """Judge, write, verify, draw the pictures, sign, record; files by role, the record last.

@@ -14,6 +14,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -29,6 +30,7 @@ from flows.batches.makers import Job, Maker
 from flows.batches.plan import check_room, expected_bytes, patience_s
 from flows.batches.shard_report import Ledger, Report
 from flows.jobs.signing import check_signing
+from flows.jobs.under_way import RunPreviews, run_previews
 from flows.machines.ray_workers import Workers, spread
 from flows.machines.watchdog import Watchdog, watched
 from flows.requests.batch_requests import BatchRequest, ShardRequest
@@ -116,7 +118,8 @@ class _Shard:
 
     def _maker(self) -> Maker:
         here = partial(at_hand, self.batch)
-        return Maker(self.device, judge=self.request.judged, at_hand=here)
+        shown = partial(_shown, self.batch)
+        return Maker(self.device, judge=self.request.judged, at_hand=here, shown=shown)
 
     def _work(self, waiting: deque[Job], maker: Maker) -> None:
         behind: dict[Future[str], Job] = {}
@@ -231,6 +234,11 @@ class _Shard:
                 check()
             except ValueError as error:
                 raise OSError(number, str(error)) from error
+
+
+def _shown(batch: Batch, job: Job) -> AbstractContextManager[RunPreviews | None]:
+    project, item = batch.root.parent.parent, job.item
+    return run_previews(item.operation, job.request, project, item.address, page=False)
 
 
 def _prepare(maker: Maker, job: Job) -> Any:

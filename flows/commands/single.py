@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.progress import steps_of, terminal_meter, timed
+from core.refusal import Refusal
 from core.request import Request
 from flows.settings.settings import read_settings
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from core.operations.operation import Paths
     from flows.jobs.pipeline import AnyOperation
     from flows.machines.resources import Resources
+    from video.engines.previews import Shown
 
 
 def run_here(
@@ -23,6 +25,7 @@ def run_here(
     overwrite: bool,
     strict: bool = False,
     dry_run: bool = False,
+    preview: Path | None = None,
 ) -> None:
     """Take a request to verified files and print their names.
 
@@ -33,6 +36,7 @@ def run_here(
         overwrite: Replace files that already stand there.
         strict: Refuse a request that is understood in part alone.
         dry_run: Only say what it would take, or refuse it.
+        preview: A file for what is predicted while it works; None for none.
     """
     from flows.jobs.operations import operation_of
     from flows.jobs.pipeline import check_targets
@@ -42,6 +46,7 @@ def run_here(
     check_policy(request, "command")
     output, folder = _files_and_dicom(operation, request, output)
     check_targets(operation, request, output, overwrite=overwrite)
+    shown = None if preview is None else _previews(preview, output, overwrite=overwrite)
     if operation.inputs(request):  # files may ask for more than there is, which takes long to find
         _room(operation, request, output)
     reading = read_lawful(operation, request, "command", strict=strict)
@@ -50,6 +55,7 @@ def run_here(
     from flows.jobs.pipeline import Begun, make
     from flows.jobs.signing import check_signing
     from flows.machines.watchdog import Patience, holding
+    from video.engines.previews import with_previews
 
     device, wanted = _room(operation, request, output)
     operation.check(request)
@@ -69,12 +75,38 @@ def run_here(
         holding(device, bar, patience) as meter,
     ):
         paths = make(
-            operation, request, output, model, on_step=steps_of(meter), overwrite=overwrite,
+            operation, request, output, model, on_step=with_previews(steps_of(meter), shown),
+            overwrite=overwrite,
             begun=Begun(prepared, timings, reading.facts),
         )  # fmt: skip
     written = [] if folder is None else _write_dicom(operation, request, paths, folder)
     for path in (*paths.values(), *written):
         print(path)
+
+
+def _previews(preview: Path, output: Path, *, overwrite: bool) -> "Shown":
+    """What writes the newest preview into a file.
+
+    Raises:
+        Refusal: It is no WebP, or another file stands there.
+    """
+    from core.records import atomic_path
+    from flows.jobs.pipeline import record_path
+    from flows.storage.files import check_target
+
+    own = (output, record_path(output))
+    if preview.suffix.lower() != ".webp" or preview.absolute() in [x.absolute() for x in own]:
+        raise Refusal(
+            f"preview={preview}: a preview is a moving WebP beside the clip; name a file that "
+            "ends with .webp and is not the clip."
+        )
+    check_target(preview, overwrite=overwrite)
+
+    def shown(picture: bytes, done: int, total: int) -> None:
+        with atomic_path(preview, overwrite=True) as temporary:
+            temporary.write_bytes(picture)
+
+    return shown
 
 
 def _files_and_dicom(

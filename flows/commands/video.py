@@ -18,6 +18,7 @@ def generate(
     strict: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
+    preview: Path | None = None,
     count: int = 1,
 ) -> None:
     """Turn a sentence into a clip, into several, or into a picture.
@@ -31,6 +32,9 @@ def generate(
         strict: Refuse a prompt of which a word is not understood.
         overwrite: Replace files that already stand there.
         dry_run: Only say what it would take, or refuse it; nothing is drawn.
+        preview: A file ending in .webp that shows every few seconds what is predicted so far, at
+            a hundredth of the time; a clip that is ready sooner has none. Several are written as
+            those of the clips.
         count: How many clips, 1 to 64, each with a seed that follows from the one given; several
             are written as OUT-1.mp4, OUT-2.mp4 and on.
     """
@@ -42,8 +46,9 @@ def generate(
     clips = several(request, output, count)
     for one, target in clips if count > 1 else ():
         check_targets(TextToVideo(), one, target, overwrite=overwrite)
-    for one, target in clips:
-        run_here(one, target, overwrite=overwrite, strict=strict, dry_run=dry_run)
+    looks = several(request, preview, count) if preview else [(request, None)] * len(clips)
+    for (one, target), (_, look) in zip(clips, looks, strict=True):
+        run_here(one, target, overwrite=overwrite, strict=strict, dry_run=dry_run, preview=look)
 
 
 @options_of(UpscaleRequest, given=("clip",))

@@ -20,6 +20,7 @@ from flows.gallery.layers import layers_of, scan_name, scan_of
 from flows.gallery.manifests import STATES, Batch, batches, read_batch
 from flows.gallery.places import folders, inside, kind_of, whole_results
 from flows.gallery.results import READ, Result, read_result, single_results
+from flows.gallery.under_way import under_way
 from flows.gallery.uploads import LARGEST_SCAN
 from flows.jobs.verification import line_of
 from flows.requests.uploads import FOLDER, PREFIX
@@ -100,6 +101,7 @@ class Pages:
             request,
             "project.html",
             project=folder.name,
+            under_way=under_way(folder),
             batches=[(batch, _sample(batch)) for batch in found],
             cards=told_apart([result_card(result) for result in shown]),
             paging=paging,

@@ -23,13 +23,14 @@ from flows.jobs.pipeline import (
 )
 from flows.jobs.signing import check_signing, sign_outputs
 from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
+from flows.jobs.under_way import run_previews
 from flows.pages.artifacts import progress_bar
 from flows.pages.private_pages import show_outputs
 from flows.pages.run_log import join_run_log
 from flows.requests.policy import read_lawful
 from flows.settings.settings import read_settings
 from flows.storage.delivery import deliver
-from flows.storage.files import FileRef, checked_project, result_folder
+from flows.storage.files import DEFAULT_PROJECT, FileRef, checked_project, result_folder
 from flows.storage.quota import Quota
 
 Refs = dict[str, FileRef]
@@ -50,17 +51,24 @@ def check(operation: AnyOperation, request: Request) -> Refs:
 
 @stage
 def draw(
-    operation: AnyOperation, request: Request, inputs: Refs, ending: str, place: str = ""
+    operation: AnyOperation,
+    request: Request,
+    inputs: Refs,
+    ending: str,
+    place: str = "",
+    project: str = DEFAULT_PROJECT,
 ) -> Refs:
     """Draw the result, holding the GPU if there is one, and write it into the work folder.
 
     Its files are what a run that is tried again after a crash goes on from. ``ending`` is that of
-    the main output, ``place`` the work folder's part that this one of several results has.
+    the main output, ``place`` the work folder's part that this one of several results has;
+    ``project`` is where it is shown on its way.
     """
     from core.records import atomic_path
     from flows.machines.devices import choose_device
     from flows.machines.resources import needed
     from flows.machines.watchdog import Patience, holding
+    from video.engines.previews import with_previews
 
     folder = work_folder() / place
     folder.mkdir(exist_ok=True)
@@ -72,9 +80,12 @@ def draw(
         bar = progress_bar(f"{operation.name.replace('_', '-')}-sampling")
         patience = Patience.with_job(needed(operation, request).minutes)
         prepared = operation.prepare(request)
-        with bar as shown, holding(device, shown, patience) as meter:
+        home, name = read_settings().outputs / project, f"{run_id()}{place}"
+        looks = run_previews(operation, request, home, name)
+        with bar as shown, looks as ahead, holding(device, shown, patience) as meter:
             model = operation.source(request).load(device)
-            drawn = operation.draw(request, prepared, model, steps_of(meter))
+            step = with_previews(steps_of(meter), ahead)
+            drawn = operation.draw(request, prepared, model, step)
         paths = operation.write(request, drawn, target, overwrite=True)
         paths |= save_pictures(operation, prepared, drawn, target)
         said = {
@@ -196,7 +207,7 @@ def _staged(
     with timed(timings, "prepare"):
         inputs = check(work, request)
     with timed(timings, "sample"):
-        drawn = draw(work, request, inputs, ending, place)
+        drawn = draw(work, request, inputs, ending, place, project)
     with publishing(folder):
         with timed(timings, "encode"):
             results = publish(work, request, drawn, folder / f"{name}{ending}")

@@ -89,6 +89,12 @@ class LivingPage:
         with get_client(sync_client=True) as client:
             client.update_artifact(self._artifact, ArtifactUpdate(data=page))
 
+    def remove(self) -> None:
+        """Take the page out of the run again."""
+        if self._artifact is not None:
+            with get_client(sync_client=True) as client:
+                client.delete_artifact(self._artifact)
+
 
 def data_uri(image: bytes, kind: str) -> str:
     """An image as text that a page can hold; ``kind`` is ``webp`` or ``png``."""

@@ -317,7 +317,7 @@ def test_an_engine_of_text_alone_is_refused_with_what_it_can(shelf, clip, tmp_pa
 def test_an_engine_is_refused_before_it_is_loaded_whatever_else_it_can(
     ability, shelf, clip, tmp_path, monkeypatch
 ):
-    """Pipelines that take masks or a strength are driven here by words and a picture alone."""
+    """Each operation takes an ability of its own; another is none."""
     monkeypatch.setenv("LAMINA_HOME", str(tmp_path / "home"))
     folder = shelf / "wan"
     engine = str(folder if folder.is_dir() else save_engine("wan", shelf))
@@ -326,13 +326,15 @@ def test_an_engine_is_refused_before_it_is_loaded_whatever_else_it_can(
     monkeypatch.setattr(DiffusersFolder, "load", lambda *_: pytest.fail("it was loaded"))
     asked = {"clip": str(clip), "prompt": "a cat", "engine": engine}
     requests = {
-        "extend_video": ExtendRequest(**asked),
-        "edit_video": EditRequest(**asked),
-        "fill_video": FillRequest(**asked, left=8),
+        "image": ExtendRequest(**asked),
+        "strength": EditRequest(**asked),
+        "mask": FillRequest(**asked, left=8),
     }
-    for name, request in requests.items():
-        with pytest.raises(Refusal, match=f"{ability}.*leave engine out for our own") as refused:
-            OPERATIONS[name].check(request)
-        alone = "our own model alone" in str(refused.value)
-        assert alone == (name != "extend_video")
-        assert str(refused.value).startswith(f"{name} by the engine wan")
+    for needed, request in requests.items():
+        if needed == ability:
+            continue
+        operation = next(o for o in OPERATIONS.values() if o.request is type(request))
+        words = f"it takes {needed}, and this one can do .*{ability}.*leave engine out for our own"
+        with pytest.raises(Refusal, match=words) as refused:
+            operation.check(request)
+        assert str(refused.value).startswith(f"{operation.name} by the engine wan")

@@ -115,6 +115,33 @@ def _wan_of_pictures(side: int, places: dict[str, int]) -> Any:
     )
 
 
+def wan_vace() -> Any:
+    net = diffusers.WanVACETransformer3DModel(**WAN, vace_layers=[0], vace_in_channels=96)
+    return diffusers.WanVACEPipeline(
+        **_t5(),
+        vae=diffusers.AutoencoderKLWan(**WAN_VAE),
+        transformer=net,
+        scheduler=diffusers.UniPCMultistepScheduler(**FLOW_UNIPC),
+    )
+
+
+def wan_video_to_video() -> Any:
+    return diffusers.WanVideoToVideoPipeline(
+        **_t5(),
+        vae=diffusers.AutoencoderKLWan(**WAN_VAE),
+        transformer=diffusers.WanTransformer3DModel(**WAN),
+        scheduler=diffusers.UniPCMultistepScheduler(**FLOW_UNIPC),
+    )
+
+
+def ltx_condition() -> Any:
+    return diffusers.LTXConditionPipeline(**_t5(), **_ltx_parts())
+
+
+def cogvideox_video_to_video() -> Any:
+    return diffusers.CogVideoXVideoToVideoPipeline(**_t5(), **_cogvideox_parts(4))
+
+
 def ltx() -> Any:
     return diffusers.LTXPipeline(**_t5(), **_ltx_parts())
 
@@ -282,7 +309,13 @@ def save_picture(path: Path, width: int, height: int, level: int = 0) -> Path:
     return path
 
 
-MORE: dict[str, Callable[[], Any]] = {"wan_first_last_to_video": wan_first_last_to_video}
+MORE: dict[str, Callable[[], Any]] = {
+    "wan_first_last_to_video": wan_first_last_to_video,
+    "wan_vace": wan_vace,
+    "wan_video_to_video": wan_video_to_video,
+    "ltx_condition": ltx_condition,
+    "cogvideox_video_to_video": cogvideox_video_to_video,
+}
 
 
 def save_engine(name: str, shelf: Path) -> Path:

@@ -24,7 +24,7 @@ from video.request import VideoRequest
 if TYPE_CHECKING:
     from video.engines.survey import Survey
 
-KNOWN_BY = 3  # raise it where a survey finds something else than before
+KNOWN_BY = 4  # raise it where a survey finds something else than before
 BASE_GB, WORKING = 1.2, 1.3  # libraries, and what a forward takes beside its weights, times those
 BYTES_OF_PIXEL = 400.0  # while decoding, in float32
 IMAGE_FIRST = "ImageToVideo"  # in the names of pipelines that begin from a picture
@@ -59,11 +59,28 @@ class DiffusersFolder:
     @cached_property
     def survey(self) -> "Survey":
         """What is known without weights, from the last time or found now."""
+        return _known(self._known_file, self.folder)
+
+    @property
+    def known_abilities(self) -> Abilities:
+        """What it can, if that was found before; nothing is built, and nothing refused."""
+        from video.engines.survey import Survey
+
+        if "survey" in vars(self):
+            return self.abilities
+        try:
+            said = json.loads(self._known_file.read_text())
+            return frozenset(Survey.of_plain(said).abilities)
+        except (OSError, ValueError, TypeError, KeyError):
+            return frozenset()
+
+    @property
+    def _known_file(self) -> Path:
         from importlib.metadata import version
 
         key = f"{KNOWN_BY} {version('diffusers')} {self.folder.config_digest}"
         digest = hashlib.sha256(key.encode()).hexdigest()[:32]
-        return _known(known_folder() / f"{digest}.json", self.folder)
+        return known_folder() / f"{digest}.json"
 
     @property
     def rules(self) -> Rules:
@@ -98,6 +115,8 @@ class DiffusersFolder:
 
     def check(self, request: VideoRequest) -> None:
         """Refuse what it cannot, or what is off its rules."""
+        from video.engines.shelf import able
+
         wanted: dict[str, Ability] = {"prompt": "text"}
         wanted |= {"guidance": "guidance"} if request.guidance else {}
         wanted |= {"negative": "negative"} if request.negative else {}
@@ -105,7 +124,12 @@ class DiffusersFolder:
         wanted |= {"last": "last"} if request.last else {}
         wanted |= {"key": "key"} if request.key else {}
         wanted |= {"lora": "lora"} if request.lora else {}
-        refuse_inability(self.name, self.abilities, wanted)
+        refuse_inability(self.name, self.abilities, wanted, able)
+        if "frames" not in self.survey.words:
+            raise Refusal(
+                f"engine={request.engine}: {self.folder.pipeline} changes clips and draws none of "
+                "words alone; change one by `lamina video edit`, or name another engine."
+            )
         if IMAGE_FIRST in self.folder.pipeline and not request.first:
             raise Refusal(
                 f"first= is empty with engine={request.engine}: {self.folder.pipeline} begins "
@@ -171,7 +195,7 @@ class DiffusersFolder:
     def key(self, request: VideoRequest) -> dict[str, Any]:
         """What makes a clip."""
         asked = self.settled(request).model_dump(mode="json", exclude={"engine", "fps"})
-        if not (request.first or request.last or request.lora):
+        if not (request.first or request.last or request.key or request.lora):
             return {"asked": asked, "engine": self.digest}
         from video.engines.pictures import digests
 
@@ -191,7 +215,7 @@ class DiffusersFolder:
 
 
 def _check_files(request: VideoRequest) -> None:
-    if request.first or request.last:
+    if request.first or request.last or request.key:
         from video.engines.pictures import check_pictures
 
         check_pictures(request)

@@ -4,7 +4,7 @@ import gc
 import inspect
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,10 +19,12 @@ from core.refusal import Refusal
 from video.engines.adapters import Adapted
 from video.engines.canvas import Canvas
 from video.engines.chained import chained
-from video.engines.engine import Ability, Latents, Stop
-from video.engines.pictures import given, paste
+from video.engines.conditions import shown_canvas, shown_pictures, takes_whole
+from video.engines.engine import Latents, Stop, never
+from video.engines.pictures import Given, given, paste
 from video.engines.places import states_folder
-from video.engines.skeleton import ASKED_BY, pipeline_class, quiet
+from video.engines.predicted import Predicted
+from video.engines.skeleton import pipeline_class, quiet
 from video.engines.states import StateFile
 from video.engines.steps import Decoding, Walk
 from video.engines.words import count_tokens, longest_text
@@ -37,7 +39,6 @@ logger = logging.getLogger(__name__)
 
 REWRITING = {"complex_human_instruction": [], "use_resolution_binning": False}
 """What pipelines would make of a request by themselves, turned off."""
-ASKS: dict[str, Ability] = {"first": "image", "last": "last"}
 SAME_WORDS = 2  # a vocabulary counts a template otherwise than the library by more
 OTHER_PROMPTS = "a red circle", "two dogs on a beach at night"
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -81,17 +82,30 @@ class LoadedFolder:
     ) -> Latents:
         """Walk the noise down, from the kept state where there is one."""
         kept = self._state_of(request) if "resume" in self.engine.abilities else None
+        pictures = given(request)
+        shown = shown_pictures(request, pictures, self.call)
+        return self._walked(request, shown, kept, pictures, on_step=on_step, stop=stop)
+
+    def _walked(
+        self,
+        request: VideoRequest,
+        shown: dict[str, Any],
+        kept: StateFile | None,
+        pictures: Mapping[str, Given],
+        *,
+        on_step: OnStep,
+        stop: Stop,
+    ) -> Latents:
+        """Latents of the pipeline, that was shown what is given by these arguments."""
         generator = torch.Generator("cpu").manual_seed(request.seed)
 
         def told(done: int, total: int, resumed: bool) -> None:
-            on_step(done, total, RESUMED if resumed else None)
+            on_step(done, total, RESUMED if resumed else ahead(walk, request))
 
         adapter = Path(request.lora).expanduser() if request.lora else None
         facts = self.facts | self._cut(request) | self.adapted.take(adapter, request.lora_scale)
         walk = Walk(self.pipe, generator, kept, told=told, stop=stop)
-        pictures = given(request)
-        arguments = self._arguments(request) | {"generator": generator}
-        arguments |= {ASKED_BY[ASKS[field]]: one.image for field, one in pictures.items()}
+        arguments = self._arguments(request) | {"generator": generator} | shown
         with quiet(), torch.inference_mode(), prompts_as_typed(type(self.pipe)):
             try:
                 with walk.taken():
@@ -136,8 +150,17 @@ class LoadedFolder:
         return Clip(levels, request.fps, latents.facts)
 
     def complete(self, request: VideoRequest, canvas: Canvas, on_step: OnStep) -> Clip:
-        """All frames of a canvas, window after window."""
-        return chained(self, self.engine, request, canvas, on_step)
+        """All frames of a canvas: at once where the pipeline can, else window after window."""
+        if not takes_whole(canvas, self.call):
+            return chained(self, self.engine, request, canvas, on_step)
+        steps = max(1, int(request.steps * (canvas.strength or 1.0)))
+
+        def told(done: int, total: int, estimate: Any) -> None:
+            on_step(done, min(total, steps), estimate)
+
+        shown = shown_canvas(canvas)
+        latents = self._walked(request, shown, None, {}, on_step=told, stop=never)
+        return self.decode(request, latents)
 
     def close(self) -> None:
         """Free the memory."""
@@ -153,14 +176,14 @@ class LoadedFolder:
     def _arguments(self, request: VideoRequest) -> dict[str, Any]:
         words = self.engine.survey.words
         told: dict[str, Any] = {
-            words["frames"]: request.num_frames,
             words["steps"]: request.steps,
             "prompt": request.prompt,
             "output_type": "np",
         }
-        for name in ("height", "width", "guidance", "fps"):
+        asked = request.model_dump() | {"frames": request.num_frames}
+        for name in ("frames", "height", "width", "guidance", "fps"):
             if name in words:
-                told[words[name]] = getattr(request, name)
+                told[words[name]] = asked[name]
         if "tokens" in words:
             told[words["tokens"]] = self.engine.rules.tokens
         told |= {"negative_prompt": request.negative} if request.negative else {}
@@ -192,6 +215,11 @@ class LoadedFolder:
         if abs(crop - said.default["crop_start"]) <= SAME_WORDS:
             return {}
         return {"prompt_template": said.default | {"crop_start": crop}}
+
+
+def ahead(walk: Walk, request: VideoRequest) -> Predicted | None:
+    """What a walk will come to, to be looked at by who wants to."""
+    return Predicted(walk.pipe, walk.decode, request, walk.last) if walk.last else None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ An ``Engine`` is known before it is loaded: what it can, what it takes, what a c
 ``Loaded`` one draws. Nothing here knows torch, so that a request is refused at once.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -152,26 +152,41 @@ def never() -> bool:
     return False
 
 
-def refuse_inability(name: str, abilities: Abilities, asked: Mapping[str, Ability]) -> None:
+Able = Callable[[Ability], Sequence[str]]
+
+
+def refuse_inability(
+    name: str,
+    abilities: Abilities,
+    asked: Mapping[str, Ability],
+    able: Able = lambda _: (),
+) -> None:
     """Refuse what an engine cannot.
 
     Args:
         name: Of the engine.
         abilities: What it can.
         asked: Fields that were given, and what each wants.
+        able: Engines here that can.
 
     Raises:
-        Refusal: With the first that it cannot.
+        Refusal: With the first that it cannot, and which engines here can.
     """
     for given, ability in asked.items():
         if ability not in abilities:
             raise Refusal(
                 f"{given}: the engine {name} knows no {ability}: it can do "
-                f"{', '.join(sorted(abilities))}; leave {given} out or name another engine."
+                f"{', '.join(sorted(abilities))}; leave {given} out or name "
+                f"{' or '.join(able(ability)) or 'another engine'}."
             )
 
 
-def refuse_to_change(engine: Engine, operation: str, abilities: tuple[Ability, ...]) -> None:
+def refuse_to_change(
+    engine: Engine,
+    operation: str,
+    abilities: tuple[Ability, ...],
+    able: Able = lambda _: (),
+) -> None:
     """Refuse to change clips by an engine that has none of the abilities it takes.
 
     Args:
@@ -179,6 +194,7 @@ def refuse_to_change(engine: Engine, operation: str, abilities: tuple[Ability, .
         operation: What is asked.
         abilities: Of engines beside our own model, of which one does; none where those are asked
             for no such thing here, whatever they can.
+        able: Engines here that can.
 
     Raises:
         Refusal: With what it can.
@@ -188,7 +204,9 @@ def refuse_to_change(engine: Engine, operation: str, abilities: tuple[Ability, .
     rule = (
         f"it takes {' or '.join(abilities)}" if abilities else "our own model alone does so here"
     )
-    other = ", or name one of which `lamina engines show` says so" if abilities else ""
+    here = dict.fromkeys(name for ability in abilities for name in able(ability))
+    which = " or ".join(here) or "one of which `lamina engines show` says so"
+    other = f", or name {which}" if abilities else ""
     raise Refusal(
         f"{operation} by the engine {engine.name}: {rule}, and this one can do "
         f"{', '.join(sorted(engine.abilities))}; leave engine out for our own model{other}."

@@ -15,7 +15,7 @@ from video.request import VideoRequest
 
 if TYPE_CHECKING:
     from core.models.controls import Control
-    from video.engines.engine import Engine
+    from video.engines.engine import Ability, Engine
 
 
 def engine_of(request: VideoRequest) -> "Engine":
@@ -44,6 +44,13 @@ def folders() -> list[Path]:
     return [path.parent for shelf in shelves() for path in sorted(shelf.glob(f"*/{INDEX}"))]
 
 
+def able(ability: "Ability") -> list[str]:
+    """Names of the engines here that are known to have an ability; none is looked over for it."""
+    here = (_of_folder(path.resolve()) for path in folders())
+    found = [one.name for one in here if ability in one.known_abilities]
+    return found + [name for name in servers() if ability in VideoServer.abilities]
+
+
 @cache
 def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
     if "://" in name or name in servers():
@@ -68,7 +75,7 @@ def _own(name: str, lora: Lora | None, control: "Control | None") -> OwnEngine:
 
 
 @cache
-def _of_folder(path: Path) -> "Engine":
+def _of_folder(path: Path) -> DiffusersFolder:
     if not path.is_dir():
         raise Refusal(
             f"engine={path}: there is no such folder: an engine is a folder of diffusers with "

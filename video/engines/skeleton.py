@@ -23,6 +23,7 @@ from transformers.models.auto.tokenization_auto import AutoTokenizer
 from transformers.utils import logging as bars
 
 from core.refusal import Refusal
+from video.engines.conditions import abilities_of
 from video.engines.engine import Ability
 from video.engines.folder_files import LIBRARIES, EngineFolder, Part
 from video.engines.rules import Rules, periodic
@@ -38,10 +39,7 @@ SPELLINGS = {
     "width": ("width",),
     "tokens": ("max_sequence_length",),
 }
-ASKED_BY: dict[Ability, str] = {
-    "text": "prompt", "image": "image", "last": "last_image", "clip": "video", "mask": "mask",
-    "strength": "strength", "negative": "negative_prompt",
-}  # fmt: skip
+ASKED_BY: dict[Ability, str] = {"text": "prompt", "negative": "negative_prompt"}
 PACKED = (
     "vae_scale_factor_temporal", "vae_temporal_compression_ratio", "vae_temporal_scale_factor",
 )  # fmt: skip
@@ -74,7 +72,8 @@ def survey(folder: EngineFolder) -> Survey:
         words = {
             k: w for k, ws in SPELLINGS.items() if (w := next((x for x in ws if x in call), ""))
         }
-        if "frames" not in words or getattr(pipe, "vae", None) is None:
+        of_clips = "frames" in words or "strength" in abilities_of(call)
+        if not of_clips or getattr(pipe, "vae", None) is None:
             raise Refusal(
                 f"{folder.path}: {folder.pipeline} makes no clips (it takes no number of frames): "
                 "an engine of video does; name one that makes videos."
@@ -237,6 +236,7 @@ def _denoiser(pipe: Any) -> Any:
 def _abilities(pipe: Any, call: Any) -> tuple[Ability, ...]:
     source = inspect.getsource(type(pipe).__call__)
     found: list[Ability] = [ability for ability, word in ASKED_BY.items() if word in call]
+    found += abilities_of(call)
     if any(word in call for word in SPELLINGS["guidance"]):
         found.append("guidance")
     config = _denoiser(pipe).config

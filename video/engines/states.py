@@ -23,7 +23,7 @@ from core.refusal import Refusal
 
 logger = logging.getLogger(__name__)
 
-PATIENCE_S = 0.25
+PATIENCE_S = 2.0
 DAY_S = 86_400.0
 LONGEST_KEPT_S = 30 * DAY_S
 PLAIN = (bool, int, float, str, type(None))

@@ -17,6 +17,7 @@ from video.engines.skeleton import DENOISERS
 from video.engines.states import StateFile, UnkeepableError, full
 
 Told = Callable[[int, int, bool], None]
+Step = tuple[tuple[Any, ...], Mapping[str, Any], Any]
 
 
 class Decoding(BaseException):
@@ -58,6 +59,8 @@ class Walk:
         self._state = kept.read() if kept else None
         self.resumed = int(self._state[0]["table"]["step"]["plain"]) if self._state else 0
         self.done = self.calls = 0
+        self.last: Step | None = None
+        self.decode: Callable[..., Any] = pipe.vae.decode
         self._answers: dict[str, Any] = self._kept_values()["answers"] if self._state else {}
 
     @contextmanager
@@ -75,6 +78,7 @@ class Walk:
 
     def _step(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def watched(*args: Any, **kwargs: Any) -> Any:
+            self.last = None
             found = step(*args, **kwargs)
             self.done += 1
             if self.done < self.resumed:
@@ -83,6 +87,7 @@ class Walk:
                 found = self._put_back(found)
             else:
                 self._keep(found)
+            self.last = args, kwargs, found
             self._told(self.done, len(self.pipe.scheduler.timesteps), self.done == self.resumed)
             if self._stop():
                 if self.kept:

@@ -59,7 +59,9 @@ class ChangedClip(ABC, Generic[Asked]):
     name: ClassVar[str]
     keeps_time: ClassVar[bool]
     abilities: "ClassVar[tuple[Ability, ...]]"
-    """Of an engine beside our own model, any of which does; those are handed a picture alone."""
+    """Of an engine beside our own model, any of which does."""
+    at_once: ClassVar[bool] = True
+    """Whether engines draw all frames together; else they are handed a picture at a time."""
 
     @abstractmethod
     def shape(self, request: Asked, footage: "Footage") -> tuple[int, int, int]:
@@ -122,11 +124,12 @@ class ChangedClip(ABC, Generic[Asked]):
     def check(self, request: Asked) -> None:
         """Refuse an engine that cannot, and a clip that it does not take."""
         from video.engines.engine import refuse_to_change
+        from video.engines.shelf import able
         from video.files.clip import refuse_if_small
         from video.files.footage import refuse_if_large
 
         engine = self.source(request)
-        refuse_to_change(engine, self.name, self.abilities)
+        refuse_to_change(engine, self.name, self.abilities, able)
         footage = self._footage(request)
         frames, height, width = self.shape(request, footage)
         refuse_if_small(height, width)
@@ -249,5 +252,6 @@ class ChangedClip(ABC, Generic[Asked]):
         plain = self.source(request).settled(self._plain(request))
         size = {"height": height, "width": width, "fps": fps}
         if request.engine:
-            return plain.model_copy(update=size | {"num_frames": plain.num_frames or frames})
+            count = frames if self.at_once else plain.num_frames or frames
+            return plain.model_copy(update=size | {"num_frames": count})
         return plain.model_copy(update=size | {"prompt": request.prompt, "steps": plain.steps})

@@ -21,6 +21,7 @@ class ExtendVideo(ChangedClip[ExtendRequest]):
     request = ExtendRequest
     keeps_time = False
     abilities = ("image",)
+    at_once = False
 
     def shape(self, request: ExtendRequest, footage: "Footage") -> tuple[int, int, int]:
         """More frames of the same size."""

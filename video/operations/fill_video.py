@@ -21,7 +21,7 @@ class FillVideo(ChangedClip[FillRequest]):
     name = "fill_video"
     request = FillRequest
     keeps_time = True
-    abilities = ()
+    abilities = ("mask",)
 
     def shape(self, request: FillRequest, footage: "Footage") -> tuple[int, int, int]:
         """That of the clip, and what is added around it."""

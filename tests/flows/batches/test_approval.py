@@ -136,7 +136,7 @@ def test_rejected_clips_are_drawn_again_from_another_seed_if_asked_for(batch, mo
     drawn = []
 
     class Seen:
-        def __init__(self, device, *, judge, at_hand):
+        def __init__(self, device, *, judge, at_hand, shown):
             pass
 
         def load(self, model):

@@ -36,7 +36,7 @@ DEADLINE_S = 500.0
 class QuickMaker:
     """Makes items that are only a file and its record: what coordinators see of any item."""
 
-    def __init__(self, device, *, judge, at_hand):
+    def __init__(self, device, *, judge, at_hand, shown):
         pass
 
     def load(self, model):

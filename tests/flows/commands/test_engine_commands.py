@@ -2,6 +2,7 @@
 
 import json
 
+import imageio.v3 as iio
 import pytest
 import torch
 from tiny_engines import save_engine
@@ -13,6 +14,7 @@ from flows.batches.start import open_batch, start_batch
 from flows.commands.command_line import main
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
 from flows.settings.settings import adopt, read_settings
+from video.files.formats import read_clip
 
 NAME = "cogvideox"
 SIZE = ["--num-frames", "8", "--height", "16", "--width", "16"]
@@ -52,6 +54,26 @@ def test_a_clip_of_an_engine_is_made_recorded_and_made_again(engine, places, cap
     assert main(["reproduce", str(target)]) == 0
     assert "identical: every bit of the file" in capsys.readouterr().out
     assert list((places / "state" / "states").iterdir()) == []
+
+
+def test_a_preview_is_written_while_it_works_and_the_clip_is_the_same(
+    engine, places, capsys, monkeypatch
+):
+    from video.engines import previews
+
+    monkeypatch.setattr(previews, "EVERY_S", 0.0)
+    monkeypatch.setattr(previews, "SHARE", 1e9)
+    command = ["video", "generate", "a cat", "--engine", engine, "--steps", "3", *SIZE]
+    assert main([*command, str(places / "plain.mp4")]) == 0
+    looked = [*command, str(places / "cat.mp4"), "--preview"]
+    for wrong in ("cat.mp4", "on.png"):
+        assert main([*looked, str(places / wrong)]) == 2
+        assert "a preview is a moving WebP beside the clip" in capsys.readouterr().err
+    assert main([*looked, str(places / "on.webp")]) == 0
+    assert iio.immeta(places / "on.webp", plugin="pillow")["mode"].startswith("RGB")
+    frames = [read_clip(places / name).frames for name in ("plain.mp4", "cat.mp4")]
+    assert (frames[0] == frames[1]).all()
+    assert main([*command, str(places / "other.mp4"), "--preview", str(places / "on.webp")]) == 2
 
 
 def test_a_request_off_the_rule_is_refused(engine, places, capsys):
