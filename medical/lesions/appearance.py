@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from medical.lesions.fields import boxes_of, depth, parts_of, smooth
+from medical.lesions.fields import boxes_of, depth, parts_of, smooth, wider
 
 RATIOS: Mapping[str, tuple[float, float]] = {
     "T1w": (0.72, 0.84),
@@ -91,6 +91,8 @@ def fill(
         box = _wider(found, pad, image.shape)
         inside = parts[box] == number
         ring = _ring(inside, mask[box], spacing_mm)
+        if not ring.any():  # of voxels over 3 mm wide: those that touch it
+            ring = wider(inside) & ~mask[box]
         values = image[box][ring]
         values = values[values > 0] if (values > 0).any() else image[box][~mask[box]]
         if len(values) == 0:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from medical.lesions.appearance import fill
 from medical.lesions.inpainting import inpaint
 
 NOISE = 6.0
@@ -41,3 +42,15 @@ def test_a_region_in_plain_ground_is_plain():
     mask = np.zeros(image.shape, bool)
     image[4, 4, 4], mask[4, 4, 4] = 700, True
     assert not inpaint(image, mask, (1, 1, 1), 0, lambda *done: None).any()
+
+
+@pytest.mark.parametrize("size", [1.0, 4.0, 6.0])
+def test_lesions_are_filled_from_what_touches_them_where_voxels_are_coarse(size):
+    places = np.moveaxis(np.indices((11, 11, 11)), 0, -1) - 5.0
+    mask = np.linalg.norm(places, axis=-1) <= 1.5
+    near = np.linalg.norm(places, axis=-1) <= 3.5  # and air beyond
+    noise = NOISE * np.random.default_rng(0).standard_normal(mask.shape)
+    image = np.where(mask, 300, np.where(near, 1000 + noise, 0)).astype(np.float32)
+    found = fill(image, mask, (size,) * 3, 0)
+    np.testing.assert_allclose(found[mask], 1000, atol=5 * NOISE)
+    np.testing.assert_array_equal(found[~mask], image[~mask])
