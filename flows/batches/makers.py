@@ -21,7 +21,7 @@ from flows.batches.ledger import Batch
 from flows.jobs.pipeline import AnyOperation, record, save_pictures, usual_ending
 from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
-from flows.requests.policy import check_policy
+from flows.requests.policy import check_policy, check_result
 from video.engines.previews import Shown, with_previews
 
 Timings = dict[str, float]
@@ -145,6 +145,7 @@ class Maker:
         target = batch.results / f"{job.item.stem}{usual_ending(operation, request)}"
         with timed(job.timings, "encode"):
             paths = operation.write(request, drawn, target, overwrite=True)
+            facts |= check_result(operation, request, paths)
         with timed(job.timings, "verify"):
             facts |= operation.numbers(drawn) | operation.verify(request, paths)
         with timed(job.timings, "pictures"):

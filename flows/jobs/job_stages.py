@@ -27,7 +27,7 @@ from flows.jobs.under_way import run_previews
 from flows.pages.artifacts import progress_bar
 from flows.pages.private_pages import show_outputs
 from flows.pages.run_log import join_run_log
-from flows.requests.policy import read_lawful
+from flows.requests.policy import check_result, read_lawful
 from flows.settings.settings import read_settings
 from flows.storage.delivery import deliver
 from flows.storage.files import DEFAULT_PROJECT, FileRef, checked_project, result_folder
@@ -87,10 +87,11 @@ def draw(
             step = with_previews(steps_of(meter), ahead)
             drawn = operation.draw(request, prepared, model, step)
         paths = operation.write(request, drawn, target, overwrite=True)
+        looked_into = check_result(operation, request, paths)
         paths |= save_pictures(operation, prepared, drawn, target)
         said = {
             "files": {role: str(path) for role, path in paths.items()},
-            "numbers": operation.numbers(drawn),
+            "numbers": operation.numbers(drawn) | looked_into,
         }
         with atomic_path(done) as temporary:
             temporary.write_text(json.dumps(said))

@@ -15,6 +15,7 @@ from core.progress import timed
 from core.records import atomic_path, model_facts, write_record
 from core.request import Request
 from flows.jobs.signing import said_of_signature, sign_outputs
+from flows.requests.policy import check_result
 from flows.storage.files import check_apart, check_target, plain_name
 from video.provenance.unsigned import is_signed, media_sha256
 
@@ -141,8 +142,10 @@ def make(
         drawn = operation.draw(request, begun.prepared, model, on_step or _no_op)
     with timed(timings, "encode"):
         paths = operation.write(request, drawn, target, overwrite=overwrite)
+    looked_into = check_result(operation, request, paths)
     with timed(timings, "verify"):
-        facts = begun.facts | operation.numbers(drawn) | operation.verify(request, paths)
+        found = operation.numbers(drawn) | operation.verify(request, paths)
+        facts = begun.facts | looked_into | found
     if sign:
         sign_outputs(operation, request, paths, timings)
     record(

@@ -1,5 +1,7 @@
 """An operator's rules at every door: ``LAMINA_PROMPT_POLICY`` is asked before anything is drawn.
 
+``LAMINA_CLASSIFIER`` looks into what was drawn before it is a result.
+
 Each refusal is a line of ``refused-prompts.jsonl`` in the state folder, which its owner alone may
 read: when, where, by which rule. What was asked stands there as a digest, by which it is known
 again by whoever has it.
@@ -9,14 +11,16 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.operations.operation import Reading
+from core.operations.operation import Facts, Reading
+from core.progress import counted
 from core.refusal import Refusal
 from core.request import Request
-from flows.settings.policy import prompt_policy
+from flows.settings.policy import classifier_threshold, prompt_policy
 from flows.settings.settings import read_settings
 from flows.storage.journal import now
 
@@ -63,6 +67,10 @@ def check_policy(request: Any, door: str) -> None:
         PolicyRefusal: With the rule's reason, not with what it looked for.
         Refusal: The rules cannot be read.
     """
+    if classifier_threshold() is not None:
+        from video.policy.pictures import check_installed
+
+        check_installed()
     path = prompt_policy()
     if path is None:
         return
@@ -81,6 +89,43 @@ def check_policy(request: Any, door: str) -> None:
                 f"({rule.reason}): what a rule refuses is not drawn, whoever asks; ask for "
                 "something else, or speak to the operator."
             )
+
+
+def check_result(operation: "AnyOperation", request: Any, paths: Mapping[str, Path]) -> Facts:
+    """Refuse a clip or picture that the operator's classifier refuses; nothing of it is left.
+
+    Args:
+        operation: What was done.
+        request: What was asked.
+        paths: The files that were written, by role, the main output first.
+
+    Returns:
+        What the record says of it; nothing where none looks.
+
+    Raises:
+        PolicyRefusal: With the score.
+    """
+    threshold = classifier_threshold() if operation.kind == "video" else None
+    if threshold is None:
+        return {}
+    from video.policy.pictures import NAME, look_into
+    from video.policy.prompts import PolicyRefusal
+
+    seen = look_into(next(iter(paths.values())))
+    if seen.score < threshold:
+        of = counted(seen.frames, "frame")
+        return {"classifier": f"{NAME}: at most {seen.score:.3f} in {of}, {threshold:g} refused"}
+    for path in paths.values():
+        path.unlink(missing_ok=True)
+    text = str(getattr(request, "prompt", ""))
+    digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    reason = f"{NAME}: {seen.score:.3f} in frame {seen.frame}, {threshold:g} is refused"
+    told = {"field": "result", "rule": "classifier", "reason": reason}
+    _note({"time": now(), "door": operation.name, **told, "sha256": digest})
+    raise PolicyRefusal(
+        f"the result was refused by this machine's classifier ({reason}): what it refuses is not "
+        "kept; ask for something else, or speak to the operator."
+    )
 
 
 def log_path() -> Path:
