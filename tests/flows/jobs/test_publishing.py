@@ -35,7 +35,7 @@ def clip(places):
 
 def scan(places):
     data = torch.zeros(12, 10, 4)
-    data[3:9, 3:8, 1:3] = 1.0
+    data[3:9, 3:8, 1:3] = 300.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), places / "head.nii.gz")
     request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
     return (

@@ -97,7 +97,7 @@ def test_a_clip_is_sampled_while_the_server_is_away(places, encoder_read_once, n
 @pytest.mark.filterwarnings("ignore:Artifact creation outside")
 def test_a_scan_is_restored_while_the_server_is_away(places, no_server):
     data = torch.zeros(12, 10, 4)
-    data[3:9, 3:8, 1:3] = 1.0
+    data[3:9, 3:8, 1:3] = 300.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), places / "head.nii.gz")
     request = SuperResolutionRequest(scan="head.nii.gz", model="tiny-mri", samples=1, steps=1)
     scan = job_stages.check.fn(OPERATIONS["super_resolve_mri"], request)

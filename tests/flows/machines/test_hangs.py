@@ -54,7 +54,7 @@ def request_of(flow: str, folder: Path) -> dict:
         return {"request": {"prompt": "a red circle", **SMALL}}
     if flow == "super_resolve_mri":
         data = torch.zeros(12, 10, 4)
-        data[3:9, 3:8, 1:3] = 1.0
+        data[3:9, 3:8, 1:3] = 300.0
         write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), folder / "head.nii.gz")
         return {"request": {"scan": "head.nii.gz", "model": "tiny-mri", "samples": 1, "steps": 1}}
     return {"request": TRAINING}

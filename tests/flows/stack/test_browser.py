@@ -137,7 +137,7 @@ def test_a_sentence_typed_into_the_form_becomes_a_clip_that_plays(person):
 @pytest.mark.slow
 def test_a_scan_named_in_the_form_is_restored_and_shown(person):
     data = torch.zeros(12, 10, 4)
-    data[3:9, 3:8, 1:3] = 1.0
+    data[3:9, 3:8, 1:3] = 300.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), person.folder / "head.nii.gz")
     fields = {"Scan": "head.nii.gz", "Samples (Optional)": "2"}
     run = person.asks("super_resolve_mri", fields, {"Installed model": "tiny-mri"})

@@ -51,7 +51,7 @@ def runs(running):
     inputs = folder / "outputs" / "incoming"
     inputs.mkdir()
     data = torch.zeros(12, 10, 4)
-    data[3:9, 3:8, 1:3] = 1.0
+    data[3:9, 3:8, 1:3] = 300.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), inputs / f"{PATIENT}.nii.gz")
     (inputs / "p.txt").write_text("two red circles move left\na blue ring\n")
     asked = {

@@ -155,7 +155,7 @@ def test_the_worker_makes_a_clip(lamina):
 
 def test_the_worker_restores_a_scan_named_by_a_relative_path(lamina):
     data = torch.zeros(12, 10, 4)
-    data[3:9, 3:8, 1:3] = 1.0
+    data[3:9, 3:8, 1:3] = 300.0
     write_volume(Volume(data, np.diag([1.0, 1.0, 4.0, 1.0])), lamina.folder / "head.nii.gz")
     asked = {"scan": "head.nii.gz", "model": "tiny-mri", "samples": 2, "steps": 1}
     code, out, err = lamina.run("super_resolve_mri", asked)
