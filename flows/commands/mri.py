@@ -143,7 +143,8 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     left = left_to_draw(maker, out)
     needs = f"needs {wanted}" if left else "all stand"
     stand = f"{asked.count - left} stand, the rest " if 0 < left < asked.count else ""
-    print(f"{counted(asked.count, 'head')}, {', '.join(asked.contrasts)}: {stand}{needs}")
+    what = f"{', '.join(asked.contrasts)}{', two sessions' * asked.longitudinal.asked}"
+    print(f"{counted(asked.count, 'head')}, {what}: {stand}{needs}")
     for words in maker.plan.said:
         print(f"note: {words}")
     claim(maker, out, write=not dry_run)

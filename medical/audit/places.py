@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from core.progress import counted
 from core.records import sha256_file
@@ -16,7 +17,12 @@ from medical.files.bids import DERIVATIVE
 from medical.files.nifti import read_volume
 
 PATTERNS = ("sub-*/anat/sub-*_T1w.nii*", "sub-*/ses-*/anat/sub-*_T1w.nii*")
-LABELS = f"{DERIVATIVE}/sub-*/anat/sub-*_dseg.nii*"
+LABELS = (
+    f"{DERIVATIVE}/sub-*/anat/sub-*_dseg.nii*",
+    f"{DERIVATIVE}/sub-*/ses-*/anat/sub-*_dseg.nii*",
+)
+LATER = "longitudinal"
+"""What a record tells of a drawn head's sessions: they are of one anatomy, so one is held."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +51,11 @@ def heads_of(dataset: Path) -> list[HeadFile]:
     Raises:
         Refusal: There are none.
     """
-    root = root_of(dataset)
+    root, twice = root_of(dataset), _later_sessions(dataset)
     found = [path for pattern in PATTERNS for path in sorted(root.glob(pattern))]
     heads = [HeadFile(path.name.split("_T1w")[0], path) for path in found]
     if not heads:
-        labels = sorted(root.glob(LABELS))
+        labels = [path for pattern in LABELS for path in sorted(root.glob(pattern))]
         heads = [HeadFile(path.name.split("_dseg")[0], path, labels=True) for path in labels]
     if not heads:
         raise Refusal(
@@ -57,7 +63,7 @@ def heads_of(dataset: Path) -> list[HeadFile]:
             f"{DERIVATIVE}: heads are held against people by their anatomy, which is read from "
             "T1-weighted images; name a BIDS folder that has them."
         )
-    return heads
+    return [head for head in heads if head.name not in twice]
 
 
 def people_of(folder: Path, least: int) -> list[HeadFile]:
@@ -98,10 +104,25 @@ def contributors(dataset: Path) -> dict[str, Mapping[str, float]]:
     Records stand in the folder that a dataset was drawn into; its BIDS folder leads there, too.
     """
     found = {}
-    for path in sorted((root_of_records(dataset) / "volumes").glob("sub-*.json")):
-        record = json.loads(path.read_text(encoding="utf-8"))
-        found[record["subject"]] = record["contributors"]["anatomy"]
+    for record in _records(dataset):
+        found[record["subject"]] = people = record["contributors"]["anatomy"]
+        found |= dict.fromkeys(_sessions(record), people)
     return found
+
+
+def _later_sessions(dataset: Path) -> set[str]:
+    """Names of all sessions of drawn heads but their first."""
+    return {name for record in _records(dataset) for name in _sessions(record)[1:]}
+
+
+def _sessions(record: Mapping[str, Any]) -> list[str]:
+    sessions = sorted(record.get(LATER, {}).get("sessions", ()))
+    return [f"{record['subject']}_{session}" for session in sessions]
+
+
+def _records(dataset: Path) -> Iterator[Mapping[str, Any]]:
+    for path in sorted((root_of_records(dataset) / "volumes").glob("sub-*.json")):
+        yield json.loads(path.read_text(encoding="utf-8"))
 
 
 def digest_of(heads: Sequence[HeadFile]) -> str:

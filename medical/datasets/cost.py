@@ -22,7 +22,7 @@ def dataset_cost(request: MRIDatasetRequest, head_seconds: float = 0.0) -> Cost:
         head_seconds: What a head takes beside.
     """
     millions = math.prod(e / s for e, s in zip(EXTENT_MM, request.spacing_mm, strict=True)) / 1e6
-    images = len(request.contrasts)
+    images = len(request.contrasts) * (2 if request.longitudinal.asked else 1)
     seconds = request.count * (millions * (HEAD_S + images * IMAGE_S) + head_seconds)
     written = request.count * millions * BYTES_ON_DISK * (images + 0.2) / 1e3
     disk = written * len(request.formats)

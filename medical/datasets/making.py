@@ -37,8 +37,8 @@ from medical.datasets.volumes import (
     digests,
     draw_volume,
     judge,
-    write_images,
 )
+from medical.datasets.writing import write_images
 from medical.files.bids import DERIVATIVE, write_json
 from medical.lesions.atlas import lesion_atlas
 
@@ -149,7 +149,8 @@ def claim(maker: Maker, out: Path, *, write: bool = True) -> None:
     Raises:
         Refusal: The folder holds something else.
     """
-    asked = json.loads(maker.request.model_dump_json()) | {"key": maker.plan.key}
+    without = None if maker.request.longitudinal.asked else {"longitudinal"}
+    asked = json.loads(maker.request.model_dump_json(exclude=without)) | {"key": maker.plan.key}
     path, heads = out / REQUEST, maker.heads
     if isinstance(heads, OwnHeads):
         asked["sources"] = f"people of your own, {heads.digest[:16]}"

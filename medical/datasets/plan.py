@@ -6,26 +6,25 @@ import hashlib
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from core.progress import counted
 from core.refusal import Refusal
 from medical.datasets.heads import Contributor, Heads
 from medical.datasets.request import ANY_AGE, MRIDatasetRequest
 from medical.datasets.telling import Told
+from medical.datasets.wishes import growth_of, said_of_wishes, wish_of
 from medical.lesions.atlas import LesionAtlas
-from medical.lesions.drawing import LesionWish, beyond_measured, usual_count
+from medical.lesions.drawing import LesionWish
 
 FOLDS = 5
 FEWEST_PEOPLE = 5
 FEWEST_IN_POOL = 13
 """People behind the heads of one fold: what pools of fewer show was measured to be much more, and
 not since weights are balanced (docs/heads.md). Fewer must be accepted."""
-FORMAT_VERSION = 4
+FORMAT_VERSION, TRUE_LOADS = 4, 5
 EVIDENCE, EVIDENCE_PEOPLE = 20, 34
 """The most heads whose membership was measured with an area under the curve of at most .70: .68
 with 20 heads from 34 people against 15 others (interval about .53 to .83), .73 with 40 (.59 to
@@ -56,8 +55,10 @@ class Planned:
         subject: Its name, ``sub-001``.
         index: Its place, from 0.
         fold: Which of the splits it validates in.
-        wish: Its lesions; None for a healthy head.
+        wish: Its lesions, in the first session where there are two; None for a healthy head.
         seed: Of its first attempt; see ``attempt_seed``.
+        years: From its first session to the second; 0 where there is one.
+        ml_a_year: By which its lesions grow.
     """
 
     subject: str
@@ -65,6 +66,15 @@ class Planned:
     fold: int
     wish: LesionWish | None
     seed: int
+    years: float = 0.0
+    ml_a_year: float = 0.0
+
+    @property
+    def last_wish(self) -> LesionWish | None:
+        """Its lesions in the last session, as they are drawn."""
+        if self.wish is None or not self.years:
+            return self.wish
+        return replace(self.wish, load_ml=self.wish.load_ml + self.years * self.ml_a_year)
 
     def attempt_seed(self, attempt: int) -> int:
         """The seed of an attempt, 0 for the first."""
@@ -111,8 +121,11 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     folds = len(pools)
     said = list(_linkage(request, len(eligible)))
     said += _untold(pools)
-    decides = request.model_dump(exclude={"name", "count", "formats", "accept_linkage"})
-    decides |= {"heads": heads.digest, "atlas": atlas.digest, "format": FORMAT_VERSION}
+    without = {"name", "count", "formats", "accept_linkage"}
+    if not request.longitudinal.asked:  # so that datasets of one session keep their key
+        without.add("longitudinal")
+    decides = request.model_dump(exclude=without)
+    decides |= {"heads": heads.digest, "atlas": atlas.digest, "format": _format(request, heads)}
     decides["sources"] = heads.digest if request.sources else ""  # wherever they stand
     key = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
     width = max(3, len(str(request.count)))
@@ -121,17 +134,23 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
             subject=f"sub-{index + 1:0{width}d}",
             index=index,
             fold=index % folds,
-            wish=_wish(request, _number(f"{key}/{index}/lesions"), atlas),
+            wish=wish_of(request, _number(f"{key}/{index}/lesions"), atlas),
             seed=_number(f"{key}/{index}"),
+            years=request.longitudinal.years,
+            ml_a_year=growth_of(request, _number(f"{key}/{index}/lesions")),
         )
         for index in range(request.count)
     )
-    for volume in volumes:
-        for words in beyond_measured(volume.wish, atlas) if volume.wish else ():
-            said.append(f"{volume.subject}: {words}")
+    said += said_of_wishes(request, ((v.subject, v.last_wish) for v in volumes), atlas)
     order = sorted(range(len(atlas.people)), key=lambda i: atlas.people[i])
     lesion_pools = tuple(tuple(order[k::folds]) for k in range(folds))
     return Plan(key, volumes, pools, lesion_pools, tuple(said), heads.around)
+
+
+def _format(request: MRIDatasetRequest, heads: Heads) -> int:
+    """What the key tells of how heads are made: lesions of people's heads are met in the head."""
+    true_loads = bool(heads.people) and not request.lesions.healthy
+    return TRUE_LOADS if true_loads else FORMAT_VERSION
 
 
 def check_sources(sources: str) -> None:
@@ -260,17 +279,6 @@ def _stratum(request: MRIDatasetRequest) -> str:
         return sex
     low, high = request.age
     return f"{sex} of {low:g} to {high:g} years"
-
-
-def _wish(request: MRIDatasetRequest, seed: int, atlas: LesionAtlas) -> LesionWish | None:
-    """The lesions of one head, even over the ranges asked."""
-    if request.lesions.healthy:
-        return None
-    random = np.random.default_rng(seed)
-    load = float(random.uniform(*request.lesions.load_ml))
-    low, high = request.lesions.count
-    count = int(random.integers(low, high + 1)) if high else usual_count(load, atlas, random)
-    return LesionWish(round(load, 3), count, request.lesions.regions)
 
 
 def _number(text: str) -> int:

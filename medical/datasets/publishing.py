@@ -16,7 +16,8 @@ from medical.datasets.plan import Plan, Planned
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.series import write_subject_series
 from medical.datasets.subject import before_path, picture_before
-from medical.datasets.volumes import DrawnVolume, digests, write_case, write_images
+from medical.datasets.volumes import DrawnVolume, digests
+from medical.datasets.writing import write_case, write_images
 from medical.files.bids import write_json
 from medical.lesions.atlas import LesionAtlas
 
@@ -62,9 +63,7 @@ def publish(ground: Ground, planned: Planned, drawn: DrawnVolume, out: Path) -> 
     images = write_images(drawn, subject, root)
     if "nnunet" in request.formats:
         folder = out / "nnunet" / request.nnunet_name
-        files += write_case(
-            subject, root, folder, request.contrasts, healthy=request.lesions.healthy
-        )
+        files += write_case(drawn, subject, root, folder, request)
     if "dicom" in request.formats:
         files += write_subject_series(drawn, subject, request, ground.plan.key, out)
     if wants_bids:

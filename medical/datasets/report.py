@@ -17,6 +17,7 @@ from medical.datasets.audited import audited_section
 from medical.datasets.page import bullets, chip, document, paragraph, section, table
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.scorecard import scorecard, scores
+from medical.datasets.sessions import SECOND
 from medical.datasets.subject import mosaic, write_subject
 from medical.datasets.words import SOURCES, datasheet, methods, two_numbers
 from medical.files.bids import write_text
@@ -112,10 +113,13 @@ def _delivered(
     if not request.lesions.healthy:
         head = ("head", "fold", "ml asked", "ml", "lesions asked", "lesions")
         parts += ["<h3>By head</h3>", table(head, [_loads(record) for record in records])]
+    if request.longitudinal.asked:
+        head = ("head", "ml a year asked", "ml a year", "ml in the first session", "in the second")
+        parts += ["<h3>Growth</h3>", table(head, [_grown(record) for record in records])]
     quality = [
         (r["subject"], name, float(image["white"]), float(image["contrast_to_noise"]),
          float(image["sharpness"]), float(image["seam"]), float(r["quality"]["brain_ml"]))
-        for r in records for name, image in r["quality"]["images"].items()
+        for r in records for name, image in _images(r)
     ]  # fmt: skip
     head = ("head", "image", "white matter", "gray/white contrast", "sharpness", "largest seam",
             "brain (ml)")  # fmt: skip
@@ -133,6 +137,20 @@ def _behind(row: Mapping[str, Any]) -> str:
     if people == 0:
         return "no single person" if row["delivered"] else "nothing delivered"
     return str(people) if people >= MORE_PEOPLE else f"{people}: fewer than {MORE_PEOPLE}"
+
+
+def _images(record: Record) -> list[tuple[str, Mapping[str, float]]]:
+    """What was measured of each image of a head, of both sessions where there are two."""
+    quality = record["quality"]
+    later = quality.get("later", {}).get("images", {})
+    return [*quality["images"].items(), *((f"{name}, {SECOND}", q) for name, q in later.items())]
+
+
+def _grown(record: Record) -> tuple[object, ...]:
+    told = record["longitudinal"]
+    loads = [round(float(each["load_ml"]), 2) for each in told["sessions"].values()]
+    growth = (round(float(told["ml_a_year"][key]), 3) for key in ("asked", "delivered"))
+    return (record["subject"], *growth, *loads)
 
 
 def _loads(record: Record) -> tuple[object, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Annotated, Any, Literal
 
@@ -16,6 +17,10 @@ Millilitres = Annotated[float, Field(ge=0.0, le=100.0)]
 Count = Annotated[int, Field(ge=0, le=500)]
 Years = Annotated[float, Field(ge=0.0, le=120.0)]
 ANY_AGE = (0.0, 120.0)
+MOST_GROWN = 2.0
+"""Of the first load: the smallest lesion has three voxels in the end, and one in the beginning."""
+FEWEST_GROWN = 10
+"""Voxels: a volume is then met within a twentieth."""
 
 
 class LesionsAsked(Request):
@@ -60,6 +65,40 @@ class LesionsAsked(Request):
         return not self.load_ml[1]
 
 
+class LongitudinalAsked(Request):
+    """Two sessions of every head, between which its lesions grow."""
+
+    years: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=20.0,
+        description="Years from the first session to the second; 0 for one session.",
+    )
+    ml_a_year: tuple[Millilitres, Millilitres] = Field(
+        default=(0.0, 0.0),
+        title="Growth (ml a year)",
+        description="Smallest and largest volume by which all lesions of a head grow in a year, "
+        "in ml; drawn for each head. The load of lesions is that of the first session.",
+    )
+
+    @model_validator(mode="after")
+    def _grows(self) -> LongitudinalAsked:
+        check_range("ml_a_year", self.ml_a_year)
+        low, high = self.ml_a_year
+        if bool(self.years) != bool(low):
+            raise Refusal(
+                f"longitudinal: years={self.years:g}, ml_a_year={low:g},{high:g}: lesions of "
+                "every head grow from the first session to the second; let years and the range "
+                "lie above 0, or leave longitudinal out."
+            )
+        return self
+
+    @property
+    def asked(self) -> bool:
+        """Whether there are two sessions."""
+        return bool(self.years)
+
+
 class MRIDatasetRequest(Request):
     """A dataset of drawn heads: images of one or more contrasts, with masks."""
 
@@ -80,6 +119,11 @@ class MRIDatasetRequest(Request):
     lesions: LesionsAsked = Field(
         default_factory=LesionsAsked,
         description="Lesions of multiple sclerosis; absent for healthy heads.",
+    )
+    longitudinal: LongitudinalAsked = Field(
+        default_factory=LongitudinalAsked,
+        description="Two sessions of each head, of one anatomy, whose lesions grow; absent for "
+        "one.",
     )
     age: tuple[Years, Years] = Field(
         default=ANY_AGE,
@@ -133,12 +177,37 @@ class MRIDatasetRequest(Request):
             said = getattr(self, name)
             if len(set(said)) < len(said):
                 raise Refusal(f"{name}={','.join(said)}: each is made once; name it once.")
+        if self.longitudinal.asked:
+            _check_growth(self.lesions, self.longitudinal, math.prod(self.spacing_mm))
         return self
 
     @property
     def nnunet_name(self) -> str:
         """The dataset's folder under ``nnunet``: ``DatasetNNN_NAME``."""
         return f"Dataset{self.dataset_number:03d}_{re.sub('-', '', self.name)}"
+
+
+def _check_growth(lesions: LesionsAsked, grown: LongitudinalAsked, voxel_mm3: float) -> None:
+    """Refuse growth that there are no lesions for, that is too much, or less than voxels show."""
+    low, high = (grown.years * ml for ml in grown.ml_a_year)
+    load, least = lesions.load_ml[0], FEWEST_GROWN * voxel_mm3 / 1000
+    if lesions.healthy:
+        raise Refusal(
+            "longitudinal: heads without lesions have none that grow; ask for lesions, or leave "
+            "longitudinal out."
+        )
+    if high > MOST_GROWN * load:
+        raise Refusal(
+            f"longitudinal: {high:g} ml may join in {grown.years:g} years where a head may have "
+            f"{load:g} ml: at most {MOST_GROWN:g} times the smallest load joins, so that every "
+            "lesion is there in the first session; ask for less growth or a larger load."
+        )
+    if low < least:
+        raise Refusal(
+            f"longitudinal: {low:.3g} ml may join in {grown.years:g} years: at this spacing fewer "
+            f"than {FEWEST_GROWN} voxels, {least:.3g} ml, do not show a volume; ask for more "
+            "growth, more years or finer voxels."
+        )
 
 
 def check_range(name: str, values: tuple[float, float]) -> None:

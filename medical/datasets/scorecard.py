@@ -130,8 +130,13 @@ def _constraint(records: Sequence[Record], summary: Mapping[str, Any]) -> Score:
         for r in records
         if r["lesions"]
     ]
+    growth = [
+        abs(g["delivered"] / g["asked"] - 1)
+        for g in (r["longitudinal"]["ml_a_year"] for r in records if r.get("longitudinal"))
+    ]
+    grown = f"growth within {100 * max(growth):.1f} %, " if growth else ""
     load = (
-        f"Lesion loads within {100 * max(off):.1f} % of what was asked, counts met; "
+        f"Lesion loads within {100 * max(off):.1f} % of what was asked, {grown}counts met; "
         if off
         else "No lesions were asked for; "
     )
@@ -150,6 +155,7 @@ def _completeness(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> Sco
         f"{summary['made']} of {counted(request.count, 'head')}, each with "
         f"{', '.join(request.contrasts)}, "
         f"{'tissues' if request.lesions.healthy else 'a lesion mask, tissues'} and a record"
+        f"{' of two sessions, with a mask of what changed' if request.longitudinal.asked else ''}"
     )
     rest = f"; no head passed for {', '.join(missing)}." if missing else "."
     return Score("Completeness", "nothing lacks", "bad" if missing else "good", words + rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from medical.datasets.request import MRIDatasetRequest
-from medical.datasets.volumes import IMAGE, LABELS, DrawnVolume
+from medical.datasets.sessions import SECOND
+from medical.datasets.volumes import DrawnVolume
+from medical.datasets.writing import IMAGE, LABELS
 from medical.files.dicom_segments import find_highdicom, read_segments, write_segments
 from medical.files.dicom_writing import About, planes_of, write_series
 from medical.files.scan import read_scan
@@ -21,6 +24,7 @@ from medical.files.volume import FileHeader, Volume
 FOLDER = "dicom"
 TISSUES = ("CSF", "gray_matter", "white_matter")
 LESIONS = ("lesion",)
+Labels = tuple[str, NDArray[Any], tuple[str, ...]]
 DERIVATION = "Drawn by software from measurements of several people; no scan of a person."
 
 
@@ -35,6 +39,9 @@ def write_subject_series(
 ) -> list[Path]:
     """Write a head's images and labels into ``out/dicom/sub-*``; the files.
 
+    Each of two sessions is a study of its own, in ``ses-*``; ``change.dcm`` of the second is what
+    joined the lesions.
+
     Args:
         drawn: The head.
         subject: Its name.
@@ -42,44 +49,55 @@ def write_subject_series(
         key: Of the dataset's plan; identifiers follow from it.
         out: Of the dataset.
     """
-    root = out / FOLDER / subject
-    shutil.rmtree(root, ignore_errors=True)  # what a process that was killed left
+    shutil.rmtree(out / FOLDER / subject, ignore_errors=True)  # what a killed process left
+    written: list[Path] = []
+    for session, each in drawn.sessions:
+        study = f"{key}/{subject}/{session}".rstrip("/")
+        labels: list[Labels] = [("tissues", each.head.labels, TISSUES)]
+        if each.lesions is not None:
+            labels.append(("lesions", each.mask, LESIONS))
+        if session == SECOND:
+            labels.append(("change", drawn.change, LESIONS))
+        root = out / FOLDER / subject / session
+        written += _write_study(each, root, _about(request, subject, drawn, study), labels)
+    return written
 
-    def about(name: str, number: int) -> About:
-        sex = str(drawn.head.facts.get("sex") or "").upper()
-        return About(
-            subject=f"{request.name}-{subject}",
-            study=f"{key}/{subject}",
-            name=name,
-            number=number,
-            derivation=DERIVATION,
-            software=("Lamina", version("lamina")),
-            sex=sex if sex in ("F", "M") else "",
-        )
 
+def _about(request: MRIDatasetRequest, subject: str, drawn: DrawnVolume, study: str) -> About:
+    """What all series of a study say of themselves."""
+    sex = str(drawn.head.facts.get("sex") or "").upper()
+    return About(
+        subject=f"{request.name}-{subject}",
+        study=study,
+        name="",
+        number=0,
+        derivation=DERIVATION,
+        software=("Lamina", version("lamina")),
+        sex=sex if sex in ("F", "M") else "",
+    )
+
+
+def _write_study(drawn: DrawnVolume, root: Path, about: About, labels: list[Labels]) -> list[Path]:
+    """Write the images of one session and its labels into a folder; the files."""
     series: list[Path] = []
     written: list[Path] = []
     for number, (contrast, image) in enumerate(drawn.images.items(), start=1):
         volume = _volume(image, drawn, IMAGE)
-        series = write_series(volume, root / contrast, about(contrast, number))
+        said = replace(about, name=contrast, number=number)
+        series = write_series(volume, root / contrast, said)
         written += series
-    labels: list[tuple[str, NDArray[Any], tuple[str, ...]]] = [
-        ("tissues", drawn.head.labels, TISSUES)
-    ]
-    if drawn.lesions is not None:
-        labels.append(("lesions", drawn.mask, LESIONS))
     for number, (name, voxels, names) in enumerate(labels, start=len(drawn.images) + 1):
         planes = planes_of(_volume(voxels, drawn, LABELS)).astype(np.uint8)
-        path = root / f"{name}.dcm"
-        written.append(write_segments(planes, names, series, path, about(name, number)))
+        said = replace(about, name=name, number=number)
+        written.append(write_segments(planes, names, series, root / f"{name}.dcm", said))
     return written
 
 
 def read_subject_series(
-    subject: str, request: MRIDatasetRequest, out: Path
+    subject: str, request: MRIDatasetRequest, out: Path, session: str = ""
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.uint8], NDArray[np.uint8]]:
     """Images, tissues and lesions of a head, (X, Y, Z) right, anterior, superior."""
-    root = out / FOLDER / subject
+    root = out / FOLDER / subject / session
     images = {name: read_scan(root / name).data.numpy()[::-1] for name in request.contrasts}
     found = [
         # (slices, rows, columns) from left and back: turned as the images are

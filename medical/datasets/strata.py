@@ -18,7 +18,7 @@ class Stratum:
     """One row of the table.
 
     Attributes:
-        kind: what is counted by: load, region, age or sex.
+        kind: what is counted by: load, region, growth, age or sex.
         value: which of its values.
         asked: what was asked, in words.
         delivered: heads, or lesions for a region; None where fewer than five people contributed
@@ -58,6 +58,8 @@ def _rows(
     if not request.lesions.healthy:
         yield from _loads(request, records)
         yield from _regions(request, records)
+    if request.longitudinal.asked:
+        yield from _growth(request, records)
     age = "any" if request.age == ANY_AGE else f"{request.age[0]:g} to {request.age[1]:g}"
     yield from _groups("age", age, records, _band, told)
     yield from _groups("sex", request.sex, records, _sex, told)
@@ -65,18 +67,35 @@ def _rows(
 
 def _loads(request: MRIDatasetRequest, records: Sequence[Record]) -> Iterator[Stratum]:
     """Heads in each quarter of the range of loads; loads are drawn evenly over it."""
-    low, high = request.lesions.load_ml
+    asked = [(float(record["lesions"]["load_ml"]["asked"]), record) for record in records]
+    yield from _quarters("load", "ml", request.lesions.load_ml, request.count, asked)
+
+
+def _growth(request: MRIDatasetRequest, records: Sequence[Record]) -> Iterator[Stratum]:
+    """Heads in each quarter of the range of growth, likewise."""
+    asked = [(float(record["longitudinal"]["ml_a_year"]["asked"]), record) for record in records]
+    span = request.longitudinal.ml_a_year
+    yield from _quarters("growth", "ml a year", span, request.count, asked)
+
+
+def _quarters(
+    kind: str,
+    unit: str,
+    span: tuple[float, float],
+    count: int,
+    asked: Sequence[tuple[float, Record]],
+) -> Iterator[Stratum]:
+    low, high = span
     step = (high - low) / 4
     for quarter in range(4 if step else 1):
         start, stop = low + quarter * step, low + (quarter + 1) * step
-        here = [r for r in records if _quarter(r, low, step) == quarter]
-        share = f"{request.count / (4 if step else 1):.3g} heads on average"
-        yield Stratum("load", f"{start:.3g} to {stop:.3g} ml", share, len(here), _people(here))
+        here = [record for value, record in asked if _quarter(value, low, step) == quarter]
+        share = f"{count / (4 if step else 1):.3g} heads on average"
+        yield Stratum(kind, f"{start:.3g} to {stop:.3g} {unit}", share, len(here), _people(here))
 
 
-def _quarter(record: Record, low: float, step: float) -> int:
-    load = float(record["lesions"]["load_ml"]["asked"])
-    return min(3, int((load - low) / step)) if step else 0
+def _quarter(value: float, low: float, step: float) -> int:
+    return min(3, max(0, int((value - low) / step))) if step else 0
 
 
 def _regions(request: MRIDatasetRequest, records: Sequence[Record]) -> Iterator[Stratum]:

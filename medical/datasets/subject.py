@@ -15,7 +15,8 @@ from medical.datasets.page import document, paragraph, section, table
 from medical.datasets.pictures import box_of, colored, cuts, kept, middle, shown, slider
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.series import read_subject_series
-from medical.datasets.volumes import case_of
+from medical.datasets.sessions import FIRST, SECOND, sessions_of
+from medical.datasets.writing import case_of
 from medical.files import bids, nnunet
 from medical.files.bids import write_text
 from medical.files.nifti import read_volume
@@ -28,32 +29,41 @@ Planes = list[NDArray[np.float32]]
 
 
 class _Read:
-    """A head read back from the dataset's files."""
+    """A session of a head read back from the dataset's files."""
 
-    def __init__(self, request: MRIDatasetRequest, record: Record, out: Path) -> None:
-        subject = record["subject"]
+    def __init__(
+        self, request: MRIDatasetRequest, record: Record, out: Path, *, later: bool = False
+    ) -> None:
+        subject, session = record["subject"], sessions_of(request)[later]
         healthy = request.lesions.healthy
         if not {"bids", "nnunet"} & set(request.formats):
-            self.images, self.tissues, self.lesions = read_subject_series(subject, request, out)
+            self.images, self.tissues, self.lesions = read_subject_series(
+                subject, request, out, session
+            )
             self.box = box_of(self.tissues)
             return
         if "bids" in request.formats:
             root = out / "bids"
-            files = [root / bids.image_path(subject, c) for c in request.contrasts]
-            labels, mask = root / bids.tissue_path(subject), root / bids.mask_path(subject)
+            files = [root / bids.image_path(subject, c, session) for c in request.contrasts]
+            labels = root / bids.tissue_path(subject, session)
+            mask = root / bids.mask_path(subject, session)
         else:
             folder, case = out / "nnunet" / request.nnunet_name, case_of(subject)
-            files = [folder / nnunet.image_name(case, k) for k in range(len(request.contrasts))]
+            count = len(request.contrasts)
+            first = count if later else 0
+            files = [folder / nnunet.image_name(case, first + k) for k in range(count)]
             labels = mask = folder / nnunet.label_name(case)
         self.images = {
             name: read_volume(path).data.numpy()
             for name, path in zip(request.contrasts, files, strict=True)
         }
-        first = next(iter(self.images.values()))
+        image = next(iter(self.images.values()))
         found = read_volume(labels).data.numpy().astype(np.uint8)
         only_mask = labels == mask and not healthy
-        self.tissues = (first > 0).astype(np.uint8) * 9 if only_mask else found
-        lesions = read_volume(mask).data.numpy() > 0
+        self.tissues = (image > 0).astype(np.uint8) * 9 if only_mask else found
+        lesions = read_volume(mask).data.numpy()
+        joined = only_mask and session == FIRST  # of both sessions there is one, and 2 came later
+        lesions = lesions == 1 if joined else lesions > 0
         self.lesions = np.zeros_like(found) if healthy else lesions.astype(np.uint8)
         self.box = box_of(self.tissues)
 
@@ -68,6 +78,7 @@ def mosaic(request: MRIDatasetRequest, record: Record, out: Path) -> str:
     head, name = _Read(request, record, out), request.contrasts[-1]
     title = f'<h3><a href="{PAGES}/{record["subject"]}.html">{escape(record["subject"])}</a></h3>'
     changed = _before_and_after(head, name, record, out)
+    changed += _first_and_second(head, _second(request, record, out), name, record)
     return title + changed + _slider(head, name, record, tissues=request.lesions.healthy)
 
 
@@ -94,11 +105,41 @@ def _before_and_after(head: _Read, name: str, record: Record, out: Path) -> str:
     return slider(path.read_bytes(), after, words, ("before lesions", "after"))
 
 
+def _second(request: MRIDatasetRequest, record: Record, out: Path) -> _Read | None:
+    """The second session of a head; None where there is one."""
+    return _Read(request, record, out, later=True) if request.longitudinal.asked else None
+
+
+def _first_and_second(head: _Read, second: _Read | None, name: str, record: Record) -> str:
+    """Two sessions on each other, and what joined the lesions in red."""
+    if second is None:
+        return ""
+    told, top = record["longitudinal"], head.top(name)
+    planes = [
+        [plane.astype(np.float32) for plane in cuts(each.images[name], head.box, PLACES)]
+        for each in (head, second)
+    ]
+    change = (second.lesions > head.lesions).astype(np.uint8)
+    joined, tissues = (
+        [plane.astype(np.uint8) for plane in cuts(labels, head.box, PLACES)]
+        for labels in (change, second.tissues)
+    )
+    over = colored(planes[1], tissues, joined, top, tissues=False)
+    grown = told["sessions"][SECOND]["load_ml"] - told["sessions"][FIRST]["load_ml"]
+    words = f"{record['subject']}, {name}: first session, and {told['years']:g} years later"
+    red = f"{words}, the {grown:.2f} ml that joined lesions in red"
+    return slider(shown(planes[0], top), shown(planes[1], top), words, ("first", "second")) + (
+        slider(shown(planes[0], top), over, red, ("first", "second, change in red"))
+    )
+
+
 def write_subject(request: MRIDatasetRequest, record: Record, out: Path) -> Path:
     """Write the page of a head; its path."""
     head, subject = _Read(request, record, out), record["subject"]
+    second = _second(request, record, out)
     pictures = "".join(
         f"<h3>{name}</h3>{_before_and_after(head, name, record, out)}"
+        f"{_first_and_second(head, second, name, record)}"
         f"{_slider(head, name, record, tissues=True, whole=True)}"
         for name in request.contrasts
     )
@@ -141,6 +182,11 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     rows = [("seed", str(record["seed"])), ("fold", str(record["fold"]))]
     rows += [(str(k), str(v)) for k, v in record["anatomy"].items() if k != "seed"]
     rows += [(f"scanner: {k}", str(v)) for k, v in record["site"].items()]
+    if told := record.get("longitudinal"):
+        rows += [
+            (session, f"{each['years']:g} years, {each['load_ml']:.2f} ml of lesions")
+            for session, each in told["sessions"].items()
+        ]
     quality = record["quality"]
     rows.append(("brain", f"{quality['brain_ml']:g} ml"))
     names = {"1": "CSF", "2": "gray matter", "3": "white matter"}

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from medical.datasets.request import MRIDatasetRequest
-from medical.datasets.volumes import case_of
-from medical.datasets.words import drawn_by
+from medical.datasets.words import drawn_by, growth
+from medical.datasets.writing import case_of, channels_of, labels_of
 from medical.files import bids, nnunet
 
 COLUMNS = {
@@ -29,6 +29,14 @@ COLUMNS = {
         "Levels": {"true": "drawn", "false": "of a person"},
     },
 }
+GROWTH = {
+    "lesion_load": {"Description": "Volume of all lesions in the first session", "Units": "mL"},
+    "lesion_growth": {
+        "Description": "Volume that joined all lesions a year, from the first session to the "
+        "second",
+        "Units": "mL/year",
+    },
+}
 Records = Sequence[Mapping[str, Any]]
 
 
@@ -41,23 +49,29 @@ def write_tables(
         generated = {"name": "Lamina", "version": drawn_by(summary)}
         text = readme(request, len(records), summary)
         bids.write_descriptions(root, name=request.name, readme=text, generated=generated)
-        bids.write_participants(root, [_row(record) for record in records], COLUMNS)
+        columns = {**COLUMNS, **GROWTH} if request.longitudinal.asked else COLUMNS
+        bids.write_participants(root, [_row(record) for record in records], columns)
     if "nnunet" in request.formats:
         folder = out / "nnunet" / request.nnunet_name
-        lesions = {"background": 0, "lesion": 1}
-        tissues = {"background": 0, "CSF": 1, "gray_matter": 2, "white_matter": 3}
         nnunet.write_description(
             folder,
-            channels=request.contrasts,
-            labels=tissues if request.lesions.healthy else lesions,
+            channels=channels_of(request),
+            labels=labels_of(request),
             count=len(records),
             extra={
                 "name": request.name,
-                "description": f"synthetic heads (Lamina), {summary['approval']}",
+                "description": f"synthetic heads (Lamina), {summary['approval']}{_cases(request)}",
             },
         )
         folds = {case_of(record["subject"]): int(record["fold"]) for record in records}
         nnunet.write_splits(folder, folds)
+
+
+def _cases(request: MRIDatasetRequest) -> str:
+    """What a case is where it is more than one session."""
+    if not request.longitudinal.asked:
+        return ""
+    return "; a case is two sessions of a head: lesion 1 is in both, joined 2 in the second alone"
 
 
 def readme(request: MRIDatasetRequest, made: int, summary: Mapping[str, Any]) -> str:
@@ -71,6 +85,7 @@ def readme(request: MRIDatasetRequest, made: int, summary: Mapping[str, Any]) ->
         "Drawn by Lamina. No image is a scan of a person. For research, not for diagnosis.",
         f"Approval: {summary['approval']}.",
         "Labels stand in derivatives/lamina: lesions (0 and 1) and tissues.",
+        *([growth(request)] if request.longitudinal.asked else []),
         *summary["plan"]["said"],
     ]
     return "\n".join(lines) + "\n"
@@ -85,5 +100,6 @@ def _row(record: Mapping[str, Any]) -> dict[str, Any]:
         "fold": record["fold"],
         "lesion_load": lesions.get("load_ml", {}).get("delivered", 0.0),
         "lesion_count": lesions.get("count", {}).get("delivered", 0),
+        "lesion_growth": record.get("longitudinal", {}).get("ml_a_year", {}).get("delivered"),
         "synthetic": "true",
     }

@@ -1,37 +1,29 @@
-"""One head of a dataset: drawn, held against its plan, and written in every format."""
+"""One head of a dataset, in each of its sessions: drawn, and held against its plan."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from core.progress import counted
 from core.records import sha256_file
-from medical.anatomy.site import draw_site, scanned
+from medical.anatomy.site import Site, draw_site, scanned
 from medical.datasets.heads import WHITE_AT, Head, Heads
 from medical.datasets.likeness import UNMEASURED, likeness, unlike
 from medical.datasets.plan import Plan, Planned
 from medical.datasets.quality import faults, measured
 from medical.datasets.request import MRIDatasetRequest
-from medical.files import bids, nnunet
-from medical.files.nifti import write_volume
-from medical.files.privacy import DRAWN_HEAD
-from medical.files.volume import FileHeader, Volume
+from medical.datasets.sessions import FIRST, SECOND, before_growth, growth_faults
 from medical.lesions.appearance import draw_ratio, insert
 from medical.lesions.atlas import LesionAtlas
 from medical.lesions.drawing import DrawnLesions, draw_lesions
 from medical.lesions.regions import places_of
 
-MNI = 4
-IMAGE = FileHeader(dtype="int16", sform_code=MNI, qform_code=MNI, units=2)
-LABELS = FileHeader(dtype="uint8", sform_code=MNI, qform_code=MNI, units=2)
 LOAD_TOLERANCE = 0.05
 TISSUE_SHARES = {1: (0.04, 0.35), 2: (0.3, 0.62), 3: (0.2, 0.5)}
 """Of the brain, from the smallest to the largest of real heads and of the template, with room."""
@@ -47,6 +39,7 @@ class DrawnVolume:
         lesions: None for a healthy head.
         facts: What is known of it.
         before: The last contrast before its lesions; None for a healthy head.
+        later: The second session; None where there is one.
     """
 
     head: Head
@@ -54,6 +47,17 @@ class DrawnVolume:
     lesions: DrawnLesions | None
     facts: dict[str, Any]
     before: NDArray[np.float32] | None = None
+    later: DrawnVolume | None = None
+
+    @property
+    def sessions(self) -> tuple[tuple[str, DrawnVolume], ...]:
+        """Each session by its name; the name of a single one is empty."""
+        return ((FIRST, self), (SECOND, self.later)) if self.later else (("", self),)
+
+    @property
+    def change(self) -> NDArray[np.uint8]:
+        """1 where lesions are in the second session and not in the first; without one all 0."""
+        return self.later.mask - self.mask if self.later else np.zeros_like(self.mask)
 
     @property
     def mask(self) -> NDArray[np.uint8]:
@@ -77,23 +81,10 @@ def draw_volume(
     head = replace(head, facts=plan.told[planned.fold].facts(head.facts))
     images = heads.render(head, request.contrasts, seed)
     images = {name: np.rint(image).clip(0, 32767) for name, image in images.items()}
-    lesions, looks, last = None, {}, images[request.contrasts[-1]]
-    if planned.wish is not None:
-        places = places_of(head.labels, head.to_mni @ head.affine, atlas)
-        pool = plan.lesion_pools[planned.fold]
-        lesions = draw_lesions(planned.wish, places, atlas, seed, people=pool)
-        for name, image in images.items():
-            changed = insert(image, lesions.mask, name, places.spacing_mm, seed)
-            images[name] = np.rint(changed).clip(0, 32767)
-            looks[name] = round(draw_ratio(name, seed), 4)
-    site = draw_site(request.site, seed)
-
-    def scan(image: NDArray[np.float32], place: int) -> NDArray[np.float32]:
-        seen = scanned(image, site, request.spacing_mm, WHITE_AT, [4, seed, place])
-        return np.rint(seen).clip(0, 32767)
-
-    images = {name: scan(image, place) for place, (name, image) in enumerate(images.items())}
-    before = scan(last, len(images) - 1) if lesions else None
+    lesions, later, grown = _lesions(planned, head, request, plan, atlas, seed)
+    scanner = _Scanner(draw_site(request.site, seed), request.spacing_mm, seed)
+    first = scanner.session(images, lesions)
+    before = scanner.scan(images[request.contrasts[-1]], len(images) - 1) if lesions else None
     facts = {
         "subject": planned.subject,
         "fold": planned.fold,
@@ -105,13 +96,71 @@ def draw_volume(
         },
         "anatomy": dict(head.facts),
         "lesions": dict(lesions.facts) if lesions else None,
-        "lesion_to_white_matter": looks,
-        "site": site.facts,
-        "quality": measured(images, head.labels, head.affine, WHITE_AT),
+        "lesion_to_white_matter": {
+            name: round(draw_ratio(name, seed), 4) for name in (images if lesions else ())
+        },
+        "site": scanner.site.facts,
+        "quality": measured(first, head.labels, head.affine, WHITE_AT),
     }
-    drawn = DrawnVolume(head, images, lesions, facts, before)
+    drawn = DrawnVolume(head, first, lesions, facts, before)
     facts["quality"]["likeness"] = _likeness(drawn, request, seed)
-    return drawn
+    if later is None:
+        return drawn
+    second = DrawnVolume(head, scanner.session(images, later, 1), later, facts)
+    about = measured(second.images, head.labels, head.affine, WHITE_AT)["images"]
+    facts |= {"longitudinal": grown}
+    facts["quality"]["later"] = {"images": about}
+    return replace(drawn, later=second)
+
+
+def _lesions(
+    planned: Planned,
+    head: Head,
+    request: MRIDatasetRequest,
+    plan: Plan,
+    atlas: LesionAtlas,
+    seed: int,
+) -> tuple[DrawnLesions | None, DrawnLesions | None, dict[str, Any]]:
+    """The lesions of the first and of the second session, and what is recorded of growth."""
+    if planned.last_wish is None:
+        return None, None, {}
+    in_mni = head.to_mni @ head.affine
+    places = places_of(head.labels, in_mni, atlas, spacing_mm=request.spacing_mm)
+    pool = plan.lesion_pools[planned.fold]
+    drawn = draw_lesions(planned.last_wish, places, atlas, seed, people=pool)
+    if not planned.years:
+        return drawn, None, {}
+    first, grown = before_growth(drawn, planned, places.voxel_mm3)
+    return first, drawn, grown
+
+
+@dataclass(frozen=True)
+class _Scanner:
+    """What makes images of a head: faults of a scanner, and the seed of its noise."""
+
+    site: Site
+    spacing_mm: tuple[float, float, float]
+    seed: int
+
+    def session(
+        self,
+        clean: Mapping[str, NDArray[np.float32]],
+        lesions: DrawnLesions | None,
+        number: int = 0,
+    ) -> dict[str, NDArray[np.float32]]:
+        """The images of a session, its lesions in them."""
+        images = dict(clean)
+        for name, image in clean.items() if lesions else ():
+            assert lesions is not None
+            changed = insert(image, lesions.mask, name, self.spacing_mm, self.seed)
+            images[name] = np.rint(changed).clip(0, 32767)
+        return {n: self.scan(image, k, number) for k, (n, image) in enumerate(images.items())}
+
+    def scan(self, image: NDArray[np.float32], place: int, number: int = 0) -> NDArray[np.float32]:
+        """One image as it is stored; bias field and noise of a second session are its own."""
+        seed = [4, self.seed, place, *([number] if number else [])]
+        seen = scanned(image, self.site, self.spacing_mm, WHITE_AT, seed)
+        return np.rint(seen).clip(0, 32767)
 
 
 def _likeness(drawn: DrawnVolume, request: MRIDatasetRequest, seed: int) -> dict[str, Any] | None:
@@ -140,71 +189,15 @@ def judge(drawn: DrawnVolume, planned: Planned) -> list[str]:
             reasons.append(f"{load:.3g} ml of lesions, not {planned.wish.load_ml:.3g}")
         if count != planned.wish.count:
             reasons.append(f"{counted(count, 'lesion')}, not {planned.wish.count}")
-    like = drawn.facts["quality"]["likeness"]
+    quality = drawn.facts["quality"]
+    if drawn.later is not None:
+        reasons += growth_faults(drawn.facts["longitudinal"])
+        reasons += [f"{SECOND}, {words}" for words in faults(quality["later"])]
+    like = quality["likeness"]
     reasons += unlike(like) if like and like["judged"] else []
-    return reasons + faults(drawn.facts["quality"])
-
-
-def write_images(drawn: DrawnVolume, subject: str, root: Path) -> list[Path]:
-    """Write images and labels as BIDS into a folder; the files."""
-    files = []
-    for contrast, image in drawn.images.items():
-        path = root / bids.image_path(subject, contrast)
-        files.append(_write(image, drawn.head.affine, IMAGE, path))
-        about = {"Modality": "MR", "ImageType": ["DERIVED", "SECONDARY", "SYNTHETIC"]}
-        files.append(bids.write_json(_sidecar(path), about))
-    for name, labels in (
-        (bids.mask_path(subject), drawn.mask),
-        (bids.tissue_path(subject), drawn.head.labels),
-    ):
-        files.append(_write(labels, drawn.head.affine, LABELS, root / name))
-        files.append(bids.write_json(_sidecar(root / name), {"Manual": False}))
-    return files
-
-
-def write_case(
-    subject: str, root: Path, folder: Path, contrasts: tuple[str, ...], *, healthy: bool
-) -> list[Path]:
-    """Copy a subject's images and labels into an nnU-Net dataset; the files.
-
-    Args:
-        subject: Whose.
-        root: Of the BIDS dataset they stand in.
-        folder: ``DatasetNNN_NAME``.
-        contrasts: In the order of the channels.
-        healthy: Whether tissues are the labels, and not lesions.
-    """
-    case = case_of(subject)
-    label = bids.tissue_path(subject) if healthy else bids.mask_path(subject)
-    copies = {folder / nnunet.label_name(case): root / label}
-    for channel, contrast in enumerate(contrasts):
-        target = folder / nnunet.image_name(case, channel)
-        copies[target] = root / bids.image_path(subject, contrast)
-    for target, source in copies.items():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f".part-{target.name}")
-        shutil.copyfile(source, part)
-        part.replace(target)
-    return list(copies)
-
-
-def case_of(subject: str) -> str:
-    """The name of a subject among nnU-Net's cases."""
-    return subject.replace("-", "")
+    return reasons + faults(quality)
 
 
 def digests(files: list[Path], out: Path) -> dict[str, str]:
     """SHA-256 of files by their place in the dataset."""
     return {str(path.relative_to(out)): sha256_file(path) for path in sorted(files)}
-
-
-def _write(
-    voxels: NDArray[np.generic], affine: NDArray[np.float64], header: FileHeader, path: Path
-) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    data = torch.from_numpy(np.ascontiguousarray(voxels, dtype=np.float32))
-    return write_volume(Volume(data, affine, header), path, description=DRAWN_HEAD, overwrite=True)
-
-
-def _sidecar(path: Path) -> Path:
-    return path.with_name(path.name.replace(".nii.gz", ".json"))

@@ -20,6 +20,19 @@ SOURCES = (
 )
 
 
+def growth(request: MRIDatasetRequest) -> str:
+    """What two sessions of a head are, in a sentence; nothing where there is one."""
+    asked = request.longitudinal
+    if not asked.asked:
+        return ""
+    low, high = asked.ml_a_year
+    return (
+        f"Each head has two sessions, {asked.years:g} years apart, of one anatomy: its lesions "
+        f"grew by {low:g} to {high:g} ml a year outward from where they began, and a mask tells "
+        "what joined them. Loads are those of the first session."
+    )
+
+
 def methods(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> str:
     """A paragraph for the methods section of a paper."""
     lesions = (
@@ -30,12 +43,13 @@ def methods(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> str:
         "(Lesjak et al. 2017), their outlines warped, cut and recombined, with sign and size of "
         "the change as measured in each contrast."
     )
+    grown = f" {growth(request)}" if request.longitudinal.asked else ""
     spacing = " x ".join(f"{s:g}" for s in request.spacing_mm)
     return (
         f"{summary['made']} synthetic heads ({', '.join(request.contrasts)}; {spacing} mm) were "
         f"drawn with Lamina {drawn_by(summary)} from {summary['drawn_from']}. Mixing follows "
-        f"localized ensembles (Houtekamer and Mitchell 2001).{lesions} Contrasts of a head come "
-        f"from one anatomy and are registered by construction; scanner: {request.site}. Seed "
+        f"localized ensembles (Houtekamer and Mitchell 2001).{lesions}{grown} Contrasts of a head "
+        f"come from one anatomy and are registered by construction; scanner: {request.site}. Seed "
         f"{request.seed}; plan {summary['plan']['key'][:12]}. Splits follow nnU-Net (Isensee et "
         "al. 2021). Intended for research, not for diagnosis."
     )

@@ -19,6 +19,9 @@ PATCH = (32, 32, 32)
 TOP = 0.99
 
 
+IMAGES = ("sub-*/anat/sub-*_FLAIR.nii.gz", "sub-*/ses-*/anat/sub-*_FLAIR.nii.gz")
+
+
 @dataclass(frozen=True, eq=False)
 class Case:
     """A FLAIR with its lesions.
@@ -62,7 +65,7 @@ def read_cases(folder: Path) -> list[Case]:
         for path in sorted(folder.glob("*/FLAIR.nii.gz"))
     }
     bids = folder / "bids" if (folder / "bids").is_dir() else folder
-    for path in sorted(bids.glob("sub-*/anat/sub-*_FLAIR.nii.gz")):
+    for path in (path for pattern in IMAGES for path in sorted(bids.glob(pattern))):
         name = path.name.removesuffix("_FLAIR.nii.gz")
         mask = bids / "derivatives" / "lamina" / path.parent.relative_to(bids)
         pairs[name] = (path, mask / f"{name}_label-lesion_mask.nii.gz")

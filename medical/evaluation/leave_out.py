@@ -66,7 +66,7 @@ def _heads_of(dataset: Path, atlas: LesionAtlas) -> list[Case]:
     """The heads of a dataset, refused where a record does not say that they are of an atlas."""
     cases = read_cases(dataset)
     for case in cases:
-        path = dataset / "volumes" / f"{case.name}.json"
+        path = dataset / "volumes" / f"{case.name.partition('_')[0]}.json"
         record = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
         told = record.get("drawn_from", {}).get("lesion_atlas")
         if told != atlas.digest:

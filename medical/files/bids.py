@@ -90,19 +90,33 @@ def is_stripped(scan: Path) -> bool:
     return next(said, False) is True
 
 
-def image_path(subject: str, contrast: str) -> str:
-    """Where the image of a subject stands in the dataset: ``sub-01``, ``FLAIR``."""
-    return f"{subject}/anat/{subject}_{contrast}.nii.gz"
+def image_path(subject: str, contrast: str, session: str = "") -> str:
+    """Where an image stands in the dataset.
+
+    >>> image_path("sub-01", "FLAIR"), image_path("sub-01", "T1w", "ses-02")
+    ('sub-01/anat/sub-01_FLAIR.nii.gz', 'sub-01/ses-02/anat/sub-01_ses-02_T1w.nii.gz')
+    """
+    return f"{_anat(subject, session)}_{contrast}.nii.gz"
 
 
-def mask_path(subject: str) -> str:
-    """Where the lesion mask of a subject stands in the dataset."""
-    return f"{DERIVATIVE}/{subject}/anat/{subject}_label-lesion_mask.nii.gz"
+def mask_path(subject: str, session: str = "") -> str:
+    """Where a lesion mask stands in the dataset."""
+    return f"{DERIVATIVE}/{_anat(subject, session)}_label-lesion_mask.nii.gz"
 
 
-def tissue_path(subject: str) -> str:
-    """Where the tissue labels of a subject stand in the dataset."""
-    return f"{DERIVATIVE}/{subject}/anat/{subject}_dseg.nii.gz"
+def change_path(subject: str, session: str) -> str:
+    """Where the mask of what joined the lesions since the session before stands."""
+    return f"{DERIVATIVE}/{_anat(subject, session)}_label-lesion_desc-change_mask.nii.gz"
+
+
+def tissue_path(subject: str, session: str = "") -> str:
+    """Where tissue labels stand in the dataset."""
+    return f"{DERIVATIVE}/{_anat(subject, session)}_dseg.nii.gz"
+
+
+def _anat(subject: str, session: str) -> str:
+    folder, name = (f"{subject}/{session}", f"{subject}_{session}") if session else (subject,) * 2
+    return f"{folder}/anat/{name}"
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> Path:
@@ -164,11 +178,28 @@ def write_participants(
         rows: A table row for each participant, ``participant_id`` among them.
         columns: Name of each further column and its description in BIDS' words.
     """
-    names = ["participant_id", *columns]
+    write_table(root / "participants.tsv", "participant_id", rows, columns)
+
+
+def write_table(
+    path: Path,
+    first: str,
+    rows: Sequence[Mapping[str, Any]],
+    columns: Mapping[str, Mapping[str, Any]],
+) -> list[Path]:
+    """Write a table and, beside it, what its columns mean; the files.
+
+    Args:
+        path: Of the table, ``.tsv``.
+        first: Name of the first column.
+        rows: Of the table, by column.
+        columns: Name of each further column and its description in BIDS' words.
+    """
+    names = [first, *columns]
     lines = ["\t".join(names)]
     lines += ["\t".join(_cell(row.get(name)) for name in names) for row in rows]
-    write_text(root / "participants.tsv", "\n".join(lines) + "\n")
-    write_json(root / "participants.json", dict(columns))
+    table = write_text(path, "\n".join(lines) + "\n")
+    return [table, write_json(path.with_suffix(".json"), dict(columns))]
 
 
 def _cell(value: object) -> str:

@@ -154,6 +154,24 @@ def test_a_fault_of_a_raw_dataset_is_found(dataset, tmp_path):
     assert faults(folder)
 
 
+class LargeHeads(BallHeads):
+    """Heads of people who are larger than the mean."""
+
+    people = (Contributor("a", 30.0, "f"),) * 20
+
+    def draw(self, seed, spacing_mm, people):
+        head = super().draw(seed, spacing_mm, people)
+        return replace(head, to_mni=np.diag([1 / 1.08, 1 / 1.06, 1 / 1.05, 1.0]))
+
+
+def test_loads_are_met_in_the_millilitres_of_the_head_and_not_of_the_atlas(tmp_path):
+    asked = maker(LargeHeads(), count=1, formats=["bids"])
+    planned = asked.plan.volumes[0]
+    drawn = draw_volume(asked.request, asked.plan, planned, 0, asked.heads, asked.atlas)
+    assert planned.wish is not None
+    assert drawn.mask.sum() * 27 / 1000 == pytest.approx(planned.wish.load_ml, rel=0.01)
+
+
 def test_what_was_asked_and_delivered_is_told_by_strata(dataset):
     rows = json.loads((dataset / "dataset.json").read_text())["strata"]
     loads = [row for row in rows if row["kind"] == "load"]
