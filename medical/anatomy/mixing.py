@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from core.progress import counted
 from core.refusal import Refusal
 from core.seeds import generator
+from medical.anatomy.ages import band_of, middle_of_band, words_of_band
 from medical.anatomy.expected import TERMS, apart, at
 from medical.anatomy.filters import Floats
 from medical.anatomy.folding import CONDITION_MEAN, CONDITION_SCALE
@@ -68,7 +69,7 @@ class Mixed:
         size: (3,) extent along x, y, z as a share of the space's.
         contributors: Share of each person, mean squared weights; they add up to 1.
         means: Mean weight of each person over the brain, all places alike.
-        facts: What was drawn.
+        facts: What was drawn; of the age, which may be one person's, its ten years.
     """
 
     condition: Floats
@@ -107,7 +108,7 @@ def mix(pool: Pool, seed: int, asked: Asked) -> Mixed:
     sizes = sizes - np.stack([at(expected.sizes, *told) for told in pool.told])
     drawn = random.standard_normal(len(pool.people)) @ (sizes - sizes.mean(0)) / np.sqrt(free)
     size = np.exp(at(expected.sizes, age, someone.sex) + drawn)
-    names = [person.hash for person in pool.people]
+    names, first = [person.hash for person in pool.people], band_of(age)
     shares, means = (map(float, each) for each in shares_of(pool, fields))
     return Mixed(
         condition=condition_of(wide.astype(np.float32), deep.astype(np.float32), pool.depth),
@@ -115,13 +116,14 @@ def mix(pool: Pool, seed: int, asked: Asked) -> Mixed:
         contributors=dict(zip(names, shares, strict=True)),
         means=dict(zip(names, means, strict=True)),
         facts={
-            "age": round(age, 1),
+            "age": middle_of_band(first),
             "sex": someone.sex,
             "length_mm": asked.length_mm,
             "size": [round(float(s), 4) for s in size],
             "people": len(pool.people),
             "people_of_the_mean": expected.people,
             "people_in_stratum": len(stratum),
+            "age_band": words_of_band(first),
         },
     )
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from core.progress import counted
+from medical.anatomy.ages import BAND_YEARS, band_of
 from medical.datasets.page import chip
 from medical.datasets.request import MRIDatasetRequest
-from medical.datasets.telling import BAND_YEARS, band_of
 from medical.datasets.words import behind
 
 Record = Mapping[str, Any]

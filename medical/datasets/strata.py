@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from medical.anatomy.ages import band_of, words_of_band
 from medical.datasets.request import ANY_AGE, MRIDatasetRequest
-from medical.datasets.telling import FEWEST_ALIKE, WITHHELD, Told, band_of, words_of_band
+from medical.datasets.telling import FEWEST_ALIKE, WITHHELD, Told
 
 Record = Mapping[str, Any]
 UNKNOWN, NOT_TOLD = "n/a", "others, of each fewer than 5 people: not told"

@@ -13,30 +13,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from medical.anatomy.ages import band_of, middle_of_band, words_of_band
 from medical.datasets.heads import Contributor
 
-BAND_YEARS = 10
 FEWEST_ALIKE = 5
 WITHHELD = "withheld"
 NAMES = {"f": "women", "m": "men", "": "people"}
-
-
-def band_of(age: float) -> int:
-    """The first year of the ten that an age lies in.
-
-    >>> band_of(44.5)
-    40
-    """
-    return int(round(age, 1)) // BAND_YEARS * BAND_YEARS
-
-
-def words_of_band(first: int) -> str:
-    """Ten years in words.
-
-    >>> words_of_band(40)
-    '40 to 49'
-    """
-    return f"{first} to {first + BAND_YEARS - 1}"
 
 
 @dataclass(frozen=True)
@@ -64,7 +46,7 @@ class Told:
 
     def facts(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """What was drawn of an anatomy, without what few people share, and of an age its band."""
-        found = dict(drawn)
+        found = {name: value for name, value in drawn.items() if name != "age_band"}
         if not self.people or found.get("age") is None:
             return found
         sex = str(found["sex"]) if self.sexes else ""
@@ -73,7 +55,7 @@ class Told:
         if self.bands.get((sex, first), 0) < FEWEST_ALIKE:
             left_out.insert(0, "age")
         else:
-            found |= {"age": first + BAND_YEARS / 2, "age_band": words_of_band(first)}
+            found |= {"age": middle_of_band(first), "age_band": words_of_band(first)}
         return found | dict.fromkeys(left_out) | ({WITHHELD: left_out} if left_out else {})
 
     def alike(self, kind: str, value: str) -> int:

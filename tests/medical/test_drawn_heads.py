@@ -48,6 +48,13 @@ def test_everybody_contributes_and_shares_add_up(people: Pool, anatomy: Anatomy)
     assert min(abs(w) for w in anatomy.contributors.values()) > 0
 
 
+def test_ten_years_are_told_and_the_age_of_nobody(people: Pool, anatomy: Anatomy) -> None:
+    first = int(anatomy.facts["age"]) // 10 * 10
+    assert anatomy.facts["age"] == first + 5
+    assert anatomy.facts["age_band"] == f"{first} to {first + 9}"
+    assert any(first <= person.age < first + 10 for person in people.people)
+
+
 def test_age_and_sex_come_from_those_asked_for(people: Pool) -> None:
     wide = pool(30)
     drawn = [draw_anatomy(wide, s, spacing_mm=COARSE, age=(30, 45), sex="f") for s in (1, 2)]
