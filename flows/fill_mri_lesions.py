@@ -5,7 +5,7 @@ from prefect import flow
 from flows.jobs.job_stages import Refs, run_stages
 from flows.pages.failures import explained
 from flows.pages.run_names import named, title_by
-from flows.requests.parameters import Asked, OutputName, Project
+from flows.requests.parameters import Asked, Format, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import FillLesionsRequest
 from medical.operations.fill_mri_lesions import FillMRILesions
@@ -19,6 +19,7 @@ def fill_mri_lesions(
     request: Asked[FillLesionsRequest],
     output_name: OutputName = "",
     project: Project = DEFAULT_PROJECT,
+    result_format: Format = "nifti",
 ) -> Refs:
     """Fill the lesions of a head with the look of the white matter around them.
 
@@ -30,5 +31,6 @@ def fill_mri_lesions(
         request: Which head, and how.
         output_name: Name of the result's folder; empty to name it after the scan.
         project: Project to file the result under: lower case letters, digits and dashes.
+        result_format: dicom writes a folder of derived DICOM beside the files, too.
     """
-    return run_stages(OPERATION, request, output_name, project)
+    return run_stages(OPERATION, request, output_name, project, result_format)

@@ -115,12 +115,12 @@ def _files_and_dicom(
     """The main output, and the folder for DICOM where the name asks for one."""
     if output.suffix or ".nii.gz" not in operation.endings:
         return output, None
+    from flows.jobs.dicom_copies import check_dicom_of
     from flows.storage.files import check_apart
-    from medical.operations.dicom_results import check_dicom
 
     for scan in map(str, operation.inputs(request).values()):
         check_apart(output / "result", scan)
-    check_dicom(operation.inputs(request)["scan"], output)
+    check_dicom_of(operation, request, output)
     return output.with_name(f"{output.name}.nii.gz"), output
 
 
@@ -129,14 +129,13 @@ def _write_dicom(
 ) -> list[Path]:
     import json
 
+    from flows.jobs.dicom_copies import write_dicom
     from flows.jobs.pipeline import main_output, record_path
-    from medical.operations.dicom_results import Job, note_results, write_results
+    from medical.operations.dicom_results import note_results
 
     record = record_path(main_output(paths))
     told = json.loads(record.read_text(encoding="utf-8"))["extra"]
-    scan, draws = operation.inputs(request)["scan"], bool(getattr(operation, "draws", False))
-    job = Job(operation.name, scan, draws, told.get("labels", {}))
-    written = write_results(job, paths, folder)
+    written = write_dicom(operation, request, paths, told, folder)
     note_results(record, folder)
     return written
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from core.progress import steps_of, timed
 from core.request import Request
+from flows.jobs.dicom_copies import ResultFormat, check_dicom_of, dicom_folder, write_dicom
 from flows.jobs.pipeline import (
     AnyOperation,
     for_file,
@@ -130,6 +131,25 @@ def verify(operation: AnyOperation, request: Request, results: Refs) -> dict[str
 
 
 @patient_stage
+def check_dicom(operation: AnyOperation, request: Request) -> None:
+    """Refuse DICOM that could not be written, before anything is drawn."""
+    check_dicom_of(operation, request, work_folder() / "dicom")
+
+
+@patient_stage
+def convert(
+    operation: AnyOperation, request: Request, results: Refs, facts: dict[str, Any], target: Path
+) -> dict[str, str]:
+    """Write the verified files as DICOM beside the main output; digests by place."""
+    from medical.operations.dicom_results import digests_of
+
+    paths = {role: ref.open() for role, ref in results.items()}
+    folder = dicom_folder(target)
+    write_dicom(operation, request, paths, facts, folder)
+    return digests_of(folder)
+
+
+@patient_stage
 def report(
     operation: AnyOperation,
     request: Request,
@@ -148,7 +168,13 @@ def report(
     return FileRef.of(written)
 
 
-def run_stages(work: AnyOperation, request: Request, output_name: str, project: str) -> Refs:
+def run_stages(
+    work: AnyOperation,
+    request: Request,
+    output_name: str,
+    project: str,
+    result_format: ResultFormat = "nifti",
+) -> Refs:
     """Take a request through all stages, within a flow run; the published files by role.
 
     Args:
@@ -157,9 +183,10 @@ def run_stages(work: AnyOperation, request: Request, output_name: str, project: 
         output_name: Name of the result and of its folder, its ending the kind of file; empty to
             name it after the request.
         project: Project to file the result under.
+        result_format: Of what is done to a scan, ``dicom`` writes DICOM beside the files.
     """
     join_run_log()
-    published = _staged(work, request, output_name, project)
+    published = _staged(work, request, output_name, project, result_format=result_format)
     clear_work()
     return published
 
@@ -193,7 +220,12 @@ def run_several(
 
 
 def _staged(
-    work: AnyOperation, request: Request, output_name: str, project: str, place: str = ""
+    work: AnyOperation,
+    request: Request,
+    output_name: str,
+    project: str,
+    place: str = "",
+    result_format: ResultFormat = "nifti",
 ) -> Refs:
     timings: dict[str, float] = {}
     request = for_file(work, request, output_name)
@@ -207,14 +239,20 @@ def _staged(
     folder = result_folder(settings.outputs, project, work.name, name, run_id())
     with timed(timings, "prepare"):
         inputs = check(work, request)
+        if result_format == "dicom":
+            check_dicom(work, request)
     with timed(timings, "sample"):
         drawn = draw(work, request, inputs, ending, place, project)
+    target = folder / f"{name}{ending}"
     with publishing(folder):
         with timed(timings, "encode"):
-            results = publish(work, request, drawn, folder / f"{name}{ending}")
+            results = publish(work, request, drawn, target)
         with timed(timings, "verify"):
             facts = verify(work, request, results)
         facts = json.loads(drawn["numbers"].open().read_text())["numbers"] | facts | reading.facts
+        if result_format == "dicom":
+            with timed(timings, "convert"):
+                facts |= {"dicom": convert(work, request, results, facts, target)}
         written = report(work, request, results, facts, timings)
     deliver(folder)
     return {**results, "record": written}

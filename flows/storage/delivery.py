@@ -36,7 +36,7 @@ def deliver(folder: Path) -> None:
         StoreRefusedError: It cannot be used as it is set up.
     """
     if store := open_store(read_settings(), LONG_S):
-        files = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
         store.put(path for path in files if path.suffix != ".json")
         store.put(path for path in files if path.suffix == ".json")
 

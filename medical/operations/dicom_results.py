@@ -110,13 +110,16 @@ def note_results(record: Path, folder: Path) -> None:
         folder: That they were written into.
     """
     told = json.loads(record.read_text(encoding="utf-8"))
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    told["extra"]["dicom"] = {
-        path.relative_to(folder.parent).as_posix(): sha256_file(path) for path in files
-    }
+    told["extra"]["dicom"] = digests_of(folder)
     with atomic_path(record, overwrite=True) as temporary:
         text = json.dumps(told, indent=2, allow_nan=False, ensure_ascii=False)
         temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """SHA-256 of a job's DICOM files, by their place beside the record."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder.parent).as_posix(): sha256_file(path) for path in files}
 
 
 def _write(job: Job, paths: Mapping[str, Path], folder: Path) -> list[Path]:

@@ -8,7 +8,8 @@ import numpy as np
 import pydicom
 import pytest
 import torch
-from dicoms import PATIENT, turned, voxels, write_series
+from ball_series import ball
+from dicoms import PATIENT, voxels, write_series
 from grids import opened
 from pydicom.uid import generate_uid
 from test_dicom import converted
@@ -21,18 +22,6 @@ from medical.files.scan import read_scan
 from medical.files.volume import FileHeader, Volume
 from medical.operations import dicom_results
 from medical.operations.dicom_results import Job, check_dicom, write_results
-
-
-def ball(folder, **fields):
-    """A head of a kind as an oblique series: fluid, gray and white matter, 100 mm wide."""
-    shape, step = (30, 36, 34), (3.0, 3.0, 3.5)  # slices, rows, columns; rows, columns, slices
-    sizes = np.array([step[2], step[0], step[1]]).reshape(3, 1, 1, 1)
-    places = (np.indices(shape) - (np.array(shape).reshape(3, 1, 1, 1) - 1) / 2) * sizes
-    radius = np.linalg.norm(places / np.array([46, 48, 45]).reshape(3, 1, 1, 1), axis=0)
-    data = np.select([radius < 0.3, radius < 0.75, radius < 1], [250, 900, 600], 0)
-    data = data + (data > 0) * np.random.default_rng(0).integers(-9, 9, shape)
-    cosines = turned((0.2, -0.1, 0.3))
-    return write_series(folder, data.astype(np.uint16), cosines=cosines, spacing=step, **fields)
 
 
 def in_space(folder, nifti, out):
