@@ -70,7 +70,7 @@ def growth_faults(told: Mapping[str, Any]) -> list[str]:
         found.append(f"{growth['delivered']:.3g} ml a year joined, not {growth['asked']:.3g}")
     counts = [session["count"] for session in told["sessions"].values()]
     if len(set(counts)) > 1:
-        found.append(f"{' and '.join(map(str, counts))} lesions in the two sessions, not as many")
+        found.append(f"lesions in the two sessions: {' and '.join(map(str, counts))}, not as many")
     return found
 
 
