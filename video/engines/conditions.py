@@ -35,9 +35,16 @@ def abilities_of(call: Collection[str]) -> tuple[Ability, ...]:
     return tuple(ability for name, ability in named.items() if name in names)
 
 
-def takes_whole(canvas: Canvas, call: Collection[str]) -> bool:
-    """Whether a pipeline draws a canvas as it is, all at once."""
-    return {*call} >= (CHANGED if canvas.strength else MASKED)
+def takes_whole(canvas: Canvas, num_frames: int, call: Collection[str]) -> bool:
+    """Whether a pipeline draws a canvas as it is, all at once.
+
+    Args:
+        canvas: What is given.
+        num_frames: Of what is asked; fewer or more than the canvas has are windows of it.
+        call: The pipeline's arguments.
+    """
+    can = {*call} >= (CHANGED if canvas.strength else MASKED)
+    return can and len(canvas.frames) == num_frames
 
 
 def shown_canvas(canvas: Canvas) -> dict[str, Any]:

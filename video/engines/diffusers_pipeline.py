@@ -151,7 +151,7 @@ class LoadedFolder:
 
     def complete(self, request: VideoRequest, canvas: Canvas, on_step: OnStep) -> Clip:
         """All frames of a canvas: at once where the pipeline can, else window after window."""
-        if not takes_whole(canvas, self.call):
+        if not takes_whole(canvas, request.num_frames, self.call):
             return chained(self, self.engine, request, canvas, on_step)
         steps = max(1, int(request.steps * (canvas.strength or 1.0)))
 

@@ -6,7 +6,7 @@ from PIL import Image
 from tiny_engines import save_picture
 
 from core.refusal import Refusal
-from video.change_request import EditRequest, FillRequest
+from video.change_request import EditRequest, ExtendRequest, FillRequest
 from video.engines.canvas import Canvas
 from video.engines.conditions import UNKNOWN, shown_canvas
 from video.engines.engine import never
@@ -151,3 +151,14 @@ def test_what_is_to_be_drawn_is_shown_as_gray_under_a_white_mask():
     assert [np.unique(image).tolist() for image in shown["video"]] == [[200], [UNKNOWN, 200]]
     assert np.asarray(shown["mask"][1])[:, :, 0].tolist() == [[255] * 4] * 2 + [[0] * 4] * 2
     assert not np.asarray(shown["mask"][0]).any()
+
+
+@pytest.mark.parametrize("more", [4, 5])
+def test_a_clip_goes_on_by_an_engine_that_takes_masks_in_windows_of_its_own(more, made, tmp_path):
+    made("wan_vace")
+    clip = clip_of(tmp_path / "clip.mp4", 12)
+    request = ExtendRequest(clip=clip, prompt="a cat", engine="wan_vace", steps=1)
+    drawn, canvas, _ = changed(request.model_copy(update={"frames_after": more}))
+    assert drawn.frames.shape == (12 + more, 16, 16, 3)
+    assert np.array_equal(drawn.frames[:12], canvas.frames[:12])
+    assert drawn.facts["windows"] == 1
