@@ -31,7 +31,13 @@ from flows.pages.run_log import join_run_log
 from flows.requests.policy import check_result, read_lawful
 from flows.settings.settings import read_settings
 from flows.storage.delivery import deliver
-from flows.storage.files import DEFAULT_PROJECT, FileRef, checked_project, result_folder
+from flows.storage.files import (
+    DEFAULT_PROJECT,
+    FileRef,
+    checked_project,
+    numbered_name,
+    result_folder,
+)
 from flows.storage.quota import Quota
 
 Refs = dict[str, FileRef]
@@ -210,9 +216,8 @@ def run_several(
     join_run_log()
     first, found = for_file(work, requests[0], output_name), Refs()
     name, ending = name_and_ending(work, first, output_name)
-    digits = len(str(len(requests)))
     for number, request in enumerate(requests, 1):
-        named = f"{name}-{number:0{digits}}{ending}"
+        named = f"{numbered_name(name, number, len(requests))}{ending}"
         made = _staged(work, request, named, project, place=str(number))
         found |= {f"{role}_{number}" if number > 1 else role: ref for role, ref in made.items()}
     clear_work()

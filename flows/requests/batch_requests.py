@@ -82,7 +82,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
     operation = "text_to_video"
     flow = "generate_clips"
     ours = ("negative",)
-    newer = ("count", "picture")
+    newer = ("count", "picture", "drafts", "draft_steps")
 
     name: BatchName = NIGHTLY
     prompts: str = Field(

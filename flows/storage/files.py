@@ -111,6 +111,18 @@ def check_apart(path: Path, *inputs: str) -> None:
             )
 
 
+def numbered_name(name: str, number: int, count: int) -> str:
+    """A plain name with a number behind it, shortened so that it is still a plain name.
+
+    Args:
+        name: A plain name, see ``plain_name``.
+        number: From 1.
+        count: How many there are, which says how many digits each number has.
+    """
+    end = f"-{number:0{len(str(count))}}"
+    return name[: LONGEST_NAME - len(end)].rstrip("-") + end
+
+
 def plain_name(text: str, otherwise: str) -> str:
     """``text`` as a file name: lower case letters, digits and single dashes, at most 60.
 

@@ -35,6 +35,9 @@ Event = dict[str, Any]
 KINDS = {FLOW: "video", BATCH_FLOW: "video.batch", "restore_scans": "scan.batch"}
 OUTBOX = "webhooks.json"
 EVERY_S, AGAIN_S, LATEST_S, MOST_TRIES, TIMEOUT_S = 3.0, 5.0, 3600.0, 14, 10.0
+LONGEST_S = (
+    7 * 24 * 3600.0
+)  # after an end it is tried once at most, so that no file grows for ever
 OVERLAP = timedelta(minutes=10)  # an end may be written down a little after it was
 
 
@@ -150,15 +153,20 @@ class Herald:
             del self._waiting[key]
 
     def _put_off(self, url: str, keys: list[str]) -> None:
-        """Have the first that was not heard, and all behind it, wait for another try."""
-        tries = self._waiting[keys[0]]["tries"] + 1
-        due = time.time() + min(LATEST_S, AGAIN_S * 2**tries)
+        """Have the first that was not heard, and all behind it, wait for another try of it.
+
+        A try counts for the first alone; when that is given up, the next is sent at once.
+        """
+        first = self._waiting[keys[0]]
+        first["tries"] += 1
+        due = time.time() + min(LATEST_S, AGAIN_S * 2 ** first["tries"])
+        ended = first["event"].get("created_at", time.time())
+        if first["tries"] >= MOST_TRIES or time.time() - ended > LONGEST_S:
+            logger.error("webhook %s is told no more of %s", _host(url), first["event"]["id"])
+            del self._waiting[keys.pop(0)]
+            due = 0.0
         for key in keys:
-            load = self._waiting[key]
-            load["tries"], load["next"] = load["tries"] + 1, due
-            if load["tries"] >= MOST_TRIES:
-                logger.error("webhook %s is told no more of %s", _host(url), load["event"]["id"])
-                del self._waiting[key]
+            self._waiting[key]["next"] = due
 
     async def _heard(self, url: str, event: Event) -> bool:
         body, seconds = json.dumps(event).encode(), int(time.time())

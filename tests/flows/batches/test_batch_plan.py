@@ -183,3 +183,17 @@ def test_a_folder_without_scans_is_refused(tmp_path):
         survey(tmp_path)
     with pytest.raises(ValueError, match="there is no such folder; name"):
         survey(tmp_path / "none")
+
+
+def test_a_plain_request_is_told_as_it_was_before_there_were_drafts():
+    told = ClipBatchRequest(name="n", prompts="a red circle").model_dump(mode="json")
+    assert told.pop("limits").keys() == {
+        "deadline_minutes", "gpu_minutes", "items", "tries", "retry_delay_s", "shard_minutes",
+        "shards_at_once", "item_minutes", "reserve_gb",
+    }  # fmt: skip
+    assert told == {
+        "name": "n", "prompts": "a red circle", "prompt_file": "", "num_frames": 16, "fps": 8.0,
+        "height": 64, "width": 64, "steps": 4, "sampler": "flow_map", "guidance": 2.0, "seed": -1,
+        "model": "scenes-64", "strict": False, "accept_only": False, "draws": 4,
+        "plateau_draws": 0, "plateau_gain": 0.05,
+    }  # fmt: skip

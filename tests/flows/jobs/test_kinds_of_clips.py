@@ -147,3 +147,21 @@ def test_several_clips_keep_their_unfinished_work_apart(monkeypatch, places):
     assert drawn[0]["video"].sha256 != drawn[1]["video"].sha256
     again = job_stages.draw.fn(OPERATIONS["text_to_video"], one, {}, ".gif", "1")
     assert again == drawn[0]
+
+
+def test_several_clips_of_a_long_prompt_have_each_a_name(monkeypatch):
+    named = []
+
+    def made(work, request, output_name, project, place):
+        named.append("".join(job_stages.name_and_ending(work, request, output_name)))
+        return {}
+
+    monkeypatch.setattr(job_stages, "join_run_log", lambda: None)
+    monkeypatch.setattr(job_stages, "clear_work", lambda: None)
+    monkeypatch.setattr(job_stages, "_staged", made)
+    long = "a red circle moves left and a blue square moves right while a green triangle stands"
+    requests = seeded(VideoRequest(prompt=long, **TINY), 12)
+    job_stages.run_several(OPERATIONS["text_to_video"], requests, "", "default")
+    assert len(set(named)) == 12
+    assert named[1].endswith("-02.mp4")
+    assert max(map(len, named)) == 60 + len(".mp4")

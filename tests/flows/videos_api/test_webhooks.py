@@ -182,6 +182,31 @@ def test_what_waits_behind_an_event_that_is_never_heard_is_given_up_in_its_own_t
     assert receiver.types() == ["video.completed"]
 
 
+def test_one_that_is_always_refused_takes_none_with_it_that_was_never_sent(
+    herald, runs, receiver, monkeypatch
+):
+    monkeypatch.setattr(webhooks_module, "AGAIN_S", 0.0)
+    monkeypatch.setattr(webhooks_module, "MOST_TRIES", 3)
+    teller = herald()
+    receiver.answers = [400, 400, 400, 500]
+    for flow in ("restore_scans", "text_to_video", "generate_clips"):
+        runs.end(flow)
+    turn(teller, times=5)
+    assert receiver.types() == ["video.completed", "video.batch.completed"]
+
+
+def test_what_ended_a_week_ago_is_tried_once(herald, runs, receiver, monkeypatch):
+    teller = herald()
+    teller._begun -= timedelta(days=30)
+    teller._since = (datetime.now(UTC) - timedelta(days=30)).isoformat()
+    receiver.answers = [500, 500]
+    runs.end("generate_clips", ago_s=8 * 24 * 3600)
+    runs.end("restore_scans", ago_s=8 * 24 * 3600)
+    runs.end("text_to_video")
+    turn(teller, times=3)
+    assert receiver.types() == ["video.completed"]
+
+
 def test_a_file_that_cannot_be_read_is_said_and_kept_aside(herald, runs, receiver, caplog):
     turn(herald())
     kept = read_settings().home / "webhooks.json"
