@@ -16,6 +16,9 @@ PERCENTILE = 99.9
 MOST_FILLS = 4  # different numbers that stand for no tissue
 GAPS = (0.02, 0.25)  # below and above: so far from the rest, as a share of its range, is no tissue
 STEPS = 8.0  # mean steps between values of the rest: so far is no next level of a coarse scale
+FAR = 0.9  # of the range of the rest: a cluster so far away is fill or wrapped around, not tissue
+TIGHT = 0.125  # of the gap: so narrow is a cluster
+RARE = 0.02  # of all voxels: so many at the high end may be a class of a phantom
 THINNING = 4.0  # times the widest gap that is left: nearer belongs to a tail
 FEWEST_LEVELS = 8  # with fewer nobody can say what is far away
 BACKGROUND_SHARE = 0.2  # of all voxels: so many at the low end are air, not padding
@@ -155,7 +158,8 @@ def _body(ordered: Tensor) -> tuple[int, int]:
     The widest gap parts a few levels or voxels at one end from the rest, until none is wide.
     What is not negative stays: zero is air, however far from it tissue begins. A picture whose
     values thin out towards an end, as around a bright spot, has one wide gap after another:
-    then only those count that are far wider than the widest left.
+    then only those count that are far wider than the widest left. Many levels are extreme only
+    as a tight cluster far away: noise around fill, or small negatives stored as 65,500 and more.
     """
     levels, counts = torch.unique_consecutive(ordered, return_counts=True)
     parts, gaps = [(0, levels.numel())], [torch.inf]
@@ -186,7 +190,9 @@ def _without_widest(
     gap = float(levels[at] - levels[at - 1])
     gone = counts[:at] if below else counts[at:]  # at this end in all
     share = float(gone.sum() / counts.sum())
-    many = gone.numel() > MOST_FILLS and share > FEW
+    spread = float(levels[at - 1] - levels[0] if below else levels[-1] - levels[at])
+    cluster = spread <= TIGHT * gap and gap > FAR * extent and (below or share <= RARE)
+    many = gone.numel() > MOST_FILLS and share > FEW and not cluster
     air = below and (float(levels[at - 1]) >= 0.0 or share > BACKGROUND_SHARE)
     if many or air or high - low < FEWEST_LEVELS or gap <= wide:
         return None

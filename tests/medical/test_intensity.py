@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medical.acquisition.intensity import (
+    MOST_FILLS,
     IntensityScale,
     measure_scale,
     scale_of_all,
@@ -133,6 +134,25 @@ def test_no_voxel_and_no_padding_sets_the_scale(seed, value, border):
 @given(seed=st.integers(0, 99), value=VALUES, border=st.booleans())
 def test_none_of_500_sets_the_scale(seed, value, border):
     _check_outlier(seed, value, border)
+
+
+@pytest.mark.parametrize("most", [900, 4000, 30000])
+@pytest.mark.parametrize(
+    ("share", "first", "step"), [(0.01, 65535, -1), (0.001, 65535, -1), (0.15, -32768, 1)]
+)
+def test_wrapped_voxels_and_noisy_fill_do_not_set_the_scale(most, share, first, step):
+    x = (body(2) / 900 * most).round()
+    clean = measure_scale(x)
+    generator = torch.Generator().manual_seed(5)
+    count = round(share * x.numel())
+    where = torch.randperm(x.numel(), generator=generator)[:count]
+    levels = (10 * torch.randn(count, generator=generator)).abs().round()
+    assert levels.unique().numel() > MOST_FILLS
+    spoiled = x.flatten().index_put((where,), first + step * levels).reshape(x.shape)
+    found = measure_scale(without_fill(spoiled)[0])
+    assert found.low == 0
+    assert found.high == pytest.approx(clean.high, rel=0.02)
+    assert found.held == count
 
 
 def test_what_was_held_is_recorded():
