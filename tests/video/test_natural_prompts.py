@@ -50,3 +50,16 @@ def test_the_color_of_what_is_unknown_is_named_and_not_refused():
 @pytest.mark.parametrize("prompt", ["ein großes grünes Quadrat", "красный круг", "赤い丸"])
 def test_words_of_other_languages_are_not_taken_for_slips(prompt):
     assert understand(prompt).corrections == ()
+
+
+@pytest.mark.parametrize(
+    ("prompt", "left"),
+    [
+        ("three red and blue circles", ("red",)),
+        ("two red, green and blue circles", ("red", "green")),
+        ("a red, green and blue squares", ("red", "green")),
+        ("three very red and blue circles", ("red",)),
+    ],
+)
+def test_a_list_whose_number_is_not_that_of_its_colors_is_told(prompt, left):
+    assert understand(prompt).not_understood == left
