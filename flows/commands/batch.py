@@ -165,7 +165,7 @@ def finish(name: str, /, *, pick: str = "", picks: Path | None = None,
 
 def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchRequest:
     """The request for a prompt file or a folder of scans or pictures, with ``name=value``s."""
-    from video.engines.picture_folder import is_picture_folder
+    from flows.batches.kinds import is_of_pictures
 
     fields: dict[str, Any] = {"name": name}
     for word in settings:
@@ -179,7 +179,7 @@ def read_request(source: Path, name: str, settings: Sequence[str]) -> BatchReque
             fields.setdefault(group, {})[inner] = value
         else:
             fields[key] = value.split(",") if key == "spacing_mm" else value
-    if source.is_dir() and not is_picture_folder(source):
+    if source.is_dir() and not is_of_pictures(source):
         asked: BatchRequest = ScanBatchRequest(scans=str(source.resolve()), **fields)
     else:
         asked = ClipBatchRequest(prompt_file=str(source.resolve()), **fields)

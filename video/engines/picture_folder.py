@@ -12,7 +12,6 @@ from video.engines.pictures import opened
 from video.files.captioned_clips import caption_of, text_beside
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-SCANS = (".nii", ".nii.gz")
 SHOWN = 20  # names of one reason
 HIDDEN = "hidden"
 FOLDER = "a folder, of which no picture is taken"
@@ -41,13 +40,16 @@ class PictureFolder:
         return [f"{_listed(names)}: {reason}" for reason, names in reasons.items()]
 
 
-def is_picture_folder(folder: Path) -> bool:
-    """Whether a folder holds pictures and no scans."""
-    if not folder.is_dir():
-        return False
-    names = [path.name.lower() for path in folder.iterdir() if not path.name.startswith(".")]
-    scans = any(name.endswith(SCANS) or name.startswith("sub-") for name in names)
-    return not scans and any(name.endswith(PICTURES) for name in names)
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures at the top of a folder, by their endings."""
+    return [path for path in sorted(folder.iterdir()) if path.name[0] != "." and _is_picture(path)]
+
+
+def is_captioned(picture: Path) -> bool:
+    """Whether a text of its name stands beside a picture."""
+    beside = picture.parent.iterdir()
+    texts = {path.name: path for path in beside if path.suffix.lower() == ".txt"}
+    return text_beside(picture, texts).is_file()
 
 
 def survey(folder: Path) -> PictureFolder:
@@ -59,7 +61,7 @@ def survey(folder: Path) -> PictureFolder:
     Raises:
         Refusal: Pictures cannot be read, or captions are no text; all are named.
     """
-    entries = sorted(folder.iterdir())
+    entries = sorted(folder.resolve().iterdir())
     texts = {path.name: path for path in entries if path.suffix.lower() == ".txt"}
     left_out = {path.name: reason for path in entries if (reason := _unfit(path))}
     paths = [path for path in entries if path.name not in left_out and _is_picture(path)]
@@ -68,7 +70,7 @@ def survey(folder: Path) -> PictureFolder:
         text = text_beside(path, texts)
         captions.add(text.name)
         try:
-            taken[path.resolve()] = _looked_at(path, text)
+            taken[path] = _looked_at(path, text)
         except Refusal as refusal:
             bad.append(str(refusal))
     if bad:

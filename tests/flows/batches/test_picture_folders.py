@@ -98,10 +98,35 @@ def test_turned_clear_odd_and_deep_pictures_are_frames(folder):
     assert 100 < frames[2].pixels.mean() < 156
 
 
-def test_a_folder_with_scans_is_one_of_scans(folder, tmp_path):
+def test_a_link_to_a_picture_is_a_picture_with_a_caption_of_its_own(folder):
+    (folder / "c.png").symlink_to("b.png")
+    (folder / "c.txt").write_text("a green star")
+    items, _ = items_of(asked(folder))
+    assert [item.request.prompt for item in items] == [
+        "a red circle moves left", "a blue square stays still", "a green star",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "scan", ["head.nii.gz", "a.mgz", "b.dcm", "p1/t1.nii.gz", "sub-01/anat/sub-01_T1w.nii"]
+)
+def test_a_folder_with_scans_is_one_of_scans(places, scan):
+    photo(places / "overview.png")
+    (places / "sub-logo").write_text("no folder")
+    (places / "more").mkdir()
+    assert isinstance(read_request(places, "night", []), ClipBatchRequest)
+    (places / scan).parent.mkdir(parents=True, exist_ok=True)
+    (places / scan).touch()
+    assert isinstance(read_request(places, "night", []), ScanBatchRequest)
+    (places / "overview.TXT").write_text("a red circle")
+    with pytest.raises(Refusal, match=r"holds scans and captioned pictures: .* of their own"):
+        read_request(places, "night", [])
+
+
+def test_a_folder_without_pictures_is_one_of_scans(folder, tmp_path):
+    (folder / "photos.zip").touch()  # may hold anything
+    photo(folder / "sub-03.png")
     assert isinstance(read_request(folder, "night", []), ClipBatchRequest)
-    (folder / "head.nii.gz").touch()
-    assert isinstance(read_request(folder, "night", []), ScanBatchRequest)
     assert isinstance(read_request(tmp_path, "night", []), ScanBatchRequest)
     with pytest.raises(Refusal, match="it holds no picture"):
         items_of(asked(tmp_path))
