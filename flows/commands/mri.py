@@ -135,6 +135,7 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     from flows.commands.stack import read_request
     from flows.jobs.dataset_plans import make, planned
     from medical.datasets.making import claim, left_to_draw
+    from medical.datasets.own_people import OwnHeads
     from medical.datasets.request import MRIDatasetRequest
 
     asked = read_request("augment_mri_dataset", request)
@@ -149,6 +150,8 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
         print(f"note: {words}")
     claim(maker, out, write=not dry_run)
     if dry_run:
+        if isinstance(maker.heads, OwnHeads) and maker.heads.left_out:
+            print(f"left out of {asked.sources}: {maker.heads.left_out}")
         return 0
     with terminal_meter("drawing") as meter:
         made = make(maker, out, meter)

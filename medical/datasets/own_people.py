@@ -34,14 +34,26 @@ from medical.training.heads import find_heads, listed
 logger = logging.getLogger(__name__)
 SEXES = {"f": "f", "female": "f", "w": "f", "m": "m", "male": "m"}
 OLDEST = 120
+ONE_EACH = "one head of each person is taken"
 Told = tuple[float, str]  # age in years, and sex
 SEX_COLUMNS = ("sex", "gender")
 
 
 class OwnHeads(PeopleHeads):
-    """Heads of people in a folder, known by name at once and mapped when asked."""
+    """Heads of people in a folder, known by name at once and mapped when asked.
 
-    def __init__(self, folder: Path, heads: Mapping[str, Path], told: Mapping[str, Told]) -> None:
+    Attributes:
+        left_out: Files that are not taken, by name, for nobody but who asks.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        heads: Mapping[str, Path],
+        told: Mapping[str, Told],
+        left_out: str = "",
+    ) -> None:
+        self.left_out = left_out
         digests = {name: sha256_file(heads[name]) for name in told}
         self._heads, self._told = heads, told
         secret = "\n".join(["key of people", *sorted(digests.values())])
@@ -84,12 +96,13 @@ def own_heads(sources: str) -> OwnHeads:
     for name, path in found.taken.items():
         first.setdefault(name.partition("_")[0], path)
     further = sorted(path.name for path in {*found.taken.values()} - {*first.values()})
-    says = [found.says(), further and f"{listed(further)}: one head of each person is taken"]
-    if any(says):
-        logger.warning("%s: left out: %s", folder, "; ".join(filter(None, says)))
+    says = [found.says(), further and f"{listed(further)}: {ONE_EACH}"]
+    counts = [found.counts(), further and f"{counted(len(further), 'file')}: {ONE_EACH}"]
+    if any(says):  # logs are read by others, and name no people
+        logger.warning("files of sources left out: %s", "; ".join(filter(None, counts)))
     check_enough(sources, len(first), found.says())
     told = _participants(folder, first)
-    return OwnHeads(folder, first, told)
+    return OwnHeads(folder, first, told, "; ".join(filter(None, says)))
 
 
 def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, Told]:

@@ -7,10 +7,12 @@ meant but is damaged, dark or too small is refused where its voxels are read.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.progress import counted
 from medical.files.bidsignore import read_ignored
 from medical.files.container import OTHER_FORMATS, SUFFIXES, is_folder, points_elsewhere, scan_name
 from medical.files.nifti import read_size
@@ -20,6 +22,8 @@ T1, LABELS = "_T1w", "_dseg"
 FOLDERS = ("sub-*/anat", "sub-*/ses-*/anat")
 SHOWN = 20  # files of one reason that are named
 NOT_RAW = ("derivatives", "sourcedata", "code")
+NAMED_AS = "is named as the head"
+TWICE = f"it {NAMED_AS} taken from another folder"
 IGNORED = "named by .bidsignore"
 NO_FILE = "it is a folder, pipe or device and no file"
 FORMAT = "it is no NIfTI, so convert it to .nii.gz"
@@ -51,6 +55,11 @@ class HeadFiles:
         for path, why in self.left_out.items():
             names.setdefault(why, []).append(path.name)
         return "; ".join(f"{listed(each)}: {why}" for why, each in names.items())
+
+    def counts(self) -> str:
+        """How many are left out and why, for logs that may name nobody."""
+        why = Counter(TWICE if NAMED_AS in said else said for said in self.left_out.values())
+        return "; ".join(f"{counted(count, 'file')}: {said}" for said, count in why.items())
 
 
 def listed(names: list[str]) -> str:
@@ -115,7 +124,7 @@ def _named_like_heads(folder: Path) -> list[Path]:
 def _same(path: Path, taken: Path) -> str:
     if path.with_name(scan_name(path.name)) == taken.with_name(scan_name(taken.name)):
         return "the same head is taken packed"
-    return f"it stands in {_place(path)} and is named as the head taken from {_place(taken)}"
+    return f"it stands in {_place(path)} and {NAMED_AS} taken from {_place(taken)}"
 
 
 def _place(path: Path) -> str:

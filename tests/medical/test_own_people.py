@@ -249,6 +249,15 @@ def test_what_is_not_taken_of_a_person_is_said(people, tmp_path, caplog):
     (tmp_path / "more/derivatives").mkdir()
     table = tmp_path / "more/participants.tsv"
     table.write_text(table.read_text(), encoding="utf-16")
-    own_heads(str(tmp_path / "more"))
-    assert f"{name}_ses-2_T1w.nii.gz: one head of each person is taken" in caplog.text
-    assert "derivatives: no part of the raw dataset" in caplog.text
+    elsewhere = tmp_path / "more" / "sub-01" / "ses-3" / "anat"
+    elsewhere.mkdir(parents=True)
+    shutil.copy(head, elsewhere / head.name)
+    said = own_heads(str(tmp_path / "more")).left_out
+    assert f"{name}_ses-2_T1w.nii.gz: one head of each person is taken" in said
+    assert "derivatives: no part of the raw dataset" in said
+    assert "is named as the head taken from" in said
+    assert "1 file: one head of each person is taken" in caplog.text
+    assert "1 file: no part of the raw dataset" in caplog.text
+    assert "it is named as the head taken from another folder" in caplog.text
+    assert "sub-" not in caplog.text  # logs name neither people
+    assert "more" not in caplog.text  # nor their folder
