@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class Case:
     """A FLAIR with its lesions.
 
     Attributes:
-        name: of the person or the drawn head.
+        name: of the person or the drawn head, with its session where there are several.
         image: (D, H, W), the bright end at 1, 0 outside the brain.
         mask: (D, H, W) where lesions are.
         places: (N, 3) lesion voxels.
@@ -44,6 +45,11 @@ class Case:
         parts = (self.image.numpy().tobytes(), self.mask.numpy().tobytes())
         return hashlib.sha256(b"".join(parts)).hexdigest()
 
+    @property
+    def person(self) -> str:
+        """Whose it is: all sessions of ``sub-01`` are of one person."""
+        return self.name.partition("_")[0] if self.name.startswith("sub-") else self.name
+
     @classmethod
     def of(cls, name: str, image: Tensor, mask: Tensor) -> Case:
         """A case whose intensities are scaled."""
@@ -52,6 +58,14 @@ class Case:
         pads = [x for n in reversed(grown) for x in (0, n)]
         image, mask = (torch.nn.functional.pad(x.float(), pads) for x in (image / top, mask > 0))
         return cls(name, image, mask, np.argwhere(mask.numpy() > 0))
+
+
+def people_of(cases: Sequence[Case]) -> dict[str, list[Case]]:
+    """The cases of each person, as who is left out is left out with all sessions."""
+    found = dict[str, list[Case]]()
+    for case in cases:
+        found.setdefault(case.person, []).append(case)
+    return found
 
 
 def read_cases(folder: Path) -> list[Case]:

@@ -2,8 +2,8 @@
 
 Arms differ in the share of patches that come from drawn heads: 0, 25, 50, 75 and 100 %. The rival
 needs no model: lesions of real heads cut out and pasted into other patches of real heads, after
-CarveMix (Zhang et al. 2021). Each real person is left out once and is the test. Arms of one seed
-share the first weights, so their differences are paired.
+CarveMix (Zhang et al. 2021). Each real person is left out once, with all sessions, and is the
+test. Arms of one seed share the first weights, so their differences are paired.
 
 ``python -m medical.evaluation.downstream REAL DRAWN OUT.jsonl`` goes on where it was stopped. Each
 line is a finished training, and ``OUT.md`` is their table; ``read_cases`` says what folders hold.
@@ -34,7 +34,7 @@ from core.operations.tiling import windows
 from core.records import atomic_path
 from core.refusal import Refusal
 from core.seeds import generator
-from medical.evaluation.cases import PATCH, Case, read_cases
+from medical.evaluation.cases import PATCH, Case, people_of, read_cases
 from medical.lesions.fields import depth
 from medical.training.segmenter import Scoring
 
@@ -177,7 +177,7 @@ def runs(
     """One result for each seed, person left out and arm that is not done yet.
 
     Args:
-        real: Each is left out once.
+        real: Each person is left out once; Dice is the mean of the person's sessions.
         drawn: The drawn heads to train on, by the person who is left out.
         seeds: How many.
         done: Results that there are.
@@ -185,20 +185,20 @@ def runs(
     """
     known = {(row["seed"], row["left_out"], row["arm"]) for row in done}
     for seed in range(seeds):
-        for test in real:
-            told = protocol(real, drawn[test.name], steps)
+        for person, tests in people_of(real).items():
+            told = protocol(real, drawn[person], steps)
             for arm in ARMS:
-                if (seed, test.name, arm) in known:
+                if (seed, person, arm) in known:
                     continue
                 began = time.perf_counter()
-                others = [case for case in real if case.name != test.name]
-                network = trained(arm, others, drawn[test.name], seed, steps=steps)
-                dice = overlap(lesions_found(network, test), test.mask.numpy() > 0)
+                others = [case for case in real if case.person != person]
+                network = trained(arm, others, drawn[person], seed, steps=steps)
+                found = [overlap(lesions_found(network, c), c.mask.numpy() > 0) for c in tests]
                 yield {
                     "seed": seed,
-                    "left_out": test.name,
+                    "left_out": person,
                     "arm": arm,
-                    "dice": round(dice, 4),
+                    "dice": round(float(np.mean(found)), 4),
                     **told,
                     "seconds": round(time.perf_counter() - began, 1),
                 }
@@ -238,13 +238,14 @@ def main() -> None:
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     real = read_cases(asked.real)
-    if len(real) < 2:
+    if len(people_of(real)) < 2:
         raise Refusal(
-            f"{asked.real} holds {len(real)} person: each is left out once and the others train; "
-            "give two or more."
+            f"{asked.real} holds {len(people_of(real))} person: each is left out once and the "
+            "others train; give two or more."
         )
     drawn = drawn_for(real, asked.drawn)
-    done = read_rows(asked.out, {c.name: protocol(real, drawn[c.name], asked.steps) for c in real})
+    told = {name: protocol(real, cases, asked.steps) for name, cases in drawn.items()}
+    done = read_rows(asked.out, told)
     logger.info("%s", warning())
     for row in runs(real, drawn, asked.seeds, done, steps=asked.steps):
         done.append(row)
@@ -252,7 +253,7 @@ def main() -> None:
             file.write(json.dumps(row) + "\n")
         logger.info("%s", row)
         with atomic_path(asked.out.with_suffix(".md"), overwrite=True) as temporary:
-            text = table(done, min(len(cases) for cases in drawn.values()))
+            text = table(done, min(len(people_of(cases)) for cases in drawn.values()))
             temporary.write_text(text, encoding="utf-8")
 
 

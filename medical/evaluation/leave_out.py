@@ -1,10 +1,11 @@
 """Drawn heads that know nothing of the person who is tested, and results that may be gone on from.
 
 ``python -m medical.evaluation.leave_out REAL MASKS DRAWN --request FILE`` draws a dataset for each
-person of ``REAL``, from a lesion atlas of all ``MASKS`` but that person's: ``DRAWN/NAME``, its
-atlas in ``DRAWN/atlas-NAME``. A mask is a person's where its file is called like the person,
-whatever follows after ``_``, or its voxels are the same; of whom there is none is said by
-``--no-mask NAME``. A drawing that was stopped goes on when the same is asked again.
+person of ``REAL``, of whom there may be several sessions, from a lesion atlas of all ``MASKS`` but
+that person's: ``DRAWN/NAME``, its atlas in ``DRAWN/atlas-NAME``. A mask is a person's where its
+file is called like the person, whatever follows after ``_``, or its voxels are the same; of whom
+there is none is said by ``--no-mask NAME``. A drawing that was stopped goes on when the same is
+asked again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from medical.datasets.making import Maker, make_dataset
 from medical.datasets.people import shipped_heads
 from medical.datasets.plan import make_plan
 from medical.datasets.request import MRIDatasetRequest
-from medical.evaluation.cases import Case, read_cases
+from medical.evaluation.cases import Case, people_of, read_cases
 from medical.evaluation.downstream import DrawnFor, Row
 from medical.files.nifti import read_volume
 from medical.lesions.atlas import FACTS, LesionAtlas, digest_of_mask, lesion_atlas
@@ -40,26 +41,27 @@ def drawn_for(real: Sequence[Case], drawn: Path) -> DrawnFor:
     """The drawn heads to train on, by the person who is left out.
 
     Args:
-        real: Each is left out once.
+        real: Each person is left out once, with all sessions.
         drawn: A dataset, or a folder with one for each, and the atlas it was drawn from.
 
     Raises:
         Refusal: There are none, lesions of who is tested are in them, or whose are is not known.
     """
-    own = all(atlas_folder(drawn, case.name).is_dir() for case in real)
+    people = people_of(real)
+    own = all(atlas_folder(drawn, person).is_dir() for person in people)
     found: dict[str, Sequence[Case]] = {}
-    for case in real:
-        atlas = lesion_atlas(atlas_folder(drawn, case.name)) if own else lesion_atlas()
-        if seen := atlas.among({case.name: case.mask.numpy() > 0}):
+    for person, tests in people.items():
+        atlas = lesion_atlas(atlas_folder(drawn, person)) if own else lesion_atlas()
+        if seen := atlas.among({case.name: case.mask.numpy() > 0 for case in tests}):
             raise Refusal(
                 f"{', '.join(seen)}: drawn heads hold lesions made from these masks, too: who is "
                 "tested may have no part in what trains; draw heads without them by python -m "
                 "medical.evaluation.leave_out, or give people who are in no atlas."
             )
         if own:
-            found[case.name] = _heads_of(drawn / case.name, atlas)
+            found[person] = _heads_of(drawn / person, atlas)
     whole = [] if own else _heads_of(drawn, lesion_atlas())
-    return found if own else {case.name: whole for case in real}
+    return found if own else dict.fromkeys(people, whole)
 
 
 def _heads_of(dataset: Path, atlas: LesionAtlas) -> list[Case]:
@@ -160,37 +162,36 @@ def draw_without(
     files = {path.name.split(".")[0]: path for path in sorted(masks.glob("*.nii*"))}
     digests = {name: digest_of_mask(read_volume(p).data.numpy() > 0) for name, p in files.items()}
     heads = shipped_heads()
-    for case in real:
-        without = _masks_of(case, digests, masks, no_mask)
-        folder = atlas_folder(drawn, case.name)
+    for person, cases in people_of(real).items():
+        without = _masks_of(cases, digests, masks, no_mask)
+        folder = atlas_folder(drawn, person)
         known = (folder / FACTS).is_file()
         atlas = lesion_atlas(folder) if known else atlas_of(masks, without, folder)
         _check_people(atlas, [one for name, one in digests.items() if name not in without], masks)
         words = ", ".join(without) or "nobody"
         people = counted(len(atlas.people), "person", "people")
-        logger.info("%s: lesions of %s, without %s", case.name, people, words)
+        logger.info("%s: lesions of %s, without %s", person, people, words)
         plan = make_plan(request, heads, atlas)
-        made = make_dataset(Maker(request, plan, heads, atlas), drawn / case.name)
+        made = make_dataset(Maker(request, plan, heads, atlas), drawn / person)
         if made.missing:
             raise RuntimeError(f"no head passed for {', '.join(made.missing)}.")
 
 
 def _masks_of(
-    case: Case, digests: Mapping[str, str], masks: Path, no_mask: Sequence[str]
+    cases: Sequence[Case], digests: Mapping[str, str], masks: Path, no_mask: Sequence[str]
 ) -> list[str]:
-    """Which masks are a person's, by name or by voxels."""
-    one = digest_of_mask(case.mask.numpy() > 0)
-    person = case.name.partition("_")[0] if case.name.startswith("sub-") else case.name
+    """Which masks are those of a person with these sessions, by name or by voxels."""
+    own, person = {digest_of_mask(case.mask.numpy() > 0) for case in cases}, cases[0].person
     found = [
         name
         for name, digest in digests.items()
-        if digest == one or name == person or name.startswith(f"{person}_")
+        if digest in own or name == person or name.startswith(f"{person}_")
     ]
-    if not found and case.name not in no_mask:
+    if not found and not {person, *(case.name for case in cases)} & set(no_mask):
         raise Refusal(
-            f"{case.name}: no mask in {masks} is called like this person or has the same voxels: "
+            f"{person}: no mask in {masks} is called like this person or has the same voxels: "
             "whose lesions are left out must be known, and a mask on another grid is known by its "
-            f"name alone; call it {person}.nii.gz, or say --no-mask {case.name} where none of the "
+            f"name alone; call it {person}.nii.gz, or say --no-mask {person} where none of the "
             "masks is of this person."
         )
     return found

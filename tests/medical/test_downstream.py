@@ -13,6 +13,7 @@ from core.seeds import generator
 from medical.datasets.making import Dataset
 from medical.datasets.request import MRIDatasetRequest
 from medical.evaluation import downstream, leave_out
+from medical.evaluation.cases import people_of
 from medical.evaluation.downstream import (
     ARMS,
     PASTED,
@@ -98,6 +99,30 @@ def test_a_run_that_was_stopped_goes_on(monkeypatch):
     assert len({(row["steps"], row["real"], row["drawn"]) for row in rows}) == 2
     assert list(runs(people, drawn, 2, rows)) == []
     assert len(list(runs(people, drawn, 3, rows[:-1]))) == 1 + 2 * len(ARMS)
+
+
+def test_a_person_is_left_out_with_all_sessions(monkeypatch):
+    trained_on = []
+    monkeypatch.setattr(
+        downstream,
+        "trained",
+        lambda arm, real, drawn, seed, *, steps: trained_on.append([c.name for c in real]),
+    )
+    shown = {"sub-1_ses-1": True, "sub-1_ses-2": False, "sub-2": True}  # found whole, or not
+    monkeypatch.setattr(
+        downstream,
+        "lesions_found",
+        lambda network, case: (case.mask.numpy() > 0) & shown[case.name],
+    )
+    real = [case(name, 1.0 + k, seed=k) for k, name in enumerate(shown)]
+    told = list(runs(real, {"sub-1": real, "sub-2": real}, 1, []))
+    assert [(row["left_out"], row["dice"]) for row in told[:: len(ARMS)]] == [
+        ("sub-1", 0.5), ("sub-2", 1.0),
+    ]  # fmt: skip
+    assert trained_on[0] == ["sub-2"]
+    assert trained_on[-1] == ["sub-1_ses-1", "sub-1_ses-2"]
+    assert list(people_of(real)) == ["sub-1", "sub-2"]
+    assert case("patient_07", 1.0).person == "patient_07"
 
 
 def test_training_is_the_same_for_the_same_seed():
@@ -244,6 +269,7 @@ def test_a_person_is_left_out_by_name_and_by_voxels(tmp_path, monkeypatch, named
     write_volume(Volume(mask.roll(off, 0), affine), masks / f"{named}.nii.gz")
     write_volume(Volume(mask.roll(5, 1), affine), masks / "p2.nii.gz")
     person = Case.of("sub-1_ses-1", mask + 1, mask)
+    later = Case.of("sub-1_ses-2", mask.roll(9, 2) + 1, mask.roll(9, 2))
     request = MRIDatasetRequest(count=1, contrasts=("FLAIR",), formats=("bids",))
 
     def make_dataset(maker, out):
@@ -252,11 +278,12 @@ def test_a_person_is_left_out_by_name_and_by_voxels(tmp_path, monkeypatch, named
 
     monkeypatch.setattr(leave_out, "make_dataset", make_dataset)
     if left is None:
-        with pytest.raises(Refusal, match=r"sub-1_ses-1: no mask in .*--no-mask sub-1_ses-1"):
+        with pytest.raises(Refusal, match=r"sub-1: no mask in .*--no-mask sub-1 "):
             draw_without([person], masks, tmp_path / "drawn", request)
         draw_without([person], masks, tmp_path / "drawn", request, no_mask=["sub-1_ses-1"])
     else:
-        draw_without([person], masks, tmp_path / "drawn", request)
+        draw_without([person, later], masks, tmp_path / "drawn", request)
+        assert [p.name for p in (tmp_path / "drawn").iterdir()] == ["atlas-sub-1"]
     assert taken == [left or 2]
 
 
