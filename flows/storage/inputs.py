@@ -51,7 +51,10 @@ def told_of(store: Store, project: Path, digest: str) -> dict[str, Any]:
 
 
 def deliver_told(store: Store, folder: Path, digest: str, scan: Path, held: Held | None) -> None:
-    """Put what files beside a scan tell of it into the store, unless the same stands there.
+    """Add what files beside a scan tell of it to what stands in the store.
+
+    What stands there came from files beside the same bytes, of another host maybe, and goes only
+    where files here deny it.
 
     Args:
         store: The store.
@@ -60,12 +63,19 @@ def deliver_told(store: Store, folder: Path, digest: str, scan: Path, held: Held
         scan: The scan, on this disk.
         held: What stands there.
     """
-    from medical.files.synthetic import told_beside  # slow to import
+    from medical.files.synthetic import denied_beside, told_beside  # slow to import
 
-    told = told_beside(scan)
+    told, key = told_beside(scan), store.key(told_path(folder, digest))
     content = json.dumps(told, sort_keys=True).encode()
-    if (told or held) and not (held and held.md5 == digest_of_bytes(content)):
-        store.write(store.key(told_path(folder, digest)), content)
+    if not (told or held) or (held and held.md5 == digest_of_bytes(content)):
+        return
+    standing = store.read(key)
+    before = json_of(standing.decode("utf-8", errors="replace")) if standing else {}
+    denied = denied_beside(scan)
+    kept = {name: True for name, yes in before.items() if yes is True and name not in denied}
+    content = json.dumps(kept | told, sort_keys=True).encode()
+    if content != standing:
+        store.write(key, content)
 
 
 def object_path(folder: Path, digest: str, name: str) -> Path:

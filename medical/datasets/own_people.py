@@ -6,12 +6,10 @@ are the shipped model's. Heads must be without their skull, so no face is ever r
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +25,7 @@ from medical.audit.seen import mapped
 from medical.audit.sources import maps_of
 from medical.datasets.people import PeopleHeads, shipped_card
 from medical.datasets.plan import check_enough
-from medical.files.bids import read_text
+from medical.files.bids import people_table
 from medical.files.nifti import read_volume
 from medical.training.heads import find_heads, listed
 
@@ -110,8 +108,10 @@ def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, Told]:
     table = folder / "participants.tsv"
     rows: dict[str, dict[str, str]] = {}
     if table.is_file():
-        for row in csv.DictReader(StringIO(read_text(table), newline=""), delimiter="\t"):
-            rows[str(row.get("participant_id"))] = {str(k): str(v) for k, v in row.items()}
+        columns, people = people_table(table)
+        for cells in people:
+            row = dict(zip(columns, cells, strict=False))
+            rows[f"sub-{row['participant_id'].removeprefix('sub-')}"] = row
     told, silent = dict[str, Told](), list[str]()
     for name in heads:
         row = rows.get(name, {})

@@ -5,10 +5,12 @@ BIDS 1.10. A dataset of drawn heads says in every table that its people do not e
 
 from __future__ import annotations
 
+import csv
 import errno
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,31 @@ def read_text(path: Path) -> str:
     raw = path.read_bytes()
     wide = raw.startswith((b"\xff\xfe", b"\xfe\xff"))
     return raw.decode("utf-16" if wide else "utf-8-sig", errors="replace")
+
+
+def people_table(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Columns (in small letters) and rows of ``participants.tsv``, some of which are saved as CSV.
+
+    Empty where no column is ``participant_id``; rows without a cell there are left out.
+    """
+    text = read_text(path)
+    for between in "\t,;":
+        columns, *rows = _cells(text, between) or [[]]
+        columns = [name.lower() for name in columns]
+        if "participant_id" in columns:
+            who = columns.index("participant_id")
+            return columns, [row for row in rows if len(row) > who]
+    return [], []
+
+
+def _cells(text: str, between: str) -> list[list[str]]:
+    quoting = csv.QUOTE_NONE if between == "\t" else csv.QUOTE_MINIMAL  # BIDS quotes nothing
+    lines = StringIO(text, newline="")
+    try:
+        rows = [*csv.reader(lines, delimiter=between, quoting=quoting, strict=True)]
+    except csv.Error:  # a quote that is never closed
+        rows = [line.split(between) for line in text.splitlines()]
+    return [[cell.strip().strip('"') for cell in row] for row in rows]
 
 
 def read_json(path: Path) -> dict[str, Any]:

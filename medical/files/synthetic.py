@@ -11,12 +11,13 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
-from medical.files.bids import LEVELS, entities_of, is_stripped, read_text, sidecars
+from medical.files.bids import LEVELS, entities_of, is_stripped, people_table, sidecars
 from medical.files.dicom import open_series
 from medical.files.nifti import read_header
 from medical.files.privacy import marks_synthetic
 
 COLUMN = "synthetic"
+MARKS = ("SyntheticData", "SkullStripped")
 
 
 def marked_synthetic(scan: str | Path) -> str:
@@ -54,6 +55,14 @@ def told_beside(scan: Path) -> dict[str, bool]:
     return {name: True for name, yes in told.items() if yes}
 
 
+def denied_beside(scan: Path) -> set[str]:
+    """What the nearest sidecar that speaks of it says is false, of what results go by."""
+    nearest: dict[str, object] = {}
+    for _, said in sidecars(scan):
+        nearest = {name: said[name] for name in MARKS if name in said} | nearest
+    return {name for name, yes in nearest.items() if yes is False}
+
+
 def _changed(table: Path) -> int:
     return table.stat().st_mtime_ns
 
@@ -61,14 +70,8 @@ def _changed(table: Path) -> int:
 @lru_cache(maxsize=8)
 def _drawn(table: Path, changed: int) -> frozenset[str]:
     """Who of a table is marked as drawn; ``changed`` tells versions of the file apart."""
-    lines = read_text(table).splitlines() or [""]
-    between = next((sign for sign in "\t,;" if sign in lines[0]), "\t")  # some save it as CSV
-    head, *rows = ([cell.strip().strip('"') for cell in line.split(between)] for line in lines)
-    columns = [name.lower() for name in head]
-    if not {"participant_id", COLUMN} <= set(columns):
-        return frozenset()
-    who = columns.index("participant_id")
+    columns, rows = people_table(table)
     marks = [place for place, name in enumerate(columns) if name == COLUMN]
-    told = [row for row in rows if any(marks_synthetic(row[k]) for k in marks if k < len(row))]
-    told = [row for row in told if len(row) > who]
-    return frozenset(f"sub-{row[who].removeprefix('sub-')}" for row in told)
+    drawn = [row for row in rows if any(marks_synthetic(row[k]) for k in marks if k < len(row))]
+    who = columns.index("participant_id") if drawn else 0
+    return frozenset(f"sub-{row[who].removeprefix('sub-')}" for row in drawn)

@@ -239,6 +239,13 @@ def test_tables_in_latin_letters_are_read_and_codes_are_no_ages(tmp_path, age, g
     assert marked_synthetic(scan) == ""
 
 
+def test_ages_are_read_from_tables_saved_as_csv(tmp_path):
+    table = 'participant_id,notes,age,sex\nsub-01,"tall, thin",31,f\n'
+    (tmp_path / "participants.tsv").write_text(table)
+    told = own_people._participants(tmp_path, {"sub-01": tmp_path})
+    assert told == {"sub-01": (31.0, "f")}
+
+
 def test_what_is_not_taken_of_a_person_is_said(people, tmp_path, caplog):
     shutil.copytree(people, tmp_path / "more")
     head = sorted((tmp_path / "more").glob("sub-*/anat/*_T1w.nii.gz"))[0]

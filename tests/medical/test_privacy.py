@@ -207,6 +207,11 @@ def test_a_mark_is_known_in_any_case_encoding_and_place(tmp_path, name, said, en
         (b"participant_id\tsynthetic\nsub-7\n\0\n", False),
         (b"participant_id\tsynthetic\nsub-70\ttrue\n", False),
         (b"", False),
+        (b'participant_id,notes,synthetic\nsub-7,"small, left",yes\n', True),
+        (b'participant_id,notes,synthetic,x\nsub-7,"no, yes",no,1\n', False),
+        (b"participant_id;synthetic;a,b\nsub-7;yes;1\n", True),
+        (b'participant_id,notes,synthetic\nsub-1,"open,no\nsub-7,x,yes\n', True),
+        (b'participant_id\tnotes\tsynthetic\nsub-1\t"open\tno\nsub-7\tx\tyes\n', True),
     ],
 )
 def test_tables_of_other_tools_are_read(tmp_path, table, drawn):

@@ -21,6 +21,7 @@ from flows.batches.ledger import Batch
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ScanBatchRequest
 from flows.settings.settings import read_settings
 from flows.storage.delivery import obtain
+from flows.storage.inputs import deliver_told, told_path
 from flows.storage.store import Store, open_store
 from flows.storage.store_faults import StoreRefusedError
 from medical.files.synthetic import marked_synthetic
@@ -139,6 +140,28 @@ def test_what_files_beside_a_scan_tell_of_it_goes_with_it(team, scans, places):
     assert not any(NAME.encode() in (content or b"") for content in everywhere)
 
 
+def test_marks_of_a_scan_stay_in_the_store_until_a_file_denies_them(team, places):
+    settings = team("one")
+    store, folder = open_store(settings), settings.outputs / "default" / ".inputs"
+    key = store.key(told_path(folder, "d"))
+
+    def delivered(host, **said):
+        scan = places / host / "scan.nii.gz"
+        scan.parent.mkdir(exist_ok=True)
+        if said:
+            scan.with_name("scan.json").write_text(json.dumps(said))
+        deliver_told(store, folder, "d", scan, store.names("default/.inputs").get("d.json"))
+        return json.loads(store.read(key) or b"null")
+
+    assert delivered("bare") is None
+    both = {"SkullStripped": True, "SyntheticData": True}
+    assert delivered("clinic", SkullStripped=True) == {"SkullStripped": True}
+    assert delivered("drawn", SyntheticData=True) == both
+    assert delivered("bare") == both
+    assert delivered("another", SkullStripped=False) == {"SyntheticData": True}
+    assert delivered("denial", SyntheticData=False) == {}
+
+
 def test_a_bare_copy_of_a_scan_is_marked_as_its_original(team, scans):
     path = scans / f"{NAME}-0.nii.gz"
     sidecar = scans / f"{NAME}-0.json"
@@ -150,7 +173,10 @@ def test_a_bare_copy_of_a_scan_is_marked_as_its_original(team, scans):
     assert at_hand(batch, items[str(path)]).request.scan == str(path)
     sidecar.unlink()
     assert marked_synthetic(at_hand(batch, items[str(path)]).request.scan)
-    hand_over(team("one"), "default", request)  # and is not any more where the mark has gone
+    hand_over(team("one"), "default", request)  # a copy without the mark takes none away
+    assert marked_synthetic(at_hand(batch, items[str(path)]).request.scan)
+    sidecar.write_text('{"SyntheticData": false}')
+    hand_over(team("one"), "default", request)
     assert at_hand(batch, items[str(path)]).request.scan == str(path)
 
 
