@@ -21,7 +21,7 @@ COMMENT = (
 )
 
 SEPARATORS = (",", ";", "\t")
-GROUPED = re.compile(r"\s*[+-]?\d{1,3}(\.\d{3})+\s*")
+GROUPED = re.compile(r"\s*[+-]?[1-9]\d{0,2}(\.\d{3})+\s*")
 
 
 @dataclass(frozen=True)
@@ -42,18 +42,21 @@ class Row:
 def text_rows(text: str, name: str) -> Iterator[Row]:
     """One prompt per line; empty lines and lines that begin with ``#`` are skipped.
 
-    A first line of column names makes it a table: spreadsheets write one so as "text", or as
-    "Unicode text".
+    Names of columns in the first line that is neither make it a table: spreadsheets write one so
+    as "text", or as "Unicode text".
     """
     heads = (list(map(_plain, _first_line(text).split(sign))) for sign in SEPARATORS)
     if any(len(head) > 1 and "prompt" in head and _are_names(head) for head in heads):
         yield from csv_rows(text, name)
         return
+    first = True
     for number, line in enumerate(text.splitlines(), 1):
         prompt = line.strip()
-        title = number == 1 and _plain(prompt) == "prompt"  # of a table of one column
-        if prompt and not prompt.startswith(COMMENT) and not title:
+        if _says_nothing(prompt):
+            continue
+        if not first or _plain(prompt) != "prompt":  # the head of a table of one column
             yield Row(f"{name}:{number}", {"prompt": prompt})
+        first = False
 
 
 def csv_rows(text: str, name: str) -> list[Row]:
@@ -99,8 +102,17 @@ def _headed(text: str, name: str) -> tuple[str, int, list[str], Iterator[tuple[i
 
 
 def _first_line(text: str) -> str:
-    """Without what does not show; a tab at its end may be what stands between cells."""
-    return text.partition("\n")[0].strip("\ufeff\r ")
+    """The first that says something, without what does not show.
+
+    A tab at its end may be what stands between cells.
+    """
+    lines = (line.strip("\ufeff\r ") for line in text.split("\n"))
+    return next((line for line in lines if not _says_nothing(line)), "")
+
+
+def _says_nothing(line: str) -> bool:
+    """Whether a line is empty, or a comment."""
+    return not _plain(line) or line.lstrip().startswith(COMMENT)
 
 
 def _plain(column: str) -> str:
@@ -124,7 +136,7 @@ def _filled(
             raise Refusal(
                 f"{name}:{number}: holds {odd}: where semicolons stand between cells, a point may "
                 f"stand between thousands; write {odd.replace('.', '')}, or put commas between "
-                "cells."
+                f"cells{_as_fraction(odd)}."
             )
         if len(cells) > len(columns):
             raise Refusal(
@@ -138,6 +150,11 @@ def _filled(
             )
         pairs = zip(columns, cells, strict=False)
         yield number, {column: cell.strip() for column, cell in pairs if cell.strip()}
+
+
+def _as_fraction(number: str) -> str:
+    """How a number is written with one point that can only stand before decimals."""
+    return f", or write {number.strip()}0 for a fraction" if number.count(".") == 1 else ""
 
 
 def _records(text: str, name: str, sign: str) -> Iterator[tuple[int, list[str]]]:
@@ -154,9 +171,9 @@ def _records(text: str, name: str, sign: str) -> Iterator[tuple[int, list[str]]]
 
     reader = csv.reader(lines(), delimiter=sign, skipinitialspace=True, strict=True)
     try:
-        for index, cells in enumerate(reader):
+        for cells in reader:
             between = True
-            if cells or index == 0:
+            if cells:
                 yield number, cells
     except csv.Error as error:
         raise Refusal(

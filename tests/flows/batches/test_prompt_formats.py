@@ -241,3 +241,33 @@ def test_commas_of_a_prompt_stay_in_a_file_with_semicolons(tmp_path):
 def test_refusals_name_what_came_in_words(tmp_path, name, content, words):
     with pytest.raises(Refusal, match=words):
         requests(written(tmp_path, name, content))
+
+
+@pytest.mark.parametrize("value", ["0.125", "0.500"])
+def test_a_point_behind_a_zero_stands_before_decimals(tmp_path, value):
+    content = f"prompt;guidance\n{GOOD};{value}\n"
+    [row] = read_rows(written(tmp_path, "p.csv", content))
+    assert row.fields["guidance"] == value
+
+
+def test_a_point_between_thousands_or_before_decimals_is_asked_about(tmp_path):
+    content = f"prompt;guidance\n{GOOD};1.125\n"
+    with pytest.raises(Refusal, match=r"write 1125, .* or write 1\.1250 for a fraction"):
+        requests(written(tmp_path, "p.csv", content))
+    [(_, request)] = requests(written(tmp_path, "p.csv", content.replace("1.125", "1.1250")))
+    assert request.guidance == 1.125
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        f"# note\nprompt\tseed\n{GOOD}\t5\n",
+        f"\nprompt;seed\n{GOOD};5\n",
+        f"\n# note\n\nprompt,seed\n{GOOD},5\n",
+        f"\n# note\nprompt\n{GOOD}\n",
+    ],
+)
+def test_a_table_in_a_text_file_begins_with_its_first_line_that_says_something(tmp_path, content):
+    [(_, request)] = requests(written(tmp_path, "p.txt", content))
+    assert request.prompt == GOOD
+    assert request.seed == (5 if "seed" in content else 0)
