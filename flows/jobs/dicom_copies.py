@@ -3,7 +3,6 @@
 Light: what writes DICOM is imported where it is asked for.
 """
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -40,18 +39,18 @@ def write_dicom(
 ) -> list[Path]:
     """Write the results of a job as DICOM into a folder of its own; what was written.
 
-    What a run that was killed left there is replaced.
-
     Args:
         operation: What was done.
         request: What was asked.
         paths: Verified files, by role.
         facts: What the record says of them.
         folder: For DICOM.
+
+    Raises:
+        Refusal: Something came into the folder meanwhile; it is left as it is.
     """
     from medical.operations.dicom_results import Job, write_results
 
-    shutil.rmtree(folder, ignore_errors=True)
     scan, draws = operation.inputs(request)["scan"], bool(getattr(operation, "draws", False))
     scans = {role: path for role, path in paths.items() if path.name.endswith(FILES)}
     return write_results(Job(operation.name, scan, draws, facts.get("labels", {})), scans, folder)

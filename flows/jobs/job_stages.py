@@ -151,6 +151,7 @@ def convert(
 
     paths = {role: ref.open() for role, ref in results.items()}
     folder = dicom_folder(target)
+    shutil.rmtree(folder, ignore_errors=True)  # the run's own; a killed run may have left it
     write_dicom(operation, request, paths, facts, folder)
     return digests_of(folder)
 

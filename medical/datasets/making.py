@@ -157,7 +157,7 @@ def claim(maker: Maker, out: Path, *, write: bool = True) -> None:
         if write:
             write_key(heads.key, out)
     if path.is_file():
-        standing = json.loads(path.read_text(encoding="utf-8"))
+        standing = _request_in(path)
         if changed := [k for k in asked if asked[k] != standing.get(k)]:
             raise Refusal(
                 f"{out} holds the dataset of another request ({', '.join(changed)} differ): a "
@@ -173,13 +173,27 @@ def claim(maker: Maker, out: Path, *, write: bool = True) -> None:
         write_json(path, asked)
 
 
+def _request_in(path: Path) -> dict[str, Any]:
+    try:
+        return dict[str, Any](json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise Refusal(
+            f"{path} is cut short or no request: it says what stands in its folder; bring it "
+            "back from a copy, or choose another folder."
+        ) from error
+
+
 def _complete(maker: Maker, out: Path) -> bool:
     path = out / RECORD
     if not path.is_file():
         return False
-    summary = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        missing, files = summary["missing"], summary["files"]
+    except (ValueError, KeyError, TypeError):  # cut short, or emptied: written again
+        return False
     whole = all(_standing(planned, out) for planned in maker.plan.volumes)
-    return whole and not summary["missing"] and summary["files"] == _common(maker.request, out)
+    return whole and not missing and files == _common(maker.request, out)
 
 
 def left_to_draw(maker: Maker, out: Path) -> int:

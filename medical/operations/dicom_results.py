@@ -90,16 +90,29 @@ def write_results(job: Job, paths: Mapping[str, Path], folder: Path) -> list[Pat
         folder: To write into; it is there once all of it was read back.
 
     Raises:
+        Refusal: Something came into the folder meanwhile; it is left as it is.
         RuntimeError: What was written reads back as something else.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     unread = folder.with_name(f".part-{secrets.token_hex(6)}")
     try:
         written = _write(job, paths, unread)
-        os.replace(unread, folder)
+        _into_place(unread, folder)
     finally:
         shutil.rmtree(unread, ignore_errors=True)
     return [folder / path.relative_to(unread) for path in written]
+
+
+def _into_place(unread: Path, folder: Path) -> None:
+    try:
+        os.replace(unread, folder)
+    except OSError as error:
+        if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+            raise
+        raise Refusal(
+            f"{folder} was given other files while the scan was worked on: nothing there is "
+            "replaced, and results stand as NIfTI files alone; ask again with another name."
+        ) from error
 
 
 def note_results(record: Path, folder: Path) -> None:

@@ -76,6 +76,17 @@ def _cut(out: Path) -> None:
     record.write_bytes(record.read_bytes()[:100])
 
 
+def _record_cut(out: Path) -> None:
+    whole = (out / "dataset.json").read_bytes()
+    (out / "dataset.json").write_bytes(whole[:100])
+
+
+def _record_without_files(out: Path) -> None:
+    told = json.loads((out / "dataset.json").read_text())
+    del told["files"]
+    (out / "dataset.json").write_text(json.dumps(told))
+
+
 def _emptied(out: Path) -> None:
     shutil.rmtree(out / "nnunet")
 
@@ -98,6 +109,21 @@ def test_what_was_removed_or_damaged_is_planned_and_drawn_again(asked, places, c
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
     assert main(["mri", "augment", asked(count=2), str(out)]) == 0
     assert "all stand" in capsys.readouterr().out
+
+
+def test_a_dataset_whose_own_record_is_cut_is_finished_again(asked, places, capsys):
+    out = places / "out"
+    assert main(["mri", "augment", asked(), str(out)]) == 0
+    whole = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    for harm in (_record_cut, _record_without_files):
+        harm(out)
+        assert main(["mri", "augment", asked(), str(out)]) == 0
+        assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == whole
+    for text in ('{"count', "7"):
+        (out / "request.json").write_text(text)
+        capsys.readouterr()
+        assert main(["mri", "augment", asked(), str(out)]) == 2
+        assert "request.json is cut short or no request" in capsys.readouterr().err
 
 
 def test_a_dataset_that_misses_heads_ends_with_1(asked, places, capsys, monkeypatch):

@@ -1,6 +1,7 @@
 """A result name without ending: derived DICOM beside the files, the same voxels in space."""
 
 import json
+from types import SimpleNamespace
 
 import highdicom as hd
 import nibabel as nib
@@ -15,7 +16,9 @@ from pydicom.uid import generate_uid
 from test_dicom import converted
 
 from core.records import sha256_file
+from core.refusal import Refusal
 from flows.commands.command_line import main
+from flows.jobs.dicom_copies import write_dicom
 from medical.files.dicom_segments import read_segments
 from medical.files.nifti import write_volume
 from medical.files.scan import read_scan
@@ -150,6 +153,19 @@ def test_what_reads_back_otherwise_leaves_nothing_and_can_be_tried_again(tmp_pat
     check_dicom(scan, out)
     assert write_results(job, {"result": scan}, out) == [out / "result"]
     assert len(list((out / "result").iterdir())) == 6
+
+
+def test_what_came_into_the_folder_meanwhile_is_left_as_it_is(tmp_path):
+    volume = Volume(900 * torch.rand(9, 8, 6), np.diag([1.0, 1.0, 2.0, 1.0]), FileHeader())
+    scan, out = write_volume(volume, tmp_path / "scan.nii"), tmp_path / "out"
+    check_dicom(scan, out)
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    done = SimpleNamespace(name="inpaint_mri", draws=True, inputs=lambda _: {"scan": scan})
+    with pytest.raises(Refusal, match="was given other files while"):
+        write_dicom(done, None, {"result": scan}, {}, out)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "scan.nii"]
 
 
 def test_what_cannot_go_out_as_dicom_is_refused_before_work(places, capsys):
