@@ -61,6 +61,17 @@ class OnDisk:
     names: bool = False
     keyed: bool = False
 
+    def paths_in(self, value: Any) -> list[str]:
+        """The paths that a field's value names, as it was given: a text, or several.
+
+        >>> OnDisk(keyed=True).paths_in("1=a.png; 8=b.png")
+        ['a.png', 'b.png']
+        """
+        texts = [str(part or "") for part in value] if isinstance(value, list | tuple) else []
+        if not isinstance(value, list | tuple):
+            texts = str(value or "").split(";") if self.keyed else [str(value or "")]
+        return [text.partition("=")[2] or text for text in texts] if self.keyed else texts
+
 
 DiskPath = Annotated[str, OnDisk()]
 """Text of a request that is opened as a path. Where others may ask, it is held to the operator's
@@ -119,14 +130,12 @@ class Request(BaseModel):
     def _names_fit_a_disk(cls, asked: Any) -> Any:
         """No disk holds longer names, and asking for one is an error of the system."""
         for name, field in cls.model_fields.items() if isinstance(asked, dict) else ():
-            if not any(isinstance(mark, OnDisk) for mark in field.metadata):
-                continue
-            value = asked.get(name)
-            for path in value if isinstance(value, list | tuple) else [value]:
-                text = str(path or "").encode(errors="replace")
+            mark = next((mark for mark in field.metadata if isinstance(mark, OnDisk)), None)
+            for path in mark.paths_in(asked.get(name)) if mark else ():
+                text = path.encode(errors="replace")
                 if max(map(len, text.split(b"/"))) > LONGEST_NAME or len(text) > LONGEST_PATH:
                     raise Refusal(
-                        f"{name}={str(path)[:60]}...: {name} is a path of at most {LONGEST_PATH} "
+                        f"{name}={path[:60]}...: {name} is a path of at most {LONGEST_PATH} "
                         f"bytes, {LONGEST_NAME} from slash to slash; shorten it or check it."
                     )
         return asked

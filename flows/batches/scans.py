@@ -43,6 +43,7 @@ OTHER = "another suffix than"
 ENTITIES = "without the entities asked for:"
 OUTSIDE = "not below a sub-* folder of the dataset"
 TREE = f"no part of the raw dataset ({', '.join(NOT_RAW)})"
+LINKED = "a link to a folder, and of a folder that is no BIDS dataset only its own files are taken"
 SUBFOLDER = "in a subfolder, and of a folder that is no BIDS dataset only its own files are taken"
 CLASH = "restored, but not in the derivative dataset, where another scan's result has its name"
 UNASKED = "of a subject that was not asked for"
@@ -209,8 +210,11 @@ def _plain(folder: Path, wanted: Wanted) -> Survey:
                 left_out[path] = reason
             else:
                 taken.append(path)
-        elif path.is_dir() and not path.name.startswith("."):
-            left_out |= dict.fromkeys(_walk(path, above, links=False), SUBFOLDER)
+        elif is_folder(path) and not path.name.startswith("."):
+            if not path.is_symlink():  # behind a link stands anything, a whole disk maybe
+                left_out |= dict.fromkeys(_walk(path, above, links=False), SUBFOLDER)
+            elif any(map(looks_like_scan, _entries(path))):
+                left_out[path] = LINKED
     return Survey(folder, sorted(taken), left_out)
 
 

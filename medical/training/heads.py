@@ -137,7 +137,7 @@ def _place(path: Path) -> str:
 def _strays(root: Path, known: Collection[Path]) -> dict[Path, str]:
     """Files and folders that may hold T1w heads and are named or stand otherwise, with why."""
     found: dict[Path, str] = {}
-    for path in _below(root, frozenset()):
+    for path in _below(root, set()):
         name = path.name.lower()
         if path.name in NOT_RAW and path.is_dir():
             found[path] = TREE
@@ -150,17 +150,19 @@ def _strays(root: Path, known: Collection[Path]) -> dict[Path, str]:
     return found
 
 
-def _below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
-    """Files, and folders that are no part of the raw data, through links but never in a circle."""
+def _below(folder: Path, seen: set[str]) -> Iterator[Path]:
+    """Files, and folders that are no part of the raw data, through links but each folder once."""
     real = os.path.realpath(folder)
-    readable = real not in above and folder.is_dir() and os.access(folder, os.R_OK)
-    for path in sorted(folder.iterdir()) if readable else ():
+    readable = real not in seen and folder.is_dir() and os.access(folder, os.R_OK)
+    seen.add(real)
+    entries = sorted(folder.iterdir()) if readable else []
+    for path in sorted(entries, key=Path.is_symlink):  # a folder's own way before a link to it
         if path.name.startswith("."):
             continue
         if path.name in NOT_RAW or not is_folder(path):
             yield path
         else:
-            yield from _below(path, above | {real})
+            yield from _below(path, seen)
 
 
 def _unfit(path: Path, synthetic: bool) -> str:

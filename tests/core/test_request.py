@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import pytest
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from core.request import DiskPath, OnDisk, Request, title
 
@@ -54,10 +54,23 @@ class Opened(Request):
     keys: Annotated[tuple[str, ...], OnDisk(keyed=True)] = ()
 
 
+class Keyed(Request):
+    keys: Annotated[
+        tuple[str, ...],
+        OnDisk(keyed=True),
+        BeforeValidator(lambda said: said.split(";") if isinstance(said, str) else said),
+    ] = ()
+
+
 def test_paths_that_no_disk_can_hold_are_refused_by_field():
     long = [("scan", "/a/" + "\u00fc" * 128), ("scan", "a/" * 3000), ("keys", ("3=" + "x" * 300,))]
     for name, value in long:
         with pytest.raises(ValidationError, match=rf"{name}=.*: {name} is a path of .*; shorten"):
             Opened.model_validate({name: value})
+    raw = ";".join(f"{frame}={'x' * 300 if frame == 7 else 'a'}" for frame in range(9))
+    with pytest.raises(ValidationError, match=r"keys=xxx.*: keys is a path of .*; shorten"):
+        Keyed.model_validate({"keys": raw})
+    cell = ";".join(f"{frame}={frame:018d}.png" for frame in range(64))  # of a prompt file
+    assert len(Keyed.model_validate({"keys": cell}).keys) == 64
     fits = "/".join(["x" * 255] * 4)
     assert Opened(scan=fits, words="x" * 5000).scan == fits

@@ -193,6 +193,19 @@ def test_folders_are_looked_through_behind_links_and_not_in_circles(root, tmp_pa
     assert find_heads(root).says().startswith("sub-09_T1w.nii.gz: heads are named sub-*")
 
 
+@pytest.mark.timeout(20)
+def test_folders_that_link_to_each_other_are_each_walked_once(root):
+    folders = [root / f"part-{k}" for k in range(9)]
+    for folder in folders:
+        folder.mkdir()
+        (folder / f"{folder.name}_T1w.nii.gz").write_bytes(b"x")
+    for one in folders:
+        for other in folders:
+            if one != other:
+                (one / f"to-{other.name}").symlink_to(other)
+    assert len(find_heads(root).left_out) == len(folders)
+
+
 def test_of_many_files_twenty_are_named(root):
     for k in range(2, 32):
         (anat(root, f"sub-{k:02d}") / f"sub-{k:02d}_T2w.nii.gz").parent.mkdir(parents=True)

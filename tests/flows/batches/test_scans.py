@@ -148,6 +148,19 @@ def test_a_plain_folder_says_what_it_holds_below(tmp_path):
     assert left_out(tmp_path).keys() == below
 
 
+def test_what_stands_behind_a_link_of_a_plain_folder_is_not_walked(tmp_path, tmp_path_factory):
+    far = tmp_path_factory.mktemp("far")
+    scan(far / "secret.nii.gz")
+    scan(far / "deep" / "secret.nii.gz")
+    (tmp_path / "scans" / "to-deep").mkdir(parents=True)
+    scan(tmp_path / "scans" / "a.nii.gz")
+    (tmp_path / "scans" / "linked").symlink_to(far)
+    (tmp_path / "scans" / "other").symlink_to(tmp_path)  # which holds no scan itself
+    told = left_out(tmp_path / "scans")
+    assert list(told) == ["linked"]
+    assert "a link to a folder" in told["linked"]
+
+
 def test_folders_that_may_not_be_looked_into_stop_nothing(tmp_path, monkeypatch):
     scan(tmp_path / "a.nii.gz")
     scan(tmp_path / "shut/b.nii.gz")
