@@ -167,9 +167,11 @@ def _compliance(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> Score
         outlines = "" if healthy else "; lesion outlines come from 29 people (CC BY)"
         words = f"No single person stands behind the anatomies{outlines}"
     else:
-        outlines = "" if healthy else " and lesion outlines of 29 (CC BY)"
+        outlines = "" if healthy else " Lesion outlines come from 29 people (CC BY)."
+        whose = behind(summary["plan"], "" if request.sources else " (CC0)")
+        own = " They are your own: their licence and consent are yours to know."
         words = (
-            f"Derived from {behind(summary['plan'])} (CC0){outlines}; pseudonymous, not "
+            f"Derived from {whose}.{own if request.sources else ''}{outlines} Pseudonymous, not "
             "anonymous: see who may be recognized. Contributors stand by hash with each head, so "
             "a person can withdraw"
         )

@@ -76,13 +76,18 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
     ]  # fmt: skip
 
 
-def behind(plan: Mapping[str, Any]) -> str:
-    """Who stands behind the anatomies; records of earlier versions tell of no mean."""
+def behind(plan: Mapping[str, Any], licence: str = "") -> str:
+    """Who stands behind the anatomies; records of earlier versions tell of no mean.
+
+    Args:
+        plan: As the dataset's record tells of it.
+        licence: What is said right after the people.
+    """
     people, around = int(plan["people"]), int(plan.get("people_of_the_mean", 0))
     if around <= people:
-        return counted(people, "person", "people")
+        return f"{counted(people, 'person', 'people')}{licence}"
     return (
-        f"{around} people: all of them are in the mean that every head is drawn around, and "
+        f"{around} people{licence}: all of them are in the mean that every head is drawn around, and "
         f"what makes heads differ from it comes from {people} of them"
     )
 

@@ -40,9 +40,11 @@ def test_the_outcome_tells_of_membership():
     assert "area under the curve of 0.81" in summary(facts(membership=told))
 
 
-def told(people, mean=0, **lesions):
+def told(people, mean=0, sources="", **lesions):
     """All that datasheet and scorecard say of a dataset without heads."""
-    request = MRIDatasetRequest(name="pilot", count=3, lesions=LesionsAsked(**lesions))
+    request = MRIDatasetRequest(
+        name="pilot", count=3, lesions=LesionsAsked(**lesions), sources=sources
+    )
     summary = {
         "plan": {"people": people} | ({"people_of_the_mean": mean} if mean else {}),
         "approval": "unapproved", "strata": [], "quarantined": [], "missing": [], "made": 0,
@@ -59,13 +61,23 @@ def test_lesions_are_told_of_only_where_there_are_some(people):
 
 
 def test_a_mean_of_more_people_than_contribute_is_told_and_explained():
-    both = "45 people: all of them are in the mean that every head is drawn around, and what makes"
-    assert told(34, 45).count(both) == 2  # in datasheet and scorecard
+    both = ": all of them are in the mean that every head is drawn around, and what makes"
+    assert told(34, 45).count(both) == 2
+    assert f"45 people{both}" in told(34, 45)  # in the datasheet
+    assert f"45 people (CC0){both}" in told(34, 45)  # in the scorecard
     assert "34 people." in told(34)  # records of earlier versions
     plan = {"people": 34, "people_of_the_mean": 45}
     assert "45 make the mean that every head is drawn around; what" in two_numbers(plan)
     assert "The other 11 are in no pool" in two_numbers(plan)
     assert two_numbers({"people": 34}) == two_numbers({"people": 0, "people_of_the_mean": 0}) == ""
+
+
+def test_people_of_your_own_are_given_no_licence():
+    words = told(12, sources="mine", **LESIONS)
+    assert "Derived from 12 people. They are your own: their licence and consent" in words
+    assert "people (CC0)" not in words
+    assert "Lesion outlines come from 29 people (CC BY). Pseudonymous" in words
+    assert "Derived from 34 people (CC0). Pseudonymous" in told(34)
 
 
 def test_who_is_shown_is_not_denied_beyond_what_was_measured():
