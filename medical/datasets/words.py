@@ -87,8 +87,8 @@ def behind(plan: Mapping[str, Any], licence: str = "") -> str:
     if around <= people:
         return f"{counted(people, 'person', 'people')}{licence}"
     return (
-        f"{around} people{licence}: all of them are in the mean that every head is drawn around, and "
-        f"what makes heads differ from it comes from {people} of them"
+        f"{around} people{licence}: all of them are in the mean that every head is drawn around, "
+        f"and what makes heads differ from it comes from {people} of them"
     )
 
 
