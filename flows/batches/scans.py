@@ -43,7 +43,6 @@ OTHER = "another suffix than"
 ENTITIES = "without the entities asked for:"
 OUTSIDE = "not below a sub-* folder of the dataset"
 TREE = f"no part of the raw dataset ({', '.join(NOT_RAW)})"
-LINKED = "a link to a folder, and of a folder that is no BIDS dataset only its own files are taken"
 SUBFOLDER = "in a subfolder, and of a folder that is no BIDS dataset only its own files are taken"
 CLASH = "restored, but not in the derivative dataset, where another scan's result has its name"
 UNASKED = "of a subject that was not asked for"
@@ -203,7 +202,6 @@ def _dataset(folder: Path, wanted: Wanted) -> Survey:
 
 def _plain(folder: Path, wanted: Wanted) -> Survey:
     taken, left_out = list[Path](), dict[Path, str]()
-    above = frozenset({os.path.realpath(folder)})
     for path in _entries(folder):
         if looks_like_scan(path):
             if reason := _unfit(path) or wanted.without(Path(path.name)):
@@ -212,9 +210,9 @@ def _plain(folder: Path, wanted: Wanted) -> Survey:
                 taken.append(path)
         elif is_folder(path) and not path.name.startswith("."):
             if not path.is_symlink():  # behind a link stands anything, a whole disk maybe
-                left_out |= dict.fromkeys(_walk(path, above, links=False), SUBFOLDER)
+                left_out |= dict.fromkeys(_walk(path, frozenset(), links=False), SUBFOLDER)
             elif any(map(looks_like_scan, _entries(path))):
-                left_out[path] = LINKED
+                left_out[path] = SUBFOLDER
     return Survey(folder, sorted(taken), left_out)
 
 
