@@ -16,21 +16,25 @@ from flows.batches.approval import Question
 from flows.batches.drafting import OF_STEPS
 from flows.batches.items import Item
 from flows.batches.ledger import Batch
-from flows.requests.batch_requests import ClipBatchRequest
+from flows.requests.batch_requests import CLIP_FIELDS, ClipBatchRequest
 
 COLUMNS = ("number", "pick", "item", "seed", "prompt", "file")
 FINALS, SUFFIX = "finals.jsonl", "-final"
+OF_ROWS = {
+    "name", "prompts", "prompt_file", "seed", "count", "drafts", "draft_steps", *CLIP_FIELDS,
+}  # fmt: skip
+"""Fields of a batch of drafts that are not those of what is finished, or stand in its rows."""
 
 
-def drafts_in(batch: Batch) -> list[Item]:
-    """The drafts that are made, in order; number 1 is the first.
+def drafts_in(batch: Batch) -> dict[int, Item]:
+    """The drafts that are made, by their place among all that are planned, from 1.
 
     Raises:
         Refusal: The batch has none.
     """
-    known = batch.outcomes()
-    made = [item for item, _ in batch.items() if _state(known, item) in ("made", "rejected")]
-    if not (found := [item for item in made if OF_STEPS in item.facts]):
+    known, planned = batch.outcomes(), enumerate(_planned(batch), 1)
+    found = {n: item for n, item in planned if _state(known, item) in ("made", "rejected")}
+    if not found:
         raise Refusal(
             f"{batch.root.name} holds no drafts: what is finished was drafted first; run a batch "
             "with --drafts 4, or wait until some are made."
@@ -46,7 +50,7 @@ def write_picks(batch: Batch, path: Path) -> int:
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(COLUMNS)
-        for number, item in enumerate(drafts, 1):
+        for number, item in drafts.items():
             files = known[item.address]["files"]
             place = batch.root / files["video"]["path"] if "video" in files else ""
             asked = item.request
@@ -66,7 +70,7 @@ def picked(batch: Batch, said: str = "", table: Path | None = None) -> list[Item
         Refusal: Nothing is chosen, or something that there is not.
     """
     drafts = drafts_in(batch)
-    question = Question("", [item.address for item in drafts], [])
+    question = Question("", [item.address for item in _planned(batch)], [])
     approval = batch.root / "approval.json"
     batch.fetch({approval.name: ""})
     if said:
@@ -77,7 +81,13 @@ def picked(batch: Batch, said: str = "", table: Path | None = None) -> list[Item
         chosen = set(json.loads(approval.read_text(encoding="utf-8"))["accepted"])
     else:
         chosen = set()
-    if not (found := [item for item in drafts if item.address in chosen]):
+    made = {item.address for item in drafts.values()}
+    if missing := [address for address in question.items if address in chosen - made]:
+        raise Refusal(
+            f"pick={question.items.index(missing[0]) + 1}: this draft ({missing[0]}) is not made: "
+            "what is finished was looked at first; wait until it is, or leave it out."
+        )
+    if not (found := [item for item in drafts.values() if item.address in chosen]):
         name = batch.root.name
         raise Refusal(
             f"{name}: no draft is picked: a person chooses by --pick 3,5-7, by a table "
@@ -102,12 +112,17 @@ def finishing(batch: Batch, chosen: Iterable[Item]) -> ClipBatchRequest:
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
     told = {"name": f"{batch.root.name}{SUFFIX}", "prompt_file": str(path)}
-    return ClipBatchRequest.model_validate(told | {"limits": asked.limits})
+    return ClipBatchRequest.model_validate(asked.model_dump(exclude=OF_ROWS) | told)
 
 
 def _whole(item: Item) -> dict[str, Any]:
     told = item.request.model_dump(mode="json", exclude_defaults=True)
+    told["prompt"] = item.facts.get("prompt_as_typed", item.request.prompt)  # read likewise again
     return told | {"seed": item.request.seed, "steps": item.facts[OF_STEPS]}
+
+
+def _planned(batch: Batch) -> list[Item]:
+    return [item for item, _ in batch.items() if OF_STEPS in item.facts]
 
 
 def _marked(path: Path, question: Question) -> list[str]:

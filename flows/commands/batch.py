@@ -160,6 +160,8 @@ def finish(name: str, /, *, pick: str = "", picks: Path | None = None,
         return 0
     chosen = picked(batch, pick, picks)
     print(f"{counted(len(chosen), 'draft')} picked of {name}")
+    for item in chosen:
+        print(f"  {item.address}  seed {item.request.seed}  {item.request.prompt}")
     return _run(project, finishing(batch, chosen), here)
 
 

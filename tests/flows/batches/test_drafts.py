@@ -86,7 +86,7 @@ def test_the_picked_are_the_clips_that_the_batch_would_have_had(places):
     with pytest.raises(Refusal, match=r"no draft is picked: .* by --pick 3,5-7"):
         picked(batch)
     chosen = picked(batch, "2, 3")
-    assert chosen == drafts[1:3]
+    assert chosen == [drafts[2], drafts[3]]
     with pytest.raises(Refusal, match="pick=9: items are named by their numbers"):
         picked(batch, "9")
     final = finishing(batch, chosen)
@@ -129,7 +129,39 @@ def test_approving_a_batch_of_drafts_picks_them(places):
     assert rejected_by(question, "1", "") == question.items[:1]
     decide(batch, "run", question, Answer("accept", "Ann", "", rejected, again=False))
     assert [item.address for item in picked(batch)] == question.items[1::2]
-    assert [item.address for item in drafts_in(batch)] == question.items
+    assert [item.address for item in drafts_in(batch).values()] == question.items
+
+
+def test_a_number_stays_that_of_its_draft_while_others_are_made(places, monkeypatch):
+    batch, known = drawn(asked(drafts=2)), {}
+    whole = drafts_in(batch)
+    known |= batch.outcomes()
+    monkeypatch.setattr(type(batch), "outcomes", lambda self: known)
+    del known[whole[2].address]
+    assert list(drafts_in(batch)) == [1, 3, 4]
+    assert picked(batch, "3") == [whole[3]]
+    with pytest.raises(Refusal, match=rf"pick=2: this draft \({whole[2].address}\) is not made"):
+        picked(batch, "2, 3")
+    write_picks(batch, places / "picks.csv")
+    rows = list(csv.DictReader((places / "picks.csv").read_text().splitlines()))
+    assert [row["number"] for row in rows] == ["1", "3", "4"]
+
+
+def test_what_is_finished_is_asked_as_its_batch_was(places, world_model):
+    told = {"name": "kept", "prompts": "a reed circle moves left", "accept_only": True, "draws": 3}
+    told |= SIZE | {"steps": 8, "model": world_model}
+    request = ClipBatchRequest(**told, drafts=2, limits={"items": 7, "tries": 2})
+    batch = open_batch(read_settings(), "default", request)
+    drafts, _ = items_of(request)
+    start_batch(batch, request, make_plan(drafts, []))
+    final = finishing(batch, drafts[:1])
+    assert (final.accept_only, final.draws, final.limits) == (True, 3, request.limits)
+    assert (final.drafts, final.count, final.prompts) == (0, 1, "")
+    (item,), _ = items_of(final)
+    whole, _ = items_of(ClipBatchRequest(**told, count=2))
+    assert item.address == whole[0].address
+    assert item.facts == whole[0].facts
+    assert item.facts["prompt_as_typed"] == "a reed circle moves left"
 
 
 def test_a_batch_without_drafts_is_not_finished(places):
