@@ -21,7 +21,7 @@ from flows.batches.ledger import Batch
 from flows.jobs.pipeline import AnyOperation, record, save_pictures, usual_ending
 from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
-from flows.requests.policy import check_policy, check_result
+from flows.requests.policy import check_policy, write_lawful
 from video.engines.previews import Shown, with_previews
 
 Timings = dict[str, float]
@@ -144,10 +144,9 @@ class Maker:
             job.score = 1.0
         target = batch.results / f"{job.item.stem}{usual_ending(operation, request)}"
         with timed(job.timings, "encode"):
-            paths = operation.write(request, drawn, target, overwrite=True)
-            facts |= check_result(operation, request, paths)
+            paths, seen = write_lawful(operation, request, drawn, target, overwrite=True)
         with timed(job.timings, "verify"):
-            facts |= operation.numbers(drawn) | operation.verify(request, paths)
+            facts |= seen | operation.numbers(drawn) | operation.verify(request, paths)
         with timed(job.timings, "pictures"):
             paths |= save_pictures(operation, job.prepared, drawn, target)
         sign_outputs(operation, request, paths, job.timings)

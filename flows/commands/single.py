@@ -1,6 +1,8 @@
 """One job in this process, for a person at a terminal; every command that makes a result."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,6 +75,7 @@ def run_here(
     with (
         terminal_meter("sampling", each_step=source.slow) as bar,
         holding(device, bar, patience) as meter,
+        _gone_if_refused(preview),
     ):
         paths = make(
             operation, request, output, model, on_step=with_previews(steps_of(meter), shown),
@@ -107,6 +110,26 @@ def _previews(preview: Path, output: Path, *, overwrite: bool) -> "Shown":
             temporary.write_bytes(picture)
 
     return shown
+
+
+@contextmanager
+def _gone_if_refused(preview: Path | None) -> Iterator[None]:
+    """Remove what was shown of a clip that a rule refuses; a file that stood before stays."""
+    from video.policy.prompts import PolicyRefusal
+
+    stood = _stamp(preview)
+    try:
+        yield
+    except PolicyRefusal:
+        if preview is not None and _stamp(preview) != stood:
+            preview.unlink(missing_ok=True)
+        raise
+
+
+def _stamp(path: Path | None) -> tuple[int, int]:
+    if path is None or not path.exists():
+        return 0, 0
+    return path.stat().st_ino, path.stat().st_mtime_ns
 
 
 def _files_and_dicom(

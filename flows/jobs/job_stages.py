@@ -28,7 +28,7 @@ from flows.jobs.under_way import run_previews
 from flows.pages.artifacts import progress_bar
 from flows.pages.private_pages import show_outputs
 from flows.pages.run_log import join_run_log
-from flows.requests.policy import check_result, read_lawful
+from flows.requests.policy import read_lawful, write_lawful
 from flows.settings.settings import read_settings
 from flows.storage.delivery import deliver
 from flows.storage.files import (
@@ -93,8 +93,7 @@ def draw(
             model = operation.source(request).load(device)
             step = with_previews(steps_of(meter), ahead)
             drawn = operation.draw(request, prepared, model, step)
-        paths = operation.write(request, drawn, target, overwrite=True)
-        looked_into = check_result(operation, request, paths)
+        paths, looked_into = write_lawful(operation, request, drawn, target, overwrite=True)
         paths |= save_pictures(operation, prepared, drawn, target)
         said = {
             "files": {role: str(path) for role, path in paths.items()},

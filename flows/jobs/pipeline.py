@@ -15,7 +15,7 @@ from core.progress import timed
 from core.records import atomic_path, model_facts, write_record
 from core.request import Request
 from flows.jobs.signing import said_of_signature, sign_outputs
-from flows.requests.policy import check_result
+from flows.requests.policy import write_lawful
 from flows.storage.files import check_apart, check_target, plain_name
 from video.provenance.unsigned import is_signed, media_sha256
 
@@ -141,8 +141,7 @@ def make(
     with timed(timings, "sample"):
         drawn = operation.draw(request, begun.prepared, model, on_step or _no_op)
     with timed(timings, "encode"):
-        paths = operation.write(request, drawn, target, overwrite=overwrite)
-    looked_into = check_result(operation, request, paths)
+        paths, looked_into = write_lawful(operation, request, drawn, target, overwrite=overwrite)
     with timed(timings, "verify"):
         found = operation.numbers(drawn) | operation.verify(request, paths)
         facts = begun.facts | looked_into | found

@@ -16,8 +16,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.operations.operation import Facts, Reading
+from core.operations.operation import Facts, Paths, Reading
 from core.progress import counted
+from core.records import atomic_path
 from core.refusal import Refusal
 from core.request import Request
 from flows.settings.policy import classifier_threshold, prompt_policy
@@ -89,6 +90,32 @@ def check_policy(request: Any, door: str) -> None:
                 f"({rule.reason}): what a rule refuses is not drawn, whoever asks; ask for "
                 "something else, or speak to the operator."
             )
+
+
+def write_lawful(
+    operation: "AnyOperation", request: Any, drawn: Any, target: Path, *, overwrite: bool
+) -> tuple[Paths, Facts]:
+    """Write what was drawn; a clip or picture gets its name once the classifier let it pass.
+
+    Args:
+        operation: What was done.
+        request: What was asked.
+        drawn: What came of it.
+        target: The main output; the others go beside it.
+        overwrite: Replace files that already stand there, which stay if it is refused.
+
+    Returns:
+        The files by role, and what the record says of the look into them.
+
+    Raises:
+        PolicyRefusal: With the score; nothing is written.
+    """
+    if operation.kind != "video" or classifier_threshold() is None:
+        return operation.write(request, drawn, target, overwrite=overwrite), {}
+    with atomic_path(target, overwrite=overwrite) as hidden:
+        paths = operation.write(request, drawn, hidden, overwrite=overwrite)
+        facts = check_result(operation, request, paths)
+    return {role: target if path == hidden else path for role, path in paths.items()}, facts
 
 
 def check_result(operation: "AnyOperation", request: Any, paths: Mapping[str, Path]) -> Facts:

@@ -60,6 +60,31 @@ def test_a_command_leaves_nothing_of_what_is_refused(score, places, capsys, name
     assert len(told["sha256"]) == 16
 
 
+def test_what_is_refused_is_never_at_its_name_and_takes_nothing_older_away(
+    score, places, monkeypatch
+):
+    assert main(["video", "generate", "a red circle", "clip.mp4", *WORDS]) == 0
+    before = {path.name: path.read_bytes() for path in places.glob("clip.*")}
+    looked = []
+
+    def into(path):
+        looked.append((path.name, (places / "clip.mp4").read_bytes() == before["clip.mp4"]))
+        return pictures.Seen(0.93, 0, 1)
+
+    monkeypatch.setattr(pictures, "look_into", into)
+    asked = ["--overwrite", "--preview", "look.webp", "--seed", "5", *WORDS]
+    assert main(["video", "generate", "a blue square", "clip.mp4", *asked]) == 2
+    assert [stood for _, stood in looked] == [True]
+    assert looked[0][0].startswith(".part-")
+    assert {path.name: path.read_bytes() for path in places.glob("clip.*")} == before
+    assert not (places / "look.webp").exists()
+    assert not list(places.glob(".part-*"))
+    (places / "look.webp").write_bytes(b"another's")
+    monkeypatch.setattr("flows.commands.single._previews", lambda *_, **__: None)
+    assert main(["video", "generate", "a blue square", "clip.mp4", *asked]) == 2
+    assert (places / "look.webp").read_bytes() == b"another's"
+
+
 def test_a_run_and_an_item_of_a_batch_are_refused(score, monkeypatch, places):
     score(0.9)
     monkeypatch.setattr(job_stages, "progress_bar", lambda key: _quiet())
