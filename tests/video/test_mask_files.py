@@ -83,3 +83,20 @@ def test_boxes_say_one_thing_of_a_frame(tmp_path, name):
     assert len(str(refused.value)) < 500
     path.write_text('\ufeff{"things": [{"boxes": {"3": [4, 4, 20, 20.5]}}]}')
     assert read_boxes(path, 16, 64, 64)[0].sides[0].tolist() == [4, 4, 20, 20.5]
+
+
+def test_pages_of_other_sizes_are_refused_by_page(tmp_path):
+    page, small = masks()["gray.png"], Image.new("L", (16, 16))
+    page.save(tmp_path / "thumb.tif", save_all=True, append_images=[page, small])
+    with pytest.raises(Refusal, match=r"thumb\.tif has 16 x 16 on page 3: the clip has 64 x 64"):
+        region_of_mask(tmp_path / "thumb.tif", (3, 64, 64, 3))
+
+
+def test_a_photo_with_a_further_picture_in_its_file_is_its_first(tmp_path):
+    half = masks()["gray.png"]
+    half.save(tmp_path / "two.jpg", "MPO", save_all=True, append_images=[Image.new("L", (64, 64))])
+    with Image.open(tmp_path / "two.jpg") as image:
+        assert getattr(image, "n_frames", 1) == 2
+    hole = region_of_mask(tmp_path / "two.jpg", (3, 64, 64, 3))
+    assert hole[:, :, 40:].all()
+    assert not hole[:, :, :24].any()

@@ -1,5 +1,6 @@
 """Regions of a clip to be painted: of a mask picture, a mask clip, or boxes."""
 
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from video.engines.pictures import opened, unreadable
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff")
 LIGHT = 128
 ORIENTATION, SIDEWAYS = 0x0112, 5  # of EXIF: from here on rows are columns
+PHOTOS = "MPO"  # a JPEG with further ones behind it, as phones write
 
 
 def region_of_mask(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
@@ -61,18 +63,37 @@ def region_of_boxes(path: Path, shape: tuple[int, ...]) -> NDArray[np.bool_]:
 def _pictures(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """How light each pixel of a file's pictures is, (pictures, H, W), as they are seen.
 
-    What can be seen through is dark, and the pictures of a file are the frames of a clip.
+    What can be seen through is dark, and the pictures of a file are the frames of a clip; those
+    behind a phone's photo are not.
     """
     with opened("mask", path) as image:
-        count = int(getattr(image, "n_frames", 1))
-        turned = image.getexif().get(ORIENTATION, 1) >= SIDEWAYS
-        size = (image.width, image.height) if turned else (image.height, image.width)
-        _refuse_other_size(path, (count, *size), shape)
+        count = 1 if image.format == PHOTOS else int(getattr(image, "n_frames", 1))
+        _refuse_other_size(path, (count, *_size(image)), shape)
+        seen: list[NDArray[np.uint8]] = []
         try:
-            seen = [_light(each) for each in ImageSequence.Iterator(image)]
+            for page, each in enumerate(islice(ImageSequence.Iterator(image), count), 1):
+                if _size(each) != shape[1:3]:
+                    raise _other_page(path, page, _size(each), shape)
+                seen.append(_light(each))
+        except Refusal:
+            raise
         except (OSError, ValueError, SyntaxError) as error:
             raise unreadable("mask", path, str(error)) from error
     return np.stack(seen)
+
+
+def _size(image: Image.Image) -> tuple[int, int]:
+    """Height and width as it is seen."""
+    turned = image.getexif().get(ORIENTATION, 1) >= SIDEWAYS
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
+def _other_page(path: Path, page: int, found: tuple[int, int], shape: tuple[int, ...]) -> Refusal:
+    height, width = shape[1:3]
+    return Refusal(
+        f"mask={path} has {found[1]} x {found[0]} on page {page}: the clip has {width} x "
+        f"{height}, and so has each page of a mask; remove that page or make it so."
+    )
 
 
 def _light(image: Image.Image) -> NDArray[np.uint8]:
