@@ -20,7 +20,7 @@ def folder_of(variable: str, text: str) -> Path:
         path = path.expanduser().resolve()
         above = next(part for part in (path, *path.parents) if part.exists())
         unfit = "" if above.is_dir() else f"{above} is no folder"
-        if _of_the_kernel(above):
+        if is_of_the_kernel(path):
             unfit = f"{above} shows the kernel and keeps no files"
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is none
         if getattr(error, "errno", None) not in (None, *NO_NAMES):
@@ -34,10 +34,13 @@ def folder_of(variable: str, text: str) -> Path:
     return path
 
 
-def _of_the_kernel(place: Path) -> bool:
-    """Whether a place lies where no file can be made, whoever asks."""
-    roots = [root.stat().st_dev for root in KERNEL if root.is_mount()]
-    return place.stat().st_dev in roots
+def is_of_the_kernel(path: Path) -> bool:
+    """Whether a place lies where no file can be made, whoever asks, or none should be."""
+    path = path.resolve()
+    if any(path.is_relative_to(root) for root in KERNEL):
+        return True
+    above = next(part for part in (path, *path.parents) if part.exists())
+    return above.stat().st_dev in [root.stat().st_dev for root in KERNEL if root.is_mount()]
 
 
 def folders_of(variable: str, text: str) -> tuple[Path, ...]:

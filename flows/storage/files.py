@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.refusal import Refusal
+from flows.settings.rules import is_of_the_kernel
 
 LONGEST_NAME = 60
 DEFAULT_PROJECT = "default"
@@ -75,6 +76,11 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 def _check_place(path: Path, *, overwrite: bool) -> None:
+    if is_of_the_kernel(path.parent):
+        raise Refusal(
+            f"{path} cannot be written (its folder shows the kernel): /proc and /sys keep no "
+            "files; choose another name or folder."
+        )
     if not path.parent.is_dir():
         raise Refusal(
             f"{path}: the folder {path.parent} does not exist: results are written into folders "

@@ -143,7 +143,7 @@ def test_what_can_be_no_folder_is_refused_at_every_door(tmp_path, monkeypatch, v
         read_settings({variable: name})
 
 
-@pytest.mark.parametrize("home", ["/proc/x", "/sys/x/y"])
+@pytest.mark.parametrize("home", ["/proc/x", "/sys/x/y", "/sys/fs/cgroup/x", "/proc/self/x"])
 def test_a_place_that_shows_the_kernel_is_refused_at_every_door(home):
     if not Path(home).parents[-2].is_mount():
         pytest.skip(f"{home} is on no file system of the kernel here")

@@ -103,3 +103,11 @@ def test_no_result_goes_into_a_folder_that_is_an_input(tmp_path):
         with pytest.raises(Refusal, match="choose another folder"):
             check_apart(tmp_path / "link" / "o.nii.gz", str(named))
     check_apart(tmp_path / "o.nii.gz", str(series), "")
+
+
+@pytest.mark.parametrize("folder", ["/proc", "/sys", "/sys/fs/cgroup"])
+def test_no_result_goes_where_the_kernel_is_shown(folder):
+    if not Path(folder).is_dir():
+        pytest.skip(f"there is no {folder} here")
+    with pytest.raises(Refusal, match=f"{folder}/a.mp4 cannot be written .*shows the kernel"):
+        check_target(Path(folder) / "a.mp4", overwrite=False)
