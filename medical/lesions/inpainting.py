@@ -10,13 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from medical.acquisition.intensity import measure_scale, without_fill
 from medical.lesions.fields import boxes_of, parts_of, smooth, wider
 
 ROUNDS = 400
 PAD = 6  # voxels around a region that are looked at
 SEEDS = 1 << 17
+AIR = 0.1  # of the way to the brightest tissue: up to there lies air
+OUTLIER = 5.0  # deviations from the middle: so far is an edge and no texture
+DEVIATION = 1.4826  # of normal values, times their median absolute deviation
 
 
 def inpaint(
@@ -37,7 +42,7 @@ def inpaint(
     """
     painted = image.copy()
     low, high = float(image.min()), float(image.max())
-    measured = ~mask & (image > low)  # plain ground has no texture, and its edge is none
+    tissue = image > _air(image[~mask])
     parts, count = parts_of(mask)
     random = np.random.default_rng([SEEDS, seed])
     weights = 1 / np.square(np.asarray(spacing_mm))
@@ -49,9 +54,9 @@ def inpaint(
         )
         inside = parts[box] == number
         around = wider(inside, 3) & ~mask[box]
-        known = measured[box]
+        known = ~mask[box] & _like_border(tissue[box], wider(inside) & around)
         base = _harmonic(image[box], inside, around, weights)
-        rough = _rough(image[box], known)[around & known]
+        rough = _without_edges(_rough(image[box], known)[around & known])
         texture = smooth(random.standard_normal(inside.shape), 0.5)
         size = float(rough.std()) if rough.size else 0.0
         texture *= size / max(float(texture.std()), 1e-6)
@@ -59,6 +64,28 @@ def inpaint(
         painted[box][inside] = new.clip(low, high).astype(np.float32)
         on_step(number, count, None)
     return painted
+
+
+def _air(values: NDArray[np.float32]) -> float:
+    """An intensity between air, its noise included, and tissue."""
+    if not values.size or values.min() == values.max():
+        return -np.inf
+    scale = measure_scale(without_fill(torch.from_numpy(values))[0])
+    return scale.low + AIR * (scale.high - scale.low)
+
+
+def _like_border(tissue: NDArray[np.bool_], border: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Tissue where most of a region's border is tissue, else air: the edge between is neither."""
+    return tissue if 2 * np.count_nonzero(tissue[border]) >= border.sum() else ~tissue
+
+
+def _without_edges(rough: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences without those of an edge that are left, as of voxels half in the air."""
+    if not rough.size:
+        return rough
+    away = np.abs(rough - np.median(rough))
+    most = OUTLIER * DEVIATION * float(np.median(away))
+    return rough[away <= most] if most > 0 else rough
 
 
 def _rough(image: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:

@@ -7,34 +7,67 @@ from medical.lesions.appearance import fill
 from medical.lesions.inpainting import inpaint
 
 NOISE = 6.0
+ROUGH = 0.946  # of the noise's deviation is what differs from a blur of one voxel
+ALIKE, IN_SUM = 1.5, 4.6  # sums of (squared) correlations of the texture, blurred by half a voxel
+ERRORS = 4.0
+REGIONS = 8
 
 
-def painted(radius, *, edge=30.0, seed=0, hole=300.0, size=31):
+def painted(radius, *, edge=30.0, seed=0, hole=300.0, size=31, air=0.0, least=0.0, shift=0.0):
     """A ball of noisy tissue in air with a dark hole painted over; the values painted."""
     places = np.moveaxis(np.indices((size,) * 3), 0, -1) - (size - 1) / 2
     away = np.linalg.norm(places, axis=-1)
     mask = np.linalg.norm(places - [2, 0, 1], axis=-1) <= radius
     random = np.random.default_rng(seed)
     tissue = (1000 + NOISE * random.standard_normal(mask.shape)) * (away < edge)
-    image = np.where(mask, hole, tissue).astype(np.float32)
+    tissue += air * np.abs(random.standard_normal(mask.shape)) * (away >= edge)
+    tissue[0, 0, 0] += least
+    image = (np.where(mask, hole, tissue) + shift).astype(np.float32)
     found = inpaint(image, mask, (1.0, 1.0, 1.0), seed, lambda *done: None)
     np.testing.assert_array_equal(found[~mask], image[~mask])
-    return found[mask]
+    return found[mask] - shift
+
+
+def check_texture(radius, **head):
+    """Hold regions to the mean and the grain of the tissue around, within errors of sampling."""
+    regions = [painted(radius, seed=seed, **head) for seed in range(REGIONS)]
+    values = np.concatenate(regions).astype(np.float64)
+    grain = ROUGH * NOISE
+    count = values.size
+    assert values.mean() == pytest.approx(1000, abs=ERRORS * grain * np.sqrt(IN_SUM / count))
+    assert values.std() == pytest.approx(grain, rel=ERRORS * np.sqrt(ALIKE / 2 / count))
 
 
 @pytest.mark.parametrize("hole", [0.0, 300.0, 1800.0])
 @pytest.mark.parametrize("radius", [2.0, 5.0])
 def test_the_contrast_of_a_region_is_no_texture(radius, hole):
-    values = painted(radius, hole=hole)
-    assert values.mean() == pytest.approx(1000, abs=NOISE)
-    assert values.std() == pytest.approx(NOISE, rel=0.5)
+    check_texture(radius, hole=hole)
 
 
-def test_the_edge_of_a_head_is_no_texture():
-    for seed in range(5):
-        values = painted(2.0, edge=7.0, seed=seed, size=19)
-        assert np.median(values) == pytest.approx(1000, abs=2 * NOISE)
-        assert values.std() < 3 * NOISE
+@pytest.mark.parametrize(
+    "head",
+    [
+        {},
+        {"air": 10.0},
+        {"air": 30.0},
+        {"least": -1.0},
+        {"air": 10.0, "least": -1024.0},
+        {"air": 10.0, "shift": -2000.0},
+    ],
+    ids=str,
+)
+def test_the_edge_of_a_head_is_no_texture(head):
+    check_texture(2.0, edge=7.0, size=19, **head)
+
+
+def test_a_region_in_noisy_air_has_the_noise_of_air():
+    random = np.random.default_rng(0)
+    image = 10 * np.abs(random.standard_normal((30, 20, 20))).astype(np.float32)
+    image[18:] += 1000
+    mask = np.zeros(image.shape, bool)
+    mask[12:16, 8:12, 8:12] = True  # two voxels from the tissue, which the ring takes in
+    found = inpaint(image, mask, (1.0, 1.0, 1.0), 0, lambda *done: None)
+    assert found[mask].std() < 10
 
 
 def test_a_region_in_plain_ground_is_plain():
