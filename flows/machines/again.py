@@ -8,6 +8,7 @@ left to a person. So is one that was begun too often.
 import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from math import inf
 
 from prefect.client.orchestration import SyncPrefectClient
 from prefect.client.schemas.filters import (
@@ -25,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 MOST_BEGUN = 3
 LOOK_BACK = timedelta(days=2)
+MOST_S = LOOK_BACK.total_seconds()
+LEAVING = timedelta(seconds=60)  # a worker that is told to end is heard of until its jobs are gone
 SIGNALED = ("termination signal", "status code -15", "status code: -15", "code: 143")
 """What Prefect says of a run that was told to end, and was not cancelled: its worker ended."""
 AGAIN = "The worker of this run ended; it is run again by itself, and what is done is kept."
@@ -50,16 +53,22 @@ def again_state() -> State:
     return AwaitingRetry(message=AGAIN)
 
 
-def take_up(client: SyncPrefectClient, worker: str, label: str, now: float) -> None:
+def take_up(
+    client: SyncPrefectClient, worker: str, label: str, now: float, silent_s: float = inf
+) -> None:
     """Run again what was told to end together with a worker of that name, before it came back.
+
+    What was told to end while the worker lived on was ended by a person, and stays so.
 
     Args:
         client: A client of the server.
         worker: The name.
         label: By which a run names its worker.
         now: The time by the server's clock.
+        silent_s: How long ago the worker was last heard of before it came back.
     """
-    for run in _crashed(client, datetime.fromtimestamp(now, UTC) - LOOK_BACK):
+    back = min(LOOK_BACK, timedelta(seconds=min(silent_s, MOST_S)) + LEAVING)
+    for run in _crashed(client, datetime.fromtimestamp(now, UTC) - back):
         said = (run.state and run.state.message) or ""
         signaled = any(words in said for words in SIGNALED)
         if run.labels.get(label) == worker and signaled and is_due(client, run):

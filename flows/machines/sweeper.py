@@ -5,7 +5,9 @@ lives; the sweeper does it for runs whose worker was killed, and for processes t
 their run, so a GPU is free again within seconds.
 """
 
+import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -24,7 +26,7 @@ from prefect.client.schemas.objects import FlowRun, StateType
 from prefect.states import Cancelled, Crashed
 
 from flows.machines.again import again_state, is_due, take_up
-from flows.machines.hosts import BEAT_S, Job, beat, jobs
+from flows.machines.hosts import BEAT_S, Job, beat, beats, jobs
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import Place, gpu_memory_gb
 from flows.machines.resources import this_host
@@ -61,6 +63,7 @@ class Sweeper:
         self.hosts, self.locks = folders
         self._counted = self._taken_up = False
         self._memory: Sequence[float] | None = None
+        self._heard = _last_heard(self.hosts, place.name)
         self._missing: dict[str, str] = {}  # run and its state, as the last look found them
 
     def start(self) -> None:
@@ -97,7 +100,8 @@ class Sweeper:
                 self._free(client, here, now)
                 self._close_books(client, here, now)
                 if not self._taken_up:
-                    take_up(client, self.place.name, WORKER, now)
+                    silent_s = time.monotonic() - self._heard
+                    take_up(client, self.place.name, WORKER, now, silent_s)
                     self._taken_up = True
         except Timeout:
             return
@@ -147,6 +151,14 @@ class Sweeper:
                 if self._missing.get(known) == str(run.state_id):
                     close(client, run, ENGINE_DIED)
         self._missing = missing
+
+
+def _last_heard(hosts: Path, worker: str) -> float:
+    """When a worker of that name was last heard of, by this process's own clock."""
+    with contextlib.suppress(OSError):
+        if (last := beats(hosts).get(worker)) is not None:
+            return time.monotonic() - last.age_s
+    return -math.inf
 
 
 def close(client: SyncPrefectClient, run: FlowRun, message: str) -> None:
