@@ -104,11 +104,15 @@ def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
 def is_a_mask(volume: Volume) -> str:
     """What says that a volume is a mask or a label map, in words; empty where it may be an image.
 
-    Two values are not enough: phantoms have as few. Masks are 0 and 1, or 0 and 255.
+    Two values are not enough: phantoms have as few. Masks are 0 and 1, or 0 and 255. Labels are
+    whole numbers, whatever a header says.
     """
-    if volume.header.labels:
-        return "a label map and no scan: its header says so (intent_code)"
     x = volume.data
+    if volume.header.labels and bool((x == x.round()).all()):
+        return (
+            "a label map and no scan: its header says so (intent_code; set it to 0 in a scan "
+            "whose header was copied from a label map)"
+        )
     low, high = float(x.min()), float(x.max())
     if low != 0 or high not in MASKS:
         return ""

@@ -1,5 +1,8 @@
 """The intensity scale and its way back."""
 
+import struct
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,10 +11,12 @@ from hypothesis import strategies as st
 from medical.acquisition.intensity import (
     MOST_FILLS,
     IntensityScale,
+    is_a_mask,
     measure_scale,
     scale_of_all,
     without_fill,
 )
+from medical.files.volume import FileHeader, Volume
 
 
 def test_the_protocol_is_the_999_permille_of_positive_voxels():
@@ -169,3 +174,13 @@ def test_few_levels_and_shifted_scans_keep_all_they_hold(shift):
     x = (body(1) / 900 * 7).round() + shift
     assert measure_scale(x) == scale_of_all(x)
     assert measure_scale(body(1) + shift) == scale_of_all(body(1) + shift)
+
+
+def test_no_label_map_has_fractions_whatever_its_header_says():
+    template = bytearray(348)
+    template[68:70] = struct.pack("<h", 1002)
+    header = FileHeader("float32", template=bytes(template))
+    gray = torch.rand(6, 6, 6, generator=torch.Generator().manual_seed(0)) * 900
+    assert header.labels
+    assert not is_a_mask(Volume(gray, np.eye(4), header))
+    assert "set it to 0 in a scan" in is_a_mask(Volume(gray.round(), np.eye(4), header))

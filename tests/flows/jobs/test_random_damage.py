@@ -115,7 +115,8 @@ def test_a_mask_is_no_scan_and_a_phantom_of_two_values_is_one(tiny_models, tmp_p
     raw[68:70] = struct.pack("<h", 1002)
     path.write_bytes(raw)
     _, said = outcome(lambda: operation.prepare(request))
-    assert said.startswith(f"{path} is a label map and no scan: its header says so (intent_code)")
+    assert said.startswith(f"{path} is a label map and no scan: its header says so (intent_code; ")
+    assert "set it to 0 in a scan whose header was copied from a label map" in said
 
 
 @pytest.fixture(scope="module")
