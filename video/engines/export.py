@@ -37,24 +37,26 @@ from video.world.scenes import NUM_FRAMES
 LANDINGS = {"flow_matching": False, "average_velocity": True}
 """Families that are walked by ``flow_map``, and whether their networks know landings."""
 MODULES = (
+    "core.numerics",
     "core.progress",
     "core.records",
     "core.refusal",
-    "core.trouble",
-    "core.numerics",
     "core.runner.graphs",
     "core.runner.noise",
     "core.runner.walks",
+    "core.trouble",
     "video.files.animations",
     "video.files.clip",
     "video.files.footage",
     "video.files.formats",
     "video.files.likeness",
+    "video.files.stills",
     "video.files.upright",
     "video.files.wholeness",
     "video.runner.clips",
     "video.runner.layouts",
     "video.runner.words",
+    "video.world.color_lists",
     "video.world.prompts",
     "video.world.scenes",
     "video.world.spelling",
@@ -62,6 +64,7 @@ MODULES = (
     "video.world.tolerant_reader",
     "video.world.understanding",
     "video.world.wording",
+    "video.world.words",
 )
 NEEDS = ("av", "decord2", "imageio", "numpy", "openvino", "pillow", "tokenizers")
 USUAL_SIZE = (16, 64, 64)
