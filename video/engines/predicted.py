@@ -37,7 +37,10 @@ class Predicted:
     step: tuple[tuple[Any, ...], Mapping[str, Any], Any]
 
     def frames(self) -> NDArray[np.uint8]:
-        """The clip as it is predicted, small, (T, h, w, 3); the walk goes on as if unseen."""
+        """The clip as it is predicted, small, (T, h, w, 3); the walk goes on as if unseen.
+
+        LTX walks from a first picture without its latent: what follows it is shown alone.
+        """
         devices = [self.pipe.vae.device] if self.pipe.vae.device.type == "cuda" else []
         with torch.inference_mode(), torch.random.fork_rng(devices):
             z = decodable(self.pipe, clean(self.pipe.scheduler, *self.step), self.request)

