@@ -14,12 +14,13 @@ from core.records import sha256_file
 from core.refusal import Refusal
 from medical.audit.seen import Seen, see, seen_labels
 from medical.files.bids import DERIVATIVE
+from medical.files.container import SUFFIXES
 from medical.files.nifti import read_volume
 
-PATTERNS = ("sub-*/anat/sub-*_T1w.nii*", "sub-*/ses-*/anat/sub-*_T1w.nii*")
+PATTERNS = ("sub-*/anat/sub-*_T1w.*", "sub-*/ses-*/anat/sub-*_T1w.*")
 LABELS = (
-    f"{DERIVATIVE}/sub-*/anat/sub-*_dseg.nii*",
-    f"{DERIVATIVE}/sub-*/ses-*/anat/sub-*_dseg.nii*",
+    f"{DERIVATIVE}/sub-*/anat/sub-*_dseg.*",
+    f"{DERIVATIVE}/sub-*/ses-*/anat/sub-*_dseg.*",
 )
 LATER = "longitudinal"
 """What a record tells of a drawn head's sessions: they are of one anatomy, so one is held."""
@@ -52,10 +53,10 @@ def heads_of(dataset: Path) -> list[HeadFile]:
         Refusal: There are none.
     """
     root, twice = root_of(dataset), _later_sessions(dataset)
-    found = [path for pattern in PATTERNS for path in sorted(root.glob(pattern))]
+    found = _volumes(root, PATTERNS)
     heads = [HeadFile(path.name.split("_T1w")[0], path) for path in found]
     if not heads:
-        labels = [path for pattern in LABELS for path in sorted(root.glob(pattern))]
+        labels = _volumes(root, LABELS)
         heads = [HeadFile(path.name.split("_dseg")[0], path, labels=True) for path in labels]
     if not heads:
         raise Refusal(
@@ -73,10 +74,9 @@ def people_of(folder: Path, least: int) -> list[HeadFile]:
         Refusal: They are too few to say what strangers look like.
     """
     first: dict[str, HeadFile] = {}
-    for pattern in PATTERNS:
-        for path in sorted(folder.glob(pattern)):
-            name = path.name.split("_")[0]
-            first.setdefault(name, HeadFile(name, path))
+    for path in _volumes(folder, PATTERNS):
+        name = path.name.split("_")[0]
+        first.setdefault(name, HeadFile(name, path))
     if len(first) < least:
         raise Refusal(
             f"against={folder} holds T1-weighted heads of "
@@ -84,6 +84,20 @@ def people_of(folder: Path, least: int) -> list[HeadFile]:
             f"look like is learned from {least} or more; name a BIDS folder with more people."
         )
     return [first[name] for name in sorted(first)]
+
+
+def further_heads(folder: Path) -> str:
+    """What ``people_of`` leaves out, in a sentence; empty for nothing."""
+    more = len(_volumes(folder, PATTERNS)) - len(people_of(folder, 0))
+    if not more:
+        return ""
+    return f"of each person of {folder} one head is held: {counted(more, 'other')} left out"
+
+
+def _volumes(root: Path, patterns: Sequence[str]) -> list[Path]:
+    """NIfTI files, in the order of the patterns."""
+    found = [path for pattern in patterns for path in sorted(root.glob(pattern))]
+    return [path for path in found if path.name.lower().endswith(SUFFIXES)]
 
 
 def evenly(heads: Sequence[HeadFile], most: int) -> list[HeadFile]:

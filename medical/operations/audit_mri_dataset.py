@@ -48,7 +48,10 @@ class AuditMRIDataset:
     def read(self, request: AuditRequest, *, strict: bool = False) -> Reading:
         """As it came, and what little an audit without real heads can say."""
         if request.against:
-            return Reading(request)
+            from medical.audit.places import further_heads
+
+            more = further_heads(Path(request.against))
+            return Reading(request, {}, (more,) if more else ())
         said = (
             "without --against, heads are held against blurred maps alone: copies of folds or "
             "texture cannot be found"

@@ -18,6 +18,7 @@ from medical.audit.seen import Seen, box_of, painted, seen_in, seen_labels
 from medical.audit.sources import RealPeople
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
+from medical.operations.audit_mri_dataset import AuditMRIDataset
 
 
 def someone(seed: int) -> Volume:
@@ -163,6 +164,21 @@ def test_a_digest_of_heads_follows_their_bytes_and_names(places):
     assert len({digest_of(heads), digest_of(heads[:5]), digest_of(heads[5:]), digest_of([])}) == 4
     renamed = [HeadFile("sub-x", head.path) for head in heads]
     assert digest_of(renamed) != digest_of(heads)
+
+
+def test_files_are_heads_in_whatever_case_and_further_ones_of_a_person_are_told(tmp_path):
+    for name in ("sub-1_T1w.NII.GZ", "sub-1_run-2_T1w.nii", "sub-1_T1w.json", "sub-1_T1w.txt"):
+        path = tmp_path / "sub-1" / "anat" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    assert {head.path.name for head in heads_of(tmp_path)} == {
+        "sub-1_T1w.NII.GZ",
+        "sub-1_run-2_T1w.nii",
+    }
+    request = AuditRequest(dataset=str(tmp_path), against=str(tmp_path))
+    assert AuditMRIDataset().read(request).remarks == (
+        f"of each person of {tmp_path} one head is held: 1 other left out",
+    )
 
 
 def test_what_is_no_dataset_is_refused(places, tmp_path):
