@@ -14,7 +14,7 @@ from flows.settings.settings import read_settings
 if TYPE_CHECKING:
     import torch
 
-    from core.operations.operation import Paths
+    from core.operations.operation import Paths, Reading
     from flows.jobs.pipeline import AnyOperation
     from flows.machines.resources import Resources
     from video.engines.previews import Shown
@@ -54,10 +54,7 @@ def run_here(
     reading = read_lawful(operation, request, "command", strict=strict)
     request = reading.request
 
-    from flows.jobs.pipeline import Begun, make
     from flows.jobs.signing import check_signing
-    from flows.machines.watchdog import Patience, holding
-    from video.engines.previews import with_previews
 
     device, wanted = _room(operation, request, output)
     operation.check(request)
@@ -67,7 +64,29 @@ def run_here(
     if dry_run:
         print(f"{output.name} would need {wanted}")
         return
-    timings: dict[str, float] = {}
+    with _gone_if_refused(preview):
+        paths = _make(operation, reading, output, device, wanted, shown=shown, overwrite=overwrite)
+    written = [] if folder is None else _write_dicom(operation, request, paths, folder)
+    for path in (*paths.values(), *written):
+        print(path)
+
+
+def _make(
+    operation: "AnyOperation",
+    reading: "Reading",
+    output: Path,
+    device: "torch.device",
+    wanted: "Resources",
+    *,
+    shown: "Shown | None",
+    overwrite: bool,
+) -> "Paths":
+    """Load the model and take the request to its files, with a bar."""
+    from flows.jobs.pipeline import Begun, make
+    from flows.machines.watchdog import Patience, holding
+    from video.engines.previews import with_previews
+
+    request, timings = reading.request, dict[str, float]()
     with timed(timings, "prepare"):
         source = operation.source(request)
         model, prepared = source.load(device), operation.prepare(request)
@@ -75,16 +94,12 @@ def run_here(
     with (
         terminal_meter("sampling", each_step=source.slow) as bar,
         holding(device, bar, patience) as meter,
-        _gone_if_refused(preview),
     ):
-        paths = make(
+        return make(
             operation, request, output, model, on_step=with_previews(steps_of(meter), shown),
             overwrite=overwrite,
             begun=Begun(prepared, timings, reading.facts),
         )  # fmt: skip
-    written = [] if folder is None else _write_dicom(operation, request, paths, folder)
-    for path in (*paths.values(), *written):
-        print(path)
 
 
 def _previews(preview: Path, output: Path, *, overwrite: bool) -> "Shown":
