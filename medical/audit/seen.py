@@ -6,7 +6,7 @@ Everything is read at 2 mm: folds are wider than that, and a head takes two seco
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from medical.anatomy.head_model import KIND, SHIPPED
 from medical.anatomy.pool import CANONICAL, WIDE, read_pool
 from medical.anatomy.registration import COARSE, aligned, points_of, read_points, size_of
 from medical.anatomy.registration import moved as moved_points
+from medical.anatomy.segmenting import upright_axes
 from medical.anatomy.tissues import TISSUES, find_tissues
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
@@ -60,7 +61,7 @@ def see(path: Path, name: str) -> Seen:
 
 def seen_in(volume: Volume, name: str) -> Seen:
     """The same of a volume in memory."""
-    return mapped(volume, name)[0]
+    return mapped(upright(volume), name)[0]
 
 
 def mapped(volume: Volume, name: str) -> tuple[Seen, tuple[float, float, float]]:
@@ -92,6 +93,7 @@ def seen_labels(volume: Volume, name: str) -> Seen:
     Raises:
         Refusal: A label is no tissue.
     """
+    volume = upright(volume)
     found = np.unique(volume.data.numpy())
     if not set(found.tolist()) <= set(map(float, TISSUES)):
         raise Refusal(
@@ -129,6 +131,25 @@ def coarse(volume: Volume) -> tuple[Floats, NDArray[np.float64]]:
     soft = blurred(data, [0.4 * np.sqrt(f * f - 1) for f in factors])
     offset = [(f - 1) / 2 for f in factors]
     return read_at(soft, factors, shape, offset=offset), _coarse_affine(volume)
+
+
+def upright(volume: Volume) -> Volume:
+    """A volume whose axes are the nearest to right, anterior, superior, however a file has them.
+
+    What is found in a head would otherwise depend on it: boxes are compared axis by axis, and a
+    descent of so many steps ends elsewhere when sums are rounded in another order.
+    """
+    order, flips = upright_axes(volume.affine)
+    if order == (0, 1, 2) and not flips:
+        return volume
+    turned = np.eye(4)[[*order, 3]].T
+    for axis in flips:
+        turned[order[axis], [axis, 3]] = -1.0, volume.data.shape[order[axis]] - 1
+    return replace(
+        volume,
+        data=volume.data.permute(order).flip(flips).contiguous(),
+        affine=volume.affine @ turned,
+    )
 
 
 def _coarse_affine(volume: Volume) -> NDArray[np.float64]:

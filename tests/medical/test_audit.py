@@ -181,6 +181,26 @@ def test_files_are_heads_in_whatever_case_and_further_ones_of_a_person_are_told(
     )
 
 
+def test_a_head_is_seen_the_same_however_its_file_has_its_axes():
+    head = someone(17)
+    known = seen_in(head, "as it is")
+    axes = [((0, 1, 2), (0,)), ((1, 2, 0), (1,)), ((2, 1, 0), (0, 1, 2))]  # LAS is the first
+    for order, flips in axes:
+        found = seen_in(turned(head, order, flips), "turned")
+        np.testing.assert_array_equal(found.labels, known.labels)
+        np.testing.assert_array_equal(found.box, known.box)
+
+
+def turned(volume, order, flips):
+    """The same voxels at the same places, their axes in another order, some the other way."""
+    affine = volume.affine.copy()
+    affine[:3, :3] = volume.affine[:3, order]
+    for axis in flips:
+        affine[:3, 3] += affine[:3, axis] * (volume.data.shape[order[axis]] - 1)
+        affine[:3, axis] *= -1
+    return Volume(volume.data.permute(order).flip(flips), affine)
+
+
 def test_what_is_no_dataset_is_refused(places, tmp_path):
     with pytest.raises(Refusal, match="heads are held against people by their anatomy"):
         heads_of(tmp_path)

@@ -306,6 +306,8 @@ def test_an_audit_sees_one_person_in_every_form_of_a_file(tmp_path, seed):
         grid.shape, grid.affine = data.shape, affine
         found = see(grid.write(data, tmp_path, str(number)), "turned").labels
         assert (found == known).mean() > 0.995
+        # voxels are the same whatever the axes; places differ as a header's float32 rounds them,
+        # and the descent that aligns a head makes tenths of a millimeter of that
         assert (found != known)[known > 0].mean() < 0.02
 
 
