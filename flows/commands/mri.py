@@ -133,7 +133,7 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     prefer_portable()
     from core.progress import terminal_meter
     from flows.commands.stack import read_request
-    from flows.jobs.dataset_plans import make, planned
+    from flows.jobs.dataset_plans import make, planned, settle
     from medical.datasets.making import claim, left_to_draw
     from medical.datasets.own_people import OwnHeads
     from medical.datasets.request import MRIDatasetRequest
@@ -148,11 +148,15 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     print(f"{counted(asked.count, 'head')}, {what}: {stand}{needs}")
     for words in maker.plan.said:
         print(f"note: {words}")
-    claim(maker, out, write=not dry_run)
+    claim(maker, out, write=not (dry_run or maker.plan.pending))
     if dry_run:
         if isinstance(maker.heads, OwnHeads) and maker.heads.left_out:
             print(f"left out of {asked.sources}: {maker.heads.left_out}")
         return 0
+    if maker.plan.pending:
+        with terminal_meter("measuring linkage") as meter:
+            maker = settle(maker, out, meter)
+        print(f"note: {maker.plan.said[0]}")
     with terminal_meter("drawing") as meter:
         made = make(maker, out, meter)
     if made.missing:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from flows.jobs.dataset_plans import make, planned
+from flows.jobs.dataset_plans import make, planned, settle
 from flows.jobs.stages import patient_stage, stage
 from flows.pages.artifacts import progress_bar
 from flows.pages.run_log import join_run_log
@@ -22,7 +22,7 @@ def check(request: MRIDatasetRequest, project: str) -> Path:
     Quota(settings, checked_project(project)).check()
     out = dataset_folder(request, project, settings)
     maker, _ = planned(request, out)
-    claim(maker, out)
+    claim(maker, out, write=not maker.plan.pending)
     return out
 
 
@@ -32,6 +32,9 @@ def draw(request: MRIDatasetRequest, out: Path) -> FileRef:
     from medical.datasets.making import RECORD
 
     maker, _ = planned(request, out)
+    if maker.plan.pending:
+        with progress_bar("linkage") as meter:
+            maker = settle(maker, out, meter)
     with progress_bar("dataset") as meter:
         made = make(maker, out, meter)
     if made.missing:

@@ -37,7 +37,9 @@ FOLDED = {
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
         "edition", "lora", "lora_scale",
     ),
-    "MRIDatasetRequest": ("formats", "sources", "site", "accept_linkage", "dataset_number"),
+    "MRIDatasetRequest": (
+        "formats", "sources", "site", "accept_linkage", "linkage_drawings", "dataset_number",
+    ),
     "VideoTrainingRequest": (
         "network", "family", "lora", "masks", "control", "count_shares", "layout_steps",
         "steps", "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",

@@ -34,6 +34,7 @@ from medical.files.nifti import read_volume
 
 FOUND = 0.95
 """Least share of each control that must be found, and the right person named."""
+LONGEST_LICENSE = 200
 WRONG = 0.05
 """Most of the people who may be taken for others."""
 OnHead = Callable[[int, int], None]
@@ -192,11 +193,24 @@ def _hashes(source: Source, request: AuditRequest) -> dict[str, str]:
 
 def study_of(folder: Path) -> str:
     """The data set a folder holds: by its description's OpenNeuro address, else by its name."""
-    about = folder / "dataset_description.json"
-    said = json.loads(about.read_text(encoding="utf-8")) if about.is_file() else {}
+    said = described(folder)
     words = f"{said.get('DatasetDOI', '')} {said.get('Name', '')} {folder.resolve().name}"
     found = [w for w in words.replace("/", " ").replace(".", " ").split() if w.startswith("ds0")]
     return found[0] if found else folder.resolve().name
+
+
+def license_of(folder: Path) -> str:
+    """The license of a data set as its description states it; empty where it states none."""
+    return " ".join(str(described(folder).get("License") or "").split())[:LONGEST_LICENSE]
+
+
+def described(folder: Path) -> dict[str, Any]:
+    """What ``dataset_description.json`` says; nothing where there is none that can be read."""
+    try:
+        said = json.loads((folder / "dataset_description.json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _cannot_say(source: Source, every: Sequence[HeadFile], heads: Sequence[HeadFile]) -> list[str]:

@@ -39,8 +39,14 @@ def rendered(head: Volume, seed: int) -> Volume:
 def bent(head: Volume, seed: int) -> Volume:
     """The same, bent by up to 5 mm at knots of 16 mm before it is rendered."""
     random = np.random.default_rng([33, seed])
-    labels = _labels(head)
     spacing = np.linalg.norm(coarse(head)[1][:3, :3], axis=0)
+    return _rendered(bent_labels(_labels(head), spacing, random), head, random)
+
+
+def bent_labels(
+    labels: NDArray[np.uint8], spacing: NDArray[np.float64], random: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Labels of a spacing in mm, bent by up to 5 mm at knots of 16 mm."""
     places = np.indices(labels.shape).astype(np.float32)
     scale = [s / KNOTS_MM for s in spacing]
     knots = [int(np.ceil(n * s)) + 3 for n, s in zip(labels.shape, scale, strict=True)]
@@ -51,7 +57,7 @@ def bent(head: Volume, seed: int) -> Volume:
     near = np.rint(places).astype(np.intp)
     inside = np.all([(near[a] >= 0) & (near[a] < labels.shape[a]) for a in range(3)], axis=0)
     at = tuple(np.clip(near[a], 0, labels.shape[a] - 1) for a in range(3))
-    return _rendered(np.where(inside, labels[at], 0).astype(np.uint8), head, random)
+    return np.where(inside, labels[at], 0).astype(np.uint8)
 
 
 CONTROLS: Mapping[str, Callable[[Volume, int], Volume]] = {

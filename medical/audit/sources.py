@@ -128,18 +128,23 @@ class MappedPeople:
 
     def own_map(self, person: int, seed: int | None) -> Seen:
         """A person's map as it is, or with its folds drawn anew from a seed."""
-        wide, deep = (as_shares(m[person]) for m in (self.pool.wide, self.pool.deep))
-        condition = condition_of(wide, deep, self.pool.depth)
-        told = condition[:3] / CONDITION_SCALE + CONDITION_MEAN
-        fractions = told if seed is None else self.pool.fold(condition, seed)
-        rest = 1 - fractions.sum(0)
-        labels = np.where(rest > fractions.max(0), 0, fractions.argmax(0) + 1).astype(np.uint8)
-        return Seen(self.names[person], labels, box_of(painted(labels)))
+        return map_of(self.pool, person, seed)
 
     def _unit(self, rows: Floats, name: str) -> Floats:
         held = rows - self._means[name]
         held = held - held.mean(1, keepdims=True)
         return (held / (np.linalg.norm(held, axis=1, keepdims=True) + 1e-6)).astype(np.float32)
+
+
+def map_of(pool: Pool, person: int, seed: int | None) -> Seen:
+    """A person's map as it is, or with its folds drawn anew from a seed."""
+    wide, deep = (as_shares(m[person]) for m in (pool.wide, pool.deep))
+    condition = condition_of(wide, deep, pool.depth)
+    told = condition[:3] / CONDITION_SCALE + CONDITION_MEAN
+    fractions = told if seed is None else pool.fold(condition, seed)
+    rest = 1 - fractions.sum(0)
+    labels = np.where(rest > fractions.max(0), 0, fractions.argmax(0) + 1).astype(np.uint8)
+    return Seen(pool.people[person].hash, labels, box_of(painted(labels)))
 
 
 def maps_of(head: Seen) -> tuple[Floats, Floats]:

@@ -32,12 +32,14 @@ from medical.datasets.standing import REQUEST
 from medical.datasets.strata import strata
 from medical.datasets.subject import PAGES
 from medical.datasets.tables import write_tables
+from medical.datasets.tracing import settled
 from medical.datasets.volumes import (
     DrawnVolume,
     digests,
     draw_volume,
     judge,
 )
+from medical.datasets.words import OWN_LICENSE
 from medical.datasets.writing import write_images
 from medical.files.bids import DERIVATIVE, write_json
 from medical.lesions.atlas import lesion_atlas
@@ -108,8 +110,11 @@ def make_dataset(
     Raises:
         Refusal: Another dataset stands there.
     """
+    claim(maker, out, write=not maker.plan.pending)
+    whole = _complete(maker, out)
+    maker = maker if whole else settled(maker, out)
     claim(maker, out)
-    if _complete(maker, out):
+    if whole:
         return Dataset(out, maker.request.count, ())
     _clear(out)
     records, missing = [], []
@@ -149,8 +154,8 @@ def claim(maker: Maker, out: Path, *, write: bool = True) -> None:
     Raises:
         Refusal: The folder holds something else.
     """
-    without = None if maker.request.longitudinal.asked else {"longitudinal"}
-    asked = json.loads(maker.request.model_dump_json(exclude=without)) | {"key": maker.plan.key}
+    told = maker.request.model_dump_json(exclude=maker.request.as_before)
+    asked = json.loads(told) | {"key": maker.plan.key}
     path, heads = out / REQUEST, maker.heads
     if isinstance(heads, OwnHeads):
         asked["sources"] = f"people of your own, {heads.digest[:16]}"
@@ -263,12 +268,15 @@ def _drawn(maker: Maker, planned: Planned, attempt: int) -> tuple[DrawnVolume | 
 def _summary(
     maker: Maker, records: list[dict[str, Any]], missing: list[str], out: Path
 ) -> dict[str, Any]:
+    heads = maker.heads
+    own = {OWN_LICENSE: heads.license} if isinstance(heads, OwnHeads) else {}
     return {
         "name": maker.request.name,
+        **own,
         "version": version("lamina"),
         "approval": status(out),
         "audit": audit_verdict(out),
-        "drawn_from": maker.heads.words,
+        "drawn_from": heads.words,
         "plan": plain(maker.plan),
         "made": len(records),
         "missing": missing,

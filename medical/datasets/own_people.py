@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,9 +19,9 @@ from core.records import sha256_file
 from core.refusal import Refusal
 from medical.anatomy.head_model import find_pool
 from medical.anatomy.pool import Person, Pool
-from medical.audit.auditing import study_of
+from medical.audit.auditing import license_of, study_of
 from medical.audit.keys import PeopleKey
-from medical.audit.seen import mapped
+from medical.audit.seen import Seen, mapped
 from medical.audit.sources import maps_of
 from medical.datasets.people import PeopleHeads, shipped_card
 from medical.datasets.plan import check_enough
@@ -42,6 +42,7 @@ class OwnHeads(PeopleHeads):
 
     Attributes:
         left_out: Files that are not taken, by name, for nobody but who asks.
+        license: Of the data, as its description states it; empty where it does not.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class OwnHeads(PeopleHeads):
         self._heads, self._told = heads, told
         secret = "\n".join(["key of people", *sorted(digests.values())])
         key = hashlib.sha256(secret.encode()).hexdigest()
+        self.license = license_of(folder)
         self.key = PeopleKey(study_of(folder), str(folder.resolve()), key)
         rows = [f"{name} {age} {sex} {digests[name]}" for name, (age, sex) in told.items()]
         shipped = find_pool()
@@ -67,6 +69,7 @@ class OwnHeads(PeopleHeads):
         )
         given = {"people": tuple(people), "wide": wide, "deep": deep, "digest": digest}
         pool = replace(shipped, **given, expected=None)
+        self._seen: Sequence[Seen] = ()
         super().__init__(pool, shipped_card())
         self.words = f"{self.words}; the people were brought for this"
 
@@ -76,7 +79,15 @@ class OwnHeads(PeopleHeads):
         Raises:
             Refusal: One has a skull, or is none.
         """
-        self._pool = _mapped(self._pool, tuple(self._heads[name] for name in self._told))
+        self._pool, self._seen = _mapped(
+            self._pool, tuple(self._heads[name] for name in self._told)
+        )
+
+    def everyone(self) -> tuple[Pool, Sequence[Seen]]:
+        """All people, those in no pool too, by maps and as attacks see them; mapped before."""
+        if not self._seen:
+            self.map_people()
+        return self._pool, self._seen
 
 
 def own_heads(sources: str) -> OwnHeads:
@@ -134,22 +145,22 @@ def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, Told]:
     return told
 
 
-_KEPT: dict[str, Pool] = {}  # the last one, as a plan is often made twice
+_KEPT: dict[str, tuple[Pool, Sequence[Seen]]] = {}  # the last, as a plan is often made twice
 
 
-def _mapped(pool: Pool, files: tuple[Path, ...]) -> Pool:
-    """A pool with the maps of its people, in their order."""
+def _mapped(pool: Pool, files: tuple[Path, ...]) -> tuple[Pool, Sequence[Seen]]:
+    """A pool with the maps of its people, in their order, and the people as attacks see them."""
     if pool.digest in _KEPT:
         return _KEPT[pool.digest]
-    people, wide, deep = list[Person](), list[np.ndarray](), list[np.ndarray]()
+    people, wide, deep, kept = list[Person](), list[np.ndarray](), list[np.ndarray](), list[Seen]()
     for person, path in zip(pool.people, files, strict=True):
         seen, size = mapped(read_volume(path), path.name.partition("_")[0])
         maps = [np.rint(np.clip(m, 0, 1) * 255).astype(np.uint8) for m in maps_of(seen)]
         people.append(replace(person, size=size))
+        kept.append(replace(seen, name=person.hash))
         wide.append(maps[0])
         deep.append(maps[1])
     _KEPT.clear()
-    _KEPT[pool.digest] = found = replace(
-        pool, people=tuple(people), wide=np.stack(wide), deep=np.stack(deep)
-    )
-    return found
+    found = replace(pool, people=tuple(people), wide=np.stack(wide), deep=np.stack(deep))
+    _KEPT[pool.digest] = found, tuple(kept)
+    return _KEPT[pool.digest]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from core.progress import counted
 from core.refusal import Refusal
 from medical.datasets.heads import Contributor, Heads
+from medical.datasets.linkage import FEWEST_IN_POOL, said_of_linkage, unmeasured
 from medical.datasets.request import ANY_AGE, MRIDatasetRequest
 from medical.datasets.telling import Told
 from medical.datasets.wishes import growth_of, said_of_wishes, wish_of
@@ -21,30 +22,7 @@ from medical.lesions.drawing import LesionWish
 
 FOLDS = 5
 FEWEST_PEOPLE = 5
-FEWEST_IN_POOL = 13
-"""People behind the heads of one fold: what pools of fewer show was measured to be much more, and
-not since weights are balanced (docs/heads.md). Fewer must be accepted."""
 FORMAT_VERSION, TRUE_LOADS = 4, 5
-EVIDENCE, EVIDENCE_PEOPLE = 20, 34
-"""The most heads whose membership was measured with an area under the curve of at most .70: .68
-with 20 heads from 34 people against 15 others (interval about .53 to .83), .73 with 40 (.59 to
-.87), nothing between. From fewer people so many fewer, which was not measured."""
-LINKAGE = (
-    "in 120 anatomies of the shipped model at 2 mm, before they were painted, drawn from pools of "
-    "17 people, the best of five attacks named the largest contributor in 10 % (interval 6 to "
-    "17 %; guessing 1.7 % of 60 people); finished images and pools of other sizes were not "
-    "measured: pseudonymous, not anonymous"
-)
-LINKAGE_OF_OWN = (
-    "how far heads can be traced to them was measured on the shipped model's people, not on "
-    "these, so they count as recognizable; lamina mri audit OUT --against SOURCES measures it"
-)
-LINKAGE_OF_FEW = (
-    "in 67 anatomies of the shipped model at 2 mm, before they were painted, drawn from pools of "
-    "7 people before weights were balanced, the best of four attacks named the largest "
-    "contributor in 43 % (interval 32 to 55 %; guessing 1.7 % of 60 people), and 19 of the 67 "
-    "showed a person by the bar of the audit: pseudonymous, not anonymous"
-)
 
 
 @dataclass(frozen=True)
@@ -102,6 +80,8 @@ class Plan:
     lesion_pools: tuple[tuple[int, ...], ...]
     said: tuple[str, ...]
     around: int = 0
+    traced: Mapping[str, Any] | None = None
+    pending: bool = False
 
     @property
     def told(self) -> tuple[Told, ...]:
@@ -109,8 +89,19 @@ class Plan:
         return tuple(map(Told.of, self.pools))
 
 
-def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> Plan:
+def make_plan(
+    request: MRIDatasetRequest,
+    heads: Heads,
+    atlas: LesionAtlas,
+    traced: Mapping[str, Any] | None = None,
+) -> Plan:
     """The plan of a dataset.
+
+    Args:
+        request: What was asked.
+        heads: Where heads come from.
+        atlas: Of lesions.
+        traced: How far heads can be traced to people of the user's own, where it was measured.
 
     Raises:
         Refusal: Too few people stand behind it, or they may be recognized and nobody accepted it.
@@ -119,9 +110,10 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     eligible = eligible_people(request, heads)
     pools = split(eligible, FOLDS, FEWEST_IN_POOL) if eligible else ((),) * FOLDS
     folds = len(pools)
-    said = list(_linkage(request, len(eligible)))
+    people = len(heads.people)
+    said = said_of_linkage(request, people, len(eligible), traced)
     said += _untold(pools)
-    without = {"name", "count", "formats", "accept_linkage"}
+    without = {"name", "count", "formats", "accept_linkage", "linkage_drawings"}
     if not request.longitudinal.asked:  # so that datasets of one session keep their key
         without.add("longitudinal")
     decides = request.model_dump(exclude=without)
@@ -144,7 +136,10 @@ def make_plan(request: MRIDatasetRequest, heads: Heads, atlas: LesionAtlas) -> P
     said += said_of_wishes(request, ((v.subject, v.last_wish) for v in volumes), atlas)
     order = sorted(range(len(atlas.people)), key=lambda i: atlas.people[i])
     lesion_pools = tuple(tuple(order[k::folds]) for k in range(folds))
-    return Plan(key, volumes, pools, lesion_pools, tuple(said), heads.around)
+    own = bool(request.sources) and not unmeasured(request, people)
+    return Plan(
+        key, volumes, pools, lesion_pools, tuple(said), heads.around, traced, own and not traced
+    )
 
 
 def _format(request: MRIDatasetRequest, heads: Heads) -> int:
@@ -225,46 +220,6 @@ def split(
     return tuple(tuple(order[k::count]) for k in range(count))
 
 
-def _linkage(request: MRIDatasetRequest, people: int) -> list[str]:
-    """What must be said of who may be recognized.
-
-    Raises:
-        Refusal: It must be accepted and was not.
-    """
-    if not people:
-        return []
-    allowed = EVIDENCE * people // EVIDENCE_PEOPLE
-    few = people < FEWEST_IN_POOL
-    words, out = [], []
-    if request.sources:
-        words.append(f"{counted(people, 'person', 'people')} of your own: {LINKAGE_OF_OWN}")
-        out.append("leave sources empty")
-    if few:
-        words.append(
-            f"a pool of {counted(people, 'person', 'people')}, fewer than {FEWEST_IN_POOL}: "
-            f"{LINKAGE_OF_FEW}"
-        )
-        out.append("widen age or sex")
-    if request.count > allowed:
-        words.append(
-            f"{counted(request.count, 'head')} from {counted(people, 'person', 'people')}: up to "
-            f"{allowed} need no word, as whether a person was behind {EVIDENCE} heads from "
-            f"{EVIDENCE_PEOPLE} people was guessed with an area under the curve of 0.68 "
-            "(interval about 0.53 to 0.83), behind 40 with 0.73"
-        )
-        out.append("ask for fewer heads")
-    told = [] if few or request.sources else [LINKAGE]
-    if not words:
-        return told
-    if not request.accept_linkage:
-        raise Refusal(
-            f"{'; '.join(words)}; {', '.join(out)}, bring more people, or write "
-            "accept_linkage=true and the dataset will say so."
-        )
-    words[-1] += "; this was accepted. Whoever holds a scan may recognize its person."
-    return words + told
-
-
 def _untold(pools: Sequence[Sequence[Contributor]]) -> list[str]:
     """Which ages and sexes are not told, by fold where folds differ."""
     words = [Told.of(pool).words for pool in pools]
@@ -288,6 +243,7 @@ def _number(text: str) -> int:
 
 def plain(plan: Plan) -> dict[str, Any]:
     """A plan for records: everything but the order of seeds."""
+    traced = {"linkage": dict(plan.traced)} if plan.traced else {}
     return {
         "key": plan.key,
         "volumes": len(plan.volumes),
@@ -295,4 +251,5 @@ def plain(plan: Plan) -> dict[str, Any]:
         "people": len({p.hash for pool in plan.pools for p in pool}),
         "people_of_the_mean": plan.around,
         "said": list(plan.said),
+        **traced,
     }

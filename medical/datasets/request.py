@@ -19,6 +19,8 @@ Years = Annotated[float, Field(ge=0.0, le=120.0)]
 ANY_AGE = (0.0, 120.0)
 MOST_GROWN = 2.0
 """Of the first load: the smallest lesion has three voxels in the end, and one in the beginning."""
+DRAWINGS, FEWEST_DRAWN = 120, 20
+"""Anatomies by which linkage is measured, and the fewest of which a share is told."""
 FEWEST_GROWN = 10
 """Voxels: a volume is then met within a twentieth."""
 
@@ -155,6 +157,13 @@ class MRIDatasetRequest(Request):
         description="Make the dataset although its people may be recognized from it; it then "
         "says so.",
     )
+    linkage_drawings: int = Field(
+        default=DRAWINGS,
+        ge=0,
+        le=1000,
+        description="Anatomies that are drawn first to measure how far heads can be traced to "
+        "people of your own sources; with fewer than 120, or none, accept_linkage is needed.",
+    )
     dataset_number: int = Field(
         default=501, ge=1, le=999, description="Number of the dataset for nnU-Net, 1 to 999."
     )
@@ -177,9 +186,20 @@ class MRIDatasetRequest(Request):
             said = getattr(self, name)
             if len(set(said)) < len(said):
                 raise Refusal(f"{name}={','.join(said)}: each is made once; name it once.")
+        if 0 < self.linkage_drawings < FEWEST_DRAWN:
+            raise Refusal(
+                f"linkage_drawings={self.linkage_drawings}: shares of fewer than {FEWEST_DRAWN} "
+                "anatomies say nothing; write 0 to measure nothing, or 120."
+            )
         if self.longitudinal.asked:
             _check_growth(self.lesions, self.longitudinal, math.prod(self.spacing_mm))
         return self
+
+    @property
+    def as_before(self) -> set[str]:
+        """Fields that are not told where they ask for nothing, as none told them before."""
+        silent = {"longitudinal"} if not self.longitudinal.asked else set[str]()
+        return silent | ({"linkage_drawings"} if self.linkage_drawings == DRAWINGS else set())
 
     @property
     def nnunet_name(self) -> str:

@@ -16,7 +16,7 @@ from core.progress import counted
 from medical.anatomy.ages import BAND_YEARS, band_of
 from medical.datasets.page import chip
 from medical.datasets.request import MRIDatasetRequest
-from medical.datasets.words import behind
+from medical.datasets.words import behind, own_license
 
 Record = Mapping[str, Any]
 FEW = 5
@@ -169,7 +169,10 @@ def _compliance(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> Score
     else:
         outlines = "" if healthy else " Lesion outlines come from 29 people (CC BY)."
         whose = behind(summary["plan"], "" if request.sources else " (CC0)")
-        own = " They are your own: their licence and consent are yours to know."
+        own = (
+            " They are your own: their consent is yours to know; license of their data: "
+            f"{own_license(summary)}."
+        )
         words = (
             f"Derived from {whose}.{own if request.sources else ''}{outlines} Pseudonymous, not "
             "anonymous: see who may be recognized. Contributors stand by hash with each head, so "

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medical.datasets.request import MRIDatasetRequest
-from medical.datasets.words import drawn_by, growth
+from medical.datasets.words import drawn_by, growth, short_license
 from medical.datasets.writing import case_of, channels_of, labels_of
 from medical.files import bids, nnunet
 
@@ -48,7 +48,13 @@ def write_tables(
         root = out / "bids"
         generated = {"name": "Lamina", "version": drawn_by(summary)}
         text = readme(request, len(records), summary)
-        bids.write_descriptions(root, name=request.name, readme=text, generated=generated)
+        bids.write_descriptions(
+            root,
+            name=request.name,
+            readme=text,
+            generated=generated,
+            licensed=short_license(request, summary),
+        )
         columns = {**COLUMNS, **GROWTH} if request.longitudinal.asked else COLUMNS
         bids.write_participants(root, [_row(record) for record in records], columns)
     if "nnunet" in request.formats:

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.progress import counted
-from medical.datasets.plan import FEWEST_IN_POOL
+from medical.datasets.linkage import FEWEST_IN_POOL, traced_words
 from medical.datasets.request import MRIDatasetRequest
+from medical.files.bids import LICENSE
 
+OWN_LICENSE = "license_of_people"
+"""What a summary tells of people of the user's own."""
 SOURCES = (
     "Zamzmi et al. 2025. Scorecard for synthetic medical data evaluation. Communications "
     "Engineering 4, doi 10.1038/s44172-025-00450-1.",
@@ -62,7 +65,7 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
     return [
         ("What is it for?", "Adding to real training data of segmenters; testing software."),
         ("What is it not for?", "Diagnosis, prevalence, norms of age or sex, sole training data."),
-        ("Does an image show a person?", shown(people)),
+        ("Does an image show a person?", _shown(request, summary["plan"])),
         ("Who stands behind it?", f"{behind(summary['plan'])}{outlines}."
          if people else f"The mean of 152 adults{outlines}."),
         ("May people be recognized?", "Pseudonymous, not anonymous: see who may be recognized."
@@ -71,9 +74,33 @@ def datasheet(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> list[tu
         ("Which labels are there?", f"CSF, gray and white matter{'' if healthy else '; lesions'}. "
          "Labels were found by rule or drawn, not by a radiologist."),
         ("Who approved it?", f"The dataset is {summary['approval']}."),
-        ("License", "The dataset: CC0." if healthy else "The dataset: CC0. Lesion outlines follow "
-         "masks under CC BY (Lesjak et al. 2017)."),
+        ("License", license_words(request, summary)),
     ]  # fmt: skip
+
+
+def license_words(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> str:
+    """Under which license a dataset stands, in sentences."""
+    outlines = " Lesion outlines follow masks under CC BY (Lesjak et al. 2017)."
+    also = "" if request.lesions.healthy else outlines
+    if not request.sources:
+        return f"The dataset: {LICENSE}.{also}"
+    return (
+        "The dataset is derived from people of your own: whether and how it may be passed on is "
+        f"for their consent and license to say. License of their data: {own_license(summary)}."
+        f"{also}"
+    )
+
+
+def short_license(request: MRIDatasetRequest, summary: Mapping[str, Any]) -> str:
+    """The license of a dataset for its tables."""
+    if not request.sources:
+        return LICENSE
+    return f"follows the data of the people behind it: {own_license(summary)}"
+
+
+def own_license(summary: Mapping[str, Any]) -> str:
+    """The license of the data that a user's own people are of, as their source states it."""
+    return str(summary.get(OWN_LICENSE) or "not stated by the source")
 
 
 def behind(plan: Mapping[str, Any], licence: str = "") -> str:
@@ -106,10 +133,19 @@ def two_numbers(plan: Mapping[str, Any]) -> str:
     )
 
 
-def shown(people: int) -> str:
+def _shown(request: MRIDatasetRequest, plan: Mapping[str, Any]) -> str:
     """Whether images show persons, by how many people stand behind the anatomies."""
+    people = int(plan["people"])
     if not people:
         return "No image is a scan of one: the anatomy is a mean."
+    if request.sources and not plan.get("linkage"):
+        return (
+            "No image is a scan of one: anatomies are mixtures. How far they can be traced to "
+            "the people behind them was not measured."
+        )
+    if request.sources:
+        words = traced_words(plan["linkage"], request.count)
+        return f"No image is a scan of one: anatomies are mixtures, {words}."
     found = (
         "120 anatomies of the shipped model before painting, drawn from pools of 17 people, none "
         "showed a person by the bar of the audit, and the best of five attacks named the largest "

@@ -162,7 +162,7 @@ def write_text(path: Path, text: str) -> Path:
 
 
 def write_descriptions(
-    root: Path, *, name: str, readme: str, generated: Mapping[str, str]
+    root: Path, *, name: str, readme: str, generated: Mapping[str, str], licensed: str = LICENSE
 ) -> None:
     """Write what describes the dataset and its derivatives as a whole.
 
@@ -171,12 +171,13 @@ def write_descriptions(
         name: Of the dataset.
         readme: Text for people.
         generated: Name and version of the software.
+        licensed: License of the dataset.
     """
     raw = {
         "Name": name,
         "BIDSVersion": VERSION,
         "DatasetType": "raw",
-        "License": LICENSE,
+        "License": licensed,
         "Authors": ["Lamina (drawn by software)"],
         "GeneratedBy": [{"Name": generated["name"], "Version": generated["version"]}],
     }

@@ -224,6 +224,25 @@ def test_a_head_is_drawn_again_only_from_the_people_of_then(quick, tmp_path):
         ground_of(head)
 
 
+@pytest.mark.parametrize(
+    ("said", "stated"),
+    [
+        ('{"License": "CC BY 4.0"}', "CC BY 4.0"),
+        ("{}", ""),
+        ('{"License": null}', ""),
+        ("[1]", ""),
+        ("{", ""),
+        ("", ""),
+    ],
+)
+def test_the_license_of_own_people_is_that_of_their_source(quick, tmp_path, said, stated):
+    shutil.copytree(quick, tmp_path / "mine")
+    (tmp_path / "mine" / "dataset_description.json").write_text(said)
+    heads = own_heads(str(tmp_path / "mine"))
+    assert heads.license == stated
+    assert heads.key.study == "mine"
+
+
 @pytest.mark.parametrize(("age", "good"), [("31", True), ("-999", False), ("0", False)])
 def test_tables_in_latin_letters_are_read_and_codes_are_no_ages(tmp_path, age, good):
     table = f"participant_id\tage\tsex\tname\nsub-01\t{age}\tf\tM\xfcller\n"

@@ -40,7 +40,7 @@ def test_the_outcome_tells_of_membership():
     assert "area under the curve of 0.81" in summary(facts(membership=told))
 
 
-def told(people, mean=0, sources="", **lesions):
+def told(people, mean=0, sources="", licensed="", **lesions):
     """All that datasheet and scorecard say of a dataset without heads."""
     request = MRIDatasetRequest(
         name="pilot", count=3, lesions=LesionsAsked(**lesions), sources=sources
@@ -48,6 +48,7 @@ def told(people, mean=0, sources="", **lesions):
     summary = {
         "plan": {"people": people} | ({"people_of_the_mean": mean} if mean else {}),
         "approval": "unapproved", "strata": [], "quarantined": [], "missing": [], "made": 0,
+        "license_of_people": licensed,
     }  # fmt: skip
     rows = [words for _, words in datasheet(request, summary)]
     return " ".join(rows + [row.words for row in scores(request, summary, [])])
@@ -74,8 +75,14 @@ def test_a_mean_of_more_people_than_contribute_is_told_and_explained():
 
 def test_people_of_your_own_are_given_no_licence():
     words = told(12, sources="mine", **LESIONS)
-    assert "Derived from 12 people. They are your own: their licence and consent" in words
-    assert "people (CC0)" not in words
+    assert "Derived from 12 people. They are your own: their consent is yours to know" in words
+    assert "CC0" not in words
+    assert words.count("license of their data: not stated by the source") == 1
+    assert "License of their data: not stated by the source. Lesion outlines follow" in words
+    stated = told(12, sources="mine", licensed="CC BY-NC 4.0", **LESIONS)
+    assert stated.count("icense of their data: CC BY-NC 4.0") == 2
+    assert "was not measured" in words
+    assert "shipped model before painting" not in words
     assert "Lesion outlines come from 29 people (CC BY). Pseudonymous" in words
     assert "Derived from 34 people (CC0). Pseudonymous" in told(34)
 

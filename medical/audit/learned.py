@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medical.anatomy.filters import Floats, Mask
 from medical.audit.attacks import Scores
-from medical.audit.membership import area, explained
+from medical.audit.membership import explained
 
 Numbers = NDArray[np.float64]
 PARTS, RIDGE = 5, 1.0
@@ -79,11 +79,6 @@ def membership_ways(heads: Floats, people: Floats, inside: Mask) -> dict[str, Nu
         "ridge by parts": np.mean(parts, 0),
         "mean head": (apart @ mean) / (np.linalg.norm(apart, axis=1) + 1e-9),
     }
-
-
-def told_apart(scores: Sequence[Numbers], members: NDArray[np.bool_], kept: NDArray[np.bool_]):
-    """Mean area under the curve of sets, of members against the others that are kept."""
-    return float(np.mean([area(each[members & kept], each[~members & kept]) for each in scores]))
 
 
 def _alike(ours: Floats, theirs: Floats) -> Numbers:
