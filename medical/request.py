@@ -115,19 +115,31 @@ class SuperResolutionRequest(Request):
         description="How strongly the LoRA file counts.",
         json_schema_extra={"position": 13},
     )
+    adapt_minutes: float = Field(
+        default=0.0,
+        ge=0.0,
+        le=60.0,
+        title="Minutes of learning from the scan",
+        description="The model first learns from the scan's own plane, for so many minutes of "
+        "two cores, 0 to 60: for contrasts, skulls, lesions and scanners it was not trained on. "
+        "0 takes it as it is.",
+        json_schema_extra={"position": 14},
+    )
 
     before: ClassVar[dict[str, Any]] = {"edition": 1}
     spoken: ClassVar[dict[str, dict[Any, str]]] = {
         "slice_thickness_mm": {0: "read off the scan or its file"},
         "slice_gap_mm": {0: "what the thickness leaves"},
         "noise_std": {-1: "estimated"},
+        "adapt_minutes": {0: "none"},
     }
 
     @model_serializer(mode="wrap")
-    def _without_an_adapter_that_is_none(self, plain: Any) -> dict[str, Any]:
-        """Requests without one are told, and addressed, as before there were any."""
+    def _without_what_is_not_asked(self, plain: Any) -> dict[str, Any]:
+        """Requests without adapter and learning are told, and addressed, as they always were."""
         told = plain(self)
-        unsaid = () if self.lora else ("lora", "lora_scale")
+        unsaid = set() if self.lora else {"lora", "lora_scale"}
+        unsaid |= set() if self.adapt_minutes else {"adapt_minutes"}
         return {name: value for name, value in told.items() if name not in unsaid}
 
 

@@ -35,7 +35,7 @@ FOLDED = {
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
-        "edition", "lora", "lora_scale",
+        "edition", "lora", "lora_scale", "adapt_minutes",
     ),
     "MRIDatasetRequest": (
         "formats", "sources", "site", "accept_linkage", "linkage_drawings", "dataset_number",

@@ -5,6 +5,7 @@ Everything heavy is imported where it is needed: forms and commands read this wi
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ FIXED_S, LINEAR_S = 1.9, 0.43
 BASE_GB, GB_PER_MILLION = 0.73, 0.04
 BYTES_ON_DISK = 16.0  # of a voxel's results and unfinished work
 RESULT_BYTES = 6.0  # of a voxel: the volume and its uncertainty, packed
+CORES, LEARNING_GB = 2, 0.5  # of adapt_minutes; what learning holds beside
 LARGEST_PICTURE = 2_000_000  # bytes
 
 
@@ -82,6 +84,9 @@ class SuperResolveMRI:
         n = math.prod(shape) * math.prod(finer) / 1e6
         seconds = request.samples * request.steps * LINEAR_S * n + FIXED_S
         memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
+        if request.adapt_minutes:
+            seconds += request.steps * LINEAR_S * n + CORES * 60 * request.adapt_minutes
+            memory_gb += LEARNING_GB
         disk_gb, results_gb = BYTES_ON_DISK * per_million, RESULT_BYTES * per_million
         return Cost(seconds, memory_gb, disk_gb, results_gb)
 
@@ -102,12 +107,15 @@ class SuperResolveMRI:
         from medical.acquisition.intensity import refuse_mask
         from medical.files.nifti import read_volume
         from medical.files.scan import read_scan
+        from medical.operations.adaptation import check_teaches
         from medical.operations.problem import prepare, protected_voxels
 
         scan = read_scan(request.scan)
         refuse_mask(scan, request.scan)
         try:
             problem = prepare(scan, request)
+            if request.adapt_minutes:
+                check_teaches(problem)
         except Refusal as error:
             raise Refusal(f"{request.scan}: {error}") from error
         if request.protect:
@@ -118,15 +126,23 @@ class SuperResolveMRI:
         self, request: SuperResolutionRequest, prepared: "Volume", model: Model, on_step: OnStep
     ) -> "Restoration":
         """The restoration: mean, spread and consistency."""
+        from medical.operations.adaptation import steps_of
         from medical.operations.error_map import shipped_head
         from medical.operations.super_resolve import super_resolve
 
-        changed = {
-            "lora",
-            "loras",
-        } & model.record.keys()  # the head knows the plain weights' errors
+        network, taught = model.network, 0
+        if request.adapt_minutes:
+            taught = steps_of(request.adapt_minutes)
+            total = taught + request.samples * request.steps
+            learning = partial(_within, on_step, 0, total)
+            from medical.training.own_scan import adapted_network
+
+            network = adapted_network(prepared, request, model, learning)
+            on_step = partial(_within, on_step, taught, total)
+        # the head knows the plain weights' errors
+        changed = taught or {"lora", "loras"} & model.record.keys()
         errors = None if changed else shipped_head(model.record)
-        return super_resolve(prepared, request, model.network, on_step=on_step, errors=errors)
+        return super_resolve(prepared, request, network, on_step=on_step, errors=errors)
 
     def judge(self, request: SuperResolutionRequest, drawn: "Restoration") -> Facts:
         """Nothing: nobody knows the truth."""
@@ -198,3 +214,8 @@ class SuperResolveMRI:
             "seed": request.seed,
             "use": "research, not diagnosis",
         }
+
+
+def _within(on_step: OnStep, before: int, total: int, done: int, _: int, estimate: Any) -> None:
+    """Tell of a step of a part as a step of the whole."""
+    on_step(before + done, total, estimate)
