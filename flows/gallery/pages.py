@@ -1,6 +1,5 @@
 """The pages: each reads what stands on the disk at that moment and fills a template."""
 
-import shlex
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -39,6 +38,8 @@ ROLES = {
     "std": "Uncertainty map",
     "consistency": "Unexplained part of the scan",
     "picture": "Three cuts",
+    "gltf": "Mesh, as glTF",
+    "stl": "Mesh, as STL",
     "record": "Record",
 }
 UNKEPT = {"Cache-Control": "no-store"}
@@ -149,7 +150,7 @@ class Pages:
             everything=list(rows(record)),
             lasted=words.number(record.get("wall_time_s")),
             small=0 < words.number(result.request.get("width")) <= SMALL,
-            command=shlex.join(["lamina", "reproduce", str(main)]) if main else "",
+            command=words.reproducing(str(record["task"]), main),
         )
 
     def file(self, request: Request) -> Response:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 PART = re.compile(r"[^./\\\x00-\x1f\x7f\ud800-\udfff][^/\\\x00-\x1f\x7f\ud800-\udfff]{0,254}")
 BATCHES = "batches"
-KINDS = {  # every kind of file that a flow writes for a person, by its ending
+KINDS = {  # every kind of file that a flow or an example writes for a person, by its ending
     ".mp4": "video/mp4",
     ".webm": "video/webm",
     ".gif": "image/gif",
@@ -27,6 +27,8 @@ KINDS = {  # every kind of file that a flow writes for a person, by its ending
     ".jpeg": "image/jpeg",
     ".nii.gz": "application/gzip",
     ".nii": "application/octet-stream",
+    ".glb": "model/gltf-binary",
+    ".stl": "model/stl",
     ".json": "application/json",
     ".txt": "text/plain; charset=utf-8",
 }

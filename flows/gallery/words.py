@@ -1,8 +1,10 @@
 """Plain values as people read them: times, sizes, durations, requests."""
 
 import math
+import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from core.progress import counted
@@ -52,6 +54,12 @@ def number(found: Any) -> float:
 def table(found: Any) -> Mapping[str, Any]:
     """A table of a record; an empty one where it is something else."""
     return found if isinstance(found, Mapping) else {}
+
+
+def reproducing(task: str, main: Path | None) -> str:
+    """The command that makes a result again; empty where no flow made it, but an example."""
+    known = main is not None and task in MODELS
+    return shlex.join(["lamina", "reproduce", str(main)]) if known else ""
 
 
 def asked(task: str, request: Mapping[str, Any]) -> list[tuple[str, str]]:

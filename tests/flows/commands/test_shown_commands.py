@@ -51,6 +51,8 @@ NOT_RUN = {
     "python -m medical.evaluation.structures": "needs label maps; test_segmenter.py has the parts",
     "python -m medical.evaluation.contact_sheet": "shows a folder of the reader's",
     "python small/run.py": "needs the libraries of another machine; test_export.py does",
+    "python docs/examples/molecules.py": "takes minutes; tests/examples/test_molecules.py is tiny",
+    "python docs/examples/shapes.py": "takes minutes; tests/examples/test_shapes.py is tiny",
     "pip install": "needs the network",
     "python -c": "needs a server; tests/flows/stack/test_outside.py does",
     "prefect": "needs a server",
