@@ -59,6 +59,17 @@ ControlScale = Annotated[
 ]
 
 
+DraftAfter = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=1000,
+        description="Stop after so many of the steps and show what they lead to, a draft; the "
+        "same request without it goes on from there on this machine. 0 for all steps.",
+    ),
+]
+
+
 class VideoRequest(EngineRequest):
     """One clip from one sentence."""
 
@@ -89,8 +100,9 @@ class VideoRequest(EngineRequest):
     control_clip: ControlClip = ""
     control_scale: ControlScale = 1.0
     picture: Picture = False
+    draft_after: DraftAfter = 0
     newer: ClassVar[tuple[str, ...]] = (
-        "unmarked", "boxes", "key", "control", "control_clip", "picture",
+        "unmarked", "boxes", "key", "control", "control_clip", "picture", "draft_after",
     )  # fmt: skip
     ours: ClassVar[tuple[str, ...]] = ("first", "last", "negative")
 

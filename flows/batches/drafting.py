@@ -12,7 +12,7 @@ SHARE = 4  # a draft takes one of so many steps
 
 
 def draft_of(made: VideoRequest, steps: int) -> VideoRequest:
-    """The same clip in fewer steps.
+    """The first steps of the same clip, or the clip in fewer where it cannot go on from those.
 
     Args:
         made: What shall be drawn in the end.
@@ -24,14 +24,15 @@ def draft_of(made: VideoRequest, steps: int) -> VideoRequest:
     from video.operations.text_to_video import TextToVideo
 
     operation = TextToVideo()
-    whole, least = operation.settled(made).steps, operation.source(made).rules.least_steps
-    few = steps or max(least, whole // SHARE)
+    whole, engine = operation.settled(made).steps, operation.source(made)
+    goes_on = engine.goes_on(made)
+    few = steps or max(1 if goes_on else engine.rules.least_steps, whole // SHARE)
     if few >= whole:
         raise Refusal(
             f"steps={whole} with drafts of {counted(few, 'step')}: a draft takes fewer steps than "
             "what it is a draft of; ask for more steps, or leave drafts out."
         )
-    return made.model_copy(update={"steps": few})
+    return made.model_copy(update={"draft_after" if goes_on else "steps": few})
 
 
 def drafted(made: VideoRequest, batch: ClipBatchRequest) -> tuple[VideoRequest, dict[str, Any]]:

@@ -1,12 +1,14 @@
 """Drafts: each prompt drawn several times in few steps; a person picks, the chosen are finished.
 
-A draft is a clip like any other with fewer steps, and its item says of how many it is a draft.
-What is finished is a batch of its own, of the very same requests with all their steps and their
-seed, so that its items are those that the batch would have had without drafts.
+A draft is what the first steps of a clip lead to, whose state is kept, or a clip in fewer steps
+where nothing can be kept; its item says of how many it is a draft. What is finished is a batch of
+its own, of the very same requests with all their steps and the seed of the draft that was seen, so
+that its items are those that the batch would have had without drafts, and go on from what is kept.
 """
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,10 @@ from typing import Any
 from core.refusal import Refusal
 from flows.batches.approval import Question
 from flows.batches.drafting import OF_STEPS
-from flows.batches.items import Item
+from flows.batches.items import Item, drawn_again
 from flows.batches.ledger import Batch
 from flows.requests.batch_requests import CLIP_FIELDS, ClipBatchRequest
+from video.request import VideoRequest
 
 COLUMNS = ("number", "pick", "item", "seed", "prompt", "file")
 FINALS, SUFFIX = "finals.jsonl", "-final"
@@ -53,7 +56,7 @@ def write_picks(batch: Batch, path: Path) -> int:
         for number, item in drafts.items():
             files = known[item.address]["files"]
             place = batch.root / files["video"]["path"] if "video" in files else ""
-            asked = item.request
+            asked = seen(item, known[item.address])
             table.writerow([number, "", item.address, asked.seed, asked.prompt, place])
     return len(drafts)
 
@@ -100,25 +103,62 @@ def picked(batch: Batch, said: str = "", table: Path | None = None) -> list[Item
 def finishing(batch: Batch, chosen: Iterable[Item]) -> ClipBatchRequest:
     """The batch that draws the chosen with all their steps; its prompt file is written.
 
+    Each is drawn once: another draw would be another clip than the person saw.
+
     Args:
         batch: Of drafts.
         chosen: Of its items.
     """
     from core.records import atomic_path
 
-    asked = batch.request()
+    asked, known = batch.request(), batch.outcomes()
     path = batch.root / FINALS
-    rows = [json.dumps(_whole(item), ensure_ascii=False) for item in chosen]
+    rows = [
+        json.dumps(_whole(item, known.get(item.address, {})), ensure_ascii=False)
+        for item in chosen
+    ]
     with atomic_path(path, overwrite=True) as temporary:
         temporary.write_text("\n".join(rows) + "\n", encoding="utf-8")
     told = {"name": f"{batch.root.name}{SUFFIX}", "prompt_file": str(path)}
+    told |= {"draws": 1, "plateau_draws": 0} if asked.judged else {}
     return ClipBatchRequest.model_validate(asked.model_dump(exclude=OF_ROWS) | told)
 
 
-def _whole(item: Item) -> dict[str, Any]:
+def seen(item: Item, outcome: dict[str, Any]) -> VideoRequest:
+    """What the draft of an item was asked that was kept: of several draws, the last.
+
+    Args:
+        item: A draft.
+        outcome: What became of it.
+    """
+    return drawn_again(item.request, int(outcome.get("attempt", 1)))
+
+
+def said_of_states(batch: Batch, chosen: Iterable[Item]) -> list[str]:
+    """From where each of the chosen goes on, a line each with how many do."""
+    from video.engines.shelf import engine_of
+    from video.engines.states import kept_step
+
+    known, found = batch.outcomes(), Counter[str]()
+    for item in chosen:
+        whole = seen(item, known.get(item.address, {})).model_copy(update={"draft_after": 0})
+        step, steps = kept_step(engine_of(whole), whole), item.facts[OF_STEPS]
+        if not item.request.draft_after:
+            found["drawn from the start: nothing of such a clip can be kept"] += 1
+        elif not step:
+            found["drawn from the start: no state of it is kept on this machine"] += 1
+        else:
+            found[f"going on from step {step} of {steps}"] += 1
+    return [f"{number} {words}" for words, number in found.items()]
+
+
+def _whole(item: Item, outcome: dict[str, Any]) -> dict[str, Any]:
     told = item.request.model_dump(mode="json", exclude_defaults=True)
     told["prompt"] = item.facts.get("prompt_as_typed", item.request.prompt)  # read likewise again
-    return told | {"seed": item.request.seed, "steps": item.facts[OF_STEPS]}
+    told["seed"] = seen(item, outcome).seed
+    if told.pop("draft_after", 0):
+        return told
+    return told | {"steps": item.facts[OF_STEPS]}
 
 
 def _planned(batch: Batch) -> list[Item]:

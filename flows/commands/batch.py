@@ -49,7 +49,7 @@ def run(source: Path, /, *, name: str = "nightly", project: Project = "default",
         source: A prompt file (text, .csv, .jsonl, .yaml), a folder or BIDS dataset of scans, or a
             folder of pictures, each the first frame of a clip, with NAME.txt beside NAME.png.
         name: Name of the batch.
-        drafts: So many drafts of each prompt in few steps, to pick from; see `batch finish`.
+        drafts: So many drafts of each prompt after few steps, to pick from; see `batch finish`.
         here: Without Prefect, in processes of this machine.
         dry_run: Only say what would be done, as `lamina batch plan` does.
     """
@@ -140,9 +140,10 @@ def resume(name: str, /, *, project: Project = "default") -> None:
 
 def finish(name: str, /, *, pick: str = "", picks: Path | None = None,
            project: Project = "default", here: bool = False) -> int:  # fmt: skip
-    """Draw the picked drafts of a batch with all their steps, as a batch NAME-final.
+    """Draw the picked drafts of a batch to their end, as a batch NAME-final.
 
-    Drafts are picked by --pick, by --picks, or by approving the batch.
+    Each goes on from the step its draft ended with, where its state is kept on the machine that
+    draws. Drafts are picked by --pick, by --picks, or by approving the batch.
 
     Args:
         name: Name of a batch that was run with drafts.
@@ -151,7 +152,7 @@ def finish(name: str, /, *, pick: str = "", picks: Path | None = None,
             chosen; where there is no such file, it is written for that, and nothing else is done.
         here: Without Prefect, in processes of this machine.
     """
-    from flows.batches.drafts import finishing, picked, write_picks
+    from flows.batches.drafts import finishing, picked, said_of_states, write_picks
 
     batch = _batch(project, name)
     if picks is not None and not pick and not picks.exists():
@@ -162,6 +163,8 @@ def finish(name: str, /, *, pick: str = "", picks: Path | None = None,
     print(f"{counted(len(chosen), 'draft')} picked of {name}")
     for item in chosen:
         print(f"  {item.address}  seed {item.request.seed}  {item.request.prompt}")
+    for line in said_of_states(batch, chosen):
+        print(line)
     return _run(project, finishing(batch, chosen), here)
 
 

@@ -115,11 +115,11 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
         0,
         ge=0,
         le=64,
-        description="So many drafts of each prompt in few steps, each with a seed of its own; "
-        "those that a person picks are finished by `lamina batch finish`. 0 for none.",
+        description="So many drafts of each prompt after few steps, each with a seed of its own; "
+        "those that a person picks go on from there by `lamina batch finish`. 0 for none.",
     )
     draft_steps: int = Field(
-        0, ge=0, le=200, description="Sampling steps of a draft; 0 for a quarter of all."
+        0, ge=0, le=200, description="Steps after which a draft is shown; 0 for a quarter of all."
     )
     model: clips.ModelName = "scenes-64"
     picture: clips.Picture = False

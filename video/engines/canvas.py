@@ -1,6 +1,8 @@
 """A clip of which some pixels are given: what extends, fills and changes clips begins from."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,14 @@ class Canvas:
     def touched(self) -> list[int]:
         """Frames of which something is given."""
         return np.flatnonzero(self.given.any((1, 2))).tolist()
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of all that is given."""
+        digest = hashlib.sha256(f"{self.frames.shape} {self.strength}".encode())
+        for part in (self.frames, self.given):
+            digest.update(np.ascontiguousarray(part).data)
+        return digest.hexdigest()
 
     def paste(self, drawn: NDArray[np.uint8]) -> dict[str, Any]:
         """Put the given pixels in their places; how far the drawn ones were from them.

@@ -22,11 +22,13 @@ from video.fields import EMPTY
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
+    from video.engines.canvas import Canvas
     from video.engines.survey import Survey
 
 KNOWN_BY = 4  # raise it where a survey finds something else than before
 BASE_GB, WORKING = 1.2, 1.3  # libraries, and what a forward takes beside its weights, times those
 BYTES_OF_PIXEL = 400.0  # while decoding, in float32
+WITHOUT_GIVEN = "LTX"  # pipelines that walk without the latents of given pictures
 IMAGE_FIRST = "ImageToVideo"  # in the names of pipelines that begin from a picture
 FLOPS = 2e10  # of one core in a second, at least
 
@@ -192,20 +194,28 @@ class DiffusersFolder:
         """The pipeline itself."""
         return model.network
 
-    def key(self, request: VideoRequest) -> dict[str, Any]:
+    def goes_on(self, request: VideoRequest) -> bool:
+        """Where its scheduler tells all of the state, and what it predicts is the whole clip."""
+        shown = request.first or request.last or request.key
+        apart = shown and self.folder.pipeline.startswith(WITHOUT_GIVEN)
+        return "resume" in self.abilities and not apart
+
+    def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
         """What makes a clip."""
-        asked = self.settled(request).model_dump(mode="json", exclude={"engine", "fps"})
+        left_out = {"engine", "fps", "draft_after"}
+        asked = self.settled(request).model_dump(mode="json", exclude=left_out)
+        asked |= {"canvas": canvas.digest} if canvas else {}
         if not (request.first or request.last or request.key or request.lora):
             return {"asked": asked, "engine": self.digest}
         from video.engines.pictures import digests
 
         return {"asked": asked | digests(request), "engine": self.digest}
 
-    def forget(self, request: VideoRequest) -> None:
+    def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
         """Remove the state of a clip that stands."""
         from video.engines.states import StateFile
 
-        StateFile(states_folder(), self.key(request)).forget()
+        StateFile(states_folder(), self.key(request, canvas)).forget()
 
     def load(self, device: Any) -> Model:
         """The pipeline with its weights."""

@@ -26,7 +26,7 @@ from video.engines.places import states_folder
 from video.engines.predicted import Predicted
 from video.engines.skeleton import pipeline_class, quiet
 from video.engines.states import StateFile
-from video.engines.steps import Decoding, Walk
+from video.engines.steps import Decoding, Drafted, Walk
 from video.engines.words import count_tokens, longest_text
 from video.files.clip import Clip
 from video.files.filters import told_lifeless
@@ -99,24 +99,33 @@ class LoadedFolder:
         """Latents of the pipeline, that was shown what is given by these arguments."""
         generator = torch.Generator("cpu").manual_seed(request.seed)
 
-        def told(done: int, total: int, resumed: bool) -> None:
-            on_step(done, total, RESUMED if resumed else ahead(walk, request))
+        def tell(done: int, total: int, resumed: bool) -> None:
+            steps = request.draft_after or total
+            on_step(done, steps, RESUMED if resumed else ahead(walk, request))
 
         adapter = Path(request.lora).expanduser() if request.lora else None
         facts = self.facts | self._cut(request) | self.adapted.take(adapter, request.lora_scale)
-        walk = Walk(self.pipe, generator, kept, told=told, stop=stop)
+        walk = Walk(self.pipe, generator, kept, told=tell, stop=stop, until=request.draft_after)
         arguments = self._arguments(request) | {"generator": generator} | shown
         with quiet(), torch.inference_mode(), prompts_as_typed(type(self.pipe)):
-            try:
-                with walk.taken():
-                    self.pipe(**arguments)
-            except Decoding as reached:
-                self.pipe.maybe_free_model_hooks()
-                if walk.kept:
-                    walk.kept.settle()
-                facts |= {"network_calls": walk.calls}
-                facts |= {"resumed_at_step": walk.resumed} if walk.resumed else {}
-                return Latents(reached.told, facts, pictures)
+            told = self._reached(walk, arguments, request)
+            self.pipe.maybe_free_model_hooks()
+        if walk.kept:
+            walk.kept.settle()
+        facts |= {"network_calls": walk.calls}
+        facts |= {"resumed_at_step": walk.resumed} if walk.resumed else {}
+        return Latents(told, facts, pictures)
+
+    def _reached(self, walk: Walk, arguments: Mapping[str, Any], request: VideoRequest) -> Any:
+        """What the decoder is to be told, at the end of a walk or of a draft."""
+        try:
+            with walk.taken():
+                self.pipe(**arguments)
+        except Decoding as reached:
+            return reached.told
+        except Drafted:
+            assert walk.last is not None
+            return Predicted(walk.pipe, walk.decode, request, walk.last).whole()
         raise AssertionError(f"{self.engine.name} came to no decoder")
 
     def decode(self, request: VideoRequest, latents: Latents) -> Clip:
@@ -159,7 +168,8 @@ class LoadedFolder:
             on_step(done, min(total, steps), estimate)
 
         shown = shown_canvas(canvas)
-        latents = self._walked(request, shown, None, {}, on_step=told, stop=never)
+        kept = self._state_of(request, canvas) if "resume" in self.engine.abilities else None
+        latents = self._walked(request, shown, kept, {}, on_step=told, stop=never)
         return self.decode(request, latents)
 
     def close(self) -> None:
@@ -169,9 +179,9 @@ class LoadedFolder:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _state_of(self, request: VideoRequest) -> StateFile:
+    def _state_of(self, request: VideoRequest, canvas: Canvas | None = None) -> StateFile:
         how = {**self.facts, "threads": torch.get_num_threads(), "torch": torch.__version__}
-        return StateFile(states_folder(), self.engine.key(request), how)
+        return StateFile(states_folder(), self.engine.key(request, canvas), how)
 
     def _arguments(self, request: VideoRequest) -> dict[str, Any]:
         words = self.engine.survey.words

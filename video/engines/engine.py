@@ -80,8 +80,21 @@ class Engine(ModelSource, Protocol):
         """Seconds and memory, from sizes alone."""
         ...
 
-    def forget(self, request: VideoRequest) -> None:
-        """Remove what was kept of a clip under way, as its file stands."""
+    def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
+        """Remove what was kept of a clip under way, as its file stands.
+
+        Args:
+            request: Settled.
+            canvas: That it was drawn on; None for a clip of its own.
+        """
+        ...
+
+    def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
+        """What makes a clip: what is kept of one under way stands under its digest."""
+        ...
+
+    def goes_on(self, request: VideoRequest) -> bool:
+        """Whether a clip's first steps can be shown, and be gone on from."""
         ...
 
     def check_change(self, request: VideoRequest) -> None:

@@ -28,6 +28,7 @@ from core.sampling.schedules import shifted
 from core.seeds import noise
 from core.tensors import Volumes
 from video.engines.canvas import Canvas
+from video.engines.kept_walk import KeptWalk
 from video.engines.layouts import (
     CHANNELS,
     COS,
@@ -102,6 +103,7 @@ def paint(
     *,
     layout: Courses | None,
     on_step: OnStep,
+    kept: KeptWalk | None = None,
 ) -> Volumes:
     """The clip, (1, 3, D, H, W) in [-1, 1]; what is given comes back nearly as it is.
 
@@ -113,6 +115,7 @@ def paint(
         record: What is known of it.
         layout: (1, K, D, 3, 1) where everything is; None where nobody knows.
         on_step: Told of each step.
+        kept: Goes on where the walk was killed; None for a walk from the start.
     """
     device = next(network.parameters()).device
     clip = to_levels(canvas.frames).to(device)
@@ -122,10 +125,9 @@ def paint(
     if getattr(network, "given", None) is not None:  # it has learned to paint around what it sees
         shown = torch.cat([known.values, mask], dim=1)  # (1, 4, D, H, W)
     denoise = windowed(clip.shape, cond.to(device), network, record, layout, shown)
-    levels, walk = (
-        reachable(network, shifted(request.steps, shift=SHIFT)),
-        walk_of(request, network),
-    )
+    levels = reachable(network, shifted(request.steps, shift=SHIFT))
+    walk = walk_of(request, network)
+    walk = kept.around(walk) if kept else walk
     if canvas.strength:
         start = noise(tuple(clip.shape[1:]), request.seed).to(device)
         obedient = consistent(denoise, known.operator, known.values)

@@ -9,6 +9,7 @@ import numpy as np
 from core.operations.operation import Model, OnStep
 from video.engines.canvas import Canvas
 from video.engines.grounds import held_ground
+from video.engines.kept_walk import KeptWalk
 from video.engines.own import embed, frame_rate, to_frames
 from video.engines.own_canvas import Placed, layout_of, padded, paint
 from video.engines.text import TextEncoder
@@ -24,7 +25,12 @@ NEAR_GROUND = 60.0  # RGB distance
 
 
 def change(
-    request: VideoRequest, canvas: Canvas, model: Model, encoder: TextEncoder, on_step: OnStep
+    request: VideoRequest,
+    canvas: Canvas,
+    model: Model,
+    encoder: TextEncoder,
+    on_step: OnStep,
+    kept: KeptWalk | None = None,
 ) -> Clip:
     """The frames of a canvas.
 
@@ -34,6 +40,7 @@ def change(
         model: Loaded.
         encoder: Reads prompts.
         on_step: Told of each step.
+        kept: Goes on where the walk was killed; None for a walk from the start.
     """
     count, height, width, _ = canvas.frames.shape
     whole = padded(canvas)
@@ -55,7 +62,7 @@ def change(
         whole = regrounded(whole, seen, told.prompt)
     x = paint(
         whole, told, embed(told, encoder), model.network, model.record, layout=layout,
-        on_step=on_step,
+        on_step=on_step, kept=kept,
     )  # fmt: skip
     frames = to_frames(x).numpy()[:count]
     if not canvas.strength:

@@ -2,12 +2,14 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.models.adapters import Lora
 from core.operations.operation import Cost, Model, OnStep
 from core.refusal import Refusal
 from video.engines.engine import Abilities, Latents, Stop, StoppedError
+from video.engines.places import states_folder
 from video.engines.rules import Rules
 from video.request import VideoRequest
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from core.conditioning import Conditioning
     from core.models.controls import Control
     from video.engines.canvas import Canvas
+    from video.engines.kept_walk import KeptWalk
     from video.engines.text import TextEncoder
     from video.files.clip import Clip
 
@@ -26,6 +29,9 @@ BASE_GB, GB_PER_MILLION = 0.62, 0.14
 BYTES_ON_DISK = 16.0  # of a pixel's results and unfinished work
 RESULT_BYTES = 2.0  # of a pixel, at most
 SIDES = 16, 256
+LONG_S = 20.0  # a clip of words alone that takes less is begun anew
+FILES = ("lora", "boxes", "control", "control_clip")
+MADE_OF = ("sha256", "lora", "control")  # in a model's record
 
 
 @dataclass(frozen=True)
@@ -124,8 +130,30 @@ class OwnEngine:
 
         return Installed(self.name, "video", self.lora, self.control).record()
 
-    def forget(self, request: VideoRequest) -> None:
-        """Nothing is kept: a clip takes a second."""
+    def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
+        """Remove the state of a clip that stands."""
+        if states_folder().is_dir():
+            from video.engines.states import StateFile
+
+            StateFile(states_folder(), self.key(request, canvas)).forget()
+
+    def goes_on(self, request: VideoRequest) -> bool:
+        """Any clip's."""
+        return True
+
+    def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
+        """What makes a clip."""
+        from video.engines.adapter_files import digest_of_input
+        from video.engines.pictures import named
+
+        told = request.model_dump(mode="json", exclude={"draft_after", "key", "picture"})
+        files = named(request) | {
+            field: Path(path) for field in FILES if (path := getattr(request, field))
+        }
+        told |= {field: digest_of_input(field, path.expanduser()) for field, path in files.items()}
+        told |= {"canvas": canvas.digest} if canvas else {}
+        record = self.record()
+        return {"asked": told, "model": {name: record.get(name) for name in MADE_OF}}
 
     def encode(self, request: VideoRequest) -> "Conditioning":
         """The prompt's text states, and what says where things are: boxes, or a clip's edges."""
@@ -151,21 +179,21 @@ class OwnEngine:
 
     def ready(self, model: Model) -> "LoadedOwn":
         """The network with what is done around it."""
-        return LoadedOwn(model)
+        return LoadedOwn(model, self)
 
 
 class LoadedOwn:
     """See ``video.engines.engine.Loaded``."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, engine: OwnEngine) -> None:
         """Take the loaded model."""
-        self.model = model
+        self.model, self.engine = model, engine
 
     def denoise(
         self, request: VideoRequest, prepared: "Conditioning", on_step: OnStep, stop: Stop
     ) -> Latents:
         """Walk the noise down."""
-        from video.engines.own import led_away, sample
+        from video.engines.own import led_away, sample, walk_of
         from video.engines.own_pictures import begun_from
         from video.engines.pictures import given
 
@@ -174,12 +202,14 @@ class LoadedOwn:
             if stop():
                 raise StoppedError
 
+        kept, model = self._kept(request), self.model
         if pictures := given(request):
-            clip = begun_from(request, pictures, self.model, encoder(), step)
-            return Latents(clip.frames, dict(clip.facts), pictures)
-        prepared = led_away(request, prepared, self.model.network, encoder())
-        x = sample(request, prepared, self.model.network, self.model.record, on_step=step)
-        return Latents(x.cpu(), {})
+            clip = begun_from(request, pictures, model, encoder(), step, kept)
+            return Latents(clip.frames, dict(clip.facts) | kept.facts, pictures)
+        prepared = led_away(request, prepared, model.network, encoder())
+        walk = kept.around(walk_of(request, model.network))
+        x = sample(request, prepared, model.network, model.record, on_step=step, walk=walk)
+        return Latents(x.cpu(), kept.facts)
 
     def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
         """The frames: of pixels, there is nothing to decode."""
@@ -194,13 +224,35 @@ class LoadedOwn:
             return Clip(
                 frames, frame_rate(request), latents.facts | paste(frames, latents.pictures)
             )
-        return Clip(to_frames(latents.values).numpy(), frame_rate(request))
+        return Clip(to_frames(latents.values).numpy(), frame_rate(request), latents.facts)
 
     def complete(self, request: VideoRequest, canvas: "Canvas", on_step: OnStep) -> "Clip":
         """The frames of a canvas, painted around what is given."""
         from video.engines.own_changes import change
 
-        return change(request, canvas, self.model, encoder(), on_step)
+        kept = self._kept(request, canvas)
+        clip = change(request, canvas, self.model, encoder(), on_step, kept)
+        return replace(clip, facts=dict(clip.facts) | kept.facts)
+
+    def _kept(self, request: VideoRequest, canvas: "Canvas | None" = None) -> "KeptWalk":
+        import torch
+
+        from core.numerics import numerics
+        from video.engines.kept_walk import KeptWalk
+        from video.engines.pictures import named
+        from video.engines.states import StateFile
+
+        how = {
+            "backend": self.model.record.get("backend"),
+            "device": str(self.model.network.device),
+            "numerics": numerics(),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        }
+        file = StateFile(states_folder(), self.engine.key(request, canvas), how)
+        long = canvas is not None or named(request) or self.engine.needs(request).seconds > LONG_S
+        keeps = bool(long or request.draft_after)
+        return KeptWalk(file, until=request.draft_after, keeps=keeps)
 
     def close(self) -> None:
         """Nothing was set."""

@@ -23,6 +23,7 @@ from core.sampling.schedules import shifted
 from core.seeds import noise
 from video.engines.canvas import Canvas
 from video.engines.grounds import held_ground
+from video.engines.kept_walk import KeptWalk
 from video.engines.laid_boxes import boxed_layout
 from video.engines.layouts import (
     APART,
@@ -80,6 +81,7 @@ def begun_from(
     model: Model,
     encoder: TextEncoder,
     on_step: OnStep,
+    kept: KeptWalk | None = None,
 ) -> Clip:
     """The clip; its given frames are nearly what they should be, and are put back by who asked.
 
@@ -89,6 +91,7 @@ def begun_from(
         model: Loaded.
         encoder: Reads prompts.
         on_step: Told of each step.
+        kept: Goes on where the walk was killed; None for a walk from the start.
     """
     canvas = canvas_of(pictures, request)
     whole = padded(canvas)
@@ -103,7 +106,7 @@ def begun_from(
         layout = _laid_out(request, things, whole, cond, model.network)
         facts["layout"] = f"{len(things)} things of the pictures, moving as the prompt says"
     x = paint(
-        whole, told, cond, model.network, model.record, layout=layout, on_step=on_step
+        whole, told, cond, model.network, model.record, layout=layout, on_step=on_step, kept=kept
     )  # fmt: skip
     frames = held_ground(to_frames(x).numpy()[: request.num_frames], canvas)
     return Clip(frames, frame_rate(request), facts)

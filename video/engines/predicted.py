@@ -36,6 +36,12 @@ class Predicted:
     request: VideoRequest
     step: tuple[tuple[Any, ...], Mapping[str, Any], Any]
 
+    def whole(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """What the decoder takes for the clip as it is predicted, in full size."""
+        with torch.inference_mode():
+            z = decodable(self.pipe, clean(self.pipe.scheduler, *self.step), self.request)
+        return (z, *_noise_level(self.pipe.vae, z)), {"return_dict": False}
+
     def frames(self) -> NDArray[np.uint8]:
         """The clip as it is predicted, small, (T, h, w, 3); the walk goes on as if unseen.
 

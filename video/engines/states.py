@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -20,6 +20,11 @@ from safetensors.torch import save_file
 
 from core.records import atomic_path
 from core.refusal import Refusal
+from video.engines.places import states_folder
+from video.request import VideoRequest
+
+if TYPE_CHECKING:
+    from video.engines.engine import Engine
 
 logger = logging.getLogger(__name__)
 
@@ -106,6 +111,15 @@ class StateFile:
             logger.warning("the state %s cannot be read (%s): drawn anew", self.path.name, error)
             return None
 
+    def step(self) -> int:
+        """The step that what was kept stands at; 0 where nothing is."""
+        try:
+            with safe_open(self.path, "pt") as file:
+                said = json.loads((file.metadata() or {})["state"])
+            return int(said["tree"]["table"]["step"]["plain"])
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
+            return 0
+
     def keep(self, tree: Any) -> None:
         """Write a tree in the background; one that still waits is left out for it.
 
@@ -153,3 +167,15 @@ class StateFile:
                     save_file(tensors, temporary, {"state": said})
             except (OSError, Refusal) as error:  # the clip is more than its state
                 logger.warning("the state of a clip could not be kept: %s", error)
+
+
+def kept_step(engine: "Engine", request: VideoRequest) -> int:
+    """The step that a clip would go on from here; 0 for its start.
+
+    Args:
+        engine: That draws it.
+        request: Of the whole clip.
+    """
+    if not engine.goes_on(request):
+        return 0
+    return StateFile(states_folder(), engine.key(engine.settled(request))).step()

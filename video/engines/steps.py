@@ -33,6 +33,10 @@ class Decoding(BaseException):
         self.told = args, kwargs
 
 
+class Drafted(BaseException):
+    """The walk has come to the step that a draft ends with."""
+
+
 class Walk:
     """One walk of a pipeline from noise to latents."""
 
@@ -44,6 +48,7 @@ class Walk:
         *,
         told: Told,
         stop: Stop,
+        until: int = 0,
     ) -> None:
         """Look whether there is a state to go on from.
 
@@ -53,11 +58,14 @@ class Walk:
             kept: Where the state stands; None where none can.
             told: Called after each step: done, in all, whether the walk just went on from there.
             stop: Asked after each step.
+            until: The step that a draft ends with; 0 to walk to the end.
         """
         self.pipe, self.generator, self.kept = pipe, generator, kept
-        self._told, self._stop = told, stop
+        self._told, self._stop, self._until = told, stop, until
         self._state = kept.read() if kept else None
         self.resumed = int(self._state[0]["table"]["step"]["plain"]) if self._state else 0
+        if until and self.resumed >= until:  # nothing tells there what the step leads to
+            self.kept, self._state, self.resumed = None, None, 0
         self.done = self.calls = 0
         self.last: Step | None = None
         self.decode: Callable[..., Any] = pipe.vae.decode
@@ -93,6 +101,8 @@ class Walk:
                 if self.kept:
                     self.kept.settle()
                 raise StoppedError
+            if self.done == self._until:
+                raise Drafted
             return found
 
         return watched

@@ -89,9 +89,8 @@ class VideoServer:
 
     def check(self, request: VideoRequest) -> None:
         """Refuse what cannot be held against what comes back."""
-        wanted: dict[str, Ability] = {"last": "last"} if request.last else {}
-        wanted |= {"key": "key"} if request.key else {}
-        wanted |= {"lora": "lora"} if request.lora else {}
+        fields: tuple[Ability, ...] = ("last", "key", "lora")
+        wanted: dict[str, Ability] = {one: one for one in fields if getattr(request, one)}
         refuse_inability(self.name, self.abilities, wanted)
         for field, usual in NEEDED.items():
             if getattr(request, field) == EMPTY:
@@ -110,8 +109,8 @@ class VideoServer:
 
     def needs(self, request: VideoRequest) -> Cost:
         """What reading and writing the clip takes here."""
-        pixels = request.num_frames * request.height * request.width
-        return Cost(UNKNOWN_S, 0.5 + 12 * pixels / 1e9, 16 * pixels / 1e9, 2 * pixels / 1e9)
+        billions = request.num_frames * request.height * request.width / 1e9
+        return Cost(UNKNOWN_S, 0.5 + 12 * billions, 16 * billions, 2 * billions)
 
     def record(self) -> dict[str, Any]:
         """Its name, which stands for weights that nobody here sees."""
@@ -132,10 +131,17 @@ class VideoServer:
         """The connection."""
         return model.network
 
-    def forget(self, request: VideoRequest) -> None:
+    def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
+        """The request, and who is asked."""
+        return {"asked": request.model_dump(mode="json"), "engine": self.name}
+
+    def goes_on(self, request: VideoRequest) -> bool:
+        """None: a server shows a clip that is whole."""
+        return False
+
+    def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
         """Remove the job of a clip that stands, here and at the server."""
-        kept = KeptJob(self.name, self.settled(request))
-        if job := kept.read():
+        if job := (kept := KeptJob(self.name, self.settled(request))).read():
             with closing(self.client()) as client:
                 client.remove(job)
         kept.forget()

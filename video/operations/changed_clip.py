@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
 from core.refusal import Refusal
 from video.change_request import ChangeRequest
+from video.engines.places import states_folder
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -185,6 +186,9 @@ class ChangedClip(ABC, Generic[Asked]):
         path = write_clip(drawn, target, metadata=tag, overwrite=overwrite)
         if self.keeps_time:
             add_sound(path, self.inputs(request)["clip"])
+        if states_folder().is_dir():  # else no state was kept
+            begun = self.prepare(request)
+            self.source(request).forget(begun.asked, begun.canvas)
         return {"video": path}
 
     def numbers(self, drawn: "Clip") -> Facts:

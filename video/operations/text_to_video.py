@@ -105,12 +105,31 @@ class TextToVideo:
                 "led by a clip's edges; leave one of the two out."
             )
         self.source(request).check(request)
+        if request.draft_after:
+            self._check_draft(request)
+
+    def _check_draft(self, request: VideoRequest) -> None:
+        steps, source = self.settled(request).steps, self.source(request)
+        if not source.goes_on(request):
+            raise Refusal(
+                f"draft_after={request.draft_after} with engine={source.name}: a draft is what "
+                "the first steps lead to, and nothing of this clip can be kept there to go on "
+                "from; leave draft_after out, and ask for fewer steps in its place."
+            )
+        if request.draft_after >= steps:
+            raise Refusal(
+                f"draft_after={request.draft_after} with steps={steps}: a draft ends before the "
+                "last step; ask for fewer, or leave draft_after out."
+            )
 
     def cost(self, request: VideoRequest) -> Cost:
         """What the engine says, and what a watermark takes."""
         from video.provenance.marking import with_marking
 
-        return with_marking(self.settled(request), self.source(request).needs(request))
+        asked, source = self.settled(request), self.source(request)
+        if asked.draft_after:
+            request = asked.model_copy(update={"steps": asked.draft_after})
+        return with_marking(asked, source.needs(request))
 
     def prepare(self, request: VideoRequest) -> Any:
         """What drawing needs beyond the request, such as the prompt's text states."""
@@ -147,10 +166,13 @@ class TextToVideo:
         tag = asked.model_dump(include=TAGGED) | mark
         if files := [name for name in FILES if getattr(asked, name)]:
             tag["files"] = files
+        if asked.draft_after:
+            tag["draft_after"] = asked.draft_after
         if asked.picture:
             tag |= {"picture": True, "num_frames": asked.num_frames}
         path = write_clip(clip, target, metadata=tag, overwrite=overwrite)
-        self.source(request).forget(request)
+        if not request.draft_after:
+            self.source(request).forget(asked)
         return {"video": path}
 
     def numbers(self, drawn: "Clip") -> Facts:

@@ -6,11 +6,12 @@ import json
 import pytest
 from tiny_engines import save_engine
 
+from core.operations.operation import NotAsAskedError
 from core.refusal import Refusal
 from flows.approve_batch import rejected_by
 from flows.batches.approval import Answer, ask, decide
 from flows.batches.drafting import OF_STEPS
-from flows.batches.drafts import drafts_in, finishing, picked, write_picks
+from flows.batches.drafts import drafts_in, finishing, picked, said_of_states, write_picks
 from flows.batches.items import items_of
 from flows.batches.plan import make_plan
 from flows.batches.shard import run_shard
@@ -18,13 +19,16 @@ from flows.batches.start import open_batch, start_batch
 from flows.commands.command_line import main
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
+from video.operations.text_to_video import TextToVideo
+from video.provenance.unsigned import media_sha256
 
 SIZE = {"num_frames": 4, "height": 32, "width": 32, "model": "tiny-video"}
 PROMPTS = "a red circle moves left\na blue square"
 
 
 def asked(**changes):
-    return ClipBatchRequest(name="tonight", prompts=PROMPTS, **SIZE | {"steps": 8} | changes)
+    told = {"name": "tonight", "prompts": PROMPTS, "steps": 8}
+    return ClipBatchRequest(**SIZE | told | changes)
 
 
 def drawn(request):
@@ -43,13 +47,14 @@ def drawn(request):
 def test_drafts_have_the_seeds_of_the_clips_and_fewer_steps(places):
     drafts, _ = items_of(asked(drafts=3))
     whole, _ = items_of(asked(count=3))
-    assert [item.request.steps for item in drafts] == [2] * 6
+    assert [item.request.draft_after for item in drafts] == [2] * 6
+    assert [item.request.steps for item in drafts] == [8] * 6
     assert [item.request.seed for item in drafts] == [item.request.seed for item in whole]
     assert len({item.request.seed for item in drafts}) == 6
     assert [item.facts[OF_STEPS] for item in drafts] == [8] * 6
     assert {item.address for item in drafts}.isdisjoint(item.address for item in whole)
     few, _ = items_of(asked(drafts=1, draft_steps=3))
-    assert [item.request.steps for item in few] == [3, 3]
+    assert [item.request.draft_after for item in few] == [3, 3]
 
 
 def test_rows_of_one_prompt_keep_their_own_steps(places):
@@ -57,7 +62,8 @@ def test_rows_of_one_prompt_keep_their_own_steps(places):
     (places / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     told = {"name": "rows", "prompt_file": str(places / "rows.jsonl"), "drafts": 1, **SIZE}
     items, _ = items_of(ClipBatchRequest(**told))
-    assert [(item.request.steps, item.facts[OF_STEPS]) for item in items] == [(2, 8), (10, 40)]
+    told = [(item.request.draft_after, item.facts[OF_STEPS]) for item in items]
+    assert told == [(2, 8), (10, 40)]
 
 
 def test_a_draft_that_takes_no_fewer_steps_is_refused_with_its_row(places):
@@ -76,7 +82,13 @@ def test_an_engines_own_steps_are_those_of_what_it_drafts(places, tmp_path, monk
         name="e", prompts="a cat", engine="cogvideox", num_frames=8, height=16, width=16, drafts=2
     )
     items, _ = items_of(request)
-    assert [(item.request.steps, item.facts[OF_STEPS]) for item in items] == [(12, 50)] * 2
+    told = [(item.request.draft_after, item.facts[OF_STEPS]) for item in items]
+    assert told == [(12, 50)] * 2
+    batch = open_batch(read_settings(), "default", request)
+    start_batch(batch, request, make_plan(items, []))
+    final, _ = items_of(finishing(batch, items))
+    whole, _ = items_of(request.model_copy(update={"drafts": 0, "count": 2}))
+    assert [item.address for item in final] == [item.address for item in whole]
 
 
 def test_the_picked_are_the_clips_that_the_batch_would_have_had(places):
@@ -93,11 +105,53 @@ def test_the_picked_are_the_clips_that_the_batch_would_have_had(places):
     items, _ = items_of(final)
     whole, _ = items_of(asked(count=2))
     assert [item.address for item in items] == [item.address for item in whole[1:3]]
+    assert said_of_states(batch, chosen) == ["2 going on from step 2 of 8"]
     made = drawn(final)
     records = [json.loads(path.read_text()) for path in made.results.glob("*.json")]
     assert sorted((r["request"]["seed"], r["request"]["steps"]) for r in records) == sorted(
         (item.request.seed, 8) for item in chosen
     )
+    assert [record["extra"]["engine"]["resumed_at_step"] for record in records] == [2, 2]
+    assert said_of_states(batch, drafts.values()) == [
+        "2 going on from step 2 of 8",
+        "2 drawn from the start: no state of it is kept on this machine",
+    ]
+
+
+def test_what_goes_on_from_a_draft_has_the_bytes_of_what_was_drawn_at_once(places):
+    batch = drawn(asked(drafts=2))
+    made = drawn(finishing(batch, picked(batch, "2, 3")))
+    whole = drawn(asked(name="whole", count=2))
+    finals = {path.name: path for path in made.results.glob("*.mp4")}
+    assert len(finals) == 2
+    for name, path in finals.items():
+        assert media_sha256(path) == media_sha256(whole.results / name)
+
+
+def test_the_draft_that_was_seen_is_finished_and_no_other(places, world_model, monkeypatch):
+    judged, seeds = TextToVideo.judge, []
+
+    def second(self, request, found):
+        seeds.append(request.seed)
+        if len(seeds) == 1:
+            raise NotAsAskedError("not as asked: count", 0.5)
+        return {"shows": {}}
+
+    told = {"prompts": "a red circle moves left", "accept_only": True, "model": world_model}
+    monkeypatch.setattr(TextToVideo, "judge", second)
+    batch = drawn(asked(drafts=1, **told))
+    (draft,) = drafts_in(batch).values()
+    assert seeds[0] == draft.request.seed != seeds[1]
+    chosen = picked(batch, "1")
+    assert said_of_states(batch, chosen) == ["1 going on from step 2 of 8"]
+    final = finishing(batch, chosen)
+    assert final.draws == 1
+    made = drawn(final)
+    assert seeds[2:] == [seeds[1]]
+    (record,) = (json.loads(path.read_text()) for path in made.results.glob("*.json"))
+    assert record["request"]["seed"] == seeds[1]
+    assert record["extra"]["engine"]["resumed_at_step"] == 2
+    monkeypatch.setattr(TextToVideo, "judge", judged)
 
 
 def test_a_table_of_drafts_is_written_marked_and_read(places, capsys):
@@ -155,7 +209,7 @@ def test_what_is_finished_is_asked_as_its_batch_was(places, world_model):
     drafts, _ = items_of(request)
     start_batch(batch, request, make_plan(drafts, []))
     final = finishing(batch, drafts[:1])
-    assert (final.accept_only, final.draws, final.limits) == (True, 3, request.limits)
+    assert (final.accept_only, final.draws, final.limits) == (True, 1, request.limits)
     assert (final.drafts, final.count, final.prompts) == (0, 1, "")
     (item,), _ = items_of(final)
     whole, _ = items_of(ClipBatchRequest(**told, count=2))
