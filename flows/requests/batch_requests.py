@@ -1,9 +1,9 @@
 """What a person may ask of a batch: many clips, many scans, and one shard of either."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_serializer
 
 from core.request import DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
@@ -19,7 +19,7 @@ CLIP_FIELDS = (
 )  # fmt: skip
 SCAN_FIELDS = (
     "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
-    "noise_std", "model",
+    "noise_std", "model", "adapt_minutes",
 )  # fmt: skip
 OWN_SEED = -1
 NIGHTLY = "nightly"
@@ -221,7 +221,22 @@ class ScanBatchRequest(BatchRequest):
         description="Seed of every scan; -1 derives each scan's own from its bytes.",
     )
     model: str = Field("heads-1mm", description="Name of a super-resolution model.")
+    adapt_minutes: float = Field(
+        0.0,
+        ge=0,
+        le=60,
+        title="Minutes of learning from each scan",
+        description="The model first learns from each scan's own plane, for so many minutes of "
+        "two cores.",
+    )
     limits: Limits = BatchLimits()
+
+    @model_serializer(mode="wrap")
+    def _without_learning_that_is_none(self, plain: Any) -> dict[str, Any]:
+        """Batches without it are told as before there was any, and go on."""
+        told = plain(self)
+        unsaid = set() if self.adapt_minutes else {"adapt_minutes"}
+        return {name: value for name, value in told.items() if name not in unsaid}
 
     @property
     def source(self) -> Path:

@@ -53,7 +53,8 @@ FOLDED = {
         "plateau_draws", "plateau_gain", "picture", "limits",
     ),
     "ScanBatchRequest": (
-        "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "limits",
+        "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "adapt_minutes",
+        "limits",
     ),
 }  # fmt: skip
 """Fields that few people change, by request: its form shows them when a person asks for them."""

@@ -270,6 +270,18 @@ def begun(folder: Path) -> tuple[Batch, list]:
     return batch, items[0]
 
 
+def test_batches_learn_from_each_scan_where_asked_and_are_told_as_before_where_not(
+    places, dataset
+):
+    plain = ScanBatchRequest(name="night", scans=str(dataset), model="tiny-mri")
+    asked = plain.model_copy(update={"adapt_minutes": 2.0})
+    assert "adapt_minutes" not in plain.model_dump(mode="json")
+    (one, *_), (other, *_) = items_of(plain)[0], items_of(asked)[0]
+    assert (one.request.adapt_minutes, other.request.adapt_minutes) == (0.0, 2.0)
+    assert one.address != other.address
+    assert "adapt_minutes" not in one.request.model_dump()
+
+
 def run(batch):
     asked = ShardRequest(batch=batch.root.name, shard=0)
     return run_shard(read_settings(), asked, lambda done, total, note="": None).plain()
