@@ -11,4 +11,18 @@ class Refusal(ValueError):  # noqa: N818  what it is, not what went wrong
     >>> raise Refusal("frames=0: a clip has at least one frame; ask for 1 or more.")
     Traceback (most recent call last):
     core.refusal.Refusal: frames=0: a clip has at least one frame; ask for 1 or more.
+
+    Attributes:
+        unnamed: The same for pages and logs that others read, where the words name a person;
+            empty where they name nobody.
+
+    >>> Refusal("sub-07: no brain; ask its owner.", unnamed="1 person: no brain; ask.").unnamed
+    '1 person: no brain; ask.'
     """
+
+    unnamed: str = ""
+
+    def __init__(self, *words: object, unnamed: str = "") -> None:
+        """Say it, and to those who read a run's page and log without the people it names."""
+        super().__init__(*words)
+        self.unnamed = unnamed

@@ -8,7 +8,7 @@ after a crash) takes it as it is.
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from core.refusal import Refusal
 from flows.settings.settings import Settings, read_settings
 
 
@@ -30,13 +31,30 @@ def worth_retrying(_task: object, _task_run: object, state: Any) -> bool:
     return False
 
 
-stage: Callable[..., Any] = partial(task, cache_policy=NO_CACHE, persist_result=False)
-"""A stage that is tried once: its work is long, or another attempt would end the same way."""
+def nameless(work: Callable[..., Any]) -> Callable[..., Any]:
+    """The work, whose refusals name nobody: others read a run's page, state and log."""
 
-patient_stage: Callable[..., Any] = partial(
-    stage, retries=2, retry_delay_seconds=2, retry_condition_fn=worth_retrying
-)
-"""A stage that reads or writes files: a full disk or a slow share may pass."""
+    @wraps(work)
+    def naming_nobody(*arguments: Any, **options: Any) -> Any:
+        try:
+            return work(*arguments, **options)
+        except Refusal as error:
+            if error.unnamed:
+                raise Refusal(error.unnamed) from None
+            raise
+
+    return naming_nobody
+
+
+def stage(work: Callable[..., Any], **options: Any) -> Any:
+    """A stage that is tried once: its work is long, or another attempt would end the same way."""
+    made: Any = partial(task, cache_policy=NO_CACHE, persist_result=False, **options)
+    return made(nameless(work))
+
+
+def patient_stage(work: Callable[..., Any]) -> Any:
+    """A stage that reads or writes files: a full disk or a slow share may pass."""
+    return stage(work, retries=2, retry_delay_seconds=2, retry_condition_fn=worth_retrying)
 
 
 def run_id() -> str:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +35,9 @@ logger = logging.getLogger(__name__)
 SEXES = {"f": "f", "female": "f", "w": "f", "m": "m", "male": "m"}
 OLDEST = 120
 ONE_EACH = "one head of each person is taken"
+PERSON = re.compile(r"[^\s,;:()]*\bsub-[A-Za-z0-9]+[^\s,;:()]*")
+"""A participant, or a file or folder of theirs."""
+WHO = " lamina mri augment REQUEST OUT --dry-run, where the people stand, says who it is."
 Told = tuple[float, str]  # age in years, and sex
 SEX_COLUMNS = ("sex", "gender")
 
@@ -99,7 +104,23 @@ def own_heads(sources: str) -> OwnHeads:
     Raises:
         Refusal: They are too few, have a skull, are drawn, or their age or sex is not told.
     """
-    folder = Path(sources)
+    with naming_nobody():
+        return _own_heads(sources, Path(sources))
+
+
+@contextmanager
+def naming_nobody() -> Iterator[None]:
+    """Refusals within say for pages and logs what they say without the people they name."""
+    try:
+        yield
+    except Refusal as error:
+        if not error.unnamed:
+            words = PERSON.sub("(a person)", str(error))
+            error.unnamed = words if words != str(error) else ""
+        raise
+
+
+def _own_heads(sources: str, folder: Path) -> OwnHeads:
     found = find_heads(folder)
     first: dict[str, Path] = {}
     for name, path in found.taken.items():
@@ -109,7 +130,7 @@ def own_heads(sources: str) -> OwnHeads:
     counts = [found.counts(), further and f"{counted(len(further), 'file')}: {ONE_EACH}"]
     if any(says):  # logs are read by others, and name no people
         logger.warning("files of sources left out: %s", "; ".join(filter(None, counts)))
-    check_enough(sources, len(first), found.says())
+    check_enough(sources, len(first), found.says(), found.counts())
     told = _participants(folder, first)
     return OwnHeads(folder, first, told, "; ".join(filter(None, says)))
 
@@ -136,13 +157,25 @@ def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, Told]:
         else:
             silent.append(name)
     if silent:
-        raise Refusal(
-            f"sources={folder}: participants.tsv does not tell age and sex of "
-            f"{counted(len(silent), 'person', 'people')} ({', '.join(silent[:5])}): anatomies "
+        who = counted(len(silent), "person", "people")
+        named, unnamed = (
+            f"sources={folder}: participants.tsv does not tell age and sex of {each}: anatomies "
             f"are mixed at an age (above 0, to {OLDEST} years) and a sex; fill the columns age "
             "and sex, or move them away."
+            for each in (f"{who} ({', '.join(silent[:5])})", who)
         )
+        raise Refusal(named, unnamed=unnamed)
     return told
+
+
+@contextmanager
+def _called(name: str) -> Iterator[None]:
+    """Refusals within call a person by hash where others read them."""
+    try:
+        yield
+    except Refusal as error:
+        error.unnamed = PERSON.sub(name, str(error)) + WHO
+        raise
 
 
 _KEPT: dict[str, tuple[Pool, Sequence[Seen]]] = {}  # the last, as a plan is often made twice
@@ -154,7 +187,8 @@ def _mapped(pool: Pool, files: tuple[Path, ...]) -> tuple[Pool, Sequence[Seen]]:
         return _KEPT[pool.digest]
     people, wide, deep, kept = list[Person](), list[np.ndarray](), list[np.ndarray](), list[Seen]()
     for person, path in zip(pool.people, files, strict=True):
-        seen, size = mapped(read_volume(path), path.name.partition("_")[0])
+        with _called(person.hash):
+            seen, size = mapped(read_volume(path), path.name.partition("_")[0])
         maps = [np.rint(np.clip(m, 0, 1) * 255).astype(np.uint8) for m in maps_of(seen)]
         people.append(replace(person, size=size))
         kept.append(replace(seen, name=person.hash))

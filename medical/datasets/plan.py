@@ -160,25 +160,28 @@ def check_sources(sources: str) -> None:
     check_enough(sources, len(found))
 
 
-def check_enough(sources: str, people: int, left_out: str = "") -> None:
+def check_enough(sources: str, people: int, left_out: str = "", unnamed: str = "") -> None:
     """Refuse too few people to draw from.
 
     Args:
         sources: Their folder.
         people: How many there are.
         left_out: What of the folder was not taken, and why.
+        unnamed: The same without names.
 
     Raises:
         Refusal: They are too few.
     """
     fewest = math.ceil(FEWEST_PEOPLE * 4 / 3)
     if people < fewest:
-        why = f" ({left_out})" if left_out else ""
-        raise Refusal(
+        named, told = (
             f"sources={sources} holds T1-weighted heads of "
-            f"{counted(people, 'person', 'people')}{why}: a dataset is drawn from {fewest} or "
-            "more, of whom a quarter serve the audit alone; name a BIDS folder with more people."
+            f"{counted(people, 'person', 'people')}{f' ({why})' if why else ''}: a dataset is "
+            f"drawn from {fewest} or more, of whom a quarter serve the audit alone; name a BIDS "
+            "folder with more people."
+            for why in (left_out, unnamed)
         )
+        raise Refusal(named, unnamed=told)
 
 
 def eligible_people(request: MRIDatasetRequest, heads: Heads) -> tuple[Contributor, ...]:

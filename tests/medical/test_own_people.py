@@ -92,12 +92,18 @@ def test_two_people_are_refused(tmp_path):
     folder_of(tmp_path / "two", 2)
     with pytest.raises(Refusal, match="heads of 2 people: a dataset is drawn from 7 or more"):
         Maker.of(asked(tmp_path / "two", accept_linkage=True))
+    shutil.copy(tmp_path / "two/sub-00/anat/sub-00_T1w.nii.gz", tmp_path / "two/stray_T1w.mgz")
+    with pytest.raises(Refusal, match=r"heads of 2 people \(stray_T1w\.mgz: it is") as caught:
+        own_heads(str(tmp_path / "two"))
+    assert "heads of 2 people (1 file: it is no NIfTI" in caught.value.unnamed
 
 
 def test_people_of_no_age_and_drawn_heads_are_refused(tmp_path):
     folder_of(tmp_path / "ageless", 7, ages=False)
-    with pytest.raises(Refusal, match="does not tell age and sex of 7 people"):
+    words = r"does not tell age and sex of 7 people \(sub-00, sub-01"
+    with pytest.raises(Refusal, match=words) as caught:
         Maker.of(asked(tmp_path / "ageless", accept_linkage=True))
+    assert "does not tell age and sex of 7 people: anatomies" in caught.value.unnamed
     folder_of(tmp_path / "drawn", 7, description="Synthetic (Lamina). Not a person.")
     with pytest.raises(Refusal, match="says that it is synthetic"):
         Maker.of(asked(tmp_path / "drawn", accept_linkage=True))
@@ -115,8 +121,20 @@ def test_a_head_with_its_skull_is_refused(tmp_path):
     write_volume(
         Volume(data, affine), folder / "sub-00" / "anat" / "sub-00_T1w.nii.gz", overwrite=True
     )
-    with pytest.raises(Refusal, match="without their skull"):
+    with pytest.raises(Refusal, match=r"sub-00: the brain would .* without their skull") as caught:
         Maker.of(asked(folder, accept_linkage=True))
+    who = own_heads(str(folder)).key.hash_of("sub-00")
+    assert f"{who}: the brain would have" in caught.value.unnamed
+    assert "sub-" not in caught.value.unnamed
+
+
+def test_a_damaged_head_is_named_to_its_owner_alone(tmp_path):
+    folder = folder_of(tmp_path / "mine", 7)
+    (folder / "sub-03" / "anat" / "sub-03_T1w.nii.gz").write_bytes(b"cut short")
+    with pytest.raises(Refusal, match="sub-03_T1w") as caught:
+        own_heads(str(folder))
+    assert "(a person)" in caught.value.unnamed
+    assert "sub-" not in caught.value.unnamed
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
 import logging
+import traceback
 
 import numpy as np
 import pytest
@@ -7,8 +8,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.states import Failed
 
+from core.refusal import Refusal
 from flows import train_video
-from flows.jobs import job_stages
+from flows.jobs import job_stages, stages
 from flows.jobs.operations import OPERATIONS
 from flows.jobs.stages import worth_retrying
 from flows.pages.run_log import LOGGERS, RunLog, join_run_log
@@ -43,6 +45,23 @@ def test_refused_input_is_not_tried_again_and_faults_are(error, again):
 def test_no_stage_hashes_its_arguments_or_keeps_its_result(stage):
     assert stage.cache_policy == NO_CACHE
     assert stage.persist_result is False
+
+
+@pytest.mark.parametrize("kind", [stages.stage, stages.patient_stage])
+def test_a_refusal_names_no_person_to_whom_reads_the_run(kind):
+    @kind
+    def look(unnamed):
+        """Refuse a person's head."""
+        raise Refusal("sub-07: no brain; ask its owner.", unnamed=unnamed)
+
+    with pytest.raises(Refusal, match="1 person: no brain") as caught:
+        look.fn("1 person: no brain; ask its owner.")
+    assert "sub-07" not in "".join(traceback.format_exception(caught.value))
+    with pytest.raises(Refusal, match="sub-07"):
+        look.fn("")
+    assert look.name == "look"
+    assert look.retries == (2 if kind is stages.patient_stage else 0)
+    assert look.cache_policy == NO_CACHE
 
 
 def test_a_copy_with_other_bytes_is_no_result(tmp_path, monkeypatch):
