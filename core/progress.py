@@ -227,7 +227,8 @@ class _Bar:
         self._task = progress.add_task(label, total=None, note="")
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
-        self._progress.update(self._task, completed=done, total=total, note=note)
+        words = _resumed(done, total) if note == RESUMED else note
+        self._progress.update(self._task, completed=done, total=total, note=words)
 
 
 class _Lines:
@@ -236,6 +237,10 @@ class _Lines:
         self._throttle = Throttle(LINE_EVERY_S)
 
     def __call__(self, done: int, total: int, note: str = "") -> None:
+        if note == RESUMED:
+            self._stream.write(f"{_resumed(done, total)}\n")
+            self._stream.flush()
+            return
         words = f"{self._label}: " + ", ".join(filter(None, (note, f"{100 * done / total:.0f} %")))
         if words == self._said or not (self._throttle.ready() or done >= total):
             return
@@ -255,5 +260,10 @@ class _Steps:
         resumed = note == RESUMED
         if not (resumed or self._throttle.ready() or done >= total):
             return
-        self._stream.write(f"{'resumed at ' if resumed else ''}step {done} of {total}\n")
+        words = _resumed(done, total) if resumed else f"step {done} of {total}"
+        self._stream.write(f"{words}\n")
         self._stream.flush()
+
+
+def _resumed(done: int, total: int) -> str:
+    return f"resumed at step {done} of {total}"

@@ -22,6 +22,7 @@ PROGRAMS = Path("/usr/lib/postgresql")
 UNPRIVILEGED = "postgres"  # PostgreSQL refuses to run as root
 PATIENCE_S = 60.0
 REDIS_DATABASES = 64
+HOMES = count()
 REAL_S = 1800.0  # most that a test of real processes may take, on however busy a machine
 
 
@@ -49,6 +50,13 @@ def variables_kept() -> Iterator[None]:
     for name in os.environ.keys() - before.keys():
         del os.environ[name]
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def clips_begin_anew(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch):
+    """No test goes on from a clip that another left under way, in this run or one before."""
+    folder = tmp_path_factory.getbasetemp() / f"home-{next(HOMES)}"
+    monkeypatch.setattr("video.engines.places.HOME", str(folder))
 
 
 class Cluster:

@@ -9,6 +9,7 @@ variance, so memory does not grow with K.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,7 +84,7 @@ def restore(
     for k in range(samples):
         z = noise(shape, seed, sample=k, antithetic=True).to(known.values.device)
 
-        def report(i: int, steps: int, estimate: Tensor, k: int = k) -> None:
+        def report(i: int, steps: int, estimate: Any, k: int = k) -> None:
             on_step(k * steps + i, samples * steps, estimate)
 
         x = walk(obedient, z, levels, on_step=report)[0].cpu()  # (C, D, H, W)

@@ -14,9 +14,8 @@ from core.progress import RESUMED
 from core.sampling.path import Denoise
 from core.sampling.samplers import OnStep, Walk, ignore
 from core.tensors import Levels, Volumes
+from video.engines.places import MOST_STATE_BYTES
 from video.engines.states import StateFile, full
-
-MOST_BYTES = 400_000_000  # of all answers of a walk; a larger one is not kept
 
 
 class _Drafted(Exception):  # noqa: N818
@@ -60,7 +59,7 @@ class KeptWalk:
         def kept(
             denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore
         ) -> Volumes:
-            if z.nbytes * (len(levels) - 1) > MOST_BYTES:
+            if z.nbytes * (len(levels) - 1) > MOST_STATE_BYTES:
                 self._kept = None
             try:
                 return walk(self._answering(denoise), z, levels, on_step=self._told(on_step))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -245,6 +246,7 @@ class LoadedOwn:
         how = {
             "backend": self.model.record.get("backend"),
             "device": str(self.model.network.device),
+            "lamina": version("lamina"),
             "numerics": numerics(),
             "threads": torch.get_num_threads(),
             "torch": torch.__version__,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 HOME = ".lamina"
 INDEX = "model_index.json"
+MOST_STATE_BYTES = 400_000_000  # of what our own model keeps of a walk; of a larger one nothing is
 
 
 def shelves() -> list[Path]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
 from core.refusal import Refusal
 from video.change_request import ChangeRequest
-from video.engines.places import states_folder
+from video.engines.places import MOST_STATE_BYTES, states_folder
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ PREVIEW_KB = 100
 # processor seconds of the whole command, and of its windows (0.46 each at 4 steps), within a fifth
 BASE_S, WRITING_S = 1.5, 0.12  # of a clip, and of encoding and reading back a window of it
 REPAINTED = 4.0  # a window's step, guided and held to what is given, beside what the engine says
+KEPT_A_STEP = 12  # bytes a pixel of our own model's answers, to go on from where it was killed
 LAP = 2  # windows lap by half
 HELD = {"own": 150}  # bytes a pixel while painting: measured 126, and a second estimate in heun
 HELD_ELSE, ON_DISK = 60, 24  # comparing what was read back with what was given; the files
@@ -153,6 +154,8 @@ class ChangedClip(ABC, Generic[Asked]):
         billions = frames * height * width / 1e9
         gb = billions * ON_DISK
         memory_gb = one.memory_gb + billions * HELD.get(engine.kind, HELD_ELSE)
+        if engine.kind == "own":
+            memory_gb += min(billions * KEPT_A_STEP * asked.steps, MOST_STATE_BYTES / 1e9)
         return Cost(BASE_S + each * windows, memory_gb, one.disk_gb + gb, gb)
 
     def prepare(self, request: Asked) -> Begun:

@@ -9,9 +9,12 @@ from tiny_engines import FAMILIES, SHAPES, save_picture
 
 from core.progress import RESUMED
 from core.refusal import Refusal
+from video.change_request import EditRequest, ExtendRequest, FillRequest
+from video.engines import kept_walk
 from video.engines.engine import never
 from video.engines.places import states_folder
 from video.engines.shelf import engine_of
+from video.files.clip import Clip, write_mp4
 from video.operations.table import OPERATIONS
 from video.request import VideoRequest
 
@@ -109,6 +112,76 @@ def test_the_first_steps_of_our_own_model_are_shown_and_gone_on_from(
     engine.forget(request)
     assert states() == []
     loaded.close()
+
+
+def test_each_sampler_of_a_long_walk_keeps_nothing_that_is_too_large(tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(kept_walk, "MOST_STATE_BYTES", 100_000)
+    told = {"prompt": "a red circle", "num_frames": 4, "height": 32, "width": 32}
+    request = VideoRequest.model_validate({**told, "steps": STEPS, "draft_after": 2})
+    engine = engine_of(request)
+    drawn(request, engine.ready(engine.load("cpu")))
+    assert states() == []
+
+
+@pytest.fixture
+def clip(tmp_path):
+    frames = np.zeros((9, 32, 32, 3), np.uint8)
+    frames[..., 0] = np.arange(32) * 8
+    frames[:, 8:16, 8:16] = 200
+    return str(write_mp4(Clip(frames, 8.0), tmp_path / "clip.mp4"))
+
+
+CHANGES_OF_CLIPS = {
+    "own_fill": FillRequest(clip="c", left=8, steps=4),
+    "own_extend": ExtendRequest(clip="c", frames_after=12, frames_before=4, steps=4),
+    "own_edit": EditRequest(clip="c", prompt="a red circle", steps=4),
+    "wan_vace": FillRequest(clip="c", prompt="a cat", engine="wan_vace", left=16, steps=4),
+    "wan_video_to_video": EditRequest(
+        clip="c", prompt="a cat", engine="wan_video_to_video", steps=8, strength=0.5
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES_OF_CLIPS)
+def test_a_changed_clip_that_was_killed_at_any_step_goes_on(name, clip, made, tmp_path):
+    request = CHANGES_OF_CLIPS[name].model_copy(update={"clip": clip})
+    if request.engine:
+        made(name)
+    operation = next(o for o in OPERATIONS.values() if o.request is type(request))
+    operation.check(request)
+    model = operation.source(request).load("cpu")
+
+    def change(on_step=silent):
+        return operation.draw(request, operation.prepare(request), model, on_step)
+
+    whole, target = change(), tmp_path / "out.mp4"
+    operation.write(request, whole, target, overwrite=False)
+    assert states() == []  # its file stands
+    for step in range(1, 5):
+        with pytest.raises(KilledError):
+            change(killed_at(step))
+        told = []
+        again = change(lambda *news: told.append(news))  # noqa: B023
+        assert np.array_equal(again.frames, whole.frames), step
+        kept = told[0][0] if told[0][2] == RESUMED else 0
+        assert kept in (step - 1, step)
+        assert again.facts.get("resumed_at_step", 0) == kept
+        operation.write(request, again, target, overwrite=True)
+        assert states() == []
+
+
+class KilledError(Exception):
+    pass
+
+
+def killed_at(step):
+    def told(done, total, estimate):
+        assert total == 4
+        if done == step:
+            raise KilledError
+
+    return told
 
 
 def counted_calls(network, monkeypatch):
