@@ -21,14 +21,16 @@ from core.records import sha256_file
 from core.refusal import Refusal
 from medical.anatomy.head_model import find_pool
 from medical.anatomy.pool import Person, Pool
+from medical.anatomy.segmenting import upright_axes
 from medical.audit.auditing import license_of, study_of
 from medical.audit.keys import PeopleKey
-from medical.audit.seen import Seen, mapped
+from medical.audit.seen import Seen, mapped, seen_in
 from medical.audit.sources import maps_of
 from medical.datasets.people import PeopleHeads, shipped_card
 from medical.datasets.plan import check_enough
 from medical.files.bids import people_table
 from medical.files.nifti import read_volume
+from medical.files.volume import Volume
 from medical.training.heads import find_heads, listed
 
 logger = logging.getLogger(__name__)
@@ -168,6 +170,14 @@ def _participants(folder: Path, heads: Mapping[str, Path]) -> dict[str, Told]:
     return told
 
 
+def _upright(seen: Seen, volume: Volume) -> Seen:
+    """A head as attacks see it, whose maps were made on the axes of its file."""
+    order, flips = upright_axes(volume.affine)
+    if order != (0, 1, 2):
+        return seen_in(volume, seen.name)
+    return replace(seen, box=np.flip(seen.box, flips).copy()) if flips else seen
+
+
 @contextmanager
 def _called(name: str) -> Iterator[None]:
     """Refusals within call a person by hash where others read them."""
@@ -188,10 +198,12 @@ def _mapped(pool: Pool, files: tuple[Path, ...]) -> tuple[Pool, Sequence[Seen]]:
     people, wide, deep, kept = list[Person](), list[np.ndarray](), list[np.ndarray](), list[Seen]()
     for person, path in zip(pool.people, files, strict=True):
         with _called(person.hash):
-            seen, size = mapped(read_volume(path), path.name.partition("_")[0])
+            volume = read_volume(path)
+            seen, size = mapped(volume, path.name.partition("_")[0])
+            shown = _upright(seen, volume)
         maps = [np.rint(np.clip(m, 0, 1) * 255).astype(np.uint8) for m in maps_of(seen)]
         people.append(replace(person, size=size))
-        kept.append(replace(seen, name=person.hash))
+        kept.append(replace(shown, name=person.hash))
         wide.append(maps[0])
         deep.append(maps[1])
     _KEPT.clear()

@@ -1,6 +1,7 @@
 """How far heads can be traced to people of the user's own: measured, kept, said, refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from core.refusal import Refusal
 from medical.anatomy.drawn import likeliest
 from medical.anatomy.pool import CANONICAL, DEEP, WIDE, Person, Pool, person_hash
 from medical.audit.evidence import interval
-from medical.audit.seen import Seen, box_of, painted
+from medical.audit.seen import Seen, box_of, mapped, painted
 from medical.audit.sources import maps_of
 from medical.audit.tracing import beyond, told_of, trace
 from medical.datasets import own_people, tracing
@@ -19,6 +20,7 @@ from medical.datasets.making import Maker, make_dataset
 from medical.datasets.plan import plain
 from medical.datasets.tracing import seconds_to_measure, settled
 from medical.datasets.words import datasheet, short_license
+from medical.files.nifti import read_volume
 
 COUNT = 13
 
@@ -180,3 +182,20 @@ def test_reports_of_own_people_tell_their_own_figures_and_license(people, traced
         "follows the data of the people behind it: CC BY"
     )
     assert short_license(made.request.model_copy(update={"sources": ""}), summary) == "CC0"
+
+
+@pytest.mark.parametrize("turned", ["left", "around"])
+def test_people_are_seen_upright_however_their_files_lie(people, turned):
+    """Boxes are compared axis by axis with those of drawn heads, which are upright."""
+    head = read_volume(next(people.glob("sub-03/anat/*_T1w.nii.gz")))
+    affine = np.eye(4)
+    affine[0] = [-1, 0, 0, head.data.shape[0] - 1]
+    other = replace(head, data=head.data.flip(0), affine=head.affine @ affine)
+    if turned == "around":
+        affine = np.eye(4)[[1, 2, 0, 3]]
+        other = replace(head, data=head.data.permute(1, 2, 0), affine=head.affine @ affine.T)
+    assert np.allclose(other.affine_mm[:3, :3] != 0, affine[:3, :3].T != 0)
+    straight = own_people._upright(mapped(head, "a")[0], head).box
+    lying = own_people._upright(mapped(other, "a")[0], other).box
+    assert np.corrcoef(straight.ravel(), lying.ravel())[0, 1] > 0.99
+    assert np.corrcoef(straight.ravel(), mapped(other, "a")[0].box.ravel())[0, 1] < 0.98

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ import torch
 from medical.anatomy.head_model import find_pool
 from medical.audit.linkage import anatomy, drawings, measure
 from medical.audit.sources import RealPeople
-from tests.benchmarks.linkage.drawings import image, pools_of, real_people
+from tests.benchmarks.linkage.drawings import again, image, pools_of, real_again, real_people
 
 
 def main() -> int:
@@ -26,13 +27,17 @@ def main() -> int:
     pool = find_pool()
     people = real_people(asked.heads, asked.folder / "people")
     pools = [pool.only(pool_names(pool))] if asked.whole else pools_of(pool)
-    count, draw = (asked.images, image) if asked.images else (asked.drawings, anatomy)
-    kind = draw.__name__
+    told = asked.folder / "again"
+    count, draw, kind = asked.drawings, anatomy, "anatomy"
+    if asked.images:
+        count, draw, kind = asked.images, partial(image, told=told), "image"
+        real_again(asked.heads, asked.images, told)
     drawn = list(drawings(pools, count, asked.folder / "drawn", draw=draw, kind=kind))
     never = {seen.name for seen in people} - {person.hash for person in pool.people}
     facts = measure(drawn, RealPeople(people), never)
     facts["pools"] = [len(each.people) for each in pools]
     facts["what"] = "finished images at 1 mm" if asked.images else "anatomies at 2 mm"
+    facts |= {"tissues found again, Dice": again(told)} if asked.images else {}
     text = json.dumps(facts, indent=1)
     (asked.folder / f"{'images' if asked.images else 'anatomies'}.json").write_text(text, "utf-8")
     sys.stdout.write(text + os.linesep)
