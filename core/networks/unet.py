@@ -128,11 +128,8 @@ class SpatioTemporalUNet(ConditionedNetwork):
         shown = sketch_channels, widths[0], self.patch, triple(sketch_grain)
         self.sketch = SketchStem(*shown) if sketch_channels else None
         self.layouts = SpatioTemporalUNet(**layout_network) if layout_network else None
-        self.control = self.given = None
-        if given_channels:
-            self.given = Merge(given_channels, widths[0], self.patch)
-            self.given.mix = nn.Linear(self.given.mix.in_features, widths[0], bias=False)
-            nn.init.zeros_(self.given.mix.weight)
+        self.control = None
+        self.given = _shows_nothing(given_channels, widths[0], self.patch)
 
     def _build_blocks(
         self,
@@ -216,3 +213,13 @@ class SpatioTemporalUNet(ConditionedNetwork):
                 joined = torch.cat([to_tokens(x), to_tokens(skips.pop())], dim=-1)
                 x = run(block, from_tokens(joined), level)
         return x
+
+
+def _shows_nothing(channels: int, width: int, patch: Triple) -> Merge | None:
+    """What reads given channels and adds nothing yet; None for none."""
+    if not channels:
+        return None
+    merge = Merge(channels, width, patch)
+    merge.mix = nn.Linear(merge.mix.in_features, width, bias=False)
+    nn.init.zeros_(merge.mix.weight)
+    return merge

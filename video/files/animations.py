@@ -25,6 +25,7 @@ from video.files.footage import (
     DAMAGE,
     LARGEST_SIDE,
     Footage,
+    beginning_of,
     even,
     refuse_no_file,
     tag_in,
@@ -101,13 +102,7 @@ def write_animation(
 
 def is_animation(path: Path) -> bool:
     """Whether a file begins as a GIF or WebP does, whatever its name says."""
-    if not path.is_file():  # a pipe would be waited for
-        return False
-    try:
-        with path.open("rb") as file:
-            begin = file.read(12)
-    except OSError:
-        return False
+    begin = beginning_of(path)
     return begin.startswith(b"GIF8") or (begin[:4], begin[8:]) == (b"RIFF", b"WEBP")
 
 

@@ -251,6 +251,17 @@ def refuse_no_file(path: Path) -> None:
         raise Refusal(f"{path}: there is no such file; check the name.")
 
 
+def beginning_of(path: Path) -> bytes:
+    """The first twelve bytes of a file; none of what is no file, or cannot be read."""
+    if not path.is_file():  # a pipe would be waited for
+        return b""
+    try:
+        with path.open("rb") as file:
+            return file.read(12)
+    except OSError:
+        return b""
+
+
 def _comment(file: Any) -> str:
     """An mp4's comment; WebM writes the word in capitals."""
     return file.metadata.get("comment", "") or file.metadata.get("COMMENT", "")

@@ -19,6 +19,7 @@ from video.files.footage import (
     LARGEST_SIDE,
     MOST_FPS,
     Footage,
+    beginning_of,
     refuse_no_file,
     tag_in,
 )
@@ -66,13 +67,7 @@ def write_still(
 
 def is_still(path: Path) -> bool:
     """Whether a file begins as a PNG or JPEG does, whatever its name says."""
-    if not path.is_file():  # a pipe would be waited for
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(8).startswith(BEGINNINGS)
-    except OSError:
-        return False
+    return beginning_of(path).startswith(BEGINNINGS)
 
 
 def look_at_still(path: Path) -> Footage:
