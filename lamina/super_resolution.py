@@ -101,6 +101,11 @@ class SuperResolutionPipeline(ModelPipeline):
                 f"lora={fields['lora']}: a pipeline is loaded already; merge the file into a "
                 "model with `lamina models merge`, or ask lamina.super_resolve."
             )
+        if fields.get("control") or fields.get("control_scan"):
+            raise Refusal(
+                f"control={fields.get('control', '')!r}: a pipeline is loaded already, and a "
+                "control file is taken while a model is loaded; ask lamina.super_resolve."
+            )
         (seed,) = self._seeds(generator, 1)
         named = IN_MEMORY if isinstance(scan, Volume) else os.fspath(scan)
         request = SuperResolutionRequest(

@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_serializer, model_validator
 
 from core.families.names import FamilyName
+from core.refusal import Refusal
 from core.request import DiskPath, Request
-from core.training.plan import check_lora, check_parts
+from core.training.plan import check_control, check_lora, check_parts
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -126,6 +127,28 @@ class SuperResolutionRequest(Request):
         json_schema_extra={"position": 14},
     )
 
+    control: DiskPath = Field(
+        default="",
+        max_length=400,
+        description="Control file in safetensors, as lamina train mri --control edges writes one: "
+        "the result follows the edges of control_scan; empty for none.",
+        json_schema_extra={"position": 15},
+    )
+    control_scan: DiskPath = Field(
+        default="",
+        max_length=400,
+        description="Sharp NIfTI image of the same head on the result's grid, of any contrast, "
+        "whose edges the control file is shown.",
+        json_schema_extra={"position": 16},
+    )
+    control_scale: float = Field(
+        default=1.0,
+        ge=-4,
+        le=4,
+        description="How strongly the edges of control_scan count.",
+        json_schema_extra={"position": 17},
+    )
+
     before: ClassVar[dict[str, Any]] = {"edition": 1}
     spoken: ClassVar[dict[str, dict[Any, str]]] = {
         "slice_thickness_mm": {0: "read off the scan or its file"},
@@ -136,10 +159,12 @@ class SuperResolutionRequest(Request):
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_asked(self, plain: Any) -> dict[str, Any]:
-        """Requests without adapter and learning are told, and addressed, as they always were."""
+        """Requests without what came later are told, and addressed, as they always were."""
         told = plain(self)
         unsaid = set() if self.lora else {"lora", "lora_scale"}
         unsaid |= set() if self.adapt_minutes else {"adapt_minutes"}
+        if not (self.control or self.control_scan):
+            unsaid |= {"control", "control_scan", "control_scale"}
         return {name: value for name, value in told.items() if name not in unsaid}
 
 
@@ -219,6 +244,12 @@ class MRITrainingRequest(Request):
         description="Rank of what is learned beside the weights of start, which stay as they are: "
         "a small file and a model with it merged, for little data; 0 to train all weights.",
     )
+    control: Literal["", "edges"] = Field(
+        default="",
+        description="Learn a branch that is shown the edges of sharp heads, beside the weights of "
+        "start, which stay as they are: a file that leads restorations by the edges of another "
+        "image; empty for none.",
+    )
     steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(
         default=1000,
@@ -251,4 +282,10 @@ class MRITrainingRequest(Request):
     def _parts_are_equal(self) -> MRITrainingRequest:
         check_parts(self.batch_size, self.accumulation)
         check_lora(self.lora, self.start)
+        check_control(self.control, self.start, self.network, self.family)
+        if self.control and self.lora:
+            raise Refusal(
+                f"control={self.control} with lora={self.lora}: a branch is learned beside "
+                "weights that stay as they are; leave one of the two out."
+            )
         return self

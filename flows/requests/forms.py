@@ -35,7 +35,8 @@ FOLDED = {
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
-        "edition", "lora", "lora_scale", "adapt_minutes",
+        "edition", "lora", "lora_scale", "adapt_minutes", "control", "control_scan",
+        "control_scale",
     ),
     "MRIDatasetRequest": (
         "formats", "sources", "site", "accept_linkage", "linkage_drawings", "dataset_number",
@@ -46,7 +47,7 @@ FOLDED = {
     ),
     "MRITrainingRequest": (
         "contrast_share", "lesion_share", "deformation_share", "network", "family", "lora",
-        "steps", "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
+        "control", "steps", "jump_steps", "batch_size", "accumulation", "learning_rate", "compile",
     ),
     "ClipBatchRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "draws",

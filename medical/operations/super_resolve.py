@@ -31,6 +31,7 @@ from medical.files.nifti import read_volume
 from medical.files.privacy import as_marked
 from medical.files.stored import as_stored
 from medical.files.volume import Volume
+from medical.operations.controlled import control_shown
 from medical.operations.error_map import ErrorHead, compact, predicted_error
 from medical.operations.problem import Problem, prepare, protected_voxels
 from medical.operations.remarks import remarks
@@ -104,10 +105,13 @@ def super_resolve(
     if protect is None and request.protect:
         protect = read_volume(request.protect)
     mask = None if protect is None else protected_voxels(protect, volume, problem)
+    shown = control_shown(request, volume, problem)
     tiling, walk = tiling or Tiling(), walk or usual_walk(network, request.seed)
     with torch.inference_mode():
         base = problem.back_projection()
-        sampler = _Sampler(problem, base, request, network=network, tiling=tiling, walk=walk)
+        sampler = _Sampler(
+            problem, base, request, shown, network=network, tiling=tiling, walk=walk
+        )
         mean, std = sampler.moments(on_step or ignore)
         result = _obedient(base + RESIDUAL_SCALE * mean, problem)
         borders, periods = [w.slices for w in sampler.windows], _periods(problem.acquired)
@@ -129,6 +133,7 @@ class _Sampler:
         problem: Problem,
         base: Tensor,
         request: SuperResolutionRequest,
+        shown: Tensor | None,
         *,
         network: ConditionedNetwork,
         tiling: Tiling,
@@ -139,6 +144,7 @@ class _Sampler:
         self.device = network.device
         self.shape = problem.acquired.shape
         self.channels = problem.channels(base).to(self.device)
+        self.control = None if shown is None else shown.to(self.device)
         self.told = problem.conditioning().to(self.device)
         self.windows = self._cover(tiling)
         operator = problem.acquired.operator()
@@ -176,6 +182,9 @@ class _Sampler:
     def _windows_denoised(self, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]) -> Tensor:
         crops = [self.channels[(..., *part.slices)] for part in parts]
         told = replace(self.told.repeat(len(parts)), concat=torch.cat(crops))
+        if self.control is not None:
+            led = [self.control[(..., *part.slices)] for part in parts]
+            told = replace(told, control=torch.cat(led))
         return denoiser(self.network, told)(z, t, r)
 
 

@@ -48,8 +48,9 @@ class SuperResolveMRI:
         return scan_name(Path(request.scan).name)
 
     def inputs(self, request: SuperResolutionRequest) -> Paths:
-        """The scan, and the mask and the adapter where there are any."""
-        named = {"scan": request.scan, "protect": request.protect, "lora": request.lora}
+        """The scan, and the mask, the adapter and the control where there are any."""
+        beside = ("protect", "lora", "control", "control_scan")
+        named = {"scan": request.scan} | {name: getattr(request, name) for name in beside}
         return {role: Path(name) for role, name in named.items() if name}
 
     def outputs(self, target: Path, request: SuperResolutionRequest | None = None) -> Paths:
@@ -95,12 +96,16 @@ class SuperResolveMRI:
         return request
 
     def source(self, request: SuperResolutionRequest) -> ModelSource:
-        """The installed model that is named, with the adapter where there is one."""
+        """The installed model that is named, with adapter and control where there are any."""
         from core.models.adapters import Lora
         from core.models.installed import Installed
 
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
-        return Installed(request.model, self.kind, lora)
+        if not request.control:
+            return Installed(request.model, self.kind, lora)
+        from medical.operations.controlled import control_of
+
+        return Installed(request.model, self.kind, lora, control_of(request))
 
     def prepare(self, request: SuperResolutionRequest) -> "Volume":
         """The scan, after refusing it or its mask where they cannot be restored."""
@@ -118,6 +123,10 @@ class SuperResolveMRI:
                 check_teaches(problem)
         except Refusal as error:
             raise Refusal(f"{request.scan}: {error}") from error
+        if request.control or request.control_scan:
+            from medical.operations.controlled import control_shown
+
+            control_shown(request, scan, problem)
         if request.protect:
             protected_voxels(read_volume(request.protect), scan, problem)
         return scan
@@ -140,7 +149,7 @@ class SuperResolveMRI:
             network = adapted_network(prepared, request, model, learning)
             on_step = partial(_within, on_step, taught, total)
         # the head knows the plain weights' errors
-        changed = taught or {"lora", "loras"} & model.record.keys()
+        changed = taught or {"lora", "loras", "control"} & model.record.keys()
         errors = None if changed else shipped_head(model.record)
         return super_resolve(prepared, request, network, on_step=on_step, errors=errors)
 

@@ -14,13 +14,16 @@ from torch import nn
 from core.conditioning import Conditioning
 from core.families.average_velocity import AverageVelocity
 from core.families.flow import FlowMatching
+from core.networks.conditioned import ConditionedNetwork
 from core.networks.lora import with_lora
 from core.training.feed import Batch, MakeBatch, training_device
-from core.training.growth import begun_from, first_network
+from core.training.growth import begun_from, control_network, first_network
 from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
 from medical.anatomy.anatomy import AnatomyRange
+from medical.operations.controlled import CHANNELS
 from medical.request import MRITrainingRequest
+from medical.training.controls import controlled
 from medical.training.dataset import load_heads, load_labels, split_heads
 from medical.training.patches import HeadPatches, PatchRecipe
 from medical.training.presets import PRESETS
@@ -95,6 +98,7 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
     levels: dict[str, Any] = {"level_mean": 0.5, "level_std": 1.2, "pure_noise_share": 0.5}
     shares = request.contrast_share, request.lesion_share, request.deformation_share
     words = "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares)
+    words += f", told by their {request.control}" if request.control else ""
     shared = {
         "data": begun_from(words, "mri", request.start),
         **request.model_dump(include=PLANNED),
@@ -103,7 +107,7 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
         flow_then_jumps,
         FlowMatching(power=0.25, **levels),
         AverageVelocity(jump_share=0.5, land_on_data_share=0.5, power=1.0, **levels),
-        jump_steps=request.jump_steps,
+        jump_steps=0 if request.control else request.jump_steps,
         **shared,
     )
     return taught(request.family, usual, **shared)
@@ -129,13 +133,13 @@ def train(
         on_validation: Called with what was found on unseen heads, every few minutes.
     """
     validate = None
-    build = PRESETS[request.network][request.preset]
-    network = first_network("mri", build, request.seed, request.start)
-    if request.lora:
-        with_lora(network, request.lora, seed=request.seed)
+    network = beginning(request)
+    taught_by = network.config["trained_objective"]
     if make_batch is None:
         make_batch, validate = head_batches(request, training_device())
-    return train_stages(
+    if request.control:  # nobody has an image to lead what is judged
+        make_batch, validate = controlled(make_batch), None
+    trained, done = train_stages(
         network,
         make_batch,
         stages(request),
@@ -145,3 +149,21 @@ def train(
         validate=validate,
         on_validation=on_validation,
     )
+    if request.control:
+        trained.register_to_config(trained_objective=taught_by)  # the base is what it was
+    return trained, done
+
+
+def beginning(request: MRITrainingRequest) -> ConditionedNetwork:
+    """What a run begins with.
+
+    Raises:
+        Refusal: The model to begin from is not installed, or does not fit.
+    """
+    if request.control:
+        return control_network("mri", CHANNELS, request.seed, request.start)
+    build = PRESETS[request.network][request.preset]
+    network = first_network("mri", build, request.seed, request.start)
+    if request.lora:
+        with_lora(network, request.lora, seed=request.seed)
+    return network

@@ -83,6 +83,8 @@ def test_the_paths_of_all_forms():
         ("super_resolve_mri", "scan"),
         ("super_resolve_mri", "protect"),
         ("super_resolve_mri", "lora"),
+        ("super_resolve_mri", "control"),
+        ("super_resolve_mri", "control_scan"),
         ("insert_mri_lesions", "scan"),
         ("fill_mri_lesions", "scan"),
         ("fill_mri_lesions", "mask"),

@@ -1,0 +1,86 @@
+"""Heads that are led by the edges of another image: what is asked, and the control it becomes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from core.models.controls import Control
+from core.refusal import Refusal
+from medical.acquisition.intensity import measure_scale, without_fill
+from medical.files.nifti import read_volume
+from medical.files.volume import same_place
+
+if TYPE_CHECKING:
+    from medical.files.volume import Volume
+    from medical.operations.problem import Problem
+    from medical.request import SuperResolutionRequest
+
+SHOWN, CHANNELS = "edges", 1
+STEEPEST = 0.25
+"""Change from voxel to voxel, as a share of the brightest tissue, that counts as a whole edge."""
+
+
+def edges(x: Float[Tensor, "B 1 D H W"]) -> Float[Tensor, "B 1 D H W"]:
+    """How steeply intensities in [0, 1] change along all three axes, from 0 to 1."""
+    padded = functional.pad(x.float(), (1,) * 6, mode="replicate")
+    d = (padded[:, :, 2:, 1:-1, 1:-1] - padded[:, :, :-2, 1:-1, 1:-1]) / 2
+    h = (padded[:, :, 1:-1, 2:, 1:-1] - padded[:, :, 1:-1, :-2, 1:-1]) / 2
+    w = (padded[:, :, 1:-1, 1:-1, 2:] - padded[:, :, 1:-1, 1:-1, :-2]) / 2
+    return (torch.sqrt(d**2 + h**2 + w**2) / STEEPEST).clamp(max=1.0)
+
+
+def control_of(request: SuperResolutionRequest) -> Control | None:
+    """The control file that a request names; None where it names none.
+
+    Raises:
+        Refusal: It is no control file of edges.
+    """
+    if not request.control:
+        return None
+    control = Control.of(request.control, request.control_scale)
+    if control.shows != SHOWN:
+        raise Refusal(
+            f"control={request.control} is shown {control.shows}: heads are led by the {SHOWN} of "
+            "another image; name a file that `lamina train mri --control edges` wrote."
+        )
+    return control
+
+
+def control_shown(
+    request: SuperResolutionRequest, scan: Volume, problem: Problem
+) -> Float[Tensor, "1 1 D H W"] | None:
+    """The edges of the image that is named, axes as in ``problem``; None where none is.
+
+    Raises:
+        Refusal: The file or the image is named alone, beside learning from the scan, or the image
+            does not lie on the grid of the result.
+    """
+    if not (request.control or request.control_scan):
+        return None
+    if not (request.control and request.control_scan):
+        raise Refusal(
+            f"control={request.control!r} with control_scan={request.control_scan!r}: a control "
+            "file reads the edges of an image; name both, or leave both out."
+        )
+    if request.adapt_minutes:
+        raise Refusal(
+            f"control={request.control} with adapt_minutes={request.adapt_minutes:g}: a branch "
+            "belongs to the weights it was learned beside, and learning changes them; leave one "
+            "of the two out."
+        )
+    shown, grid = read_volume(request.control_scan), problem.grid
+    if not same_place(shown, scan, grid):
+        raise Refusal(
+            f"control_scan={request.control_scan} has shape {shown.shape} and, in mm, the affine "
+            f"{shown.affine_mm[:3].round(3).tolist()}: it must lie on the grid of the result, of "
+            f"shape {grid.shape} and {tuple(round(s, 3) for s in grid.spacing_mm)} apart; "
+            "resample it there."
+        )
+    data, _ = without_fill(shown.data)
+    ready = measure_scale(data).apply(data).permute(*problem.order)  # (D, H, W)
+    return edges(ready[None, None])
