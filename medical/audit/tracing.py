@@ -23,7 +23,7 @@ MOST_TOLD = 0.70
 """Most area under the curve of who was behind a dataset."""
 FEWEST = 120
 """Anatomies without which the bounds are not held to be met."""
-PERSON_S, ANATOMY_S = 0.7, 4.5
+PERSON_S, ANATOMY_S = 0.7, 6.0
 """One core of a server CPU: attacks for each person, drawing and attacks for each anatomy."""
 OnHead = Callable[[int, int], None]
 Facts = dict[str, Any]
