@@ -56,7 +56,9 @@ def sha256_path(path: Path | str) -> str:
 
 
 @contextmanager
-def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
+def atomic_path(
+    path: Path | str, *, overwrite: bool = False, lasting: bool = True
+) -> Iterator[Path]:
     """A temporary name beside ``path`` that becomes ``path`` when the block ends well.
 
     The temporary name is hidden and keeps the last two suffixes, so that libraries that choose
@@ -66,6 +68,8 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
     Args:
         path: Where the finished file shall stand. Its folder must exist.
         overwrite: Replace a file that already stands there.
+        lasting: Wait until it would outlast a power cut; without, who reads it must check that it
+            is whole.
 
     Raises:
         Refusal: The folder is missing, or the file exists and ``overwrite`` is false.
@@ -78,7 +82,8 @@ def atomic_path(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
         yield temporary
         if not temporary.is_file():
             raise RuntimeError(f"{path}: nothing was written to {temporary.name}, so no file.")
-        _flush(temporary)
+        if lasting:
+            _flush(temporary)
         if not overwrite:
             check_target(path, overwrite=False)
         os.replace(temporary, path)

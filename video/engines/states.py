@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -102,11 +103,15 @@ class StateFile:
             return None
         try:
             with safe_open(self.path, "pt") as file:
-                said = json.loads((file.metadata() or {})["state"])
+                kept = file.metadata() or {}
+                said = json.loads(kept["state"])
                 if said["how"] != self._how:
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-                return said["tree"], tensors
+            found = _sum(tensors)
+            if kept.get("sum", found) != found:
+                raise ValueError("its numbers are not those that were kept")
+            return said["tree"], tensors
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             logger.warning("the state %s cannot be read (%s): drawn anew", self.path.name, error)
             return None
@@ -163,8 +168,10 @@ class StateFile:
                 tensors, said = self._waiting.pop()
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                with atomic_path(self.path, overwrite=True) as temporary:
-                    save_file(tensors, temporary, {"state": said})
+                # not flushed to the disk, which takes longer than a step of a small engine: a
+                # killed process leaves it whole, and what a power cut tears its sum tells
+                with atomic_path(self.path, overwrite=True, lasting=False) as temporary:
+                    save_file(tensors, temporary, {"state": said, "sum": _sum(tensors)})
             except (OSError, Refusal) as error:  # the clip is more than its state
                 logger.warning("the state of a clip could not be kept: %s", error)
 
@@ -179,3 +186,12 @@ def kept_step(engine: "Engine", request: VideoRequest) -> int:
     if not engine.goes_on(request):
         return 0
     return StateFile(states_folder(), engine.key(engine.settled(request))).step()
+
+
+def _sum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """A checksum of all numbers, in the order of their names."""
+    found = 0
+    for name in sorted(tensors):
+        values: Any = tensors[name].reshape(-1).view(torch.uint8).numpy()
+        found = zlib.crc32(values, found)
+    return f"{found:08x}"

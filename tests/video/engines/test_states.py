@@ -1,0 +1,44 @@
+"""A kept state is read back as it was, or not at all."""
+
+import pytest
+import torch
+
+from video.engines.states import StateFile, full
+
+KEY, HOW = {"prompt": "a cat"}, {"threads": 1}
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """A state of numbers in two precisions that stands."""
+    state = StateFile(tmp_path, KEY, HOW)
+    state.keep({"step": 3, "latents": torch.arange(999.0), "half": torch.ones(5).bfloat16()})
+    state.settle()
+    return state
+
+
+def test_what_was_kept_is_read(kept):
+    tree, tensors = kept.read()
+    found = full(tree, tensors, "cpu")
+    assert found["step"] == 3
+    assert torch.equal(found["latents"], torch.arange(999.0))
+    assert torch.equal(found["half"], torch.ones(5).bfloat16())
+
+
+def test_numbers_that_a_power_cut_tore_are_not_gone_on_from(kept, caplog):
+    """A state is not flushed to the disk, so that its blocks may be missing or empty."""
+    whole = kept.path.read_bytes()
+    kept.path.write_bytes(whole[:-2048] + bytes(2048))
+    assert kept.read() is None
+    assert "drawn anew" in caplog.text
+    kept.path.write_bytes(whole[:-9])
+    assert kept.read() is None
+    kept.path.write_bytes(whole)
+    assert kept.read() is not None
+
+
+def test_steps_do_not_wait_for_the_disk(kept, monkeypatch):
+    monkeypatch.setattr("core.records.os.fsync", lambda descriptor: pytest.fail("flushed"))
+    kept.keep({"step": 4})
+    kept.settle()
+    assert kept.read()[0]["table"]["step"] == {"plain": 4}
