@@ -26,16 +26,23 @@ def held_ground(frames: NDArray[np.uint8], canvas: Canvas) -> NDArray[np.uint8]:
         frames: (T, H, W, 3) as drawn.
         canvas: What is given; nothing changes where that has no plain background.
     """
-    if not canvas.given.any():
-        return frames
-    ground = ground_of(canvas)
-    seen = canvas.frames[canvas.given].astype(np.float64)
-    if (np.linalg.norm(seen - ground, axis=-1) < NEAR).mean() < PLAIN:
+    ground = plain_ground(canvas)
+    if ground is None:
         return frames
     held = frames.copy()
     for frame in np.flatnonzero(~canvas.given.all((1, 2))):
         held[frame] = _moved(frames[frame].astype(np.float64), ground)
     return held
+
+
+def plain_ground(canvas: Canvas) -> NDArray[np.float64] | None:
+    """The color of the background of what is given; None where that is not plain."""
+    if not canvas.given.any():
+        return None
+    ground = ground_of(canvas)
+    seen = canvas.frames[canvas.given].astype(np.float64)
+    plain = np.linalg.norm(seen - ground, axis=-1) < NEAR
+    return ground if plain.mean() >= PLAIN else None
 
 
 def _moved(frame: NDArray[np.float64], ground: NDArray[np.float64]) -> NDArray[np.uint8]:

@@ -10,8 +10,10 @@ from core.operations.operation import Model, OnStep
 from video.engines.canvas import Canvas
 from video.engines.grounds import held_ground
 from video.engines.kept_walk import KeptWalk
+from video.engines.meetings import kept_apart
 from video.engines.own import embed, frame_rate, to_frames
 from video.engines.own_canvas import Placed, layout_of, padded, paint
+from video.engines.paints import held_things
 from video.engines.text import TextEncoder
 from video.engines.things import Thing, background_of, ground_of, things_of
 from video.files.clip import Clip
@@ -50,10 +52,11 @@ def change(
         everything[count:] = False
         seen = Canvas(whole.frames, everything)
     facts: dict[str, Any] = {}
-    layout, things, length = None, [], len(whole.frames)
+    layout, things, laid = None, list[Thing](), list[Placed]()
     if height == width == FRAME_SIZE:
         things = things_of(seen)
-        layout = layout_of(placed(things, request.prompt, whole), length)
+        laid = placed(things, request.prompt, whole)
+        layout = layout_of(laid, len(whole.frames))
         facts["layout"] = f"{len(things)} things of the clip, going on as they move"
     told = request.model_copy(update={"prompt": worded(request.prompt, things, seen)})
     if not request.prompt:
@@ -66,7 +69,7 @@ def change(
     )  # fmt: skip
     frames = to_frames(x).numpy()[:count]
     if not canvas.strength:
-        frames = held_ground(frames, canvas)
+        frames = held_things(held_ground(frames, canvas), canvas, laid)
     return Clip(frames, frame_rate(request), facts)
 
 
@@ -104,6 +107,8 @@ def placed(things: list[Thing], prompt: str, canvas: Canvas) -> list[Placed]:
     """
     count = len(canvas.frames)
     looks = [(thing.shape, thing.paint, thing.course(count)) for thing in things]
+    if canvas.given.any():
+        looks = kept_apart(looks, canvas.touched[0], canvas.touched[-1])
     claims = [c for claim in understand(prompt).claims.things for c in [claim] * claim.count]
     if not claims:
         return looks

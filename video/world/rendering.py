@@ -85,7 +85,12 @@ def coverage(shape: str, x: Tensor, y: Tensor, radius: Tensor, angle: Tensor) ->
         x, y: pixel centers relative to the thing's center, in pixels.
         radius, angle: its radius in pixels and its turn in radians; broadcast against x and y.
     """
-    return (0.5 - DISTANCES[shape](*_turned(x, y, angle), radius)).clamp(0, 1)
+    return (0.5 - distances(shape, x, y, radius, angle)).clamp(0, 1)
+
+
+def distances(shape: str, x: Tensor, y: Tensor, radius: Tensor, angle: Tensor) -> Tensor:
+    """How far each pixel is from a shape's edge, in pixels, below 0 inside; see ``coverage``."""
+    return DISTANCES[shape](*_turned(x, y, angle), radius)
 
 
 def _turned(x: Tensor, y: Tensor, angle: Tensor) -> tuple[Tensor, Tensor]:
