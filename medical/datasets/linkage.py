@@ -81,11 +81,12 @@ def _measured(request: MRIDatasetRequest, traced: Facts) -> list[str]:
     reasons = beyond(traced, request.count)
     if not reasons:
         return [f"{words}; pseudonymous, not anonymous"]
+    helps = "bring more people" if beyond(traced, 1) else "ask for fewer heads, bring more people"
     if not request.accept_linkage:
         raise Refusal(
             f"{words}: a dataset needs no word where attacks stay within 5 points of guessing and "
-            f"that area within 0.70, but {'; '.join(reasons)}; ask for fewer heads, bring more "
-            "people, or write accept_linkage=true and the dataset will say so."
+            f"that area within 0.70, but {'; '.join(reasons)}; {helps}, or write "
+            "accept_linkage=true and the dataset will say so."
         )
     return [f"{words}; {'; '.join(reasons)}{ACCEPTED} Pseudonymous, not anonymous."]
 

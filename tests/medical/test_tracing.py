@@ -105,6 +105,10 @@ def test_people_beyond_the_bounds_are_refused_with_the_figures_before_anything_i
     with pytest.raises(Refusal, match=words):
         make_dataset(Maker.of(asked(people), out), out)
     assert not out.exists()
+    traced["found"] = found(hits=24)
+    with pytest.raises(Refusal, match=r"above 12\.7 %; bring more people, or write"):
+        settled(Maker.of(asked(people)), out)  # fewer heads would not help
+    traced["found"] = found(hits=24, auc=0.8)
     accepted = Maker.of(asked(people, accept_linkage=True), out)
     said = settled(accepted, out, tmp_path / "kept").plan.said[0]
     assert "20 % (95 % interval 14 to 28 %" in said
