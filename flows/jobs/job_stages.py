@@ -23,7 +23,15 @@ from flows.jobs.pipeline import (
     save_pictures,
 )
 from flows.jobs.signing import check_signing, sign_outputs
-from flows.jobs.stages import clear_work, patient_stage, publishing, run_id, stage, work_folder
+from flows.jobs.stages import (
+    clear_work,
+    patient_stage,
+    publishing,
+    refuse_another_result,
+    run_id,
+    stage,
+    work_folder,
+)
 from flows.jobs.under_way import run_previews
 from flows.pages.artifacts import progress_bar
 from flows.pages.private_pages import show_outputs
@@ -242,6 +250,7 @@ def _staged(
     Quota(settings, checked_project(project)).check()
     check_signing(work, ending)
     folder = result_folder(settings.outputs, project, work.name, name, run_id())
+    refuse_another_result(work, request, folder)
     with timed(timings, "prepare"):
         inputs = check(work, request)
         if result_format == "dicom":

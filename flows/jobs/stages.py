@@ -5,6 +5,7 @@ the cache: a stage whose file already stands in the run's work folder (a run tha
 after a crash) takes it as it is.
 """
 
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
 from core.refusal import Refusal
+from core.request import Request
+from flows.jobs.pipeline import AnyOperation
 from flows.settings.settings import Settings, read_settings
 
 
@@ -89,3 +92,25 @@ def publishing(folder: Path) -> Iterator[None]:
         if not any(folder.glob("[!.]*.json")):
             shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def refuse_another_result(work: AnyOperation, request: Request, folder: Path) -> None:
+    """Refuse to publish into a folder that holds the result of another request.
+
+    The same request's own is written anew: a run that was killed after its record is run again.
+
+    Raises:
+        Refusal: With what stands there.
+    """
+    asked = json.loads(work.settled(request).model_dump_json())
+    for path in sorted(folder.glob("[!.]*.json")):
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            said = {}
+        if said.get("task") != work.name or said.get("request") != asked:
+            raise Refusal(
+                f"{folder.name} holds the result of another request ({path.name}): a folder "
+                "holds one result, which is not written over; move that folder away, or give the "
+                "result another name."
+            )

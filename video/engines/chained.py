@@ -80,15 +80,22 @@ def chained(
     return Clip(frames, request.fps, facts)
 
 
-def windows_of(rules: Rules, usual: int, missing: int) -> list[int]:
-    """How many frames each window has, its first included: lawful, and no more than needed."""
+def windows_of(rules: Rules, usual: int, missing: int, given: int = 1) -> list[int]:
+    """How many frames each window has, those given included: lawful, and no more than needed.
+
+    Args:
+        rules: Of the engine.
+        usual: Frames of a window, at most.
+        missing: Frames that are not there yet.
+        given: Frames of each window that are there already.
+    """
     plan = []
     while missing > 0:
-        need = min(usual, missing + 1)
-        size = next(n for n in range(max(2, need), usual + 2) if rules.given(n) == n or n > usual)
+        need = max(given + 1, min(usual, missing + given))
+        size = next(n for n in range(need, usual + 2) if rules.given(n) == n or n > usual)
         size = min(size, usual)
         plan.append(size)
-        missing -= size - 1
+        missing -= size - given
     return plan
 
 
@@ -99,13 +106,26 @@ def anchored(frames: NDArray[np.uint8], picture: NDArray[np.uint8]) -> NDArray[n
         frames: (T, H, W, 3), the first of which follows the picture.
         picture: (H, W, 3).
     """
+    return moved(frames, frames[:1], picture[None])
+
+
+def moved(
+    frames: NDArray[np.uint8], own: NDArray[np.uint8], wanted: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Frames whose colors are moved as some have to be to look like others.
+
+    Args:
+        frames: (T, H, W, 3).
+        own: (N, H, W, 3) of the same engine.
+        wanted: (N, H, W, 3) whose mean and spread of every channel they should have.
+    """
     if not len(frames):
         return frames
-    here = frames[0].reshape(-1, 3).astype(np.float64)
-    there = picture.reshape(-1, 3).astype(np.float64)
+    here = own.reshape(-1, 3).astype(np.float64)
+    there = wanted.reshape(-1, 3).astype(np.float64)
     spread = np.maximum(here.std(0), LEAST_SPREAD)
     scale = np.clip(
         np.maximum(there.std(0), LEAST_SPREAD) / spread, 1 / MOST_STRETCH, MOST_STRETCH
     )
-    moved = (frames - here.mean(0)) * scale + there.mean(0)
-    return np.rint(np.clip(moved, 0, 255)).astype(np.uint8)
+    found = (frames - here.mean(0)) * scale + there.mean(0)
+    return np.rint(np.clip(found, 0, 255)).astype(np.uint8)

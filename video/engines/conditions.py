@@ -20,6 +20,8 @@ from video.request import VideoRequest
 UNKNOWN = 127  # the gray that stands for what is to be drawn, as such networks were taught
 BY_NAME: dict[str, str] = {"first": "image", "last": "last_image"}
 MASKED, PLACED, CHANGED = {"video", "mask"}, {"conditions"}, {"video", "strength"}
+NOISED = {"latents", "denoise_strength"}
+"""Of pipelines that are handed the latents of a clip that is to be changed."""
 
 
 def abilities_of(call: Collection[str]) -> tuple[Ability, ...]:
@@ -28,7 +30,8 @@ def abilities_of(call: Collection[str]) -> tuple[Ability, ...]:
     if names >= MASKED:
         return ("image", "last", "key", "clip", "mask")
     if names >= PLACED:
-        return ("image", "last", "key")
+        more: tuple[Ability, ...] = ("clip", "strength") if names >= NOISED else ()
+        return ("image", "last", "key", *more)
     if names >= CHANGED:
         return ("clip", "strength")
     named: dict[str, Ability] = {"image": "image", "last_image": "last"}
@@ -43,12 +46,23 @@ def takes_whole(canvas: Canvas, num_frames: int, call: Collection[str]) -> bool:
         num_frames: Of what is asked; fewer or more than the canvas has are windows of it.
         call: The pipeline's arguments.
     """
-    can = {*call} >= (CHANGED if canvas.strength else MASKED)
+    names = {*call}
+    can = names >= MASKED
+    if canvas.strength:
+        can = names >= CHANGED or names >= NOISED
     return can and len(canvas.frames) == num_frames
 
 
-def shown_canvas(canvas: Canvas) -> dict[str, Any]:
-    """The arguments that show a canvas: to be changed, or with what is to be drawn masked."""
+def shown_canvas(canvas: Canvas, pipe: Any, call: Collection[str]) -> dict[str, Any]:
+    """The arguments that show a canvas: to be changed, or with what is to be drawn masked.
+
+    Args:
+        canvas: What is given.
+        pipe: Loaded; for its encoder, where it takes latents.
+        call: Its arguments.
+    """
+    if canvas.strength and {*call} >= NOISED:  # whose video and strength are a condition's
+        return {"latents": _encoded(canvas.frames, pipe), "denoise_strength": canvas.strength}
     if canvas.strength:
         return {"video": _images(canvas.frames), "strength": canvas.strength}
     hole = ~canvas.given
@@ -75,7 +89,7 @@ def shown_pictures(
         frames, given = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
         for place, one in places.items():
             frames[place], given[place] = one.pixels, True
-        return shown_canvas(Canvas(frames, given))
+        return shown_canvas(Canvas(frames, given), None, call)
     if {*call} >= PLACED:
         from diffusers.pipelines.ltx.pipeline_ltx_condition import LTXVideoCondition
 
@@ -86,3 +100,14 @@ def shown_pictures(
 
 def _images(frames: NDArray[np.uint8]) -> list[Image.Image]:
     return [Image.fromarray(frame) for frame in frames]
+
+
+def _encoded(frames: NDArray[np.uint8], pipe: Any) -> Any:
+    """Latents of a clip on the scale of the walk, the likeliest, so that no chance comes in."""
+    import torch
+
+    vae = pipe.vae
+    with torch.inference_mode():
+        pixels = pipe.video_processor.preprocess_video(_images(frames), *frames.shape[1:3])
+        found = vae.encode(pixels.to(vae.device, vae.dtype)).latent_dist.mode()
+        return pipe._normalize_latents(found, vae.latents_mean, vae.latents_std).float()

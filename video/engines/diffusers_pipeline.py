@@ -21,6 +21,7 @@ from video.engines.canvas import Canvas
 from video.engines.chained import chained
 from video.engines.conditions import shown_canvas, shown_pictures, takes_whole
 from video.engines.engine import Latents, Stop, never
+from video.engines.handed_over import handed_over
 from video.engines.pictures import Given, given, paste
 from video.engines.places import states_folder
 from video.engines.predicted import Predicted
@@ -161,13 +162,15 @@ class LoadedFolder:
     def complete(self, request: VideoRequest, canvas: Canvas, on_step: OnStep) -> Clip:
         """All frames of a canvas: at once where the pipeline can, else window after window."""
         if not takes_whole(canvas, request.num_frames, self.call):
-            return chained(self, self.engine, request, canvas, on_step)
+            masks = "mask" in self.engine.abilities
+            goes_on = handed_over if masks else chained
+            return goes_on(self, self.engine, request, canvas, on_step)
         steps = max(1, int(request.steps * (canvas.strength or 1.0)))
 
         def told(done: int, total: int, estimate: Any) -> None:
             on_step(done, min(total, steps), estimate)
 
-        shown = shown_canvas(canvas)
+        shown = shown_canvas(canvas, self.pipe, self.call)
         kept = self._state_of(request, canvas) if "resume" in self.engine.abilities else None
         latents = self._walked(request, shown, kept, {}, on_step=told, stop=never)
         return self.decode(request, latents)

@@ -30,13 +30,17 @@ class ExtendVideo(ChangedClip[ExtendRequest]):
         return footage.count + request.frames_after + request.frames_before, *seen_size(footage)
 
     def check(self, request: ExtendRequest) -> None:
-        """Refuse what comes before, of engines that begin from a picture."""
+        """Refuse what comes before, of engines that begin from a picture alone."""
         super().check(request)
-        if request.frames_before and self.source(request).kind != "own":
+        source = self.source(request)
+        if request.frames_before and source.kind != "own" and "mask" not in source.abilities:
+            from video.engines.shelf import able
+
+            which = " or ".join(able("mask")) or "one that knows mask"
             raise Refusal(
                 f"frames_before={request.frames_before} with engine={request.engine}: an engine "
-                "that begins from a picture goes on alone; leave frames_before out, or leave "
-                "engine out for our own model."
+                "that begins from a picture goes on alone; leave frames_before out, name "
+                f"{which}, or leave engine out for our own model."
             )
 
     def canvas(self, request: ExtendRequest, frames: NDArray[np.uint8]) -> "Canvas":

@@ -1,3 +1,4 @@
+import json
 import logging
 import traceback
 
@@ -123,3 +124,22 @@ def test_a_scan_is_restored_while_the_server_is_away(places, no_server):
     assert scan.keys() == {"scan"}
     made = job_stages.draw.fn(OPERATIONS["super_resolve_mri"], request, scan, ".nii.gz")
     assert {"result", "std", "consistency", "picture", "numbers"} == made.keys()
+
+
+def test_a_folder_that_holds_another_result_is_not_published_into(tmp_path):
+    operation = OPERATIONS["text_to_video"]
+    request = VideoRequest(prompt="a red circle", seed=1)
+    folder = tmp_path / "a-red-circle-0a1b2c3d"
+    folder.mkdir()
+    stages.refuse_another_result(operation, request, folder)
+    told = {"task": operation.name, "request": request.model_dump()}
+    record = folder / "a-red-circle.json"
+    record.write_text(json.dumps(told))
+    stages.refuse_another_result(operation, request, folder)  # its own, of a run begun again
+    other = request.model_copy(update={"seed": 2})
+    with pytest.raises(Refusal, match=r"a-red-circle-0a1b2c3d holds .*; move that folder away"):
+        stages.refuse_another_result(operation, other, folder)
+    record.write_text("{")
+    with pytest.raises(Refusal, match=r"holds the result of another request"):
+        stages.refuse_another_result(operation, request, folder)
+    assert record.read_text() == "{"

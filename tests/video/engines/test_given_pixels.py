@@ -7,9 +7,12 @@ from tiny_engines import save_picture
 
 from core.refusal import Refusal
 from video.change_request import EditRequest, ExtendRequest, FillRequest
+from video.engines import handed_over
 from video.engines.canvas import Canvas
 from video.engines.conditions import UNKNOWN, shown_canvas
 from video.engines.engine import never
+from video.engines.handed_over import Step, window_of
+from video.engines.places import states_folder
 from video.engines.shelf import find_engine
 from video.files.clip import Clip, write_mp4
 from video.operations.table import OPERATIONS
@@ -17,7 +20,7 @@ from video.request import VideoRequest
 
 ABILITIES = {
     "wan_vace": {"image", "last", "key", "clip", "mask"},
-    "ltx_condition": {"image", "last", "key"},
+    "ltx_condition": {"image", "last", "key", "clip", "strength"},
     "wan_video_to_video": {"clip", "strength"},
     "cogvideox_video_to_video": {"clip", "strength"},
 }
@@ -43,6 +46,7 @@ def changed(request):
     prepared, steps = operation.prepare(request), []
     model = operation.source(request).load("cpu")
     drawn = operation.draw(request, prepared, model, lambda *news: steps.append(news[:2]))
+    operation.source(request).forget(prepared.asked, prepared.canvas)
     model.network.close()
     return drawn, prepared.canvas, steps
 
@@ -104,10 +108,13 @@ def test_a_region_is_painted_by_an_engine_and_nothing_else_changes(made, tmp_pat
     assert np.array_equal(around.frames[:, :, 16:], canvas.frames[:, :, 16:])
 
 
-@pytest.mark.parametrize("name", ["wan_video_to_video", "cogvideox_video_to_video"])
+@pytest.mark.parametrize(
+    "name", ["wan_video_to_video", "cogvideox_video_to_video", "ltx_condition"]
+)
 def test_a_clip_is_changed_by_so_much_of_the_steps(name, made, tmp_path):
     made(name)
-    clip = clip_of(tmp_path / "clip.mp4", LENGTH.get(name, 9))
+    side = 32 if name == "ltx_condition" else 16
+    clip = clip_of(tmp_path / "clip.mp4", LENGTH.get(name, 9), side)
     request = EditRequest(clip=clip, prompt="a cat", engine=name, steps=4, strength=0.5, seed=3)
     drawn, canvas, steps = changed(request)
     assert drawn.frames.shape == canvas.frames.shape
@@ -119,7 +126,7 @@ def test_a_clip_is_changed_by_so_much_of_the_steps(name, made, tmp_path):
     operation = OPERATIONS["edit_video"]
     with pytest.raises(Refusal, match=r"strength=0.1 with steps=4: .* none would be left"):
         operation.check(request.model_copy(update={"strength": 0.1}))
-    short = clip_of(tmp_path / "short.mp4", 10 if name.startswith("cog") else 8)
+    short = clip_of(tmp_path / "short.mp4", 10 if name.startswith("cog") else 8, side)
     with pytest.raises(Refusal, match=r"num_frames=\d+: .*; try \d+ or \d+"):
         operation.check(request.model_copy(update={"clip": short}))
 
@@ -147,7 +154,7 @@ def test_what_is_to_be_drawn_is_shown_as_gray_under_a_white_mask():
     frames = np.full((2, 4, 4, 3), 200, np.uint8)
     given = np.ones((2, 4, 4), bool)
     given[1, :2] = False
-    shown = shown_canvas(Canvas(frames, given))
+    shown = shown_canvas(Canvas(frames, given), None, {"video", "mask"})
     assert [np.unique(image).tolist() for image in shown["video"]] == [[200], [UNKNOWN, 200]]
     assert np.asarray(shown["mask"][1])[:, :, 0].tolist() == [[255] * 4] * 2 + [[0] * 4] * 2
     assert not np.asarray(shown["mask"][0]).any()
@@ -162,3 +169,52 @@ def test_a_clip_goes_on_by_an_engine_that_takes_masks_in_windows_of_its_own(more
     assert drawn.frames.shape == (12 + more, 16, 16, 3)
     assert np.array_equal(drawn.frames[:12], canvas.frames[:12])
     assert drawn.facts["windows"] == 1
+
+
+def test_an_engine_of_masks_goes_on_both_ways_from_the_frames_it_was_shown(
+    made, tmp_path, monkeypatch
+):
+    made("wan_vace")
+    clip = clip_of(tmp_path / "clip.mp4", 7)
+    request = ExtendRequest(
+        clip=clip, prompt="a cat", engine="wan_vace", frames_after=12, frames_before=5, steps=2
+    )
+    operation = OPERATIONS["extend_video"]
+    operation.check(request)
+    begun, shown = operation.prepare(request), []
+    asked = begun.asked.model_copy(update={"num_frames": 13})
+    engine = operation.source(request)
+    loaded = engine.ready(engine.load("cpu"))
+    complete = type(loaded).complete
+
+    def watched(self, request, canvas, on_step):
+        shown.append(canvas.given.all((1, 2)).tolist())
+        return complete(self, request, canvas, on_step)
+
+    monkeypatch.setattr(type(loaded), "complete", watched)
+    found = loaded.complete(asked, begun.canvas, silent)
+    assert found.frames.shape == (24, 16, 16, 3)
+    assert np.array_equal(found.frames[5:12], begun.canvas.frames[5:12])
+    assert all(found.frames[n].any() for n in range(24))
+    six, lawful = 6, {5, 9, 13}
+    assert [sum(window) for window in shown[1:]] == [six] * 3
+    assert {len(window) for window in shown[1:]} <= lawful
+    assert [window.index(True) == 0 for window in shown[1:]] == [True, True, False]
+    assert found.facts["windows"] == 3
+    assert found.facts["frames_handed_over"] == six
+    assert list(states_folder().glob("*.safetensors")) == []
+    loaded.close()
+
+
+def test_a_window_in_other_colors_is_moved_by_the_frames_it_was_shown():
+    before = np.full((20, 8, 8, 3), 100, np.uint8)
+    before[:, ::2] = 60
+    step = Step(4, 8, 4, forward=True)
+    part = window_of(before, step)
+    drawn = np.clip(part.frames.astype(int) + 30, 0, 255).astype(np.uint8)
+    drawn[4:] = drawn[:4]
+    after = before.copy()
+    after[8:] = 0
+    handed_over.place(drawn, part, after, step)
+    assert np.array_equal(after[8:12], before[8:12])
+    assert not after[12:].any()

@@ -77,7 +77,13 @@ def test_the_first_steps_of_an_engine_are_shown_and_gone_on_from(name, made):
 
 
 @pytest.mark.parametrize(
-    "change", [{}, {"sampler": "heun"}, {"sampler": "dpmpp_2m"}, {"first": 1}]
+    "change",
+    [
+        pytest.param({}, marks=pytest.mark.slow),
+        {"sampler": "heun"},
+        pytest.param({"sampler": "dpmpp_2m"}, marks=pytest.mark.slow),
+        {"first": 1},
+    ],
 )
 def test_the_first_steps_of_our_own_model_are_shown_and_gone_on_from(
     change, tmp_path, monkeypatch
@@ -143,7 +149,14 @@ CHANGES_OF_CLIPS = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES_OF_CLIPS)
+RARELY = {"own_extend", "wan_video_to_video"}
+CHANGED = [
+    pytest.param(name, marks=pytest.mark.slow) if name in RARELY else name
+    for name in CHANGES_OF_CLIPS
+]
+
+
+@pytest.mark.parametrize("name", CHANGED)
 def test_a_changed_clip_that_was_killed_at_any_step_goes_on(name, clip, made, tmp_path):
     request = CHANGES_OF_CLIPS[name].model_copy(update={"clip": clip})
     if request.engine:
