@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 PATIENCE_S = 2.0
+FLUSH_EVERY_S = 10.0
 DAY_S = 86_400.0
 LONGEST_KEPT_S = 30 * DAY_S
 PLAIN = (bool, int, float, str, type(None))
@@ -96,6 +97,7 @@ class StateFile:
         self._waiting: list[tuple[dict[str, torch.Tensor], str]] = []
         self._turn = threading.Condition()
         self._writer: threading.Thread | None = None
+        self._flushed = time.monotonic()
 
     def read(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
         """What was kept, as ``flat`` gave it; None where nothing whole is."""
@@ -168,10 +170,13 @@ class StateFile:
                 tensors, said = self._waiting.pop()
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                # not flushed to the disk, which takes longer than a step of a small engine: a
-                # killed process leaves it whole, and what a power cut tears its sum tells
-                with atomic_path(self.path, overwrite=True, lasting=False) as temporary:
+                # flushing takes longer than a step of a small engine; a killed process leaves a
+                # file whole without it, and its sum tells what a power cut tore
+                lasting = time.monotonic() - self._flushed >= FLUSH_EVERY_S
+                with atomic_path(self.path, overwrite=True, lasting=lasting) as temporary:
                     save_file(tensors, temporary, {"state": said, "sum": _sum(tensors)})
+                if lasting:
+                    self._flushed = time.monotonic()
             except (OSError, Refusal) as error:  # the clip is more than its state
                 logger.warning("the state of a clip could not be kept: %s", error)
 

@@ -26,7 +26,7 @@ def test_what_was_kept_is_read(kept):
 
 
 def test_numbers_that_a_power_cut_tore_are_not_gone_on_from(kept, caplog):
-    """A state is not flushed to the disk, so that its blocks may be missing or empty."""
+    """A state of short steps is not flushed, so that its blocks may be missing or empty."""
     whole = kept.path.read_bytes()
     kept.path.write_bytes(whole[:-2048] + bytes(2048))
     assert kept.read() is None
@@ -37,8 +37,14 @@ def test_numbers_that_a_power_cut_tore_are_not_gone_on_from(kept, caplog):
     assert kept.read() is not None
 
 
-def test_steps_do_not_wait_for_the_disk(kept, monkeypatch):
-    monkeypatch.setattr("core.records.os.fsync", lambda descriptor: pytest.fail("flushed"))
+def test_short_steps_do_not_wait_for_the_disk_and_long_ones_reach_it(kept, monkeypatch):
+    flushed = []
+    monkeypatch.setattr("core.records.os.fsync", flushed.append)
     kept.keep({"step": 4})
     kept.settle()
-    assert kept.read()[0]["table"]["step"] == {"plain": 4}
+    assert flushed == []
+    monkeypatch.setattr("video.engines.states.FLUSH_EVERY_S", 0.0)
+    kept.keep({"step": 5})
+    kept.settle()
+    assert len(flushed) == 1
+    assert kept.read()[0]["table"]["step"] == {"plain": 5}
