@@ -170,7 +170,7 @@ class StateFile:
                 tensors, said = self._waiting.pop()
             try:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
-                # flushing takes longer than a step of a small engine; a killed process leaves a
+                # flushing takes as long as a step of a small engine; a killed process leaves a
                 # file whole without it, and its sum tells what a power cut tore
                 lasting = time.monotonic() - self._flushed >= FLUSH_EVERY_S
                 with atomic_path(self.path, overwrite=True, lasting=lasting) as temporary:
