@@ -77,7 +77,7 @@ def membership_ways(heads: Floats, people: Floats, inside: Mask) -> dict[str, Nu
     return {
         "ridge": explained(heads[:, inside], people[:, inside]),
         "ridge by parts": np.mean(parts, 0),
-        "mean head": (apart @ mean) / (np.linalg.norm(apart, axis=1) + 1e-9),
+        "mean head": ((apart @ mean) / (np.linalg.norm(apart, axis=1) + 1e-9)).astype(np.float64),
     }
 
 

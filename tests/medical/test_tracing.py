@@ -12,6 +12,8 @@ from core.refusal import Refusal
 from medical.anatomy.drawn import likeliest
 from medical.anatomy.pool import CANONICAL, DEEP, WIDE, Person, Pool, person_hash
 from medical.audit.evidence import interval
+from medical.audit.learned import membership_ways
+from medical.audit.linkage import _told
 from medical.audit.seen import Seen, box_of, mapped, painted
 from medical.audit.sources import maps_of
 from medical.audit.tracing import beyond, told_of, trace
@@ -203,3 +205,13 @@ def test_people_are_seen_upright_however_their_files_lie(people, turned):
     lying = own_people._upright(mapped(other, "a")[0], other).box
     assert np.corrcoef(straight.ravel(), lying.ravel())[0, 1] > 0.99
     assert np.corrcoef(straight.ravel(), mapped(other, "a")[0].box.ravel())[0, 1] < 0.98
+
+
+def test_what_sets_tell_is_an_area_with_its_interval():
+    random = np.random.default_rng(3)
+    heads, people = random.standard_normal((2, 12, 8, 8, 8)).astype(np.float32)
+    ways = membership_ways(heads[:4], people, np.ones((8, 8, 8), bool))
+    members = np.arange(12) < 8
+    for way in ways.values():
+        told = _told([way, way], members, ~members)
+        assert 0 <= told["interval"][0] <= told["auc"] <= told["interval"][1] <= 1
