@@ -3,7 +3,8 @@
 A network paints small things paler and softer than they were, from the first frame that it draws.
 Where things of one color move before a plain background, each drawn pixel of one is that
 background and so much of the color that the given frames show; how much is as drawn, with edges
-as steep as they are when the thing covers what its course says.
+as steep as they are when the thing covers what its course says. Things
+of more colors stay as drawn.
 """
 
 from collections.abc import Sequence
@@ -22,6 +23,9 @@ LEAST = 6  # pixels of its inside by which a thing's color is known
 FARTHEST = 60.0  # RGB distance within which what is drawn is meant for it
 AROUND = 2.0  # pixels around a thing that are still of it
 INSIDE = 0.5  # pixels from its edge at which a thing covers a pixel whole
+DEEP = 1.5  # pixels from its edge at which encoding brings little of the background's color in
+PLAIN = 20.0  # RGB distance from its color of a plain thing's deep pixels; encoded ones have 11
+MOST = 90  # percent of them that are
 OTHERWISE = 0.7, 1.4  # shares of its area between which what is drawn is the thing
 STEEPER = 1.0, 1.25, 1.5, 2.0, 3.0
 HALVINGS = 12
@@ -35,7 +39,8 @@ def held_things(
     Args:
         frames: (T, H, W, 3) as drawn, the background held to that of the given ones.
         canvas: What is given, of as many frames or of more.
-        things: Where each is; such as are nowhere seen in what is given stay as they are.
+        things: Where each is; such as are nowhere seen in what is given, or are of more than one
+            color there, stay as they are.
     """
     ground = plain_ground(canvas)
     if ground is None:
@@ -46,7 +51,7 @@ def held_things(
         others = [other for place, other in enumerate(away) if place != number]
         other = np.min([np.full_like(own, np.inf), *others], axis=0)
         inside, mine = own <= -INSIDE, own < other
-        wanted = _known(canvas, inside & (other > AROUND))
+        wanted = _known(canvas, np.where(other > AROUND, own, np.inf))
         if wanted is None:
             continue
         for frame in np.flatnonzero(~canvas.given[:count].all((1, 2))):
@@ -70,14 +75,24 @@ def _away(size: Sequence[int], shape: str, course: Values) -> Values:
     return distances(shape, x, y, rows[:, 2], rows[:, 3]).numpy()
 
 
-def _known(canvas: Canvas, inside: NDArray[np.bool_]) -> Values | None:
-    """The color of a thing's inside in what is given; None where that is not seen."""
-    seen = inside & canvas.given[: len(inside)]
-    colors = [
-        np.median(canvas.frames[frame][seen[frame]], axis=0)
-        for frame in np.flatnonzero(seen.sum((1, 2)) >= LEAST)
-    ]
-    return np.median(colors, axis=0) if colors else None
+def _known(canvas: Canvas, away: Values) -> Values | None:
+    """The color of a thing in what is given; None where it is not seen or has more than one.
+
+    Args:
+        canvas: What is given.
+        away: (T, H, W) from the thing's edge, below 0 inside; infinite near other things.
+    """
+    colors, spreads = list[Values](), list[float]()
+    for frame in np.flatnonzero(canvas.given[: len(away)].any((1, 2))):
+        seen = away[frame][canvas.given[frame]]
+        inside = seen <= -INSIDE
+        if inside.sum() < LEAST:
+            continue
+        pixels = canvas.frames[frame][canvas.given[frame]][inside].astype(np.float64)
+        colors.append(np.median(pixels, axis=0))
+        deep = pixels[seen[inside] <= max(-DEEP, np.sort(seen)[LEAST - 1])]
+        spreads.append(float(np.percentile(np.linalg.norm(deep - colors[-1], axis=-1), MOST)))
+    return np.median(colors, axis=0) if colors and np.median(spreads) <= PLAIN else None
 
 
 def _share(
