@@ -106,6 +106,11 @@ class SuperResolutionPipeline(ModelPipeline):
                 f"control={fields.get('control', '')!r}: a pipeline is loaded already, and a "
                 "control file is taken while a model is loaded; ask lamina.super_resolve."
             )
+        if fields.get("adapt_minutes"):
+            raise Refusal(
+                f"adapt_minutes={fields['adapt_minutes']}: a pipeline keeps the weights that it "
+                "was loaded with; ask lamina.super_resolve, whose model learns from the scan."
+            )
         (seed,) = self._seeds(generator, 1)
         named = IN_MEMORY if isinstance(scan, Volume) else os.fspath(scan)
         request = SuperResolutionRequest(

@@ -122,7 +122,7 @@ class SuperResolutionRequest(Request):
         le=60.0,
         title="Minutes of learning from the scan",
         description="The model first learns from the scan's own plane, for so many minutes of "
-        "two cores, 0 to 60: for contrasts, skulls, lesions and scanners it was not trained on. "
+        "one core, 0 to 60: for contrasts, skulls, lesions and scanners it was not trained on. "
         "0 takes it as it is.",
         json_schema_extra={"position": 14},
     )

@@ -227,7 +227,7 @@ class ScanBatchRequest(BatchRequest):
         le=60,
         title="Minutes of learning from each scan",
         description="The model first learns from each scan's own plane, for so many minutes of "
-        "two cores.",
+        "one core.",
     )
     limits: Limits = BatchLimits()
 

@@ -28,7 +28,7 @@ FIXED_S, LINEAR_S = 1.9, 0.43
 BASE_GB, GB_PER_MILLION = 0.73, 0.04
 BYTES_ON_DISK = 16.0  # of a voxel's results and unfinished work
 RESULT_BYTES = 6.0  # of a voxel: the volume and its uncertainty, packed
-CORES, LEARNING_GB = 2, 0.5  # of adapt_minutes; what learning holds beside
+LEARNING_GB = 0.5  # beside the rest, while the model learns from the scan
 LARGEST_PICTURE = 2_000_000  # bytes
 
 
@@ -86,7 +86,7 @@ class SuperResolveMRI:
         seconds = request.samples * request.steps * LINEAR_S * n + FIXED_S
         memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
         if request.adapt_minutes:
-            seconds += request.steps * LINEAR_S * n + CORES * 60 * request.adapt_minutes
+            seconds += request.steps * LINEAR_S * n + 60 * request.adapt_minutes
             memory_gb += LEARNING_GB
         disk_gb, results_gb = BYTES_ON_DISK * per_million, RESULT_BYTES * per_million
         return Cost(seconds, memory_gb, disk_gb, results_gb)

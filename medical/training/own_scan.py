@@ -10,11 +10,15 @@ the work half done, which goes on where it was ended.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -27,6 +31,7 @@ from core.networks.conditioned import ConditionedNetwork
 from core.numerics import PORTABLE, numerics
 from core.operations.operation import Model
 from core.records import atomic_path
+from core.refusal import Refusal
 from core.sampling.samplers import OnStep, ignore
 from core.training.feed import MakeBatch, training_device
 from core.training.plan import Plan, Progress
@@ -34,7 +39,7 @@ from core.training.stages import Stage, train_stages
 from medical.acquisition.acquisition import Acquisition, SliceSampling
 from medical.acquisition.protocols import AcquisitionRange
 from medical.files.volume import Volume
-from medical.operations.adaptation import CELL, steps_of
+from medical.operations.adaptation import CELL, check_teaches, steps_of
 from medical.operations.problem import Problem, prepare
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
@@ -49,6 +54,7 @@ KEPT = 16
 """Scans whose weights are kept; what was used longest ago goes first."""
 HOME = ".lamina"
 WEIGHTS = "weights.safetensors"
+NO_GPU = "ACCELERATE_USE_CPU"
 FORMAT = 1
 
 
@@ -80,6 +86,7 @@ def adapted_network(
         on_step: Told of each step of the training.
     """
     problem = prepare(volume, request)
+    check_teaches(problem)
     first = request.model_copy(update={"samples": 1, "protect": ""})
     restored = super_resolve(volume, first, model.network).mean.data
     return adapted(
@@ -114,17 +121,20 @@ def adapted(
         seed: Of everything random.
         on_step: Told of steps done, steps in all, and the estimate.
     """
-    precision = "no" if numerics() == PORTABLE else "bf16"
-    told = f"{FORMAT} {digest} {steps} {seed} {precision} {problem.acquired.axes}"
-    place = _folder() / _name(told, estimate)
+    precision, shape = "no" if numerics() == PORTABLE else "bf16", tuple(estimate.shape)
+    grid = problem.acquired
+    told = f"{FORMAT} {digest} {steps} {seed} {precision} {network.device.type} {shape} "
+    place = _folder() / _name(f"{told}{grid.axes} {grid.spacing_mm}", estimate)
     learner = type(network).from_config(network.config)
     learner.load_state_dict(network.state_dict())
-    if not _taken(learner, place / WEIGHTS):
-        learner = _learned(
-            learner, problem, estimate, place,
-            steps=steps, seed=seed, precision=precision, on_step=on_step,
-        )  # fmt: skip
-        _keep(learner, place)
+    with _alone(place):
+        if not _taken(learner, place / WEIGHTS):
+            with _on(network.device):
+                learner = _learned(
+                    learner, problem, estimate, place,
+                    steps=steps, seed=seed, precision=precision, on_step=on_step,
+                )  # fmt: skip
+            _keep(learner, place)
     return learner.to(device=network.device, dtype=network.dtype).eval().requires_grad_(False)
 
 
@@ -179,13 +189,20 @@ def _learned(
     def tell(stage: str, progress: Progress) -> None:
         on_step(progress.step, steps, shown)
 
-    _own(place)
     with torch.inference_mode(False), torch.enable_grad():
         make_batch = own_patches(problem, estimate.clone())
-        stage = Stage("adapt", objective, plan)
-        learned, _ = train_stages(
-            learner.requires_grad_(True), make_batch, [stage], place, on_progress=tell
+        run = partial(
+            train_stages, make_batch=make_batch, stages=[Stage("adapt", objective, plan)]
         )
+        learner.requires_grad_(True)
+        try:
+            learned, _ = run(learner, folder=place, on_progress=tell)
+        except Refusal:
+            raise
+        except (OSError, ValueError, SafetensorError) as error:  # a checkpoint that was torn
+            logger.warning("what was half learned of the scan is begun anew: %s", error)
+            _remove_folders(place)
+            learned, _ = run(learner, folder=place, on_progress=tell)
     return learned
 
 
@@ -199,18 +216,45 @@ def _name(told: str, estimate: Tensor) -> str:
     return digest.hexdigest()[:32]
 
 
-def _own(place: Path) -> None:
-    """The folder, for its owner alone: weights tell of the person they were learned from."""
+@contextmanager
+def _alone(place: Path) -> Iterator[None]:
+    """Hold the folder against other processes, and against all people but its owner.
+
+    Weights tell of the person they were learned from.
+    """
     for folder in (place.parent, place):
         folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o700)
+    with (place / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _on(device: torch.device) -> Iterator[None]:
+    """Train where the network is: accelerate takes a GPU where there is one unless told."""
+    before = os.environ.get(NO_GPU)
+    if device.type == "cpu":
+        os.environ[NO_GPU] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(NO_GPU, None)
+        if before is not None:
+            os.environ[NO_GPU] = before
+
+
+def _remove_folders(place: Path) -> None:
+    for path in place.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def _taken(learner: ConditionedNetwork, file: Path) -> bool:
     """Whether weights that were kept are now the network's."""
     try:
         learner.load_state_dict(load_file(file))
-        os.utime(file.parent)
+        os.utime(file)
     except (OSError, SafetensorError, RuntimeError):
         return False
     return True
@@ -223,11 +267,9 @@ def _keep(learner: ConditionedNetwork, place: Path) -> None:
             save_file(
                 {k: v.cpu().contiguous() for k, v in learner.state_dict().items()}, temporary
             )
-        for rest in place.iterdir():
-            if rest.is_dir():
-                shutil.rmtree(rest, ignore_errors=True)
-        old = sorted(place.parent.iterdir(), key=lambda folder: folder.stat().st_mtime)
-        for folder in old[:-KEPT]:
-            shutil.rmtree(folder, ignore_errors=True)
+        _remove_folders(place)
+        done = sorted(place.parent.glob(f"*/{WEIGHTS}"), key=lambda file: file.stat().st_mtime)
+        for file in done[:-KEPT]:  # folders without weights may be at work
+            shutil.rmtree(file.parent, ignore_errors=True)
     except OSError as error:
         logger.warning("what was learned of the scan is not kept: %s", error)

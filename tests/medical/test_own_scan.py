@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import lamina
 from core.families.table import denoiser
 from core.models.installed import Installed
 from core.operations.operation import Model
@@ -114,6 +115,41 @@ def test_an_ended_training_goes_on_to_the_same_weights(home, monkeypatch):
     gone_on = learned(network, problem, estimate, steps=4, on_step=end)
     assert steps in ([1, 2, 2, 3, 4], [1, 2, 3, 4])
     assert torch.equal(weights(gone_on), weights(whole))
+
+
+def test_what_was_torn_is_begun_anew_and_what_may_be_at_work_stays(home, monkeypatch):
+    torch.manual_seed(0)
+    network, problem = tiny().eval(), prepare(scan(), request())
+    estimate = problem.back_projection()
+    whole = learned(network, problem, estimate)
+    (place,) = home.iterdir()
+    (place / "weights.safetensors").unlink()
+    (place / "adapt/checkpoint").mkdir(parents=True)
+    (place / "adapt/checkpoint/state.json").write_text("{")
+    assert torch.equal(weights(learned(network, problem, estimate)), weights(whole))
+    monkeypatch.setattr("medical.training.own_scan.KEPT", 1)
+    (home / "at-work/adapt").mkdir(parents=True)
+    learned(network, problem, estimate, seed=5)
+    assert (home / "at-work").is_dir()
+    assert (len(list(home.iterdir())), place.exists()) == (2, False)
+
+
+def test_scans_on_other_grids_do_not_share_what_was_learned(home):
+    torch.manual_seed(0)
+    network, estimate = tiny().eval(), torch.rand(32, 32, 32)
+    affine = np.diag([0.9, 0.9, 1.0, 1.0])
+    other = Volume(head().data, affine, FileHeader(dtype="int16"))
+    learned(network, prepare(scan(), request()), estimate, steps=1)
+    learned(network, prepare(scan(other), request(spacing_mm=(0.9, 0.9, 1.0))), estimate, steps=1)
+    assert len(list(home.iterdir())) == 2
+
+
+def test_volumes_in_memory_and_pipelines_refuse_what_they_cannot_teach(home):
+    with pytest.raises(Refusal, match="patches of at least 16"):
+        lamina.super_resolve(scan(head((32, 12, 32))), adapt_minutes=0.01)
+    pipeline = lamina.SuperResolutionPipeline.from_pretrained("heads-1mm")
+    with pytest.raises(Refusal, match=r"ask lamina\.super_resolve"):
+        pipeline(scan(), adapt_minutes=0.01)
 
 
 def test_a_few_steps_lessen_the_error_on_a_scan_unlike_training(home):
