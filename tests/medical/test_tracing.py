@@ -171,7 +171,7 @@ def test_measuring_counts_anatomies_of_each_pool_and_goes_on(tmp_path):
     assert {name.partition(",")[0] for name in told["named"]} == {
         "box", "block", "hemisphere", "bent", "learned",
     }  # fmt: skip
-    assert told["controls"]["bent label maps"]["named"] >= 11
+    assert told["controls"]["bent label maps"]["named"] >= 6  # balls have few folds; by chance 1
     assert set(told["membership"]) == {"1", "2", "4", "5", "10", "20"}
     assert json.loads(json.dumps(told)) == told
     (tmp_path / "anatomy-007.npz").unlink()
