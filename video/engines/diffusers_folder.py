@@ -202,7 +202,8 @@ class DiffusersFolder:
 
     def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
         """What makes a clip."""
-        left_out = {"engine", "fps", "draft_after"}
+        left_out = {"engine", "draft_after"}
+        left_out |= set() if "fps" in self.survey.words else {"fps"}  # some networks are told it
         asked = self.settled(request).model_dump(mode="json", exclude=left_out)
         asked |= {"canvas": canvas.digest} if canvas else {}
         if not (request.first or request.last or request.key or request.lora):

@@ -153,13 +153,16 @@ class StateFile:
             writer.join()
 
     def forget(self) -> None:
-        """Remove the state, and those that nobody went on from for a month."""
+        """Remove the state, and those that nobody went on from for a month; it never fails."""
         self.settle()
-        self.path.unlink(missing_ok=True)
-        old = time.time() - LONGEST_KEPT_S
-        for path in self.path.parent.glob("*.safetensors"):
-            if path.stat().st_mtime < old:
-                path.unlink(missing_ok=True)
+        _remove(self.path)
+        try:
+            others = list(self.path.parent.glob("*.safetensors"))
+        except OSError as error:
+            logger.warning("the folder of states cannot be looked at: %s", error)
+            return
+        for path in others:
+            _remove(path, older_s=LONGEST_KEPT_S)
 
     def _write(self) -> None:
         while True:
@@ -191,6 +194,17 @@ def kept_step(engine: "Engine", request: VideoRequest) -> int:
     if not engine.goes_on(request):
         return 0
     return StateFile(states_folder(), engine.key(engine.settled(request))).step()
+
+
+def _remove(path: Path, older_s: float = 0.0) -> None:
+    """Remove a file if it is there and that old; others write and rename beside this."""
+    try:
+        if not older_s or time.time() - path.stat().st_mtime > older_s:
+            path.unlink()
+    except FileNotFoundError:
+        pass
+    except OSError as error:  # the clip is more than its state
+        logger.warning("the state %s cannot be removed: %s", path.name, error)
 
 
 def _sum(tensors: Mapping[str, torch.Tensor]) -> str:

@@ -76,6 +76,16 @@ def test_the_first_steps_of_an_engine_are_shown_and_gone_on_from(name, made):
     loaded.close()
 
 
+@pytest.mark.parametrize(("name", "told"), [("ltx", True), ("wan_22", False)])
+def test_another_rate_is_another_clip_where_the_network_is_told_it(name, told, made):
+    made(name)
+    request = VideoRequest(prompt="a cat", engine=name, **SHAPES[name], fps=8)
+    engine = engine_of(request)
+    assert ("fps" in engine.survey.words) == told
+    other = engine.key(request.model_copy(update={"fps": 24}))
+    assert (engine.key(request) != other) == told
+
+
 @pytest.mark.parametrize(
     "change",
     [

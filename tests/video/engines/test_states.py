@@ -1,9 +1,12 @@
 """A kept state is read back as it was, or not at all."""
 
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
-from video.engines.states import StateFile, full
+from video.engines.states import LONGEST_KEPT_S, StateFile, full
 
 KEY, HOW = {"prompt": "a cat"}, {"threads": 1}
 
@@ -48,3 +51,23 @@ def test_short_steps_do_not_wait_for_the_disk_and_long_ones_reach_it(kept, monke
     kept.settle()
     assert len(flushed) == 1
     assert kept.read()[0]["table"]["step"] == {"plain": 5}
+
+
+def test_tidying_never_fails_whatever_others_do_in_the_folder(kept, monkeypatch, caplog):
+    old, young = kept.path.with_name("old.safetensors"), kept.path.with_name("y.safetensors")
+    being_written = kept.path.with_name(".part-0123456789ab.safetensors")
+    gone = kept.path.with_name(".part-ba9876543210.safetensors")
+    for path in (old, young, being_written):
+        path.write_bytes(b"x")
+    long_ago = old.stat().st_mtime - LONGEST_KEPT_S - 60
+    os.utime(old, (long_ago, long_ago))
+    there = list(kept.path.parent.iterdir())
+    monkeypatch.setattr(Path, "glob", lambda *_: iter([gone, *there]))  # renamed since
+    kept.forget()
+    assert sorted(path.name for path in kept.path.parent.iterdir()) == [
+        being_written.name,
+        young.name,
+    ]
+    kept.path.mkdir()
+    kept.forget()
+    assert "cannot be removed" in caplog.text
