@@ -152,17 +152,17 @@ def finish(name: str, /, *, pick: str = "", picks: Path | None = None,
             chosen; where there is no such file, it is written for that, and nothing else is done.
         here: Without Prefect, in processes of this machine.
     """
-    from flows.batches.drafts import finishing, picked, said_of_states, write_picks
+    from flows.batches.drafts import finishing, picked, said_of_states, seen, write_picks
 
     batch = _batch(project, name)
     if picks is not None and not pick and not picks.exists():
         count = write_picks(batch, picks)
         print(f"{counted(count, 'draft')} in {picks}: mark some in the column pick, then again")
         return 0
-    chosen = picked(batch, pick, picks)
+    chosen, known = picked(batch, pick, picks), batch.outcomes()
     print(f"{counted(len(chosen), 'draft')} picked of {name}")
-    for item in chosen:
-        print(f"  {item.address}  seed {item.request.seed}  {item.request.prompt}")
+    for one in chosen:
+        print(f"  {one.address}  seed {seen(one, known[one.address]).seed}  {one.request.prompt}")
     for line in said_of_states(batch, chosen):
         print(line)
     return _run(project, finishing(batch, chosen), here)

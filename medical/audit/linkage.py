@@ -96,9 +96,9 @@ def drawings(
 
 
 def keep(path: Path, **arrays: np.ndarray) -> None:
-    """Write arrays into a file, whole or not at all."""
+    """Write arrays into a file, whole or not at all; the same that another run wrote meanwhile."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as part:
+    with atomic_path(path, overwrite=True) as part:
         np.savez_compressed(part, allow_pickle=False, **arrays)
 
 

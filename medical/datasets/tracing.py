@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,8 +24,10 @@ from medical.files.bids import write_json
 
 FORMAT = 1  # of the way of measuring; another number measures all anew
 LINKAGE, SAID = "linkage", "said"
+UNFINISHED_S = 86_400.0
+"""For how long anatomies of a run that was killed are kept, so that another goes on with them."""
 OnHead = Callable[[int, int], None]
-OfPlan = TypeVar("OfPlan", bound=Ground)
+AnyGround = TypeVar("AnyGround", bound=Ground)
 
 
 def seconds_to_measure(ground: Ground, out: Path, kept: Path | None) -> float:
@@ -33,15 +38,15 @@ def seconds_to_measure(ground: Ground, out: Path, kept: Path | None) -> float:
 
 
 def settled(
-    ground: OfPlan,
+    ground: AnyGround,
     out: Path | None,
     kept: Path | None = None,
     on_head: OnHead = lambda done, total: None,
-) -> OfPlan:
+) -> AnyGround:
     """The same with a plan that says how far the user's own people can be traced.
 
     Args:
-        ground: OfPlan, its people mapped.
+        ground: Its people mapped.
         out: Folder of the dataset; what a finished one says is not measured again.
         kept: Folder where figures are kept by digest of the people and pools, so that others find
             them and a run goes on; None to keep none.
@@ -58,7 +63,7 @@ def settled(
             ground.plan, said=tuple(said[SAID]), traced=said.get(LINKAGE), pending=False
         )
         return replace(ground, plan=plan)
-    traced = _kept(ground, kept) or _measured(ground, kept, on_head)
+    traced = _measured(ground, kept, on_head)
     plan = make_plan(ground.request, ground.heads, ground.atlas, traced)
     return replace(ground, plan=plan)
 
@@ -74,18 +79,63 @@ def _kept(ground: Ground, kept: Path | None) -> Mapping[str, Any]:
 
 
 def _measured(ground: Ground, kept: Path | None, on_head: OnHead) -> Mapping[str, Any]:
-    """Measure, and keep what was found; anatomies only until then."""
+    """Measure, and keep what was found; anatomies only until then.
+
+    Of runs that measure the same people one does, and others wait for its figures.
+    """
+    if not kept:
+        with tempfile.TemporaryDirectory(prefix="lamina-") as folder:
+            return _trace(ground, Path(folder), on_head)
+    kept.mkdir(parents=True, exist_ok=True)
+    _sweep(kept)
+    if found := _kept(ground, kept):
+        return found
+    folder = kept / _digest(ground)
+    with _held(folder):
+        if found := _kept(ground, kept):
+            return found
+        folder.mkdir(mode=0o700, exist_ok=True)
+        folder.chmod(0o700)  # anatomies show people, and are their owner's alone
+        found = _trace(ground, folder, on_head)
+        write_json(folder.with_suffix(".json"), found)
+        shutil.rmtree(folder, ignore_errors=True)
+    return found
+
+
+def _trace(ground: Ground, folder: Path, on_head: OnHead) -> dict[str, Any]:
     assert isinstance(ground.heads, OwnHeads)
     pools = [[person.hash for person in pool] for pool in ground.plan.pools]
-    count, name = ground.request.linkage_drawings, _digest(ground)
-    place = nullcontext(kept / name) if kept else tempfile.TemporaryDirectory(prefix="lamina-")
-    with place as folder:
-        found = trace(ground.heads.everyone(), pools, count, Path(folder), on_head)
-    found[LINKAGE] = name
-    if kept:
-        write_json(kept / f"{name}.json", found)
-        shutil.rmtree(kept / name, ignore_errors=True)
-    return found
+    count = ground.request.linkage_drawings
+    found = trace(ground.heads.everyone(), pools, count, folder, on_head)
+    return {**found, LINKAGE: _digest(ground)}
+
+
+@contextmanager
+def _held(folder: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of a folder of anatomies, which stands beside it, freed if the process dies.
+
+    Args:
+        folder: Of anatomies.
+        wait: Wait for others; otherwise the block learns whether it holds the lock.
+    """
+    lock = os.open(folder.with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            ours = True
+        except BlockingIOError:
+            ours = False
+        yield ours
+    finally:
+        os.close(lock)
+
+
+def _sweep(kept: Path) -> None:
+    """Remove anatomies that no run has drawn on for a day, and none is at work with."""
+    for folder in [path for path in kept.iterdir() if path.is_dir()]:
+        with _held(folder, wait=False) as ours:
+            if ours and folder.is_dir() and time.time() - folder.stat().st_mtime > UNFINISHED_S:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def _digest(ground: Ground) -> str:

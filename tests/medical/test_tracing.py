@@ -1,6 +1,10 @@
 """How far heads can be traced to people of the user's own: measured, kept, said, refused."""
 
 import json
+import os
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +17,7 @@ from medical.anatomy.drawn import likeliest
 from medical.anatomy.pool import CANONICAL, DEEP, WIDE, Person, Pool, person_hash
 from medical.audit.evidence import interval
 from medical.audit.learned import membership_ways
-from medical.audit.linkage import _told
+from medical.audit.linkage import _told, keep
 from medical.audit.seen import Seen, box_of, mapped, painted
 from medical.audit.sources import maps_of
 from medical.audit.tracing import beyond, told_of, trace
@@ -115,6 +119,62 @@ def test_people_beyond_the_bounds_are_refused_with_the_figures_before_anything_i
     said = settled(accepted, out, tmp_path / "kept").plan.said[0]
     assert "20 % (95 % interval 14 to 28 %" in said
     assert "this was accepted. Whoever holds a scan may recognize its person." in said
+
+
+@pytest.fixture
+def drawing(traced, monkeypatch):
+    """As ``traced``, and an anatomy is drawn; runs are held back until ``go`` is set."""
+    stand_in, folders = tracing.trace, []
+    traced["drew"], traced["go"] = threading.Event(), threading.Event()
+
+    def draw(everyone, pools, count, folder, on_head):
+        keep(folder / "anatomy-000.npz", labels=np.zeros(3))
+        folders.append((folder, folder.stat().st_mode & 0o777))
+        traced["drew"].set()
+        assert traced["go"].wait(20)
+        assert (folder / "anatomy-000.npz").is_file()
+        return stand_in(everyone, pools, count, folder, on_head)
+
+    monkeypatch.setattr(tracing, "trace", draw)
+    traced["folders"] = folders
+    return traced
+
+
+def test_of_two_runs_with_the_same_people_one_measures_and_both_have_the_figures(
+    people, drawing, tmp_path
+):
+    makers = [Maker.of(asked(people, seed=seed)) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(settled, makers[0], None, tmp_path)
+        assert drawing["drew"].wait(20)
+        second = threads.submit(settled, makers[1], None, tmp_path)
+        time.sleep(0.3)
+        assert not second.done()
+        drawing["go"].set()
+        said = {run.result(20).plan.said for run in (first, second)}
+    assert len(said) == 1
+    assert drawing["calls"] == 1
+    assert not [path for path in tmp_path.iterdir() if path.is_dir()]
+
+
+def test_drawn_anatomies_are_their_owners_alone_and_swept_after_a_day(people, drawing, tmp_path):
+    drawing["go"].set()
+    old, new, used = (tmp_path / name for name in ("old", "new", "used"))
+    for folder in (old, new, used):
+        keep(folder / "anatomy-000.npz", labels=np.zeros(3))
+    for folder in (old, used):
+        os.utime(folder, (time.time() - 90_000, time.time() - 90_000))
+    with tracing._held(used):
+        made = settled(Maker.of(asked(people)), None, tmp_path)
+    assert made.plan.traced
+    folder = tmp_path / made.plan.traced["linkage"]
+    assert drawing["folders"] == [(folder, 0o700)]
+    assert [path.is_dir() for path in (old, new, used, folder)] == [False, True, True, False]
+
+
+def test_an_anatomy_that_another_run_drew_meanwhile_is_no_fault(tmp_path):
+    for _ in range(2):
+        keep(tmp_path / "anatomy-000.npz", labels=np.zeros(3))
 
 
 def test_what_a_finished_dataset_says_is_not_measured_again(people, traced, tmp_path):

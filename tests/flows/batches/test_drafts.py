@@ -128,7 +128,9 @@ def test_what_goes_on_from_a_draft_has_the_bytes_of_what_was_drawn_at_once(place
         assert media_sha256(path) == media_sha256(whole.results / name)
 
 
-def test_the_draft_that_was_seen_is_finished_and_no_other(places, world_model, monkeypatch):
+def test_the_draft_that_was_seen_is_finished_and_no_other(
+    places, world_model, monkeypatch, capsys
+):
     judged, seeds = TextToVideo.judge, []
 
     def second(self, request, found):
@@ -146,6 +148,9 @@ def test_the_draft_that_was_seen_is_finished_and_no_other(places, world_model, m
     assert said_of_states(batch, chosen) == ["1 going on from step 2 of 8"]
     final = finishing(batch, chosen)
     assert final.draws == 1
+    monkeypatch.setattr("flows.commands.batch._run", lambda *_: 0)
+    assert main(["batch", "finish", "tonight", "--pick", "1"]) == 0
+    assert f"{draft.address}  seed {seeds[1]}  a red circle" in capsys.readouterr().out
     made = drawn(final)
     assert seeds[2:] == [seeds[1]]
     (record,) = (json.loads(path.read_text()) for path in made.results.glob("*.json"))
