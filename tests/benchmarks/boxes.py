@@ -14,21 +14,16 @@ from random import Random
 from typing import Any, TextIO
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
-from video.engines.canvas import Canvas
+from video.engines.held_boxes import read_back
 from video.engines.laid_boxes import box_of, boxed_things
-from video.engines.things import things_of
 from video.operations.table import OPERATIONS
-from video.oracle.oracle import read_clip
 from video.request import VideoRequest
 from video.world.captions import caption
 from video.world.scene_table import tabulate, tracks
 from video.world.scenes import Scene
 from video.world.world import draw_scene
 
-Rows = NDArray[np.float64]
 NAMED = (0, 5, 10, 15)
 
 
@@ -42,25 +37,6 @@ def things_in(scene: Scene) -> list[dict[str, Any]]:
         boxes = {str(n): sides[n].tolist() for n in NAMED}
         found.append({"shape": shape, "color": color, "boxes": boxes})
     return found
-
-
-def overlap(one: Rows, other: Rows) -> float:
-    """Mean over frames of intersection over union of boxes (T, 4)."""
-    first, last = np.maximum(one[:, :2], other[:, :2]), np.minimum(one[:, 2:], other[:, 2:])
-    shared = np.clip(last - first, 0, None).prod(1)
-    areas = [(box[:, 2:] - box[:, :2]).prod(1) for box in (one, other)]
-    return float((shared / (areas[0] + areas[1] - shared)).mean())
-
-
-def read_back(request: VideoRequest, frames: NDArray[np.uint8]) -> tuple[bool, list[float]]:
-    """Whether the count is right, and each asked thing's overlap."""
-    asked = [box_of(thing.shape, thing.course) for thing in boxed_things(request)]
-    things = things_of(Canvas(frames, np.ones(frames.shape[:3], bool)))
-    seen = [box_of(thing.shape, thing.course(len(frames))) for thing in things]
-    if not len(read_clip(frames).things) == len(seen) == len(asked):
-        return False, [0.0] * len(asked)
-    table = np.array([[overlap(one, other) for other in seen] for one in asked])
-    return True, table[linear_sum_assignment(-table)].tolist()
 
 
 def asked(number: int, folder: Path) -> VideoRequest:
@@ -85,8 +61,10 @@ def drawn(numbers: range, out: TextIO) -> None:
             else:
                 model = model or operation.source(request).load("cpu")
                 clip = operation.draw(request, operation.prepare(request), model, lambda *_: None)
-                right, each = read_back(request, clip.frames)
-                told |= {"count_right": right, "iou": [round(one, 4) for one in each]}
+                things = boxed_things(request)
+                each, _ = read_back(things, clip.frames)
+                told |= {"count_right": bool(each)}
+                told["iou"] = [round(one, 4) for one in each or [0.0] * len(things)]
             out.write(json.dumps(told) + "\n")
             out.flush()
 

@@ -103,9 +103,13 @@ def boxed_things(request: VideoRequest) -> list[Boxed]:
 
 def boxed_layout(request: VideoRequest) -> "Tensor":
     """The layout (1, K, 16, 3, 1), as `video.engines.layouts` has it."""
+    return laid_out(boxed_things(request))
+
+
+def laid_out(things: list[Boxed]) -> "Tensor":
+    """The layout of things in their boxes."""
     from video.engines.own_canvas import layout_of
 
-    things = boxed_things(request)
     return layout_of([(t.shape, COLORS[t.color], t.course) for t in things], NUM_FRAMES)
 
 

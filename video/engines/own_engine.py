@@ -194,23 +194,39 @@ class LoadedOwn:
         self, request: VideoRequest, prepared: "Conditioning", on_step: OnStep, stop: Stop
     ) -> Latents:
         """Walk the noise down."""
-        from video.engines.own import led_away, sample, walk_of
+        from video.engines.held_boxes import held_to_boxes
+        from video.engines.layouts import sketch
+        from video.engines.own import led_away, sample, to_frames, walk_of
         from video.engines.own_pictures import begun_from
         from video.engines.pictures import given
 
         def step(done: int, total: int, estimate: Any) -> None:
             on_step(done, total, estimate)
+            quiet()
+
+        def quiet(*_: Any) -> None:
             if stop():
                 raise StoppedError
 
         kept, model = self._kept(request), self.model
         if pictures := given(request):
+
+            def around(layout: Any) -> "Clip":
+                return begun_from(request, pictures, model, encoder(), quiet, layout=layout)
+
             clip = begun_from(request, pictures, model, encoder(), step, kept)
-            return Latents(clip.frames, dict(clip.facts) | kept.facts, pictures)
+            clip, facts = held_to_boxes(request, clip, around, lambda clip: clip.frames)
+            return Latents(clip.frames, dict(clip.facts) | kept.facts | facts, pictures)
+
+        def again(layout: Any) -> Any:
+            told = replace(prepared, sketch=sketch(layout))
+            return sample(request, told, model.network, model.record, on_step=quiet)
+
         prepared = led_away(request, prepared, model.network, encoder())
         walk = kept.around(walk_of(request, model.network))
         x = sample(request, prepared, model.network, model.record, on_step=step, walk=walk)
-        return Latents(x.cpu(), kept.facts)
+        x, facts = held_to_boxes(request, x, again, lambda x: to_frames(x).numpy())
+        return Latents(x.cpu(), kept.facts | facts)
 
     def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
         """The frames: of pixels, there is nothing to decode."""

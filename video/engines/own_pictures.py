@@ -82,6 +82,8 @@ def begun_from(
     encoder: TextEncoder,
     on_step: OnStep,
     kept: KeptWalk | None = None,
+    *,
+    layout: Layouts | None = None,
 ) -> Clip:
     """The clip; its given frames are nearly what they should be, and are put back by who asked.
 
@@ -92,6 +94,7 @@ def begun_from(
         encoder: Reads prompts.
         on_step: Told of each step.
         kept: Goes on where the walk was killed; None for a walk from the start.
+        layout: In the place of that of the request's boxes.
     """
     canvas = canvas_of(pictures, request)
     whole = padded(canvas)
@@ -99,9 +102,9 @@ def begun_from(
     things = things_of(whole) if square else []
     told = request.model_copy(update={"prompt": worded(request.prompt, things, whole)})
     cond = embed(told, encoder)
-    layout, facts = None, dict[str, Any]()
+    facts = dict[str, Any]()
     if request.boxes:
-        layout = boxed_layout(request)
+        layout = boxed_layout(request) if layout is None else layout
     elif square:
         layout = _laid_out(request, things, whole, cond, model.network)
         facts["layout"] = f"{len(things)} things of the pictures, moving as the prompt says"
