@@ -20,13 +20,14 @@ def planned(request: MRIDatasetRequest, out: Path) -> "tuple[Maker, Resources]":
         out: Where it shall stand.
 
     Raises:
-        Refusal: Nobody's data can serve it, or this machine cannot make it.
+        Refusal: Nobody's data can serve it, its people may be recognized by what was measured
+            before, or this machine cannot make it.
     """
     from medical.datasets.cost import dataset_cost
     from medical.datasets.making import Maker, left_to_draw
-    from medical.datasets.tracing import seconds_to_measure
+    from medical.datasets.tracing import known, seconds_to_measure
 
-    maker = Maker.of(request, out)
+    maker = known(Maker.of(request, out), out, kept_linkage())
     left = left_to_draw(maker, out)
     cost = dataset_cost(request.model_copy(update={"count": left}), maker.heads.seconds)
     before = seconds_to_measure(maker, out, kept_linkage()) if left else 0.0

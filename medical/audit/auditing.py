@@ -15,7 +15,7 @@ from core.progress import counted
 from medical.anatomy.head_model import KIND, SHIPPED, load_pool
 from medical.anatomy.pool import person_hash
 from medical.audit.behind import largest_named, members_told
-from medical.audit.controls import CONTROLS, MAY_BE_MISSED
+from medical.audit.controls import CONTROLS, FOUND, MAY_BE_MISSED
 from medical.audit.evidence import Finding
 from medical.audit.keys import read_key
 from medical.audit.places import (
@@ -32,8 +32,6 @@ from medical.audit.seen import Seen, seen_in
 from medical.audit.sources import LEAST_PEOPLE, MISSED, MappedPeople, RealPeople, Source
 from medical.files.nifti import read_volume
 
-FOUND = 0.95
-"""Least share of each control that must be found, and the right person named."""
 LONGEST_LICENSE = 200
 WRONG = 0.05
 """Most of the people who may be taken for others."""

@@ -60,6 +60,8 @@ def bent_labels(
     return np.where(inside, labels[at], 0).astype(np.uint8)
 
 
+FOUND = 0.95
+"""Least share of each control that must be found, and the right person named."""
 CONTROLS: Mapping[str, Callable[[Volume, int], Volume]] = {
     "copies": copied,
     "renderings": rendered,

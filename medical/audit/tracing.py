@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 
 from medical.anatomy.pool import CANONICAL, Pool
-from medical.audit.controls import bent_labels
+from medical.audit.controls import FOUND, bent_labels
 from medical.audit.linkage import drawings, measure
 from medical.audit.seen import Seen, box_of, painted
 from medical.audit.sources import RealPeople, map_of
 
-CONTROLS = 20
-FOUND = 0.95
-"""Least share of each control that the best attack must name."""
+CONTROL_HEADS = 20
 POINTS = 0.05
 """Most that the upper end of an attack's interval may lie above guessing."""
 MOST_TOLD = 0.70
@@ -31,7 +29,7 @@ Facts = dict[str, Any]
 
 def seconds(people: int, count: int) -> float:
     """What ``trace`` takes of one core."""
-    return people * PERSON_S + (count + min(CONTROLS, people)) * ANATOMY_S
+    return people * PERSON_S + (count + min(CONTROL_HEADS, people)) * ANATOMY_S
 
 
 def trace(
@@ -51,7 +49,7 @@ def trace(
         on_head: Told how many of how many are drawn.
     """
     pool, seen = everyone
-    total = count + min(CONTROLS, len(seen))
+    total = count + min(CONTROL_HEADS, len(seen))
     drawn = []
     for each in drawings([pool.only(hashes) for hashes in pools], count, folder):
         drawn.append(each)
@@ -110,7 +108,7 @@ def _controls(
 ) -> dict[str, list[Seen]]:
     """Heads of one person each, which must be named, called by whom they are of."""
     pool, seen = everyone
-    count = min(CONTROLS, len(seen))
+    count = min(CONTROL_HEADS, len(seen))
     spacing = np.full(3, CANONICAL.spacing_mm)
     maps, bent = list[Seen](), list[Seen]()
     for place in range(count):

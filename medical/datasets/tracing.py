@@ -32,9 +32,36 @@ AnyGround = TypeVar("AnyGround", bound=Ground)
 
 def seconds_to_measure(ground: Ground, out: Path, kept: Path | None) -> float:
     """What measuring takes of one core; 0 where it was done or is not asked for."""
-    if not ground.plan.pending or _standing(ground, out) or _kept(ground, kept):
+    if not known(ground, out, kept).plan.pending:
         return 0.0
     return seconds(len(ground.heads.people), ground.request.linkage_drawings)
+
+
+def known(ground: AnyGround, out: Path | None, kept: Path | None) -> AnyGround:
+    """The same with a plan that says what was measured before; as it is where nothing was.
+
+    Args:
+        ground: What a plan follows from.
+        out: Folder of the dataset.
+        kept: Folder where figures are kept by digest.
+
+    Raises:
+        Refusal: They may be recognized, and nobody accepted it.
+    """
+    if not ground.plan.pending:
+        return ground
+    if said := _standing(ground, out):
+        plan = replace(
+            ground.plan, said=tuple(said[SAID]), traced=said.get(LINKAGE), pending=False
+        )
+        return replace(ground, plan=plan)
+    traced = _kept(ground, kept)
+    return _saying(ground, traced) if traced else ground
+
+
+def _saying(ground: AnyGround, traced: Mapping[str, Any]) -> AnyGround:
+    plan = make_plan(ground.request, ground.heads, ground.atlas, traced)
+    return replace(ground, plan=plan)
 
 
 def settled(
@@ -55,17 +82,8 @@ def settled(
     Raises:
         Refusal: They may be recognized, and nobody accepted it.
     """
-    if not ground.plan.pending:
-        return ground
-    said = _standing(ground, out)
-    if said:
-        plan = replace(
-            ground.plan, said=tuple(said[SAID]), traced=said.get(LINKAGE), pending=False
-        )
-        return replace(ground, plan=plan)
-    traced = _measured(ground, kept, on_head)
-    plan = make_plan(ground.request, ground.heads, ground.atlas, traced)
-    return replace(ground, plan=plan)
+    found = known(ground, out, kept)
+    return _saying(found, _measured(found, kept, on_head)) if found.plan.pending else found
 
 
 def _standing(ground: Ground, out: Path | None) -> Mapping[str, Any]:

@@ -13,6 +13,7 @@ from heads import fractions
 from test_own_people import asked, folder_of
 
 from core.refusal import Refusal
+from flows.jobs import dataset_plans
 from medical.anatomy.drawn import likeliest
 from medical.anatomy.pool import CANONICAL, DEEP, WIDE, Person, Pool, person_hash
 from medical.audit.evidence import interval
@@ -119,6 +120,24 @@ def test_people_beyond_the_bounds_are_refused_with_the_figures_before_anything_i
     said = settled(accepted, out, tmp_path / "kept").plan.said[0]
     assert "20 % (95 % interval 14 to 28 %" in said
     assert "this was accepted. Whoever holds a scan may recognize its person." in said
+
+
+def test_a_plan_says_what_was_measured_before_without_measuring(
+    people, traced, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(dataset_plans, "kept_linkage", lambda: tmp_path / "kept")
+    request, out = asked(people), tmp_path / "out"
+    maker, _ = dataset_plans.planned(request, out)
+    assert maker.plan.pending
+    settled(maker, None, tmp_path / "kept")
+    monkeypatch.setattr(tracing, "trace", None)
+    again, _ = dataset_plans.planned(request.model_copy(update={"seed": 9}), out)
+    assert not again.plan.pending
+    assert "area under the curve of 0.60" in again.plan.said[0]
+    (figures,) = (tmp_path / "kept").glob("*.json")
+    figures.write_text(json.dumps(found(hits=24)))
+    with pytest.raises(Refusal, match=r"above 12\.7 %.*accept_linkage=true"):
+        dataset_plans.planned(request, out)
 
 
 @pytest.fixture
