@@ -219,7 +219,7 @@ def main(words: Sequence[str] | None = None, say: Callable[[str], Any] = sys.std
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folder", type=Path, help="for checkpoints and results")
     parser.add_argument("--minutes", type=float, default=15, help="of training")
-    parser.add_argument("--steps", type=int, default=4000, help="of training, at most")
+    parser.add_argument("--steps", type=int, default=10000, help="of training, at most")
     parser.add_argument("--molecules", type=int, default=2000, help="of the set")
     parser.add_argument("--draw", type=int, default=128, help="molecules to draw")
     asked = parser.parse_args(words)
@@ -229,7 +229,8 @@ def main(words: Sequence[str] | None = None, say: Callable[[str], Any] = sys.std
     known, held = dict(every[: asked.molecules]), [one for _, one in every[asked.molecules :]]
     say(f"{len(known)} molecules such as {', '.join(list(known)[:5])}\n")
     plan = Plan(steps=asked.steps, minutes=asked.minutes, batch_size=16, learning_rate=3e-3,
-                warmup=40, cooldown=0.5, checkpoint_minutes=1)  # fmt: skip
+                warmup=40, cooldown=0.5, checkpoint_minutes=1,
+                data=f"{asked.molecules} molecules, seed 0")  # fmt: skip
     net = trained(list(known.values()), asked.folder / "training", plan)
     made = [atoms(rho) for rho in drawn(net, asked.draw, seed=1)]
     found = report(made, known, held)

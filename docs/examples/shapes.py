@@ -150,9 +150,7 @@ def trained(folder: Path, plan: Plan, encoder: TextEncoder, **shape: Any) -> Spa
             sys.stdout.write(f"{stage} {at.step} of {at.steps}: error {at.error:.4f}\n")
 
     stages = [Stage("flow", FlowMatching(level_mean=0.5), plan)]
-    taught, done = train_stages(network(**shape), batch, stages, folder, on_progress=tell)
-    if not done:
-        raise Refusal(f"{folder}: its training was stopped; give the same command to go on.")
+    taught, _ = train_stages(network(**shape), batch, stages, folder, on_progress=tell)
     return taught  # pyright: ignore[reportReturnType]  (the class that was given)
 
 

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 
+from core.refusal import Refusal
+
 pytest.importorskip("rdkit", reason="the extra `examples` is not installed")
 EXAMPLES = Path(__file__).parents[2] / "docs/examples"
 
@@ -78,3 +80,6 @@ def test_the_whole_way_in_a_tiny_setting(example, tmp_path):
     assert 0 <= found["valid"] <= 1
     assert found["molecules of the set"] == 20
     assert json.loads(said[-1]) == found
+    others = ["--minutes", "0", "--steps", "2", "--molecules", "21", "--draw", "2"]
+    with pytest.raises(Refusal, match="20 molecules, seed 0"):
+        example.main([str(tmp_path), *others], said.append)

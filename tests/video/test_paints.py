@@ -83,7 +83,9 @@ def test_a_thing_of_two_colors_that_is_drawn_right_stays_bit_equal(width):
     told[:GIVEN] = True
     things = [("circle", one, course)]
     assert np.array_equal(held_things(true, Canvas(true, told), things), true)
-    plain = np.where((true < 220).any(-1, keepdims=True), np.uint8([200, 40, 40]), np.uint8(220))
+    plain = np.where(
+        (true < 220).any(-1, keepdims=True), np.array([200, 40, 40], np.uint8), np.uint8(220)
+    )
     pale = worse(plain, np.full(3, 220.0))
     assert not np.array_equal(held_things(pale, Canvas(plain, told), things), pale)
 
