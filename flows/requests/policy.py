@@ -144,6 +144,8 @@ def check_result(operation: "AnyOperation", request: Any, paths: Mapping[str, Pa
         return {"classifier": f"{NAME}: at most {seen.score:.3f} in {of}, {threshold:g} refused"}
     for path in paths.values():
         path.unlink(missing_ok=True)
+    if forget := getattr(operation, "forget", None):  # a draft's state holds what it showed
+        forget(request)
     text = str(getattr(request, "prompt", ""))
     digest = hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
     reason = f"{NAME}: {seen.score:.3f} in frame {seen.frame}, {threshold:g} is refused"

@@ -16,7 +16,7 @@ from core.operations.operation import Cost, Model
 from core.refusal import Refusal
 from video.engines.engine import Abilities, Ability, Loaded, refuse_inability
 from video.engines.folder_files import EngineFolder
-from video.engines.places import known_folder, states_folder
+from video.engines.places import known_folder, states_kept
 from video.engines.rules import Rules
 from video.fields import EMPTY
 from video.request import VideoRequest
@@ -214,9 +214,10 @@ class DiffusersFolder:
 
     def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
         """Remove the state of a clip that stands."""
-        from video.engines.states import StateFile
+        if states_kept():
+            from video.engines.states import forget_clip
 
-        StateFile(states_folder(), self.key(request, canvas)).forget()
+            forget_clip(self, request, canvas)
 
     def load(self, device: Any) -> Model:
         """The pipeline with its weights."""

@@ -10,7 +10,7 @@ from core.models.adapters import Lora
 from core.operations.operation import Cost, Model, OnStep
 from core.refusal import Refusal
 from video.engines.engine import Abilities, Latents, Stop, StoppedError
-from video.engines.places import states_folder
+from video.engines.places import states_folder, states_kept
 from video.engines.rules import Rules
 from video.request import VideoRequest
 
@@ -133,10 +133,10 @@ class OwnEngine:
 
     def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
         """Remove the state of a clip that stands."""
-        if states_folder().is_dir():
-            from video.engines.states import StateFile
+        if states_kept():
+            from video.engines.states import forget_clip
 
-            StateFile(states_folder(), self.key(request, canvas)).forget()
+            forget_clip(self, request, canvas)
 
     def goes_on(self, request: VideoRequest) -> bool:
         """Any clip's."""

@@ -45,5 +45,10 @@ def states_folder() -> Path:
     return _home() / "states"
 
 
+def states_kept() -> bool:
+    """Whether the state of any clip stands."""
+    return any(states_folder().glob("*.safetensors"))
+
+
 def _home() -> Path:
     return Path(os.environ.get("LAMINA_HOME") or HOME).expanduser()

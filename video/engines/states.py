@@ -25,6 +25,7 @@ from video.engines.places import states_folder
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
+    from video.engines.canvas import Canvas
     from video.engines.engine import Engine
 
 logger = logging.getLogger(__name__)
@@ -194,6 +195,22 @@ def kept_step(engine: "Engine", request: VideoRequest) -> int:
     if not engine.goes_on(request):
         return 0
     return StateFile(states_folder(), engine.key(engine.settled(request))).step()
+
+
+def forget_clip(engine: "Engine", request: VideoRequest, canvas: "Canvas | None" = None) -> None:
+    """Remove the state of a clip; that its inputs are gone by then fails nothing.
+
+    Args:
+        engine: That drew it.
+        request: Settled.
+        canvas: That it was drawn on; None for a clip of its own.
+    """
+    try:
+        file = StateFile(states_folder(), engine.key(request, canvas))
+    except (OSError, Refusal) as error:  # the clip is more than its state
+        logger.warning("the state of a clip stays for a month: %s", error)
+        return
+    file.forget()
 
 
 def _remove(path: Path, older_s: float = 0.0) -> None:

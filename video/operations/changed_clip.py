@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from core.operations.operation import Cost, Facts, Model, OnStep, Paths, Reading
 from core.refusal import Refusal
 from video.change_request import ChangeRequest
-from video.engines.places import MOST_STATE_BYTES, states_folder
+from video.engines.places import MOST_STATE_BYTES, states_kept
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -189,10 +189,17 @@ class ChangedClip(ABC, Generic[Asked]):
         path = write_clip(drawn, target, metadata=tag, overwrite=overwrite)
         if self.keeps_time:
             add_sound(path, self.inputs(request)["clip"])
-        if states_folder().is_dir():  # else no state was kept
-            begun = self.prepare(request)
-            self.source(request).forget(begun.asked, begun.canvas)
+        if states_kept():
+            self._forget(request)
         return {"video": path}
+
+    def _forget(self, request: Asked) -> None:
+        """Remove the state of a clip that stands, whose source may be gone by then."""
+        try:
+            begun = self.prepare(request)
+        except (OSError, Refusal):
+            return  # it is removed in a month
+        self.source(request).forget(begun.asked, begun.canvas)
 
     def numbers(self, drawn: "Clip") -> Facts:
         """How it was made, and what stayed."""

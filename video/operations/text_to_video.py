@@ -172,8 +172,12 @@ class TextToVideo:
             tag |= {"picture": True, "num_frames": asked.num_frames}
         path = write_clip(clip, target, metadata=tag, overwrite=overwrite)
         if not request.draft_after:
-            self.source(request).forget(asked)
+            self.forget(request)
         return {"video": path}
+
+    def forget(self, request: VideoRequest) -> None:
+        """Remove what is kept of a clip that stands, or that was refused."""
+        self.source(request).forget(self.settled(request))
 
     def numbers(self, drawn: "Clip") -> Facts:
         """How the engine made it; of our own model the file holds all there is."""

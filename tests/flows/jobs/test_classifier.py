@@ -15,9 +15,10 @@ from flows.commands.command_line import main
 from flows.jobs import job_stages
 from flows.jobs.operations import OPERATIONS
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
-from flows.requests.policy import log_path
+from flows.requests.policy import log_path, write_lawful
 from flows.settings.policy import classifier_threshold
 from flows.settings.settings import read_settings
+from video.engines.places import states_kept
 from video.files.clip import Clip, write_mp4
 from video.policy import pictures
 from video.policy.prompts import PolicyRefusal
@@ -83,6 +84,23 @@ def test_what_is_refused_is_never_at_its_name_and_takes_nothing_older_away(
     monkeypatch.setattr("flows.commands.single._previews", lambda *_, **__: None)
     assert main(["video", "generate", "a blue square", "clip.mp4", *asked]) == 2
     assert (places / "look.webp").read_bytes() == b"another's"
+
+
+def test_of_a_draft_that_is_refused_no_state_stays(score, places, tmp_path):
+    request = VideoRequest(prompt="a red circle", **SMALL | {"steps": 3, "draft_after": 2})
+    operation = OPERATIONS["text_to_video"]
+    drawn = draft_of(operation, request)
+    write_lawful(operation, request, drawn, tmp_path / "seen.mp4", overwrite=False)
+    assert states_kept()
+    score(0.9)
+    with pytest.raises(PolicyRefusal):
+        write_lawful(operation, request, drawn, tmp_path / "other.mp4", overwrite=False)
+    assert not states_kept()
+
+
+def draft_of(operation, request):
+    model = operation.source(request).load("cpu")
+    return operation.draw(request, operation.prepare(request), model, lambda *_: None)
 
 
 def test_a_run_and_an_item_of_a_batch_are_refused(score, monkeypatch, places):

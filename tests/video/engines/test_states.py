@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from video.engines.shelf import engine_of
 from video.engines.states import LONGEST_KEPT_S, StateFile, full
+from video.request import VideoRequest
 
 KEY, HOW = {"prompt": "a cat"}, {"threads": 1}
 
@@ -51,6 +53,14 @@ def test_short_steps_do_not_wait_for_the_disk_and_long_ones_reach_it(kept, monke
     kept.settle()
     assert len(flushed) == 1
     assert kept.read()[0]["table"]["step"] == {"plain": 5}
+
+
+def test_a_clip_whose_picture_is_gone_stands_all_the_same(kept, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr("video.engines.states.states_folder", lambda: kept.path.parent)
+    monkeypatch.setattr("video.engines.own_engine.states_kept", lambda: True)
+    request = VideoRequest(prompt="a cat", first=str(tmp_path / "gone.png"))
+    engine_of(request).forget(request)
+    assert "stays for a month" in caplog.text
 
 
 def test_tidying_never_fails_whatever_others_do_in_the_folder(kept, monkeypatch, caplog):
