@@ -136,7 +136,9 @@ def super_resolve(
     loaded = _loaded(operation, model, device, fields)
     named = IN_MEMORY if isinstance(scan, Volume) else os.fspath(scan)
     request = SuperResolutionRequest(scan=named, model=loaded.record["name"], **fields)
-    prepared = scan if isinstance(scan, Volume) else operation.prepare(request)
+    alone = {} if request.control else {"control_scan": ""}  # of a branch that is loaded already
+    asked = request.model_copy(update=alone) if "control" in loaded.record else request
+    prepared = scan if isinstance(scan, Volume) else operation.prepare(asked)
     return operation.draw(request, prepared, loaded, on_step or _ignore)
 
 
@@ -154,7 +156,8 @@ def _loaded(
     if fields.get("control"):
         raise Refusal(
             f"control={fields['control']}: this model is loaded already, and a control file is "
-            "taken while one is loaded; give it to lamina.load as control."
+            "taken while one is loaded; give Control.of(FILE) of core.models.controls to "
+            "lamina.load as control, and control_scan alone here."
         )
     if lora:
         raise Refusal(

@@ -103,7 +103,8 @@ class SuperResolutionPipeline(ModelPipeline):
             )
         if fields.get("control") or fields.get("control_scan"):
             raise Refusal(
-                f"control={fields.get('control', '')!r}: a pipeline is loaded already, and a "
+                f"control={fields.get('control', '')!r} with control_scan="
+                f"{fields.get('control_scan', '')!r}: a pipeline is loaded already, and a "
                 "control file is taken while a model is loaded; ask lamina.super_resolve."
             )
         if fields.get("adapt_minutes"):

@@ -52,9 +52,15 @@ def control_of(request: SuperResolutionRequest) -> Control | None:
 
 
 def control_shown(
-    request: SuperResolutionRequest, scan: Volume, problem: Problem
+    request: SuperResolutionRequest, scan: Volume, problem: Problem, *, beside: bool = False
 ) -> Float[Tensor, "1 1 D H W"] | None:
     """The edges of the image that is named, axes as in ``problem``; None where none is.
+
+    Args:
+        request: What was asked.
+        scan: To be restored.
+        problem: Of the scan.
+        beside: The network that is loaded has a branch, so that no file need be named.
 
     Raises:
         Refusal: The file or the image is named alone, beside learning from the scan, or the image
@@ -62,14 +68,15 @@ def control_shown(
     """
     if not (request.control or request.control_scan):
         return None
-    if not (request.control and request.control_scan):
+    if not (request.control_scan and (request.control or beside)):
         raise Refusal(
             f"control={request.control!r} with control_scan={request.control_scan!r}: a control "
             "file reads the edges of an image; name both, or leave both out."
         )
     if request.adapt_minutes:
         raise Refusal(
-            f"control={request.control} with adapt_minutes={request.adapt_minutes:g}: a branch "
+            f"control={request.control!r} with control_scan={request.control_scan!r} and "
+            f"adapt_minutes={request.adapt_minutes:g}: a branch "
             "belongs to the weights it was learned beside, and learning changes them; leave one "
             "of the two out."
         )

@@ -105,7 +105,8 @@ def super_resolve(
     if protect is None and request.protect:
         protect = read_volume(request.protect)
     mask = None if protect is None else protected_voxels(protect, volume, problem)
-    shown = control_shown(request, volume, problem)
+    beside = getattr(network, "control", None) is not None
+    shown = control_shown(request, volume, problem, beside=beside)
     tiling, walk = tiling or Tiling(), walk or usual_walk(network, request.seed)
     with torch.inference_mode():
         base = problem.back_projection()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import lamina
 from core.conditioning import Conditioning
 from core.models import controls
 from core.models.checkpoints import load_model, read_record, save_model
@@ -16,7 +17,7 @@ from core.seeds import initialized
 from core.training.growth import control_network
 from flows.training.publish import publish
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
-from medical.files.nifti import write_volume
+from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import Volume
 from medical.operations.controlled import edges
 from medical.operations.residual import RESIDUAL_SCALE
@@ -134,6 +135,22 @@ def test_a_head_is_led_by_the_edges_of_another_image(led):
     record = SuperResolveMRI().source(request).record()
     assert record["control"]["shows"] == "edges"
     assert {"control", "control_scan"} <= SuperResolveMRI().inputs(request).keys()
+
+
+def test_a_model_that_was_loaded_with_a_branch_is_led_by_an_image_alone(led, base):
+    fields = {name: value for name, value in led.items() if name not in ("scan", "model")}
+    file = fields.pop("control")
+    folder, _ = base
+    loaded = lamina.load(folder, control=controls.Control.of(file), device="cpu")
+    found = lamina.super_resolve(led["scan"], model=loaded, **fields).mean.data
+    assert torch.equal(found, restored(led))
+    held = lamina.super_resolve(read_volume(led["scan"]), model=loaded, **fields).mean.data
+    assert torch.equal(held, found)
+    with pytest.raises(Refusal, match=r"to lamina\.load as control, and control_scan alone"):
+        lamina.super_resolve(led["scan"], model=loaded, control=file, **fields)
+    plain = lamina.load(folder, device="cpu")
+    with pytest.raises(Refusal, match=r"control='' with control_scan=.*name both"):
+        lamina.super_resolve(led["scan"], model=plain, **fields)
 
 
 def test_requests_without_a_control_are_what_they_were(led):
