@@ -25,8 +25,10 @@ def draft_of(made: VideoRequest, steps: int) -> VideoRequest:
 
     operation = TextToVideo()
     whole, engine = operation.settled(made).steps, operation.source(made)
-    goes_on = engine.goes_on(made)
-    few = steps or max(1 if goes_on else engine.rules.least_steps, whole // SHARE)
+    few = steps or max(1, whole // SHARE)
+    goes_on = engine.goes_on(made.model_copy(update={"draft_after": few}))
+    if not goes_on:
+        few = steps or max(engine.rules.least_steps, few)
     if few >= whole:
         raise Refusal(
             f"steps={whole} with drafts of {counted(few, 'step')}: a draft takes fewer steps than "

@@ -35,7 +35,7 @@ def worth_retrying(_task: object, _task_run: object, state: Any) -> bool:
 
 
 def nameless(work: Callable[..., Any]) -> Callable[..., Any]:
-    """The work, whose refusals name nobody: others read a run's page, state and log."""
+    """The work, whose refusals name nobody where they can: others read a run's page and log."""
 
     @wraps(work)
     def naming_nobody(*arguments: Any, **options: Any) -> Any:

@@ -14,7 +14,7 @@ from core.progress import RESUMED
 from core.sampling.path import Denoise
 from core.sampling.samplers import OnStep, Walk, ignore
 from core.tensors import Levels, Volumes
-from video.engines.places import MOST_STATE_BYTES
+from video.engines.places import MOST_STATE_BYTES, walk_bytes
 from video.engines.states import StateFile, full
 
 
@@ -59,7 +59,8 @@ class KeptWalk:
         def kept(
             denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = ignore
         ) -> Volumes:
-            if z.nbytes * (len(levels) - 1) > MOST_STATE_BYTES:
+            steps = self._until or len(levels) - 1
+            if walk_bytes(z.numel(), steps, walk.__name__) > MOST_STATE_BYTES:
                 self._kept = None
             try:
                 return walk(self._answering(denoise), z, levels, on_step=self._told(on_step))

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ from core.models.adapters import Lora
 from core.operations.operation import Cost, Model, OnStep
 from core.refusal import Refusal
 from video.engines.engine import Abilities, Latents, Stop, StoppedError
-from video.engines.places import states_folder, states_kept
+from video.engines.places import MOST_STATE_BYTES, states_folder, states_kept, walk_bytes
 from video.engines.rules import Rules
 from video.request import VideoRequest
 
@@ -33,6 +32,7 @@ SIDES = 16, 256
 LONG_S = 20.0  # a clip of words alone that takes less is begun anew
 FILES = ("lora", "boxes", "control", "control_clip")
 MADE_OF = ("sha256", "lora", "control")  # in a model's record
+WALK = 2  # of what leads our own walks: layouts, held things; raised where that changes
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,9 @@ class OwnEngine:
             forget_clip(self, request, canvas)
 
     def goes_on(self, request: VideoRequest) -> bool:
-        """Any clip's."""
-        return True
+        """Any clip's whose answers, as far as a draft is drawn, are few enough to be kept."""
+        values = 3 * request.num_frames * request.height * request.width
+        return walk_bytes(values, request.draft_after, request.sampler) <= MOST_STATE_BYTES
 
     def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
         """What makes a clip."""
@@ -252,20 +253,17 @@ class LoadedOwn:
         return replace(clip, facts=dict(clip.facts) | kept.facts)
 
     def _kept(self, request: VideoRequest, canvas: "Canvas | None" = None) -> "KeptWalk":
-        import torch
-
         from core.numerics import numerics
         from video.engines.kept_walk import KeptWalk
         from video.engines.pictures import named
-        from video.engines.states import StateFile
+        from video.engines.states import StateFile, drawn_on
 
         how = {
             "backend": self.model.record.get("backend"),
             "device": str(self.model.network.device),
-            "lamina": version("lamina"),
             "numerics": numerics(),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
+            "walk": WALK,
+            **drawn_on("lamina"),
         }
         file = StateFile(states_folder(), self.engine.key(request, canvas), how)
         long = canvas is not None or named(request) or self.engine.needs(request).seconds > LONG_S

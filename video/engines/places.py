@@ -6,6 +6,7 @@ from pathlib import Path
 HOME = ".lamina"
 INDEX = "model_index.json"
 MOST_STATE_BYTES = 400_000_000  # of what our own model keeps of a walk; of a larger one nothing is
+ASKED_A_STEP = {"heun": 2}  # how often samplers ask the network; the others once
 
 
 def shelves() -> list[Path]:
@@ -52,3 +53,14 @@ def states_kept() -> bool:
 
 def _home() -> Path:
     return Path(os.environ.get("LAMINA_HOME") or HOME).expanduser()
+
+
+def walk_bytes(values: int, steps: int, sampler: str) -> int:
+    """What the answers of a walk of our own model take, kept in float32.
+
+    Args:
+        values: Of one answer.
+        steps: Walked.
+        sampler: Its name.
+    """
+    return 4 * values * steps * ASKED_A_STEP.get(sampler, 1)

@@ -11,6 +11,7 @@ import threading
 import time
 import zlib
 from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,16 @@ def full(said: Any, tensors: Mapping[str, torch.Tensor], device: Any) -> Any:
     if kind == "table":
         return {name: full(one, tensors, device) for name, one in value.items()}
     return value
+
+
+def drawn_on(*libraries: str) -> dict[str, Any]:
+    """What a state is drawn on: threads, GPU, and the versions of torch and these libraries."""
+    return {
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else "",
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        **{name: version(name) for name in libraries},
+    }
 
 
 class StateFile:

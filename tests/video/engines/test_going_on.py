@@ -132,12 +132,23 @@ def test_the_first_steps_of_our_own_model_are_shown_and_gone_on_from(
 
 def test_each_sampler_of_a_long_walk_keeps_nothing_that_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setenv("LAMINA_HOME", str(tmp_path / "home"))
-    monkeypatch.setattr(kept_walk, "MOST_STATE_BYTES", 100_000)
+    monkeypatch.setattr(kept_walk, "MOST_STATE_BYTES", 90_000)
     told = {"prompt": "a red circle", "num_frames": 4, "height": 32, "width": 32}
     request = VideoRequest.model_validate({**told, "steps": STEPS, "draft_after": 2})
     engine = engine_of(request)
     drawn(request, engine.ready(engine.load("cpu")))
     assert states() == []
+
+
+def test_a_draft_whose_state_would_be_too_large_is_refused_and_heun_asks_twice():
+    told = {"prompt": "a red circle", "num_frames": 64, "height": 128, "width": 128}
+    fits = VideoRequest.model_validate({**told, "steps": 50, "draft_after": 30})
+    assert engine_of(fits).goes_on(fits)
+    for changes in ({"draft_after": 32}, {"sampler": "heun"}):
+        large = fits.model_copy(update=changes)
+        assert not engine_of(large).goes_on(large)
+        with pytest.raises(Refusal, match="nothing of this clip can be kept"):
+            OPERATIONS["text_to_video"].check(large)
 
 
 @pytest.fixture
