@@ -23,14 +23,14 @@ from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import SUFFIXES, check_content, check_gzip, check_size, is_gzip
-from medical.files.forms import form_codes, shape_of
+from medical.files.forms import affine_of, form_codes, shape_of
 from medical.files.privacy import (
     checked_description,
     own_description,
     without_words,
     words_removed,
 )
-from medical.files.stored import stored_voxels
+from medical.files.stored import clear_zeros, stored_voxels
 from medical.files.volume import FileHeader, Volume, check_near, is_sheared
 
 FEWEST_STEPS = 4  # of float32 between the lowest intensity and the highest
@@ -213,6 +213,7 @@ def _intensities(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
             f"float32, at most {np.finfo(np.float32).max:.3g}; divide them by a constant."
         )
     least, most = float(stored.min()), float(stored.max())
+    clear_zeros(data, float(_proxy(image).inter))
     if 0 < most - least < FEWEST_STEPS * float(np.spacing(np.abs(data).max())):
         raise Refusal(
             f"{path} has intensities from {least:.17g} to {most:.17g}: float32, in which they are "
@@ -236,7 +237,7 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
             f"{path} gives its voxels the size {sizes} (pixdim), and has no sform: a voxel of "
             "size 0 has no place in space; write the true size into the header."
         )
-    affine = np.asarray(image.affine, dtype=np.float64)
+    affine = affine_of(image)
     columns = np.linalg.norm(affine[:3, :3], axis=0) if np.isfinite(affine).all() else np.zeros(3)
     if columns.min() <= 0 or abs(np.linalg.det(affine[:3, :3] / columns)) < 1e-3:
         raise Refusal(

@@ -9,6 +9,15 @@ from torch import Tensor
 
 from medical.files.volume import FileHeader, Volume
 
+ROUNDED = 1.5 * 2.0**-23
+"""Of an intercept: what the float32 of a header's scale leaves of a code that stands for 0."""
+
+
+def clear_zeros(data: NDArray[np.float32], intercept: float) -> None:
+    """Make 0, in place, what would be but for the rounding of a header's scale and intercept."""
+    if intercept:
+        data[np.abs(data) <= ROUNDED * abs(intercept)] = 0.0
+
 
 def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
     """Intensities as the header stores them: unscaled, rounded and clipped to its type."""
@@ -27,4 +36,6 @@ def as_stored(volume: Volume) -> Tensor:
     """The intensities that a reader of the written file would find, in float32."""
     info = volume.header
     raw = stored_voxels(volume.data, info).astype(np.float64)
-    return torch.from_numpy((raw * info.slope + info.intercept).astype(np.float32))
+    found = (raw * info.slope + info.intercept).astype(np.float32)
+    clear_zeros(found, info.intercept)
+    return torch.from_numpy(found)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import nibabel as nib
 import numpy as np
+from nibabel.quaternions import quat2mat
 
 UNITS = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # code of the unit of length to its millimeters
 DTYPES = ("int16", "uint16", "int32", "float32", "float64", "uint8")
@@ -131,14 +132,30 @@ class Grid:
         return path
 
 
+def qform(image):
+    """(4, 4) what a qform tells by the standard's formula, in which ITK reads it too.
+
+    nibabel takes the first of the four numbers for 0 up to 6e-4, the standard up to 3.2e-4.
+    """
+    b, c, d = (float(image.header[f"quatern_{name}"]) for name in "bcd")
+    first = 1.0 - (b * b + c * c + d * d)
+    sizes = np.array(image.header["pixdim"][1:4], dtype=np.float64)
+    sizes[2] *= -1 if image.header["pixdim"][0] < 0 else 1
+    affine = np.eye(4)
+    affine[:3, :3] = quat2mat([np.sqrt(first) if first >= 1e-7 else 0.0, b, c, d]) * sizes
+    affine[:3, 3] = [image.header[f"qoffset_{name}"] for name in "xyz"]
+    return affine
+
+
 def opened(path):
-    """Intensities (D, H, W) and places of voxels (D, H, W, 3) in mm, as nibabel has them."""
+    """Intensities (D, H, W) and places of voxels (D, H, W, 3) in mm, as the standard has them."""
     image = nib.load(path)
     data = np.asarray(image.dataobj, dtype=np.float64)
     data = data.reshape(data.shape[:3])
     unit = UNITS[int(image.header["xyzt_units"]) & 7]
     index = np.stack(np.indices(data.shape), -1)
-    return data, (index @ image.affine[:3, :3].T + image.affine[:3, 3]) * unit
+    affine = image.get_sform() if image.header["sform_code"] > 0 else qform(image)
+    return data, (index @ affine[:3, :3].T + affine[:3, 3]) * unit
 
 
 def forms_agree(path):
@@ -151,6 +168,6 @@ def forms_agree(path):
     if not coded:
         return True
     corners = np.array([[*c, 1] for c in np.ndindex(2, 2, 2)]) * [*image.shape[:3], 1]
-    away = corners @ (image.get_qform() - image.affine).T
+    away = corners @ (qform(image) - image.affine).T
     same = np.abs(away).max() < 0.05 * np.linalg.norm(image.affine[:3, :3], axis=0).min()
     return bool(same) and coded == int(image.header["sform_code"])

@@ -333,3 +333,37 @@ def test_nothing_is_said_of_a_header_but_by_ourselves(tmp_path, capfd):
     path.write_bytes(content)
     assert read_volume(path).shape == (2, 3, 4)
     assert capfd.readouterr().err == ""
+
+
+def test_a_zero_that_a_scale_in_float32_misses_is_zero(tmp_path):
+    """A code of 100 stands for 0: float32 of scale and intercept makes it 2e-7 of the latter."""
+    random = np.random.default_rng(0)
+    codes = np.full((20, 20, 20), 100, np.uint16)
+    codes[4:8, 4:8, 4:8] = 104
+    missed = 0
+    for k in range(40):
+        slope, path = random.uniform(0.1, 1.0), tmp_path / f"{k}.nii"
+        image = nib.Nifti1Image(codes, np.eye(4))
+        image.header.set_slope_inter(slope, -100 * slope)
+        nib.save(image, path)
+        missed += int((np.asarray(nib.load(path).dataobj)[0, 0, 0]) != 0)
+        assert int((read_volume(path).data > 0).sum()) == 64
+    assert missed > 5
+
+
+@pytest.mark.parametrize("first", [4.5e-4, 5.37e-4])
+def test_a_qform_near_a_half_turn_is_read_as_the_standard_has_it(tmp_path, first):
+    """nibabel takes a quaternion's first number for 0 up to 6e-4, the standard up to 3e-4."""
+    axis = np.array([0.6, 0.64, 0.48])
+    b, c, d = (axis / np.linalg.norm(axis) * np.sqrt(1 - first**2)).astype(np.float32)
+    path = tmp_path / "scan.nii"
+    image = nib.Nifti1Image(np.arange(8000, dtype=np.int16).reshape(20, 20, 20), None)
+    image.header["qform_code"], image.header["sform_code"] = 1, 0
+    for name, value in zip("bcd", (b, c, d), strict=True):
+        image.header[f"quatern_{name}"] = value
+    nib.save(image, path)
+    a = np.sqrt(1 - float(np.dot([float(b), float(c), float(d)], [float(b), float(c), float(d)])))
+    told = read_volume(path).affine[:3, :3]
+    np.testing.assert_allclose(told, nib.quaternions.quat2mat([a, b, c, d]), atol=1e-6)
+    off = np.abs(told - nib.quaternions.quat2mat([0.0, b, c, d])).max()
+    assert off > 4e-4
