@@ -129,21 +129,24 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     monkeypatch.setattr("tests.benchmarks.families.scores.EVALUATIONS", (1, 2, 4, 8, 16, 32))
     monkeypatch.setattr("tests.benchmarks.families.scores.PATCHES", 2)
     lab = Laboratory(
-        Data(heads, items=2, prompts=2, most_heads=1, scenes=8), tmp_path / "state", 3, heads=2
+        Data(heads, items=2, prompts=2, most_heads=1, scenes=8),
+        tmp_path / "state",
+        {"video": 3, "mri": 4},
+        heads=2,
     )
     chosen = [a for a in ARMS if a.name in {"flow_matching", "ddpm", "average_velocity"}]
     for arm in chosen:
         assert lab.run(arm)
     assert command.write_page(lab, tmp_path)
     text = (tmp_path / "families.md").read_text()
-    assert "3 steps of flow matching**, 0 %\nof the 3000" in text
+    assert "**3 steps of flow matching on clips and 4 on heads**\nwhere the command" in text
     assert all(f"- **{arm.name}**" in text for arm in chosen)
     assert "video edm" in text.partition("Planned and not measured: ")[2]
     for word in ("clips", "heads"):
         for kind in ("curves", "losses", "drawn"):
             assert (tmp_path / f"pictures/families/{word}-{kind}.png").stat().st_size > 1000
     kept = json.loads((tmp_path / "families.json").read_text())
-    assert kept["work"] == 3
+    assert kept["work"] == {"video": 3, "mri": 4}
     assert list(kept["arms"]["mri ddpm"]["drawn"]) == ["1", "2", "4", "8", "16", "32", "nothing"]
 
     monkeypatch.setattr(Laboratory, "_run", lambda *_: pytest.fail("trained again"))

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 from core.records import atomic_path
+from tests.benchmarks.arms.arm import Domain
 from tests.benchmarks.arms.data import Data
 from tests.benchmarks.families.arm import ARMS, Arm
 from tests.benchmarks.families.page import page
@@ -21,7 +22,7 @@ from tests.benchmarks.families.training import Laboratory
 from tests.benchmarks.quality.cases import ROOT
 from tests.benchmarks.quality.heads import data_folder
 
-WORK = 3000
+WORK: dict[Domain, int] = {"video": 1200, "mri": 2400}
 """About ten minutes of one core an arm."""
 PROMPTS = 40
 
@@ -67,14 +68,15 @@ def laboratory(chosen: argparse.Namespace) -> Laboratory:
     heads = chosen.heads or data_folder() / "t1-heads"
     if chosen.quick:
         data = Data(heads, items=4, prompts=2, most_heads=1, scenes=32)
-        return Laboratory(data, home / "quick", 12, heads=2)
-    return Laboratory(Data(heads, prompts=PROMPTS), home, chosen.work)
+        return Laboratory(data, home / "quick", dict.fromkeys(WORK, 12), heads=2)
+    work = dict.fromkeys(WORK, chosen.work) if chosen.work else WORK
+    return Laboratory(Data(heads, prompts=PROMPTS), home, work)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.families")
     parser.add_argument("--heads", type=Path, help="BIDS folder; t1-heads in LAMINA_DATA")
-    parser.add_argument("--work", type=int, default=WORK, help="of an arm, in steps of a flow")
+    parser.add_argument("--work", type=int, help="of an arm, in steps of a flow")
     parser.add_argument("--only", action="append", help="arms of this name; repeatable")
     parser.add_argument("--quick", action="store_true", help="a few steps an arm: does it run?")
     parser.add_argument("--page", action="store_true", help="only write the page anew")

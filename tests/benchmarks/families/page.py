@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import fmean
 
+from tests.benchmarks.arms.arm import Domain
 from tests.benchmarks.arms.cells import table
 from tests.benchmarks.arms.data import Data
 from tests.benchmarks.families import plots
@@ -40,9 +41,10 @@ What each family of `core.families` is worth on clips and on heads, from the sam
 and arithmetic. Written by `make families`; do not edit. All numbers are in `families.json`.
 
 **Small on purpose**: each arm is a network of less than a million weights, taught by the
-arithmetic of **{work} steps of flow matching**{short}. That tells which family learns faster at
-first, and how few evaluations each needs; it does not tell where any of them ends. One seed
-each. Research software; **not a medical device and not for diagnosis**.
+arithmetic of **{clips} steps of flow matching on clips and {taught} on heads**{short}.
+That tells which family learns faster at first, and how few evaluations each needs; it does not
+tell where any of them ends. One seed each. Research software; **not a medical device and not
+for diagnosis**.
 
 ## How it is measured
 
@@ -81,8 +83,8 @@ def page(
     into: Path,
     *,
     data: Data,
-    work: int,
-    usual_work: int,
+    work: Mapping[Domain, int],
+    usual_work: Mapping[Domain, int],
     heads: int,
 ) -> str:
     """The page in Markdown; pictures are written beside it.
@@ -92,7 +94,7 @@ def page(
         drawn: What they drew.
         into: Folder of the page.
         data: What they were judged on.
-        work: Of each arm.
+        work: Of each arm of a domain.
         usual_work: What the command asks for where nobody says otherwise.
         heads: How many were trained on.
     """
@@ -102,12 +104,13 @@ def page(
     }
     chance = {domain: _chance(arms) for domain, arms in sides.items()}
     short = "" if work == usual_work else (
-        f", {100 * work / usual_work:.0f} %\nof the {usual_work} that the command takes by itself"
+        f"\nwhere the command takes {usual_work['video']} and {usual_work['mri']} by itself"
     )  # fmt: skip
     known = [f"{abs(v):.2f} dB on {_WORD[d]}" for d, v in chance.items() if v is not None]
     parts = [
         HEAD.format(
-            work=work,
+            clips=work["video"],
+            taught=work["mri"],
             short=short,
             heads=heads,
             guidance=GUIDANCE,

@@ -6,6 +6,7 @@ import json
 import shutil
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from core.seeds import generator
 from core.training.checkpoint import CLOCK
 from core.training.plan import Progress
 from core.training.stages import Stage, train_stages
+from tests.benchmarks.arms.arm import Domain
 from tests.benchmarks.arms.data import Data
 from tests.benchmarks.arms.training import claimed, commit
 from tests.benchmarks.families.arm import Arm
@@ -39,18 +41,18 @@ class Laboratory:
     Attributes:
         data: What from.
         state: Folder of everything that is kept.
-        work: Of each arm, in steps of flow matching.
+        work: Of each arm of a domain, in steps of flow matching.
         heads: How many heads are trained on.
     """
 
     data: Data
     state: Path
-    work: int
+    work: Mapping[Domain, int]
     heads: int = HEADS
 
     def folder(self, arm: Arm) -> Path:
         """Where an arm is kept."""
-        return self.state / arm.folder(self.work)
+        return self.state / arm.folder(self.work[arm.domain])
 
     def result(self, arm: Arm) -> dict[str, Any] | None:
         """What came of an arm; None if it was not finished."""
@@ -73,7 +75,7 @@ class Laboratory:
         return True
 
     def _run(self, arm: Arm, folder: Path) -> None:
-        net, stages = network(arm), arm.stages(self.work)
+        net, stages = network(arm), arm.stages(self.work[arm.domain])
         data = self.data
         batches = data.world if arm.domain == "video" else data.patches(self.heads)
         memory = _kept_for_gradients(network(arm), stages[-1], batches(stages[0].plan.batch_size,
@@ -88,7 +90,7 @@ class Laboratory:
         ):
             np.savez_compressed(file, **pictures)  # pyright: ignore[reportArgumentType]
         told = {
-            "arm": arm.told(self.work),
+            "arm": arm.told(self.work[arm.domain]),
             "stages": {
                 stage.name: {
                     "steps": stage.plan.steps,
