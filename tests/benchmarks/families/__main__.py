@@ -69,7 +69,7 @@ def laboratory(chosen: argparse.Namespace) -> Laboratory:
     if chosen.quick:
         data = Data(heads, items=4, prompts=2, most_heads=1, scenes=32)
         return Laboratory(data, home / "quick", dict.fromkeys(WORK, 12), heads=2)
-    work = dict.fromkeys(WORK, chosen.work) if chosen.work else WORK
+    work: dict[Domain, int] = {domain: chosen.work or usual for domain, usual in WORK.items()}
     return Laboratory(Data(heads, prompts=PROMPTS), home, work)
 
 
