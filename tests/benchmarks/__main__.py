@@ -19,7 +19,7 @@ from tests.benchmarks import against
 from tests.benchmarks.models import tiny_models
 from tests.benchmarks.page import page, side_by_side, table
 from tests.benchmarks.reasons import with_reasons
-from tests.benchmarks.results import THREADS, keep
+from tests.benchmarks.results import THREADS, keep_beside
 
 ROWS = {
     "whole-head": "tests.benchmarks.whole_head",
@@ -70,7 +70,7 @@ def _measure(key: str, size: dict[str, bool], save: bool) -> bool:
     sys.stdout.write("".join(f"{side_by_side(each)}\n" for each in record["tables"]))
     sys.stdout.flush()
     if save:
-        rows = keep(DOCS / "benchmarks.json", key, record)
+        rows = keep_beside(DOCS / "benchmarks.json", key, record)
         (DOCS / "benchmarks.md").write_text(page(rows, list(ROWS)))
     return True
 
@@ -86,7 +86,10 @@ def _arguments() -> argparse.Namespace:
     chosen = parser.parse_args()
     if chosen.page:
         rows = json.loads((DOCS / "benchmarks.json").read_text())
-        rows = {key: with_reasons(key, row) for key, row in rows.items()}
+        rows = {
+            key: {kind: with_reasons(key, record) for kind, record in row.items()}
+            for key, row in rows.items()
+        }
         (DOCS / "benchmarks.md").write_text(page(rows, list(ROWS)))
         sys.exit(0)
     chosen.save = chosen.save and not chosen.tiny

@@ -15,6 +15,7 @@ from core.records import atomic_path
 
 THREADS = 2
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16")
+WIDEST = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f", "avx2")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,6 +135,24 @@ def machine() -> dict[str, Any]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
+
+
+def kind_of(where: Mapping[str, Any]) -> str:
+    """The kind of processor in a few words: its name, its widest instructions, its cores.
+
+    Example:
+        >>> kind_of({"processor": "AMD EPYC", "flags": ["avx2", "avx512f"], "cores": 2})
+        'AMD EPYC (avx512f, 2 cores)'
+    """
+    name = where["processor"].replace("(R)", "").replace(" Processor", "")
+    widest = [flag for flag in WIDEST if flag in where["flags"]][:1]
+    return f"{name} ({', '.join([*widest, str(where['cores']) + ' cores'])})"
+
+
+def keep_beside(path: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Put one row into the JSON file beside what other kinds of processors gave; return all."""
+    rows = json.loads(path.read_text()) if path.exists() else {}
+    return keep(path, key, {**rows.get(key, {}), kind_of(record["machine"]): record})
 
 
 def keep(path: Path, key: str, record: Mapping[str, Any]) -> dict[str, Any]:
