@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import hypothesis
 import pytest
@@ -57,6 +58,53 @@ def clips_begin_anew(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pyte
     """No test goes on from a clip that another left under way, in this run or one before."""
     folder = tmp_path_factory.getbasetemp() / f"home-{next(HOMES)}"
     monkeypatch.setattr("video.engines.places.HOME", str(folder))
+
+
+@pytest.fixture
+def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Saves a network as the finished model ``old`` of a shelf of its own, which has its folder.
+
+    Its weights are moved a little at random, since some layers begin at zero.
+    """
+    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
+
+    def save(network: Any, kind: str, objective: str, **options: Any) -> Path:
+        import torch
+
+        from core.models.checkpoints import save_model
+
+        random = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for weight in network.parameters():
+                weight.add_(0.05 * torch.randn(weight.shape, generator=random))
+        record = {"name": "old", "kind": kind, "objective": objective}
+        return save_model(tmp_path / "models" / "old", network, record, **options)
+
+    return save
+
+
+@pytest.fixture
+def branch_of(tmp_path: Path) -> Callable[[Path, str], Path]:
+    """Writes a control file of edges, with random weights, to stand beside a finished model."""
+
+    def write(folder: Path, kind: str) -> Path:
+        import torch
+
+        from core.models import controls
+        from core.models.checkpoints import read_record
+        from core.training.growth import control_network
+
+        branch: Any = control_network(kind, 1, 0, folder.name).control
+        with torch.no_grad():
+            for out in branch.outs:
+                out.weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(2))
+        said = read_record(folder)
+        (data,) = controls.files_of(branch, shows="edges", base=folder.name, record=said).values()
+        path = tmp_path / controls.CONTROL
+        path.write_bytes(data)
+        return path
+
+    return write
 
 
 class Cluster:

@@ -90,6 +90,33 @@ class Control:
         return {"control": {"sha256": self.digest, "scale": self.scale, "shows": self.shows}}
 
 
+LED = {"video": "clips", "mri": "heads"}
+
+
+def named(path: str, scale: float, shows: tuple[str, ...], kind: str) -> Control | None:
+    """The control file that a request names; None where it names none.
+
+    Args:
+        path: Of the file; empty for none.
+        scale: 1 as it was learned.
+        shows: What it may be shown.
+        kind: Of model, ``video`` or ``mri``.
+
+    Raises:
+        Refusal: It is no control file, or is shown something else.
+    """
+    if not path:
+        return None
+    control = Control.of(path, scale)
+    if control.shows not in shows:
+        raise Refusal(
+            f"control={path} is shown {control.shows}: {LED[kind]} are led by the "
+            f"{' or the '.join(shows)} of another image; name a file that `lamina train {kind} "
+            f"--control {shows[0]}` wrote."
+        )
+    return control
+
+
 def check(control: Control, folder: Path) -> None:
     """Refuse a control that was not learned beside a model's weights.
 

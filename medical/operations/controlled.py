@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from core.models.controls import Control
 from core.refusal import Refusal
 from medical.acquisition.intensity import measure_scale, without_fill
 from medical.files.nifti import read_volume
@@ -32,23 +31,6 @@ def edges(x: Float[Tensor, "B 1 D H W"]) -> Float[Tensor, "B 1 D H W"]:
     h = (padded[:, :, 1:-1, 2:, 1:-1] - padded[:, :, 1:-1, :-2, 1:-1]) / 2
     w = (padded[:, :, 1:-1, 1:-1, 2:] - padded[:, :, 1:-1, 1:-1, :-2]) / 2
     return (torch.sqrt(d**2 + h**2 + w**2) / STEEPEST).clamp(max=1.0)
-
-
-def control_of(request: SuperResolutionRequest) -> Control | None:
-    """The control file that a request names; None where it names none.
-
-    Raises:
-        Refusal: It is no control file of edges.
-    """
-    if not request.control:
-        return None
-    control = Control.of(request.control, request.control_scale)
-    if control.shows != SHOWN:
-        raise Refusal(
-            f"control={request.control} is shown {control.shows}: heads are led by the {SHOWN} of "
-            "another image; name a file that `lamina train mri --control edges` wrote."
-        )
-    return control
 
 
 def control_shown(

@@ -103,9 +103,11 @@ class SuperResolveMRI:
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
         if not request.control:
             return Installed(request.model, self.kind, lora)
-        from medical.operations.controlled import control_of
+        from core.models.controls import named
+        from medical.operations.controlled import SHOWN
 
-        return Installed(request.model, self.kind, lora, control_of(request))
+        control = named(request.control, request.control_scale, (SHOWN,), self.kind)
+        return Installed(request.model, self.kind, lora, control)
 
     def prepare(self, request: SuperResolutionRequest) -> "Volume":
         """The scan, after refusing it or its mask where they cannot be restored."""

@@ -10,11 +10,10 @@ from pydantic import ValidationError
 import lamina
 from core.conditioning import Conditioning
 from core.models import controls
-from core.models.checkpoints import load_model, read_record, save_model
+from core.models.checkpoints import load_model, read_record
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.seeds import initialized
-from core.training.growth import control_network
 from flows.training.publish import publish
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
 from medical.files.nifti import read_volume, write_volume
@@ -57,16 +56,9 @@ def test_batches_are_told_by_the_edges_of_the_sharp_head_but_for_a_share():
 
 
 @pytest.fixture
-def base(tmp_path, monkeypatch):
+def base(tmp_path, finished):
     """A small finished model, and the request to learn a branch beside it."""
-    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
-    network = initialized(tiny, 3)
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=random))
-    record = {"name": "old", "kind": "mri", "objective": "flow matching"}
-    folder = save_model(tmp_path / "models" / "old", network, record)
+    folder = finished(initialized(tiny, 3), "mri", "flow matching")
     asked = {"start": "old", "control": "edges", "name": "new", "steps": 3, "batch_size": 4}
     return folder, MRITrainingRequest.model_validate(asked | {"heads": str(tmp_path)})
 
@@ -90,17 +82,10 @@ def test_a_branch_is_kept_beside_the_base_which_stays_as_it_is(base, tmp_path):
 
 
 @pytest.fixture
-def led(base, tmp_path):
+def led(base, branch_of, tmp_path):
     """A request for a scan beside a control file and an image that it is shown."""
     folder, _ = base
-    network = control_network("mri", 1, 0, "old")
-    branch: Any = network.control
-    with torch.no_grad():
-        for out in branch.outs:
-            out.weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(2))
-    said = read_record(folder)
-    (data,) = controls.files_of(branch, shows="edges", base="old", record=said).values()
-    (tmp_path / "control.safetensors").write_bytes(data)
+    path = branch_of(folder, "mri")
     axes = torch.meshgrid(*[torch.linspace(-1, 1, n) for n in (20, 24, 24)], indexing="ij")
     inside = sum(axis**2 for axis in axes) < 0.8
     waves = 0.6 + 0.3 * torch.sin(9 * axes[2]) * torch.cos(7 * axes[0])
@@ -110,7 +95,7 @@ def led(base, tmp_path):
         acquire(head, Acquisition.slices(2, SliceSampling(4.0))), tmp_path / "scan.nii.gz"
     )
     asked = {"scan": str(tmp_path / "scan.nii.gz"), "model": "old", "samples": 1, "steps": 1}
-    asked |= {"control": str(tmp_path / "control.safetensors"), "noise_std": 0.0}
+    asked |= {"control": str(path), "noise_std": 0.0}
     return asked | {"control_scan": str(tmp_path / "sharp.nii.gz")}
 
 

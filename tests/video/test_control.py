@@ -14,7 +14,6 @@ from core.models.checkpoints import load_model, read_record, save_model
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.seeds import initialized
-from core.training.growth import control_network
 from flows.training.publish import publish
 from video.engines.edges import edges
 from video.engines.own import laid_out
@@ -58,17 +57,11 @@ def test_batches_are_told_by_their_edges_but_for_a_share():
 
 
 @pytest.fixture
-def base(tmp_path, monkeypatch):
+def base(finished):
     """A small finished model, and the request to learn a branch beside it."""
-    monkeypatch.setenv("LAMINA_MODELS", str(tmp_path / "models"))
     network = initialized(tiny, 3)
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for weight in network.parameters():
-            weight.add_(0.05 * torch.randn(weight.shape, generator=random))
     network.register_to_config(trained_objective="average_velocity")
-    record = {"name": "old", "kind": "video", "objective": "average velocity"}
-    folder = save_model(tmp_path / "models" / "old", network, record)
+    folder = finished(network, "video", "average velocity")
     asked = {"start": "old", "control": "edges", "name": "new", "steps": 3, "batch_size": 4}
     return folder, VideoTrainingRequest.model_validate(asked)
 
@@ -124,21 +117,14 @@ def test_a_control_stands_in_the_place_of_a_layout():
 
 
 @pytest.fixture
-def led(base, tmp_path):
+def led(base, branch_of, tmp_path):
     """A request for a clip beside a control file and a clip that it is shown."""
     folder, _ = base
-    network = control_network("video", 1, 0, "old")
-    branch: Any = network.control
-    with torch.no_grad():
-        for out in branch.outs:
-            out.weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(2))
-    said = read_record(folder)
-    (data,) = controls.files_of(branch, shows="edges", base="old", record=said).values()
-    (tmp_path / "control.safetensors").write_bytes(data)
+    path = branch_of(folder, "video")
     frames = np.random.default_rng(0).integers(0, 255, (4, 16, 16, 3), dtype=np.uint8)
     write_clip(Clip(frames, 8), tmp_path / "shown.mp4")
     asked = {"prompt": "a red circle moves left", "model": "old", "num_frames": 4, "height": 16}
-    asked |= {"width": 16, "steps": 1, "control": str(tmp_path / "control.safetensors")}
+    asked |= {"width": 16, "steps": 1, "control": str(path)}
     return asked | {"control_clip": str(tmp_path / "shown.mp4")}
 
 

@@ -13,28 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
-    from core.models.controls import Control
-
 SHOWN = "edges"
-
-
-def control_of(request: VideoRequest) -> Control | None:
-    """The control file that a request names; None where it names none.
-
-    Raises:
-        Refusal: It is no control file of clips.
-    """
-    if not request.control:
-        return None
-    from core.models.controls import Control
-
-    control = Control.of(request.control, request.control_scale)
-    if control.shows != SHOWN:
-        raise Refusal(
-            f"control={request.control} is shown {control.shows}: clips are led by the {SHOWN} of "
-            "another; name a file that `lamina train video --control edges` wrote."
-        )
-    return control
 
 
 def check_control_clip(request: VideoRequest) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from core.models.adapters import Lora
 from core.refusal import Refusal
-from video.engines.controlled import control_of
+from video.engines.controlled import SHOWN
 from video.engines.diffusers_folder import DiffusersFolder
 from video.engines.own_engine import OwnEngine
 from video.engines.places import INDEX, servers, shelves, whereabouts
@@ -26,7 +26,7 @@ def engine_of(request: VideoRequest) -> "Engine":
     """
     if not request.engine:
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
-        return _own(request.model, lora, control_of(request))
+        return _own(request.model, lora, _control_of(request))
     return find_engine(request.engine)
 
 
@@ -67,6 +67,14 @@ def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
             f"a slash; write ./{name} for a folder here."
         )
     return _of_folder(found.resolve())
+
+
+def _control_of(request: VideoRequest) -> "Control | None":
+    if not request.control:
+        return None
+    from core.models.controls import named
+
+    return named(request.control, request.control_scale, (SHOWN,), "video")
 
 
 @cache
