@@ -145,12 +145,13 @@ def test_only_a_layout_whose_things_are_too_near_is_drawn_again(monkeypatch):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("height", "guidance", "calls"), [(64, 2.0, 2), (64, 1.0, 1), (32, 2.0, 2)]
+    ("height", "steps", "guidance", "calls"),
+    [(64, 2, 2.0, 4), (64, 2, 1.0, 2), (64, 1, 2.0, 1), (32, 2, 2.0, 4), (32, 1, 2.0, 2)],
 )
-def test_a_guided_step_asks_twice_and_one_at_guidance_1_asks_once(height, guidance, calls):
+def test_a_guided_step_asks_twice_and_others_once(height, steps, guidance, calls):
     network, seen = new_painter(), []
     network.register_forward_hook(lambda *_: seen.append(1))
-    request = VideoRequest(prompt="a red circle", steps=1, height=height)
+    request = VideoRequest(prompt="a red circle", steps=steps, height=height)
     start = torch.zeros(2, 3, 16, height, 64)
     cond = replace(told(), guidance=torch.full((2,), guidance))
     sample_from(start, request, cond, network, record={})
@@ -170,12 +171,34 @@ def test_painting_is_guided_away_from_a_clip_of_which_nothing_is_known(monkeypat
     given = torch.ones(2, SKETCH_CHANNELS, 16, 16, 16)
     for scale in (1.2, 3.0):
         cond = replace(told(), sketch=given, guidance=torch.full((2,), scale))
-        painting(network, cond, {})
+        painting(network, cond, {}, steps=4)
     first, nothing, low, *_, high = asked
     assert first.sketch is given
     assert nothing == Conditioning()
     assert low == pytest.approx(1.2)
     assert high == PAINTING_GUIDANCE
+
+
+@torch.no_grad()
+def test_one_step_is_not_led_away_from_the_mean_of_all_clips():
+    """Which would leave bright grounds too bright: nothing comes after to mend it."""
+    network, given = new_painter(), torch.rand(2, SKETCH_CHANNELS, 16, 16, 16)
+    for weight in network.parameters():
+        weight.add_(0.05 * torch.randn(weight.shape, generator=generator(4)))
+    start = torch.randn(2, 3, 16, 64, 64, generator=generator(3))
+    found = {
+        (steps, guidance): sample_from(
+            start,
+            VideoRequest(prompt="x", steps=steps),
+            replace(told(), sketch=given, guidance=torch.full((2,), guidance)),
+            network,
+            record={},
+        )
+        for steps in (1, 2)
+        for guidance in (1.0, 3.0)
+    }
+    assert torch.equal(found[1, 1.0], found[1, 3.0])
+    assert not torch.equal(found[2, 1.0], found[2, 3.0])
 
 
 def new_painter(**changes):

@@ -32,6 +32,7 @@ from video.engines.layouts import CHANNELS, TRIES, draw_layouts, fits, sketch
 from video.engines.text import TextEncoder
 from video.files.clip import Clip
 from video.request import VideoRequest
+from video.runner.layouts import painting_scale
 from video.world.scene_table import SLOTS
 from video.world.scenes import NUM_FRAMES
 
@@ -149,11 +150,19 @@ def layout_noise(start: Volumes) -> Float[Tensor, "B N K 16 3 1"]:
     return start.flatten(1)[:, : prod(shape)].unflatten(1, shape)
 
 
-def painting(network: ConditionedNetwork, cond: Conditioning, record: dict[str, Any]) -> Denoise:
+def painting(
+    network: ConditionedNetwork, cond: Conditioning, record: dict[str, Any], *, steps: int
+) -> Denoise:
     """The guided network: guidance inside where it was trained in, outside otherwise.
 
     What a prompt asks for stands in the sketch of its layout, which was drawn with guidance.
     Painting after one is guided less, and away from a clip of which nothing is known at all.
+
+    Args:
+        network: Of clips.
+        cond: What it is told, with its guidance.
+        record: What is known of the network.
+        steps: Of the walk.
     """
     if record.get("guidance_trained_in", False):
         return denoiser(network, cond)
@@ -161,7 +170,7 @@ def painting(network: ConditionedNetwork, cond: Conditioning, record: dict[str, 
     scale = float(cond.guidance[0])
     plain = replace(cond, guidance=None)
     if cond.sketch is not None:
-        scale = min(scale, PAINTING_GUIDANCE)
+        scale = painting_scale(scale, PAINTING_GUIDANCE, steps)
     nothing = replace(plain.null(), sketch=None)
     return guided(denoiser(network, plain), denoiser(network, nothing), scale)
 
@@ -199,7 +208,7 @@ def sample_from(
     """
     device = next(network.parameters()).device
     start, cond = start.to(device), cond.to(device)
-    denoise = painting(network, laid_out(cond, network, start), record)
+    denoise = painting(network, laid_out(cond, network, start), record, steps=request.steps)
     walk = walk or walk_of(request, network)
     levels = reachable(network, shifted(request.steps, shift=SHIFT))
     return walk(denoise, start, levels, on_step=on_step)

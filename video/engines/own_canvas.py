@@ -124,7 +124,8 @@ def paint(
     shown = None
     if getattr(network, "given", None) is not None:  # it has learned to paint around what it sees
         shown = torch.cat([known.values, mask], dim=1)  # (1, 4, D, H, W)
-    denoise = windowed(clip.shape, cond.to(device), network, record, layout, shown)
+    told, steps = cond.to(device), request.steps
+    denoise = windowed(clip.shape, told, network, record, layout, shown, steps=steps)
     levels = reachable(network, shifted(request.steps, shift=SHIFT))
     walk = walk_of(request, network)
     walk = kept.around(walk) if kept else walk
@@ -151,6 +152,8 @@ def windowed(
     record: dict[str, Any],
     layout: Courses | None,
     shown: Float[Tensor, "1 4 D H W"] | None = None,
+    *,
+    steps: int,
 ) -> Denoise:
     """A denoiser of whole clips (1, 3, D, H, W) from one of windows of 16 frames.
 
@@ -161,6 +164,7 @@ def windowed(
         record: What is known of it.
         layout: Where everything is; None where nobody knows.
         shown: What is given and its mask, for a network that is shown it.
+        steps: Of the walk.
     """
     depth, height, width = shape[2:]
     overlap = min(OVERLAP, depth - 1) if depth > NUM_FRAMES else 0
@@ -172,7 +176,7 @@ def windowed(
         if layout is not None and fits((NUM_FRAMES, height, width)):
             laid = sketch(layout[:, :, frames].to(network.device))
             told = replace(told, sketch=laid)
-        asks[frames.start] = painting(network, told, record)
+        asks[frames.start] = painting(network, told, record, steps=steps)
 
     def each(z: Tensor, t: Tensor, r: Tensor, here: list[Window]) -> Tensor:
         return torch.cat([asks[w.slices[0].start](z[i : i + 1], t, r) for i, w in enumerate(here)])

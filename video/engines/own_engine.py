@@ -32,7 +32,7 @@ SIDES = 16, 256
 LONG_S = 20.0  # a clip of words alone that takes less is begun anew
 FILES = ("lora", "boxes", "control", "control_clip")
 MADE_OF = ("sha256", "lora", "control")  # in a model's record
-WALK = 2  # of what leads our own walks: layouts, held things; raised where that changes
+WALK = 3  # of what leads our own walks: layouts, held things; raised where that changes
 
 
 @dataclass(frozen=True)

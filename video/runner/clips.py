@@ -31,7 +31,7 @@ from core.runner.walks import Denoise, dpmpp_2m, flow_map, shifted
 from core.trouble import Trouble
 from video.files.clip import Clip
 from video.files.formats import refuse_ending, refuse_rate, write_clip
-from video.runner.layouts import apart, sketch
+from video.runner.layouts import apart, painting_scale, sketch
 from video.runner.words import tokenizer_of
 from video.world.understanding import Understanding, check_servable, understand
 
@@ -119,7 +119,7 @@ class ClipRunner:
         scale, drawn = wish.guidance, None
         if self.facts["layouts"]:
             drawn = self._sketch(wish, words, start)
-            scale = min(scale, self.facts["painting_guidance"])
+            scale = painting_scale(scale, self.facts["painting_guidance"], wish.steps)
         seconds = np.array([[1 / wish.fps, 1.0, 1.0]] * 2, dtype=np.float32)
         told: dict[str, NDArray[Any]] = _both(words) | {"spacing": seconds}
         if drawn is not None:
