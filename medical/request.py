@@ -130,22 +130,22 @@ class SuperResolutionRequest(Request):
     control: DiskPath = Field(
         default="",
         max_length=400,
-        description="Control file in safetensors, as lamina train mri --control edges writes one: "
-        "the result follows the edges of control_scan; empty for none.",
+        description="Control file in safetensors, as lamina train mri --control edges or labels "
+        "writes one: the result follows control_scan; empty for none.",
         json_schema_extra={"position": 15},
     )
     control_scan: DiskPath = Field(
         default="",
         max_length=400,
-        description="Sharp NIfTI image of the same head on the result's grid, of any contrast, "
-        "whose edges the control file is shown.",
+        description="NIfTI image of the same head on the result's grid that the control file is "
+        "shown: a sharp one of any contrast for edges, or a map of tissues for labels.",
         json_schema_extra={"position": 16},
     )
     control_scale: float = Field(
         default=1.0,
         ge=-4,
         le=4,
-        description="How strongly the edges of control_scan count.",
+        description="How strongly control_scan counts.",
         json_schema_extra={"position": 17},
     )
 
@@ -244,11 +244,11 @@ class MRITrainingRequest(Request):
         description="Rank of what is learned beside the weights of start, which stay as they are: "
         "a small file and a model with it merged, for little data; 0 to train all weights.",
     )
-    control: Literal["", "edges"] = Field(
+    control: Literal["", "edges", "labels"] = Field(
         default="",
-        description="Learn a branch that is shown the edges of sharp heads, beside the weights of "
-        "start, which stay as they are: a file that leads restorations by the edges of another "
-        "image; empty for none.",
+        description="Learn a branch that is shown the edges of sharp heads, or labels of fluid, "
+        "gray and white matter, beside the weights of start, which stay as they are: a file that "
+        "leads restorations by another image; empty for none.",
     )
     steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
     jump_steps: int = Field(

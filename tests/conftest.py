@@ -84,22 +84,22 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 
 
 @pytest.fixture
-def branch_of(tmp_path: Path) -> Callable[[Path, str], Path]:
-    """Writes a control file of edges, with random weights, to stand beside a finished model."""
+def branch_of(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a control file, with random weights, to stand beside a finished model."""
 
-    def write(folder: Path, kind: str) -> Path:
+    def write(folder: Path, kind: str, shows: str = "edges", channels: int = 1) -> Path:
         import torch
 
         from core.models import controls
         from core.models.checkpoints import read_record
         from core.training.growth import control_network
 
-        branch: Any = control_network(kind, 1, 0, folder.name).control
+        branch: Any = control_network(kind, channels, 0, folder.name).control
         with torch.no_grad():
             for out in branch.outs:
                 out.weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(2))
         said = read_record(folder)
-        (data,) = controls.files_of(branch, shows="edges", base=folder.name, record=said).values()
+        (data,) = controls.files_of(branch, shows=shows, base=folder.name, record=said).values()
         path = tmp_path / controls.CONTROL
         path.write_bytes(data)
         return path

@@ -42,13 +42,17 @@ class Anatomy:
             assert tissues is not None  # whoever draws contrasts has made them
             labels = tissues.labels
             if labels is not None:
-                labels = self._read(labels, box, spacing_mm, labels=True)
+                labels = self.labels(labels, box, spacing_mm)
             x = self.contrast.apply(x, tissues.centers, labels)
         if inside is not None:
             x = x.clone()  # the patch may still be the head itself
             for lesion in self.lesions:
                 lesion.add_to(x, spacing_mm, inside)
         return x
+
+    def labels(self, head: Tensor, box: Box, spacing_mm: Triple) -> Tensor:
+        """The patch (D, H, W) of a label map of the whole head, bent as the head is."""
+        return self._read(head, box, spacing_mm, labels=True)
 
     def _read(self, head: Tensor, box: Box, spacing_mm: Triple, *, labels: bool = False) -> Tensor:
         """The patch, displaced; more of the head is read where displacements reach it."""

@@ -1,4 +1,4 @@
-"""Heads that are led by the edges of another image: what is asked, and the control it becomes."""
+"""Heads that are led by edges or tissues: what is asked, and the control it becomes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from core.refusal import Refusal
 from medical.acquisition.intensity import measure_scale, without_fill
+from medical.anatomy.tissues import CSF, GRAY, TISSUES, WHITE
 from medical.files.nifti import read_volume
 from medical.files.volume import same_place
 
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
     from medical.operations.problem import Problem
     from medical.request import SuperResolutionRequest
 
-SHOWN, CHANNELS = "edges", 1
+EDGES, LABELS = "edges", "labels"
+CHANNELS = {EDGES: 1, LABELS: 3}
+"""What a branch can be shown, and in how many channels."""
 STEEPEST = 0.25
 """Change from voxel to voxel, as a share of the brightest tissue, that counts as a whole edge."""
 
@@ -33,27 +36,37 @@ def edges(x: Float[Tensor, "B 1 D H W"]) -> Float[Tensor, "B 1 D H W"]:
     return (torch.sqrt(d**2 + h**2 + w**2) / STEEPEST).clamp(max=1.0)
 
 
+def one_hot(labels: Tensor) -> Float[Tensor, "B 3 D H W"]:
+    """Fluid, gray and white matter, 1 where each is, of labels (B, 1, D, H, W); else 0.
+
+    >>> one_hot(torch.tensor([0, 3]).view(1, 1, 1, 1, 2)).flatten(1).tolist()
+    [[0.0, 0.0, 0.0, 0.0, 0.0, 1.0]]
+    """
+    return torch.cat([labels == kind for kind in (CSF, GRAY, WHITE)], dim=1).float()
+
+
 def control_shown(
-    request: SuperResolutionRequest, scan: Volume, problem: Problem, *, beside: bool = False
-) -> Float[Tensor, "1 1 D H W"] | None:
-    """The edges of the image that is named, axes as in ``problem``; None where none is.
+    request: SuperResolutionRequest, scan: Volume, problem: Problem, channels: int
+) -> Float[Tensor, "1 C D H W"] | None:
+    """What the image that is named shows, axes as in ``problem``; None where none is.
 
     Args:
         request: What was asked.
         scan: To be restored.
         problem: Of the scan.
-        beside: The network that is loaded has a branch, so that no file need be named.
+        channels: Of what the branch is shown, by which edges and labels are told apart; 0 where
+            there is no branch.
 
     Raises:
         Refusal: The file or the image is named alone, beside learning from the scan, or the image
-            does not lie on the grid of the result.
+            does not lie on the grid of the result, or is no label map where one is needed.
     """
     if not (request.control or request.control_scan):
         return None
-    if not (request.control_scan and (request.control or beside)):
+    if not (request.control_scan and channels):
         raise Refusal(
             f"control={request.control!r} with control_scan={request.control_scan!r}: a control "
-            "file reads the edges of an image; name both, or leave both out."
+            "file reads the edges or the labels of an image; name both, or leave both out."
         )
     if request.adapt_minutes:
         raise Refusal(
@@ -70,6 +83,22 @@ def control_shown(
             f"shape {grid.shape} and {tuple(round(s, 3) for s in grid.spacing_mm)} apart; "
             "resample it there."
         )
+    if channels == CHANNELS[LABELS]:
+        labels = shown.data.permute(*problem.order)  # (D, H, W)
+        _check_labels(labels, request.control_scan)
+        return one_hot(labels[None, None])
     data, _ = without_fill(shown.data)
     ready = measure_scale(data).apply(data).permute(*problem.order)  # (D, H, W)
     return edges(ready[None, None])
+
+
+def _check_labels(labels: Tensor, path: str) -> None:
+    """Refuse an image that holds anything but tissues."""
+    found = labels.unique()
+    odd = found[(found != found.round()) | (found < 0) | (found > WHITE)]
+    if len(odd):
+        raise Refusal(
+            f"control_scan={path} holds {float(odd[0]):g}: this branch is shown labels, "
+            f"{', '.join(f'{number} {name}' for number, name in TISSUES.items())}; name a map "
+            "that `lamina mri segment --labels tissues` wrote."
+        )

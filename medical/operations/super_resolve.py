@@ -19,6 +19,7 @@ from torch import Tensor
 from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.control import ControlBranch
 from core.operations.linear_operators import project
 from core.operations.restoration import Measurement, restore
 from core.operations.tiling import Slices, Window, tiled, windows
@@ -105,8 +106,7 @@ def super_resolve(
     if protect is None and request.protect:
         protect = read_volume(request.protect)
     mask = None if protect is None else protected_voxels(protect, volume, problem)
-    beside = getattr(network, "control", None) is not None
-    shown = control_shown(request, volume, problem, beside=beside)
+    shown = control_shown(request, volume, problem, _channels(network))
     tiling, walk = tiling or Tiling(), walk or usual_walk(network, request.seed)
     with torch.inference_mode():
         base = problem.back_projection()
@@ -124,6 +124,12 @@ def super_resolve(
             volume, request, problem, result, std=std, mask=mask, seam=seam, known=known
         )
         return replace(restored, sampler=walk.__name__)
+
+
+def _channels(network: ConditionedNetwork) -> int:
+    """Of the control that its branch is shown; 0 without a branch."""
+    branch = getattr(network, "control", None)
+    return branch.channels if isinstance(branch, ControlBranch) else 0
 
 
 class _Sampler:

@@ -18,6 +18,7 @@ from medical.files.container import scan_name
 from medical.request import SuperResolutionRequest
 
 if TYPE_CHECKING:
+    from core.models.controls import Control
     from medical.files.volume import Volume
     from medical.operations.restoration import Restoration
 
@@ -101,13 +102,15 @@ class SuperResolveMRI:
         from core.models.installed import Installed
 
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
-        if not request.control:
-            return Installed(request.model, self.kind, lora)
-        from core.models.controls import named
-        from medical.operations.controlled import SHOWN
+        return Installed(request.model, self.kind, lora, self._control(request))
 
-        control = named(request.control, request.control_scale, (SHOWN,), self.kind)
-        return Installed(request.model, self.kind, lora, control)
+    def _control(self, request: SuperResolutionRequest) -> "Control | None":
+        if not request.control:
+            return None
+        from core.models.controls import named
+        from medical.operations.controlled import CHANNELS
+
+        return named(request.control, request.control_scale, tuple(CHANNELS), self.kind)
 
     def prepare(self, request: SuperResolutionRequest) -> "Volume":
         """The scan, after refusing it or its mask where they cannot be restored."""
@@ -128,7 +131,8 @@ class SuperResolveMRI:
         if request.control or request.control_scan:
             from medical.operations.controlled import control_shown
 
-            control_shown(request, scan, problem)
+            control = self._control(request)
+            control_shown(request, scan, problem, control.channels if control else 0)
         if request.protect:
             protected_voxels(read_volume(request.protect), scan, problem)
         return scan

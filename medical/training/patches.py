@@ -91,6 +91,7 @@ class HeadPatches:
         recipe: How they are cut, changed and scanned.
         labels: Label map of each head on its grid, None for a head without one; used where
             contrasts are changed, and made from the intensities where missing.
+        maps: Tissues of each head on its grid, whole numbers from 0; None where batches tell none.
         device: Where the heads lie and batches are made.
     """
 
@@ -101,6 +102,7 @@ class HeadPatches:
         recipe: PatchRecipe | None = None,
         *,
         labels: Sequence[Tensor | None] | None = None,
+        maps: Sequence[Tensor] = (),
         device: torch.device | str = "cpu",
     ) -> None:
         if not volumes:
@@ -116,6 +118,7 @@ class HeadPatches:
         self.device = torch.device(device)
         self.volumes = [v.to(torch.float16).contiguous().to(self.device) for v in volumes]
         self.spacing_mm = list(spacing_mm or [(1.0, 1.0, 1.0)] * len(self.volumes))
+        self.maps = [labels.to(torch.uint8).to(self.device) for labels in maps]
         # A decision that asked the device would wait for all that the device has to do.
         on_cpu = self.device.type == "cpu"
         self.levels = None if on_cpu else [_levels(volume).cpu() for volume in self.volumes]
@@ -134,13 +137,14 @@ class HeadPatches:
         recipe: PatchRecipe | None = None,
         *,
         labels: Mapping[str, Tensor] | None = None,
+        maps: Sequence[Tensor] = (),
         device: torch.device | str = "cpu",
     ) -> HeadPatches:
         """Patches of loaded heads, each with its spacing and its labels if it has any."""
         volumes = [volume.data for _, volume in heads]
         spacing = [volume.spacing_mm for _, volume in heads]
         known = [(labels or {}).get(name) for name, _ in heads]
-        return cls(volumes, spacing, recipe, labels=known, device=device)
+        return cls(volumes, spacing, recipe, labels=known, maps=maps, device=device)
 
     def draw_batch(self, batch_size: int, generator: torch.Generator) -> dict[str, Tensor]:
         """``batch_size`` random training pairs on the device.
@@ -155,8 +159,19 @@ class HeadPatches:
                 voxel was measured (1 at slice centers).
             spacing: (B, 3) grid spacing in mm.
             resolution: (B, 3) acquired resolution in mm.
+            maps: (B, 1, D, H, W) tissues of the truth, where heads have maps.
         """
-        return training_pairs([self.obey(self.draw(generator)) for _ in range(batch_size)])
+        draws = [self.draw(generator) for _ in range(batch_size)]
+        pairs = training_pairs([self.obey(draw) for draw in draws])
+        if self.maps:
+            pairs["maps"] = torch.stack([self._map(draw) for draw in draws])[:, None]
+        return pairs
+
+    def _map(self, draw: PatchDraw) -> Tensor:
+        """(D, H, W) tissues of the patch that was drawn."""
+        view = self.maps[draw.head].permute(draw.order)
+        found = draw.anatomy.labels(view, draw.outer, draw.grid.spacing_mm)
+        return found.flip(draw.variation.flips)[draw.inner]
 
     def draw(self, generator: torch.Generator) -> PatchDraw:
         """All that is random of one patch."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,9 @@ from core.training.growth import begun_from, control_network, first_network
 from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
 from medical.anatomy.anatomy import AnatomyRange
-from medical.operations.controlled import CHANNELS
+from medical.operations.controlled import CHANNELS, LABELS, one_hot
 from medical.request import MRITrainingRequest
-from medical.training.controls import controlled
+from medical.training.controls import controlled, tissue_maps
 from medical.training.dataset import load_heads, load_labels, split_heads
 from medical.training.patches import HeadPatches, PatchRecipe
 from medical.training.presets import PRESETS
@@ -51,10 +52,12 @@ def head_batches(
         lesion_share=request.lesion_share,
         deformation_share=request.deformation_share,
     )
+    taught = split_heads(heads, "train")
     patches = HeadPatches.from_heads(
-        split_heads(heads, "train"),
+        taught,
         PatchRecipe(PATCH, anatomies=anatomies),
         labels=load_labels(request.heads) if request.contrast_share else None,
+        maps=tissue_maps(taught) if request.control == LABELS else (),
         device=device,
     )
     validate = validation(split_heads(heads, "validation"))
@@ -76,6 +79,8 @@ def patch_batches(patches: HeadPatches) -> MakeBatch:
         cond = Conditioning(
             concat=drawn["concat"], spacing=drawn["spacing"], resolution=drawn["resolution"]
         )
+        if "maps" in drawn:
+            cond = replace(cond, control=one_hot(drawn["maps"]))
         return drawn["target"], cond
 
     return make_batch
@@ -138,7 +143,7 @@ def train(
     if make_batch is None:
         make_batch, validate = head_batches(request, training_device())
     if request.control:  # nobody has an image to lead what is judged
-        make_batch, validate = controlled(make_batch), None
+        make_batch, validate = controlled(make_batch, request.control), None
     trained, done = train_stages(
         network,
         make_batch,
@@ -161,7 +166,7 @@ def beginning(request: MRITrainingRequest) -> ConditionedNetwork:
         Refusal: The model to begin from is not installed, or does not fit.
     """
     if request.control:
-        return control_network("mri", CHANNELS, request.seed, request.start)
+        return control_network("mri", CHANNELS[request.control], request.seed, request.start)
     build = PRESETS[request.network][request.preset]
     network = first_network("mri", build, request.seed, request.start)
     if request.lora:

@@ -16,15 +16,18 @@ from core.refusal import Refusal
 from core.seeds import initialized
 from flows.training.publish import publish
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.anatomy.anatomy import AnatomyRange
+from medical.anatomy.augmentation import Augmentation
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import Volume
-from medical.operations.controlled import edges
+from medical.operations.controlled import edges, one_hot
 from medical.operations.residual import RESIDUAL_SCALE
 from medical.operations.super_resolve_mri import SuperResolveMRI
 from medical.request import MRITrainingRequest, SuperResolutionRequest
-from medical.training.controls import WITHOUT, controlled
+from medical.training.controls import WITHOUT, controlled, tissue_maps
+from medical.training.patches import HeadPatches, PatchRecipe
 from medical.training.presets import tiny
-from medical.training.training import stages, train
+from medical.training.training import patch_batches, stages, train
 
 
 def patches(size, random):
@@ -53,6 +56,32 @@ def test_batches_are_told_by_the_edges_of_the_sharp_head_but_for_a_share():
     assert float(empty.float().mean()) == pytest.approx(WITHOUT, abs=0.06)
     head = (cond.concat[:, :1] + 1) / 2 + RESIDUAL_SCALE * x
     assert torch.equal(cond.control[~empty], edges(head)[~empty])
+
+
+def test_batches_are_told_by_the_tissues_of_the_same_head_however_it_is_cut():
+    axes = torch.meshgrid(*[torch.arange(20.0)] * 3, indexing="ij")
+    head = 0.2 + 0.1 * ((axes[0] + 2 * axes[1] + 3 * axes[2]) % 4)  # brightness tells the tissue
+    tissues = ((head - 0.2) / 0.1).round()
+    whole, flipped = AnatomyRange(deformation_share=0.5), Augmentation(1.0, 0, 0, 0)
+    for anatomies, least in ((AnatomyRange(), 1.0), (whole, 0.0)):
+        recipe = PatchRecipe((8, 8, 8), anatomies=anatomies, augmentation=flipped)
+        cut = patch_batches(HeadPatches([head], recipe=recipe, maps=[tissues]))
+        x, cond = controlled(cut, "labels")(40, torch.Generator().manual_seed(0))
+        assert cond.concat is not None
+        assert cond.control is not None
+        assert cond.control.shape == (40, 3, 8, 8, 8)
+        empty = ~cond.control.flatten(1).any(1)
+        assert 0 < int(empty.sum()) < 12
+        sharp = (cond.concat[:, :1] + 1) / 2 + RESIDUAL_SCALE * x
+        expected = one_hot(((sharp - 0.2) / 0.1).round())
+        right = (cond.control == expected).all(1)[~empty].float().mean()
+        assert right >= least
+        assert right > 0.5  # bent heads are read between voxels, and labels are not
+
+
+def test_tissues_of_a_head_without_any_are_refused_by_name():
+    with pytest.raises(Refusal, match=r"sub-07: the largest bright piece"):
+        tissue_maps([("sub-07", Volume(torch.zeros(8, 8, 8), np.eye(4)))])
 
 
 @pytest.fixture
@@ -136,6 +165,22 @@ def test_a_model_that_was_loaded_with_a_branch_is_led_by_an_image_alone(led, bas
     plain = lamina.load(folder, device="cpu")
     with pytest.raises(Refusal, match=r"control='' with control_scan=.*name both"):
         lamina.super_resolve(led["scan"], model=plain, **fields)
+
+
+def test_a_head_is_led_by_a_map_of_its_tissues(base, branch_of, led, tmp_path):
+    folder, _ = base
+    asked = led | {"control": str(branch_of(folder, "mri", "labels", 3))}
+    sharp = read_volume(led["control_scan"])
+    with pytest.raises(Refusal, match=r"0 background, 1 CSF, .*lamina mri segment"):
+        restored(asked)
+    found = {}
+    for kind in (1, 2):
+        labels = sharp.with_data(kind * (sharp.data > 0).float())
+        write_volume(labels, tmp_path / f"{kind}.nii.gz")
+        found[kind] = restored(asked | {"control_scan": str(tmp_path / f"{kind}.nii.gz")})
+    assert not torch.equal(found[1], found[2])
+    unled = asked | {"control_scan": str(tmp_path / "1.nii.gz"), "control_scale": 0.0}
+    assert torch.equal(restored(unled), restored(plain_of(led)))
 
 
 def test_requests_without_a_control_are_what_they_were(led):

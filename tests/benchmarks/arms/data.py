@@ -15,6 +15,7 @@ from core.conditioning import Conditioning
 from core.seeds import generator
 from medical.acquisition.protocols import AcquisitionRange
 from medical.files.volume import Volume
+from medical.training.controls import tissue_maps
 from medical.training.dataset import VALIDATION_EVERY
 from medical.training.patches import HeadPatches, PatchRecipe
 from medical.training.training import patch_batches
@@ -53,6 +54,7 @@ class Data:
         most_heads: Validation heads.
         box: Voxels around the middle of a head that are restored.
         scenes: Of the procedural world, of which training draws; more than an arm sees.
+        tissues: Whether patches come with their tissues as control.
     """
 
     folder: Path
@@ -61,6 +63,7 @@ class Data:
     most_heads: int = 6
     box: tuple[int, int, int] = BOX
     scenes: int = 8192
+    tissues: bool = False
 
     def __post_init__(self) -> None:
         self._training: dict[Path, tuple[Tensor, tuple[float, float, float]]] = {}
@@ -97,7 +100,11 @@ class Data:
                 head = file_reader(path)()
                 self._training[path] = (head.data.to(torch.float16), head.spacing_mm)
         volumes, spacing = zip(*(self._training[path] for path in chosen), strict=True)
-        return patch_batches(HeadPatches(volumes, spacing, RECIPE))
+        maps = self._maps([(p.name, file_reader(p)()) for p in chosen] if self.tissues else [])
+        return patch_batches(HeadPatches(volumes, spacing, RECIPE, maps=maps))
+
+    def _maps(self, heads: Sequence[tuple[str, Volume]]) -> list[Tensor]:
+        return tissue_maps(heads) if self.tissues else []
 
     def batches(self, arm: Arm, shares: Sequence[float] = ()) -> MakeBatch:
         """Where an arm's batches come from; of two domains, one is drawn for every step.
@@ -133,7 +140,7 @@ class Data:
     @cached_property
     def _unseen(self) -> HeadPatches:
         heads = [(path.name, file_reader(path)()) for path in self._paths["validation"]]
-        return HeadPatches.from_heads(heads, RECIPE)
+        return HeadPatches.from_heads(heads, RECIPE, maps=self._maps(heads))
 
     @cached_property
     def _patches(self) -> tuple[Tensor, Conditioning]:

@@ -11,7 +11,7 @@ TEXT = """## The shipped models by steps
 
 From `results.md`, where protocols and intervals stand. Of clips (*{clips}*), the
 share of prompts of which everything is right; a step takes two evaluations, with the prompt and
-without:
+without, and a single step takes one:
 
 {steps}
 
