@@ -42,6 +42,8 @@ def run_here(
     """
     from flows.jobs.operations import operation_of
     from flows.jobs.pipeline import check_targets
+    from flows.machines.devices import choose_device
+    from flows.machines.resources import check_room, check_whole
     from flows.requests.policy import check_policy, read_lawful
 
     operation = operation_of(request)
@@ -49,15 +51,15 @@ def run_here(
     output, folder = _files_and_dicom(operation, request, output)
     check_targets(operation, request, output, overwrite=overwrite)
     shown = None if preview is None else _previews(preview, output, overwrite=overwrite)
+    device, place = choose_device(read_settings().device), output.absolute().parent
     if operation.inputs(request):  # files may ask for more than there is, which takes long to find
-        _room(operation, request, output)
+        check_room(operation, request, device, place)
     reading = read_lawful(operation, request, "command", strict=strict)
     request = reading.request
 
     from flows.jobs.signing import check_signing
 
-    device, wanted = _room(operation, request, output)
-    operation.check(request)
+    wanted = check_whole(operation, request, device, place)
     check_signing(operation, output.suffix)
     for line in reading.remarks:
         sys.stderr.write(f"{line}\n")
@@ -176,14 +178,3 @@ def _write_dicom(
     written = write_dicom(operation, request, paths, told, folder)
     note_results(record, folder)
     return written
-
-
-def _room(
-    operation: "AnyOperation", request: Request, output: Path
-) -> tuple["torch.device", "Resources"]:
-    """The device that will draw, and what the request needs, once it is known to fit here."""
-    from flows.machines.devices import choose_device
-    from flows.machines.resources import check_room
-
-    device = choose_device(read_settings().device)
-    return device, check_room(operation, request, device, output.absolute().parent)

@@ -55,11 +55,10 @@ Refs = dict[str, FileRef]
 def check(operation: AnyOperation, request: Request) -> Refs:
     """Refuse, on the CPU, what cannot be done at all or not on this host; the inputs by role."""
     from flows.machines.devices import choose_device
-    from flows.machines.resources import check_room
+    from flows.machines.resources import check_whole
 
     settings = read_settings()
-    check_room(operation, request, choose_device(settings.device), settings.outputs)
-    operation.check(request)
+    check_whole(operation, request, choose_device(settings.device), settings.outputs)
     inputs = operation.inputs(request)
     return {role: FileRef.of(path) for role, path in inputs.items()}
 

@@ -102,6 +102,25 @@ def check_room(
     return wanted
 
 
+def check_whole(
+    operation: Operation[Any, Any, Any],
+    request: Request,
+    device: "torch.device",
+    folder: Path,
+) -> Resources:
+    """The same, once the operation takes the request, too.
+
+    What words alone ask for is held against the operation first, so that nobody is told of memory
+    for what cannot be done at all; files may ask for more than there is, which takes long to find.
+    """
+    if not operation.inputs(request):
+        operation.check(request)
+        return check_room(operation, request, device, folder)
+    wanted = check_room(operation, request, device, folder)
+    operation.check(request)
+    return wanted
+
+
 def this_host(folder: Path, *, gpus: Sequence[float] = ()) -> Resources:
     """What this machine offers.
 

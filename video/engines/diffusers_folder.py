@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 KNOWN_BY = 5  # raise it where a survey finds something else than before
 BASE_GB, WORKING = 1.2, 1.3  # libraries, and what a forward takes beside its weights, times those
 BYTES_OF_PIXEL = 400.0  # while decoding, in float32
+STATE_BYTES_OF_PIXEL = 0.25  # of a clip under way, at most: 30 MB for 129 frames of 720p
 WITHOUT_GIVEN = "LTX"  # pipelines that walk without the latents of given pictures
 IMAGE_FIRST = "ImageToVideo"  # in the names of pipelines that begin from a picture
 FLOPS = 2e10  # of one core in a second, at least
@@ -172,7 +173,8 @@ class DiffusersFolder:
         memory_gb = BASE_GB + (WORKING * weights + kept + BYTES_OF_PIXEL * pixels) / 1e9
         tokens = pixels / self.rules.packing / (self.rules.side / 2) ** 2
         seconds = 2 * 2 * weights / 4 * max(1.0, tokens) * asked.steps / FLOPS
-        disk_gb = pixels * 16 / 1e9
+        states = 2 if "resume" in self.abilities else 0  # the old and the new
+        disk_gb = pixels * (16 + states * STATE_BYTES_OF_PIXEL) / 1e9
         return Cost(min(seconds, 1e7) + 1.0, memory_gb, disk_gb, pixels * 2 / 1e9)
 
     def record(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from video.engines.pictures import Given, given, paste
 from video.engines.places import states_folder
 from video.engines.predicted import Predicted
 from video.engines.skeleton import pipeline_class, quiet
-from video.engines.states import StateFile, drawn_on
+from video.engines.states import StateFile, drawn_on, here
 from video.engines.steps import Decoding, Drafted, Walk
 from video.engines.words import count_tokens, longest_text
 from video.files.clip import Clip
@@ -183,7 +183,7 @@ class LoadedFolder:
             torch.cuda.empty_cache()
 
     def _state_of(self, request: VideoRequest, canvas: Canvas | None = None) -> StateFile:
-        how = {**self.facts, **drawn_on("lamina", "diffusers", "transformers")}
+        how = {**self.facts, **here(), **drawn_on("diffusers", "transformers")}
         return StateFile(states_folder(), self.engine.key(request, canvas), how)
 
     def _arguments(self, request: VideoRequest) -> dict[str, Any]:

@@ -6,6 +6,7 @@ in place of the network's, whichever sampler it is and whatever is done around i
 
 from collections.abc import Callable
 from functools import wraps
+from itertools import islice
 from typing import Any
 
 from torch import Tensor
@@ -43,14 +44,14 @@ class KeptWalk:
         self._kept = kept if keeps else None
         self._until, self._asked = until, 0
         self.calls = 0
-        said = kept.read()
-        self._state: dict[str, Any] = full(*said, "cpu") if said else {"step": 0, "answers": []}
-        self._answers: list[Tensor] = self._state["answers"]
-        self._ends: list[int] = self._state.get("ends", [])
-        self.resumed = int(self._state["step"])
-        if until and self.resumed >= until:  # what stands has come farther than the draft
+        self._answers: list[Tensor] = []
+        self.resumed = 0
+        for part in islice(kept.parts(), until or None):
+            self._answers += full(*part, "cpu")["answers"]
+            self.resumed += 1
+        self._kept_answers = len(self._answers)
+        if until and self.resumed >= until:  # what stands has come as far as the draft, or farther
             self._kept, self.resumed = None, 0
-            self._answers = self._answers[: self._ends[until - 1]]
 
     def around(self, walk: Walk) -> Walk:
         """The same sampler, whose answers are kept and given again."""
@@ -110,5 +111,6 @@ class KeptWalk:
     def _keep(self, done: int) -> None:
         if self._kept is None:
             return
-        self._ends = [*self._ends[: done - 1], self._asked]
-        self._kept.keep({"step": done, "answers": list(self._answers), "ends": self._ends})
+        new = self._answers[self._kept_answers :]
+        self._kept_answers = len(self._answers)
+        self._kept.keep({"answers": new}, part=done)

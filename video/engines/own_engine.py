@@ -123,7 +123,15 @@ class OwnEngine:
         seconds = request.steps * (LINEAR_S * n + SQUARE_S * n * n) + FIXED_S
         memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
         disk_gb, results_gb = BYTES_ON_DISK * per_million, RESULT_BYTES * per_million
-        return Cost(seconds, memory_gb, disk_gb, results_gb)
+        kept_gb = self._kept_bytes(request, seconds) / 1e9
+        return Cost(seconds, memory_gb + kept_gb, disk_gb + kept_gb, results_gb)
+
+    def _kept_bytes(self, request: VideoRequest, seconds: float) -> int:
+        """What of a clip of its own is kept to go on from, in memory and on disk alike."""
+        values = 3 * request.num_frames * request.height * request.width
+        steps = request.draft_after or request.steps
+        kept = walk_bytes(values, steps, request.sampler) if _keeps(request, seconds) else 0
+        return kept if kept <= MOST_STATE_BYTES else 0
 
     def record(self) -> dict[str, Any]:
         """What its ``model.json`` says."""
@@ -253,25 +261,28 @@ class LoadedOwn:
         return replace(clip, facts=dict(clip.facts) | kept.facts)
 
     def _kept(self, request: VideoRequest, canvas: "Canvas | None" = None) -> "KeptWalk":
-        from core.numerics import numerics
         from video.engines.kept_walk import KeptWalk
-        from video.engines.pictures import named
-        from video.engines.states import StateFile, drawn_on
+        from video.engines.states import StateFile, here
 
         how = {
             "backend": self.model.record.get("backend"),
             "device": str(self.model.network.device),
-            "numerics": numerics(),
             "walk": WALK,
-            **drawn_on("lamina"),
+            **here(),
         }
         file = StateFile(states_folder(), self.engine.key(request, canvas), how)
-        long = canvas is not None or named(request) or self.engine.needs(request).seconds > LONG_S
-        keeps = bool(long or request.draft_after)
+        keeps = canvas is not None or _keeps(request, self.engine.needs(request).seconds)
         return KeptWalk(file, until=request.draft_after, keeps=keeps)
 
     def close(self) -> None:
         """Nothing was set."""
+
+
+def _keeps(request: VideoRequest, seconds: float) -> bool:
+    """Whether a state is kept of a clip that takes so long."""
+    from video.engines.pictures import named
+
+    return bool(named(request) or request.draft_after or seconds > LONG_S)
 
 
 @cache

@@ -10,8 +10,9 @@ import logging
 import threading
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from core.numerics import numerics
 from core.records import atomic_path
 from core.refusal import Refusal
 from video.engines.places import states_folder
@@ -89,8 +91,16 @@ def drawn_on(*libraries: str) -> dict[str, Any]:
     }
 
 
+def here() -> dict[str, Any]:
+    """What is known of that before an engine is loaded."""
+    return drawn_on("lamina") | {"numerics": numerics()}
+
+
 class StateFile:
-    """Where the state of one clip stands, written in the background, newest alone."""
+    """Where the state of one clip stands, written in the background, newest alone.
+
+    What only grows is kept in parts, numbered from 1, so that no step writes again what stands.
+    """
 
     def __init__(
         self, folder: Path, key: Mapping[str, Any], how: Mapping[str, Any] | None = None
@@ -100,26 +110,28 @@ class StateFile:
         Args:
             folder: Of all states.
             key: What makes the clip: request and engine.
-            how: On what it is drawn; a state that was drawn on something else is not gone on from.
+            how: On what it is drawn, as far as is known; a state that was drawn on something else
+                is not gone on from.
         """
         self._how = dict(how or {})
         text = json.dumps(key, sort_keys=True, default=str)
         digest = hashlib.sha256(text.encode()).hexdigest()
         self.path = folder / f"{digest[:32]}.safetensors"
-        self._waiting: list[tuple[dict[str, torch.Tensor], str]] = []
+        self._waiting: dict[Path, tuple[dict[str, torch.Tensor], str]] = {}
         self._turn = threading.Condition()
         self._writer: threading.Thread | None = None
         self._flushed = time.monotonic()
 
-    def read(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
+    def read(self, part: int = 0) -> tuple[dict[str, Any], dict[str, torch.Tensor]] | None:
         """What was kept, as ``flat`` gave it; None where nothing whole is."""
-        if not self.path.is_file():
+        path = self._path(part)
+        if not path.is_file():
             return None
         try:
-            with safe_open(self.path, "pt") as file:
+            with safe_open(path, "pt") as file:
                 kept = file.metadata() or {}
                 said = json.loads(kept["state"])
-                if said["how"] != self._how:
+                if any(said["how"].get(name) != value for name, value in self._how.items()):
                     return None
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             found = _sum(tensors)
@@ -127,20 +139,29 @@ class StateFile:
                 raise ValueError("its numbers are not those that were kept")
             return said["tree"], tensors
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-            logger.warning("the state %s cannot be read (%s): drawn anew", self.path.name, error)
+            logger.warning("the state %s cannot be read (%s): drawn anew", path.name, error)
             return None
 
     def step(self) -> int:
-        """The step that what was kept stands at; 0 where nothing is."""
-        try:
-            with safe_open(self.path, "pt") as file:
-                said = json.loads((file.metadata() or {})["state"])
-            return int(said["tree"]["table"]["step"]["plain"])
-        except (OSError, SafetensorError, ValueError, KeyError, TypeError):
-            return 0
+        """The step that a clip goes on from; 0 where nothing is, or nothing that it could."""
+        if self._path(1).is_file():
+            return sum(1 for _ in self.parts())
+        found = self.read()
+        return int(found[0]["table"]["step"]["plain"]) if found else 0
 
-    def keep(self, tree: Any) -> None:
-        """Write a tree in the background; one that still waits is left out for it.
+    def parts(self) -> Iterator[tuple[dict[str, Any], dict[str, torch.Tensor]]]:
+        """The parts, as far as they stand without a gap."""
+        for number in count(1):
+            if (found := self.read(number)) is None:
+                return
+            yield found
+
+    def keep(self, tree: Any, part: int = 0) -> None:
+        """Write a tree in the background; one that still waits in its place is left out for it.
+
+        Args:
+            tree: What is kept.
+            part: Its number, from 1; 0 for a state that is whole.
 
         Raises:
             UnkeepableError: It holds what no state can.
@@ -149,7 +170,7 @@ class StateFile:
         self._turn_over()
         said = json.dumps({"how": self._how, "tree": flat(tree, tensors)})
         with self._turn:
-            self._waiting[:] = [(tensors, said)]
+            self._waiting[self._path(part)] = tensors, said
             if self._writer is None:
                 self._writer = threading.Thread(target=self._write, daemon=True)
                 self._writer.start()
@@ -174,7 +195,11 @@ class StateFile:
             logger.warning("the folder of states cannot be looked at: %s", error)
             return
         for path in others:
-            _remove(path, older_s=LONGEST_KEPT_S)
+            own = path.name.startswith(f"{self.path.stem}-")
+            _remove(path, older_s=0.0 if own else LONGEST_KEPT_S)
+
+    def _path(self, part: int) -> Path:
+        return self.path.with_stem(f"{self.path.stem}-{part:04d}") if part else self.path
 
     def _write(self) -> None:
         while True:
@@ -182,13 +207,14 @@ class StateFile:
                 if not self._waiting:
                     self._writer = None
                     return
-                tensors, said = self._waiting.pop()
+                path = next(iter(self._waiting))  # parts in their order
+                tensors, said = self._waiting.pop(path)
             try:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
+                path.parent.mkdir(parents=True, exist_ok=True)
                 # flushing takes as long as a step of a small engine; a killed process leaves a
                 # file whole without it, and its sum tells what a power cut tore
                 lasting = time.monotonic() - self._flushed >= FLUSH_EVERY_S
-                with atomic_path(self.path, overwrite=True, lasting=lasting) as temporary:
+                with atomic_path(path, overwrite=True, lasting=lasting) as temporary:
                     save_file(tensors, temporary, {"state": said, "sum": _sum(tensors)})
                 if lasting:
                     self._flushed = time.monotonic()
@@ -205,7 +231,7 @@ def kept_step(engine: "Engine", request: VideoRequest) -> int:
     """
     if not engine.goes_on(request):
         return 0
-    return StateFile(states_folder(), engine.key(engine.settled(request))).step()
+    return StateFile(states_folder(), engine.key(engine.settled(request)), here()).step()
 
 
 def forget_clip(engine: "Engine", request: VideoRequest, canvas: "Canvas | None" = None) -> None:

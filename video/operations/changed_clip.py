@@ -125,13 +125,10 @@ class ChangedClip(ABC, Generic[Asked]):
 
     def check(self, request: Asked) -> None:
         """Refuse an engine that cannot, and a clip that it does not take."""
-        from video.engines.engine import refuse_to_change
-        from video.engines.shelf import able
         from video.files.clip import refuse_if_small
         from video.files.footage import refuse_if_large
 
-        engine = self.source(request)
-        refuse_to_change(engine, self.name, self.abilities, able)
+        engine = self._able(request)
         footage = self._footage(request)
         frames, height, width = self.shape(request, footage)
         refuse_if_small(height, width)
@@ -141,22 +138,30 @@ class ChangedClip(ABC, Generic[Asked]):
 
     def cost(self, request: Asked) -> Cost:
         """What the engine says of a window, as often as windows that lap by half are drawn."""
+        engine = self._able(request)
         footage = self._footage(request)
         frames, height, width = self.shape(request, footage)
         asked = self._asked(request, frames, height, width, footage.fps)
-        engine = self.source(request)
-        one = engine.needs(asked)
+        one, kept_gb, billions = engine.needs(asked), 0.0, frames * height * width / 1e9
         windows = max(1.0, LAP * frames / max(1, asked.num_frames) - (LAP - 1))
         each = one.seconds
         if engine.kind == "own":
-            still = engine.needs(asked.model_copy(update={"steps": 0})).seconds
-            each = WRITING_S + REPAINTED * (one.seconds - still)
-        billions = frames * height * width / 1e9
+            still = engine.needs(asked.model_copy(update={"steps": 0}))  # nothing of it is kept
+            each = WRITING_S + REPAINTED * (one.seconds - still.seconds)
+            one, kept_gb = still, billions * KEPT_A_STEP * asked.steps
+            kept_gb = min(kept_gb, MOST_STATE_BYTES / 1e9)
         gb = billions * ON_DISK
-        memory_gb = one.memory_gb + billions * HELD.get(engine.kind, HELD_ELSE)
-        if engine.kind == "own":
-            memory_gb += min(billions * KEPT_A_STEP * asked.steps, MOST_STATE_BYTES / 1e9)
-        return Cost(BASE_S + each * windows, memory_gb, one.disk_gb + gb, gb)
+        memory_gb = one.memory_gb + kept_gb + billions * HELD.get(engine.kind, HELD_ELSE)
+        return Cost(BASE_S + each * windows, memory_gb, one.disk_gb + kept_gb + gb, gb)
+
+    def _able(self, request: Asked) -> "Engine":
+        """The engine, where it changes clips at all."""
+        from video.engines.engine import refuse_to_change
+        from video.engines.shelf import able
+
+        engine = self.source(request)
+        refuse_to_change(engine, self.name, self.abilities, able)
+        return engine
 
     def prepare(self, request: Asked) -> Begun:
         """The clip's frames on their canvas."""

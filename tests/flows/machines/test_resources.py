@@ -3,13 +3,17 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
+from core.refusal import Refusal
 from flows.jobs.operations import OPERATIONS
 from flows.machines.resources import (
     Resources,
     check_fits,
     check_here,
+    check_room,
+    check_whole,
     job_variables,
     memory_limit_gb,
     needed,
@@ -168,3 +172,22 @@ def test_each_kind_of_pool_is_told_in_its_own_words():
     assert kubernetes["deadline_seconds"] == 7200
     assert "gpus" not in job_variables(Resources(), "kubernetes")
     assert "device_requests" not in str(job_variables(Resources(), "docker"))
+
+
+def test_what_words_ask_is_held_against_the_engine_before_memory(tmp_path, monkeypatch):
+    operation = OPERATIONS["text_to_video"]
+    monkeypatch.setattr("flows.machines.resources.memory_limit_gb", lambda: 0.1)
+    draft = VideoRequest(prompt="a red circle", steps=4, draft_after=9)
+    with pytest.raises(Refusal, match="GB"):
+        check_room(operation, draft, torch.device("cpu"), tmp_path)
+    with pytest.raises(Refusal, match=r"draft_after=9 with steps=4"):
+        check_whole(operation, draft, torch.device("cpu"), tmp_path)
+
+
+def test_states_of_clips_count_in_memory_and_on_disk():
+    plain, draft = clip(num_frames=64, steps=40), clip(num_frames=64, steps=40, draft_after=20)
+    few = clip(num_frames=64, steps=20)
+    kept_gb = 4 * 3 * 64 * 64 * 64 * 20 / 1e9
+    assert draft.memory_gb - few.memory_gb >= kept_gb
+    assert draft.disk_gb - few.disk_gb >= kept_gb
+    assert plain.disk_gb == few.disk_gb

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from video.engines.kept_walk import KeptWalk
 from video.engines.shelf import engine_of
 from video.engines.states import LONGEST_KEPT_S, StateFile, full
 from video.request import VideoRequest
@@ -81,3 +82,54 @@ def test_tidying_never_fails_whatever_others_do_in_the_folder(kept, monkeypatch,
     kept.path.mkdir()
     kept.forget()
     assert "cannot be removed" in caplog.text
+
+
+def test_parts_are_read_as_far_as_they_stand_whole_and_go_together(tmp_path):
+    state = StateFile(tmp_path, KEY, HOW)
+    for step in (1, 2, 3, 4):
+        state.keep({"answers": [torch.full((5,), float(step))]}, part=step)
+        state.settle()
+    assert state.step() == 4
+    found = [full(*part, "cpu")["answers"][0][0].item() for part in state.parts()]
+    assert found == [1.0, 2.0, 3.0, 4.0]
+    third = sorted(tmp_path.iterdir())[2]
+    third.write_bytes(third.read_bytes()[:-9])
+    assert StateFile(tmp_path, KEY, HOW).step() == 2
+    state.forget()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_step_is_told_of_what_would_be_gone_on_from_alone(kept):
+    assert StateFile(kept.path.parent, KEY, HOW).step() == 3
+    assert StateFile(kept.path.parent, KEY, {"threads": 2}).step() == 0
+    whole = kept.path.read_bytes()
+    kept.path.write_bytes(whole[:-8] + bytes(8))  # whole by its length, other numbers
+    assert kept.step() == 0
+
+
+def test_no_step_of_a_walk_writes_again_what_stands(tmp_path):
+    written = []
+
+    class Counting(StateFile):
+        def keep(self, tree, part=0):
+            written.append(sum(answer.numel() for answer in tree["answers"]))
+            super().keep(tree, part)
+
+    def walk(denoise, z, levels, *, on_step):
+        for step in range(1, len(levels)):
+            z = denoise(z, levels[step], levels[step])
+            on_step(step, len(levels) - 1, z)
+        return z
+
+    def drawn():
+        return KeptWalk(Counting(tmp_path, KEY, HOW)).around(walk)(
+            lambda z, t, r: z + 1,
+            torch.zeros(1, 3, 4, 4, 4),
+            torch.linspace(1, 0, 9),
+            on_step=lambda *_: None,
+        )
+
+    whole = drawn()
+    assert written == [192] * 8
+    assert torch.equal(drawn(), whole)
+    assert written == [192] * 8  # all was there
