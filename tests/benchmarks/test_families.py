@@ -137,7 +137,7 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     chosen = [a for a in ARMS if a.name in {"flow_matching", "ddpm", "average_velocity"}]
     for arm in chosen:
         assert lab.run(arm)
-    assert command.write_page(lab, tmp_path)
+    assert command.write_page(lab, tmp_path, {})
     text = (tmp_path / "families.md").read_text()
     assert "**3 steps of flow matching on clips and 4 on heads**\nwhere the command" in text
     assert all(f"- **{arm.name}**" in text for arm in chosen)
@@ -151,5 +151,13 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Laboratory, "_run", lambda *_: pytest.fail("trained again"))
     assert all(lab.run(arm) for arm in chosen)
-    assert command.write_page(lab, tmp_path)
+    assert command.write_page(lab, tmp_path, {})
     assert (tmp_path / "families.md").read_text() == text
+
+    elsewhere = Laboratory(lab.data, tmp_path / "elsewhere", lab.work, heads=2)
+    before = command.published(tmp_path / "families.json", lab.work)
+    assert set(before) == {command.name(arm) for arm in chosen}
+    assert command.write_page(elsewhere, tmp_path, before)
+    assert json.loads((tmp_path / "families.json").read_text()) == kept
+    other = command.published(tmp_path / "families.json", {"video": 3, "mri": 5})
+    assert set(other) == {key for key in before if key.startswith("video")}

@@ -1,6 +1,7 @@
 """Trains every family on both domains by equal work and writes the page: ``make families``.
 
 Every arm is kept when it is finished and resumed when it was cut: give the same command again.
+Arms that the page holds already, by the same plan, are not trained again on another machine.
 """
 
 import argparse
@@ -8,8 +9,10 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -25,6 +28,7 @@ from tests.benchmarks.quality.heads import data_folder
 WORK: dict[Domain, int] = {"video": 1200, "mri": 2400}
 """About ten minutes of one core an arm."""
 PROMPTS = 40
+PAGE = "families.json"
 
 
 def main() -> int:
@@ -35,27 +39,42 @@ def main() -> int:
     lab = laboratory(chosen)
     into = lab.state / "docs" if chosen.quick else ROOT / "docs"
     into.mkdir(parents=True, exist_ok=True)
+    before = {} if chosen.anew else published(into / PAGE, lab.work)
     for arm in [] if chosen.page else ARMS:
-        if (not chosen.only or arm.name in chosen.only) and not lab.result(arm):
+        done = lab.result(arm) or name(arm) in before
+        if (not chosen.only or arm.name in chosen.only) and not done:
             began = datetime.now(UTC)
             lab.run(arm)
             sys.stdout.write(f"{began:%H:%M:%S} {arm.domain} {arm.name}\n")
             sys.stdout.flush()
-            write_page(lab, into)
-    return 0 if write_page(lab, into) else 1
+            write_page(lab, into, before)
+    return 0 if write_page(lab, into, before) else 1
 
 
-def write_page(lab: Laboratory, into: Path) -> bool:
-    """Write the page of the finished arms; whether there are any."""
-    finished: list[Arm] = [arm for arm in ARMS if lab.result(arm)]
-    results = {f"{arm.domain} {arm.name}": lab.result(arm) or {} for arm in finished}
+def name(arm: Arm) -> str:
+    """What the page calls an arm."""
+    return f"{arm.domain} {arm.name}"
+
+
+def published(path: Path, work: Mapping[Domain, int]) -> dict[str, Any]:
+    """Results of the page by name, of arms that are planned just so."""
+    arms = json.loads(path.read_text())["arms"] if path.is_file() else {}
+    told = {name(arm): arm.told(work[arm.domain]) for arm in ARMS}
+    return {key: result for key, result in arms.items() if result["arm"] == told.get(key)}
+
+
+def write_page(lab: Laboratory, into: Path, before: Mapping[str, Any]) -> bool:
+    """Write the page of the finished arms and of those before; whether there are any."""
+    own = {name(arm): found for arm in ARMS if (found := lab.result(arm))}
+    either = {**before, **own}
+    results = {name(arm): either[name(arm)] for arm in ARMS if name(arm) in either}
     if not results:
         return False
-    drawn = {f"{arm.domain} {arm.name}": lab.pictures(arm) for arm in finished}
+    drawn = {name(arm): lab.pictures(arm) for arm in ARMS if name(arm) in own}
     facts = {"data": lab.data, "work": lab.work, "heads": lab.heads}
     text = page(results, drawn, into, **facts, usual_work=WORK)
     kept = {"work": lab.work, "heads": lab.heads, "arms": results}
-    with atomic_path(into / "families.json", overwrite=True) as temporary:
+    with atomic_path(into / PAGE, overwrite=True) as temporary:
         temporary.write_text(json.dumps(kept, separators=(",", ":")) + "\n")
     with atomic_path(into / "families.md", overwrite=True) as temporary:
         temporary.write_text(text)
@@ -79,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--work", type=int, help="of an arm, in steps of a flow")
     parser.add_argument("--only", action="append", help="arms of this name; repeatable")
     parser.add_argument("--quick", action="store_true", help="a few steps an arm: does it run?")
+    parser.add_argument("--anew", action="store_true", help="also what the page holds already")
     parser.add_argument("--page", action="store_true", help="only write the page anew")
     return parser.parse_args()
 

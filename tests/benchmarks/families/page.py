@@ -91,7 +91,7 @@ def page(
 
     Args:
         results: Finished arms by domain and name.
-        drawn: What they drew.
+        drawn: What they drew, as far as it is at hand.
         into: Folder of the page.
         data: What they were judged on.
         work: Of each arm of a domain.
@@ -125,7 +125,7 @@ def page(
     ]
     for domain, arms in sides.items():
         if REFERENCE in arms:
-            pictures = {name: drawn[f"{domain} {name}"] for name in arms}
+            pictures = {n: drawn[f"{domain} {n}"] for n in arms if f"{domain} {n}" in drawn}
             parts.append(_section(domain, arms, pictures, into, chance[domain]))
     parts.append(shipped(into / "results.json"))
     return "\n".join([*parts, _runs(results)]).rstrip() + "\n"
@@ -151,7 +151,8 @@ def _section(
     folder = into / FOLDER
     plots.curves(folder / names[0], arms, label, 0.0 if clips else -6.0)
     plots.losses(folder / names[1], arms)
-    plots.drawn(folder / names[2], drawn, 0, clips=clips)
+    if drawn:
+        plots.drawn(folder / names[2], drawn, 0, clips=clips)
     low = "" if clips else " What lies below -6 dB is drawn there."
     looks = "One prompt" if clips else "What back-projection left out of one patch"
     captions = [
@@ -169,7 +170,7 @@ def _section(
             *(_verdict(name, arms, chance) for name in arms if name != AGAIN),
             "\n" + figures[0],
             _numbers(arms, clips=clips) + "\n",
-            *figures[1:],
+            *(figures[1:] if drawn else figures[1:2]),
         ]
     )
 
