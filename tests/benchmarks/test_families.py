@@ -139,7 +139,7 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
         assert lab.run(arm)
     assert command.write_page(lab, tmp_path, {})
     text = (tmp_path / "families.md").read_text()
-    assert "**3 steps of flow matching on clips and 4 on heads**\nwhere the command" in text
+    assert "**3 steps of flow matching on clips and 4 on heads**,\nwhere the command" in text
     assert all(f"- **{arm.name}**" in text for arm in chosen)
     assert "video edm" in text.partition("Planned and not measured: ")[2]
     for word in ("clips", "heads"):

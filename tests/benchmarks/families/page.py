@@ -104,7 +104,7 @@ def page(
     }
     chance = {domain: _chance(arms) for domain, arms in sides.items()}
     short = "" if work == usual_work else (
-        f"\nwhere the command takes {usual_work['video']} and {usual_work['mri']} by itself"
+        f",\nwhere the command takes {usual_work['video']} and {usual_work['mri']} by itself"
     )  # fmt: skip
     known = [f"{abs(v):.2f} dB on {_WORD[d]}" for d, v in chance.items() if v is not None]
     parts = [
@@ -151,7 +151,7 @@ def _section(
     folder = into / FOLDER
     plots.curves(folder / names[0], arms, label, 0.0 if clips else -6.0)
     plots.losses(folder / names[1], arms)
-    if drawn:
+    if len(drawn) == len(arms):  # else the picture would lose the arms of other machines
         plots.drawn(folder / names[2], drawn, 0, clips=clips)
     low = "" if clips else " What lies below -6 dB is drawn there."
     looks = "One prompt" if clips else "What back-projection left out of one patch"
@@ -170,7 +170,7 @@ def _section(
             *(_verdict(name, arms, chance) for name in arms if name != AGAIN),
             "\n" + figures[0],
             _numbers(arms, clips=clips) + "\n",
-            *(figures[1:] if drawn else figures[1:2]),
+            *(figures[1:] if (folder / names[2]).is_file() else figures[1:2]),
         ]
     )
 
