@@ -1,11 +1,11 @@
 """Weights of people that change from place to place, and tell nothing of a whole person.
 
 Random fields alone give every person some mean weight, over the head and over its parts, and whose
-is largest can be named from the finished head. So each person's field is balanced: within windows
-three lengths wide it has no part left that an attack on the whole could add up, where the place
-counts by how much of the person shows there. What is left of a person lies between places that
-cancel. Then all that is left of the likeness to any one person, over the head and its eighths, is
-taken out: the mixture is made orthogonal to each of them.
+is largest can be named from the finished head. So fields are changed as little as it takes until
+nobody stands out (``medical.anatomy.even``): windows three lengths wide hold nothing of a person,
+neither by weight nor by how much of the person shows at a place; the mixture is orthogonal to each
+person over each eighth of the head; all have the same share. What is left of a person lies between
+places that cancel.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from medical.anatomy.even import Held, evened
 from medical.anatomy.filters import Floats, blurred, read_at
 from medical.anatomy.pool import WIDE, Pool
 
@@ -25,8 +26,9 @@ FOLD_MM = 7.0
 """Blur that folds do not survive."""
 PRESENT = 13
 """Mean stored fraction from which a place belongs to a head; 255 is all tissue."""
+CORE = 128
+"""The same from which a place counts for shares and mean weights."""
 LEAST_PLACES = 8.0
-STIFF = 1e-3
 EIGHTH_MM = 120.0
 """Apart the middles of windows that halve the head along each axis."""
 MOST_BY_EIGHTHS = 40
@@ -38,7 +40,7 @@ DEEP_LESS = 0.25
 def weights_of(
     pool: Pool, residuals: Floats, length_mm: float, random: np.random.Generator
 ) -> Floats:
-    """(P, *WIDE.shape) balanced fields, longer and mirrored at depth, in all of unit variance.
+    """(P, *WIDE.shape) even fields, longer and mirrored at depth, in all of unit variance.
 
     Args:
         pool: Of P people.
@@ -46,78 +48,49 @@ def weights_of(
         length_mm: Of the fields.
         random: Draws them.
     """
-    counts = shown(residuals)
-    fields = balanced(_fields(pool, length_mm, random), pool, counts, length_mm)
-    fields = unlike(fields - fields.mean(0), pool, residuals)
-    fields = fields / _spread(fields, counts) * np.sqrt(1 - 1 / len(fields))
-    return (fields * (1 - DEEP_LESS * pool.depth / np.float32(255))).astype(np.float32)
+    inside = _inside(pool, PRESENT)
+    held = held_of(pool, residuals, length_mm)
+    even = evened(_fields(pool, length_mm, random)[:, inside], held)
+    even = even / _spread(even, held.patterns) * np.sqrt(1 - 1 / len(even)) * held.scale
+    fields = np.zeros((len(even), *WIDE.shape), np.float32)
+    fields[:, inside] = even
+    return fields
 
 
-def unlike(fields: Floats, pool: Pool, residuals: Floats) -> Floats:
-    """Centered fields whose mixture is like nobody, over windows, by least squares.
+def held_of(pool: Pool, residuals: Floats, length_mm: float) -> Held:
+    """What weights are to hold nothing of, where the pool's people have tissue.
 
     Args:
-        fields: (P, *WIDE.shape), with a mean of 0 over people.
         pool: Of P people.
         residuals: (P, 3, *WIDE.shape) what sets each apart.
+        length_mm: Of the fields.
     """
-    inside = _inside(pool, PRESENT)
-    each = np.stack([part[:, inside] for part in _patterns(residuals)], 1)
-    whole = len(fields) > MOST_BY_EIGHTHS
-    every = np.ones((1, *WIDE.shape)) if whole else windows(EIGHTH_MM)
-    every = every.astype(np.float32)
-    shares = every[:, inside]
-    basis = np.einsum("rn,pcn->rpcn", shares, each).reshape(len(every) * len(each), -1)
-    mixture = np.einsum("pn,pcn->cn", fields[:, inside], each).reshape(-1)
-    gram = (basis @ basis.T).astype(np.float64)
-    gram += np.eye(len(gram)) * (STIFF * np.trace(gram) / len(gram) + 1e-9)
-    found = np.linalg.solve(gram, basis @ mixture).reshape(len(every), len(each))
-    kept = fields - np.einsum("rp,rxyz->pxyz", found.astype(np.float32), every)
-    return kept - kept.mean(0)
+    inside, core = _inside(pool, PRESENT), _inside(pool, CORE)
+    every = windows(WINDOW_LENGTHS * length_mm)
+    every = every[every[:, core].sum(1) > LEAST_PLACES]
+    whole = len(pool.people) > MOST_BY_EIGHTHS
+    eighths = np.ones((1, *WIDE.shape)) if whole else windows(EIGHTH_MM)
+    return Held(
+        every[:, inside].astype(np.float32),
+        core[inside].astype(np.float32),
+        eighths[:, inside].astype(np.float32),
+        _patterns(residuals)[..., inside],
+        1 - np.float32(DEEP_LESS / 255) * pool.depth[inside],
+    )
 
 
-def shown(residuals: Floats) -> Floats:
-    """(P, *WIDE.shape) how much of each person shows where: in folds, and in all of the image."""
-    folds, whole = _patterns(residuals)
-    return (np.square(folds) + np.square(whole)).astype(np.float32)
-
-
-def _patterns(residuals: Floats) -> tuple[Floats, Floats]:
-    """(P, *WIDE.shape) people's folds, and all of their images, each of unit mean square."""
+def _patterns(residuals: Floats) -> Floats:
+    """(2, P, *WIDE.shape) people's folds, and all of their images, each of unit mean square."""
     whole = np.einsum("c,pcxyz->pxyz", np.array(SHOWN, np.float32), residuals)
     folds = np.stack([each - blurred(each, FOLD_MM / WIDE.spacing_mm) for each in whole])
     folds /= np.sqrt(np.square(folds).mean() + 1e-12)
     whole /= np.sqrt(np.square(whole).mean() + 1e-12)
-    return folds, whole
+    return np.stack([folds, whole]).astype(np.float32)
 
 
-def balanced(fields: Floats, pool: Pool, counts: Floats, length_mm: float) -> Floats:
-    """Fields (P, *WIDE.shape) without what is alike over a window, by weighted least squares.
-
-    Args:
-        fields: Of P people.
-        pool: Theirs.
-        counts: (P, *WIDE.shape) how much each place counts for each person.
-        length_mm: Of the fields.
-    """
-    inside = _inside(pool, PRESENT).reshape(-1)
-    every = windows(WINDOW_LENGTHS * length_mm).reshape(-1, inside.size)
-    every = every[every[:, inside].sum(1) > LEAST_PLACES]
-    kept = fields.reshape(len(fields), -1).astype(np.float64)
-    counted = counts.reshape(len(fields), -1).astype(np.float64)
-    basis = every[:, inside]
-    for person, count in enumerate(counted):
-        weighted = basis * count[inside]
-        gram = weighted @ basis.T
-        gram += np.eye(len(gram)) * (STIFF * np.trace(gram) / len(gram) + 1e-9)
-        kept[person] -= np.linalg.solve(gram, weighted @ kept[person, inside]) @ every
-    kept = kept.reshape(fields.shape).astype(np.float32)
-    return (kept / (_spread(kept, counts) + 1e-9)).astype(np.float32)
-
-
-def _spread(fields: Floats, counts: Floats) -> float:
+def _spread(fields: Floats, patterns: Floats) -> float:
     """Root mean square of fields, places counting by how much of people shows there."""
-    share = counts.sum(0, dtype=np.float64)
+    share = np.square(patterns).sum((0, 1), dtype=np.float64)
     return float(np.sqrt((np.square(fields) * share).sum() / (len(fields) * share.sum() + 1e-12)))
 
 
@@ -134,7 +107,7 @@ def windows(width_mm: float) -> NDArray[np.float64]:
 
 def shares_of(pool: Pool, fields: Floats) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Share of each person in what is mixed, mean squared weights that sum to 1; mean weights."""
-    inside = fields[:, _inside(pool, 128)].astype(np.float64)
+    inside = fields[:, _inside(pool, CORE)].astype(np.float64)
     energy = np.square(inside).mean(1)
     return energy / energy.sum(), inside.mean(1)
 
