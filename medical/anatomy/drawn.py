@@ -1,7 +1,7 @@
 """Anatomies that nobody has: tissue labels drawn from a pool of people, each everywhere a little.
 
 A mixture of a few people is always nearest to one of them. So everybody contributes everywhere,
-with weights that are random fields, balanced so that no person's stands out over a part of the
+with weights that are random fields, made even so that no person's stands out over a part of the
 head: what one place owes to a person says nothing of the next place. The longer the fields, the
 wholer are the structures that are as long as they. Where the ventricles and the corpus callosum
 lie the fields are longer and the same on both sides.

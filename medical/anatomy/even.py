@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from medical.anatomy.filters import Floats
 
@@ -89,7 +88,9 @@ class Likeness:
         self.rows = _unit(rows.swapaxes(0, 1).reshape(len(held.patterns), -1, places))
         ways = list(zip(self.rows, self.patterns, self.apart, strict=True))
         self.solve = _inverse(
-            np.block([[(one * (own * of).sum(0)) @ b.T for b, _, of in ways] for one, own, _ in ways])
+            np.block(
+                [[(one * (own * of).sum(0)) @ b.T for b, _, of in ways] for one, own, _ in ways]
+            )
         )
 
     def held(self, fields: Floats) -> Floats:

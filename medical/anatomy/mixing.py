@@ -3,7 +3,7 @@
 With D_k the deviation of person k from what is expected at their age and sex, a draw is the
 expectation plus the sum of z_k D_k / sqrt(P - 1), with independent Gaussian fields z_k of unit
 variance: the pool's own covariance, localized (Schur's product, as in ensemble filters; Houtekamer
-and Mitchell 2001). One person's share changes from place to place, and is balanced
+and Mitchell 2001). One person's weight changes from place to place, and is even in all
 (``medical.anatomy.weighing``). The expectation is a weight of the model where people of a model
 are mixed, and the pool's own where others are (``medical.anatomy.expected``).
 """

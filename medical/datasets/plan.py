@@ -22,7 +22,7 @@ from medical.lesions.drawing import LesionWish
 
 FOLDS = 5
 FEWEST_PEOPLE = 5
-FORMAT_VERSION, TRUE_LOADS = 4, 5
+FORMAT_VERSION, TRUE_LOADS = 6, 7
 
 
 @dataclass(frozen=True)

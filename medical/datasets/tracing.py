@@ -22,7 +22,7 @@ from medical.datasets.plan import make_plan
 from medical.datasets.publishing import Ground
 from medical.files.bids import write_json
 
-FORMAT = 1  # of the way of measuring; another number measures all anew
+FORMAT = 2  # of the way of drawing and measuring; another number measures all anew
 LINKAGE, SAID = "linkage", "said"
 UNFINISHED_S = 86_400.0
 """For how long anatomies of a run that was killed are kept, so that another goes on with them."""
