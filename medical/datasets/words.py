@@ -147,12 +147,12 @@ def _shown(request: MRIDatasetRequest, plan: Mapping[str, Any]) -> str:
         words = traced_words(plan["linkage"], request.count)
         return f"No image is a scan of one: anatomies are mixtures, {words}."
     found = (
-        "120 anatomies of the shipped model before painting, drawn from pools of 17 people, none "
+        "360 anatomies of the shipped model before painting, drawn from pools of 17 people, none "
         "showed a person by the bar of the audit, and the best of five attacks named the largest "
-        "contributor of 10 % (interval 6 to 17 %; guessing 1.7 %)"
+        "contributor of 3 % (interval 2 to 6 %; guessing 1.7 %)"
         if people >= FEWEST_IN_POOL
         else "67 anatomies of the shipped model before painting, drawn from pools of 7 people "
-        "before weights were balanced, 19 showed a person by the bar of the audit, and the best "
+        "before weights were even, 19 showed a person by the bar of the audit, and the best "
         "of four attacks named the largest contributor of 43 % (interval 32 to 55 %; guessing "
         "1.7 %)"
     )

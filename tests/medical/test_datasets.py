@@ -398,7 +398,7 @@ def test_a_small_pool_says_what_was_measured_of_small_pools_and_must_be_accepted
     told = " ".join(make_plan(accepted, heads, lesion_atlas()).said)
     assert "pools of 7 people" in told
     assert "43 % (interval 32 to 55 %" in told
-    assert "10 %" not in told
+    assert "3 % (interval 2" not in told
 
 
 def test_a_pool_of_thirteen_needs_no_word():
@@ -406,7 +406,7 @@ def test_a_pool_of_thirteen_needs_no_word():
     heads = Asked(people(17))
     assert len(eligible_people(request, heads)) == FEWEST_IN_POOL
     told = make_plan(request, heads, lesion_atlas()).said
-    assert "10 % (interval 6 to 17 %" in told[0]
+    assert "3 % (interval 2 to 6 %" in told[0]
     assert "before they were painted" in told[0]
     assert "finished images and pools of other sizes were not measured" in told[0]
     assert "pools of 7" not in " ".join(told)

@@ -90,9 +90,9 @@ def test_people_of_your_own_are_given_no_licence():
 def test_who_is_shown_is_not_denied_beyond_what_was_measured():
     words = told(34)
     assert "No. Anatomies" not in words
-    assert "120 anatomies of the shipped model before painting" in words
+    assert "360 anatomies of the shipped model before painting" in words
     assert "17 people, none showed a person by the bar of the audit" in words
-    assert "named the largest contributor of 10 % (interval 6 to 17 %" in words
+    assert "named the largest contributor of 3 % (interval 2 to 6 %" in words
     assert "could be linked" not in words
     assert ".77 and .81" in words
     assert "linked" not in told(0)
