@@ -3,7 +3,7 @@
 What weights are to hold nothing of is linear in them, so the nearest weights without it follow
 from least squares. That is done for each person's windows, for the mean over people and for the
 likeness of the mixture in turns, and shares are made the same in every turn: alternating
-projections, which come to weights that are all of this at once (von Neumann 1949).
+projections, which come to weights that are all of this at once (Halperin 1962).
 """
 
 from __future__ import annotations

@@ -376,15 +376,15 @@ def test_pools_share_nobody_and_hold_five_or_more():
 
 def test_more_heads_than_the_evidence_covers_must_be_accepted():
     heads = Asked(people(60))
-    request = MRIDatasetRequest(**{**ASKED, "count": 40})
+    request = MRIDatasetRequest(**{**ASKED, "count": 60})
     with pytest.raises(Refusal, match="accept_linkage=true"):
         make_plan(request, heads, lesion_atlas())
     accepted = request.model_copy(update={"accept_linkage": True})
     assert "may recognize" in make_plan(accepted, heads, lesion_atlas()).said[0]
-    few = request.model_copy(update={"count": 26})  # 45 people contribute: 20 of 34 were measured
-    assert "10 %" in make_plan(few, heads, lesion_atlas()).said[0]
-    with pytest.raises(Refusal, match=r"0\.68 .interval about 0\.53 to 0\.83., behind 40"):
-        make_plan(request.model_copy(update={"count": 27}), heads, lesion_atlas())
+    few = request.model_copy(update={"count": 52})  # 45 people contribute: 40 of 34 were measured
+    assert "3 %" in make_plan(few, heads, lesion_atlas()).said[0]
+    with pytest.raises(Refusal, match=r"0\.69 .interval 0\.51 to 0\.85., behind 60"):
+        make_plan(request.model_copy(update={"count": 53}), heads, lesion_atlas())
 
 
 @pytest.mark.parametrize(("among", "few"), [(6, 5), (16, 12)])
