@@ -9,8 +9,10 @@ projections, which come to weights that are all of this at once (Halperin 1962).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medical.anatomy.filters import Floats
 
@@ -111,7 +113,7 @@ def _unit(rows: Floats) -> Floats:
     return rows / (np.linalg.norm(rows, axis=-1, keepdims=True) + 1e-9)
 
 
-def _inverse(gram: Floats) -> Floats:
+def _inverse(gram: NDArray[np.floating[Any]]) -> Floats:
     """Pseudoinverse of rows' products, found in double precision."""
     exact = np.linalg.pinv(gram.astype(np.float64), rcond=TOLD, hermitian=True)
     return exact.astype(np.float32)
