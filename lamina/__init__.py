@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.models.checkpoints import list_models, load_model, save_model
     from core.networks.unet import SpatioTemporalUNet
     from core.refusal import Refusal
-    from lamina.calls import generate, load, super_resolve
+    from lamina.calls import draw_head, generate, load, super_resolve
     from lamina.operations import OPERATIONS
     from lamina.super_resolution import SuperResolutionPipeline
     from lamina.text_to_video import TextToVideoPipeline
@@ -41,6 +41,7 @@ HOMES = {
     "SuperResolutionRequest": "medical.request",
     "VideoRequest": "video.request",
     "Volume": "medical.files.volume",
+    "draw_head": "lamina.calls",
     "generate": "lamina.calls",
     "list_models": "core.models.checkpoints",
     "load": "lamina.calls",
@@ -67,6 +68,7 @@ __all__ = [
     "TextToVideoPipeline",
     "VideoRequest",
     "Volume",
+    "draw_head",
     "generate",
     "list_models",
     "load",

@@ -15,6 +15,7 @@ from core.numerics import allows_gpu
 from core.operations.operation import Model, OnStep, Operation
 from core.refusal import Refusal
 from lamina.operations import OPERATIONS
+from medical.anatomy import whole_heads
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
 from video.engines.served_prompts import serve
@@ -186,3 +187,19 @@ def _device(wish: torch.device | str | None) -> torch.device:
 
 def _ignore(done: int, total: int, estimate: object) -> None:
     """Nobody watches."""
+
+
+def draw_head(model: Named, seed: int = 0, *, steps: int = 16) -> Volume:
+    """A head that nobody has, 160 x 192 x 160 mm at 2 mm, by a model that was trained in latents.
+
+    Args:
+        model: Name of an installed model of kind whole-head, as ``lamina train mri --space
+            latents`` makes one, or its folder.
+        seed: Same seed, same head.
+        steps: Of the sampler.
+
+    Raises:
+        Refusal: There is no such model.
+    """
+    network = load_folder(find_folder(model, "whole-head"), _device(None)).network
+    return whole_heads.draw_head(network, seed, steps=steps)

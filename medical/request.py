@@ -9,7 +9,7 @@ from pydantic import Field, model_serializer, model_validator
 from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import DiskPath, Request
-from core.training.plan import check_control, check_lora, check_parts
+from core.training.plan import check_control, check_lora, check_parts, check_space
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -226,6 +226,12 @@ class MRITrainingRequest(Request):
         default="unet",
         description="Kind of network: unet, or dit, a transformer of about its arithmetic.",
     )
+    space: Literal["pixels", "latents"] = Field(
+        default="pixels",
+        description="Where the network works: pixels, or latents, which makes a model that draws "
+        "whole heads at 2 mm: an autoencoder is trained first, then the network on what it makes "
+        "of them.",
+    )
     family: FamilyName = Field(
         default="usual",
         description="What the network is taught: usual is flow matching and then average "
@@ -283,6 +289,8 @@ class MRITrainingRequest(Request):
         check_parts(self.batch_size, self.accumulation)
         check_lora(self.lora, self.start)
         check_control(self.control, self.start, self.network, self.family)
+        shares = {"contrast_share", "lesion_share", "deformation_share"}
+        check_space(self.space, **self.model_dump(include={"control", "lora", *shares}))
         if self.control and self.lora:
             raise Refusal(
                 f"control={self.control} with lora={self.lora}: a branch is learned beside "

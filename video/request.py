@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import DiskPath, Request
-from core.training.plan import check_control, check_lora, check_parts
+from core.training.plan import check_control, check_lora, check_parts, check_space
 from video.fields import (
     EMPTY,
     FPS,
@@ -162,6 +162,11 @@ class VideoTrainingRequest(Request):
         "unet",
         description="Kind of network: unet, or dit, a transformer of about its arithmetic.",
     )
+    space: Literal["pixels", "latents"] = Field(
+        "pixels",
+        description="Where the network works: pixels, or latents, which an autoencoder that is "
+        "trained first makes of the clips; such a model draws clips of words alone.",
+    )
     family: FamilyName = Field(
         "usual",
         description="What the network is taught: usual is flow matching and then average "
@@ -240,6 +245,7 @@ class VideoTrainingRequest(Request):
         check_parts(self.batch_size, self.accumulation)
         check_lora(self.lora, self.start)
         check_control(self.control, self.start, self.network, self.family)
+        check_space(self.space, control=self.control, lora=self.lora, masks=self.masks)
         if self.control and (self.lora or self.masks):
             raise Refusal(
                 f"control={self.control} with lora={self.lora}, masks={self.masks}: a branch is "
@@ -263,12 +269,13 @@ class VideoTrainingRequest(Request):
 
     @model_validator(mode="after")
     def _layouts_are_of_the_world(self) -> "VideoTrainingRequest":
-        none = self.clips or self.preset == "tiny"
+        none = self.clips or self.preset == "tiny" or self.space == "latents"
         if none and self.layout_steps != LAYOUT_STEPS:
             raise Refusal(
                 f"layout_steps={self.layout_steps} with clips={self.clips!r}, "
-                f"preset={self.preset!r}: layouts are learned of the procedural world and by the "
-                "preset base alone; leave layout_steps out."
+                f"preset={self.preset!r}, space={self.space}: layouts are learned of the "
+                "procedural world, by the preset base and in pixels alone; leave layout_steps "
+                "out."
             )
         return self
 

@@ -10,6 +10,7 @@ WORDS = {
     "mri": "Super-resolution of brain MRI",
     "head": "Drawing of brain MRI heads that nobody has",
     "segmentation": "Labeling of structures in brain MRI",
+    "whole-head": "Whole brain MRI heads at 2 mm, drawn in latents",
 }
 
 

@@ -11,7 +11,7 @@ from core.trouble import Trouble
 
 FORMAT_VERSION = 1
 WEIGHTS, CONFIG, RECORD = "weights.safetensors", "config.json", "model.json"
-KINDS = ("video", "mri", "head", "segmentation")
+KINDS = ("video", "mri", "head", "segmentation", "whole-head")
 
 
 def read_record(folder: Path) -> dict[str, Any]:

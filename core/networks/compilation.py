@@ -10,13 +10,13 @@ from torch.nn.functional import pad
 
 from core.conditioning import Conditioning
 from core.families.family import Predict
-from core.networks.conditioned import ConditionedNetwork
+from core.networks.network import Network
 from core.refusal import Refusal
 
 TOKENS = 16
 
 
-def compiled(network: ConditionedNetwork) -> Predict:
+def compiled(network: Network) -> Predict:
     """The network as ``torch.compile`` makes it; the network itself stays as it is.
 
     Each shape is compiled once, as kernels for shapes that may change are not made (torch 2.13

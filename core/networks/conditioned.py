@@ -109,6 +109,14 @@ class ConditionedNetwork(Network):
             emb = emb + memory.pooled
         return F.silu(emb)
 
+    def noise_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Of the noise that a sample (C, D, H, W) is drawn from."""
+        return tuple(shape)
+
+    def pixels(self, z: Volumes) -> Regridded:
+        """What was drawn as voxels, (B, C, D, H, W)."""
+        return z
+
     def spacing_of(self, cond: Conditioning) -> Tensor:
         """(B or 1, 3) grid spacing along D, H, W."""
         if cond.spacing is not None:

@@ -9,12 +9,14 @@ which family it was taught. Families, samplers, model folders and cards then tak
 from typing import Any
 
 from core.networks.dit import SpatioTemporalDiT
+from core.networks.latents import LatentNetwork
 from core.networks.network import Network
 from core.networks.unet import SpatioTemporalUNet
 
 NETWORKS: dict[str, type[Network]] = {
     "SpatioTemporalUNet": SpatioTemporalUNet,
     "SpatioTemporalDiT": SpatioTemporalDiT,
+    "LatentNetwork": LatentNetwork,
 }
 
 

@@ -87,6 +87,21 @@ def check_control(control: str, start: str, network: str, family: str) -> None:
         )
 
 
+def check_space(space: str, **others: object) -> None:
+    """Raise a ``Refusal`` where latents are asked for beside what is defined on voxels alone.
+
+    Args:
+        space: ``pixels`` or ``latents``.
+        others: By their names; those that are set are refused.
+    """
+    said = [f"{name}={value}" for name, value in others.items() if value]
+    if space == "latents" and said:
+        raise Refusal(
+            f"space=latents with {', '.join(said)}: what a network on latents draws are whole "
+            "samples, of which no single voxel is told or changed; leave these out, or space."
+        )
+
+
 def check_parts(batch_size: int, accumulation: int) -> None:
     """Raise a ``Refusal`` unless a batch falls into so many equal parts."""
     if batch_size % accumulation:

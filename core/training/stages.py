@@ -6,12 +6,12 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from core.families.consistency import Consistency
 from core.families.family import THROUGH_SAMPLE, Family
 from core.families.table import FAMILIES
-from core.networks.conditioned import ConditionedNetwork
+from core.networks.network import Network
 from core.refusal import Refusal
 from core.training.checkpoint import remember_stages
 from core.training.feed import MakeBatch
@@ -113,12 +113,13 @@ def taught(family: str, usual: Callable[[], list[Stage]], **plan: Any) -> list[S
     ]
 
 
+Trained = TypeVar("Trained", bound=Network)
 OnStage = Callable[[str, Progress], None]
 """Called after every step with the stage's name and where it stands."""
 
 
 def train_stages(
-    network: ConditionedNetwork,
+    network: Trained,
     make_batch: MakeBatch,
     stages: list[Stage],
     folder: Path,
@@ -127,7 +128,7 @@ def train_stages(
     should_stop: Callable[[], bool] = lambda: False,
     validate: Validate | None = None,
     on_validation: OnValidation = lambda stage, step, found: None,
-) -> tuple[ConditionedNetwork, bool]:
+) -> tuple[Trained, bool]:
     """The averaged network and whether every stage was finished.
 
     Each stage starts from the average of those before, and has the time that they left. What
@@ -148,7 +149,7 @@ def train_stages(
     origin, before, spare = 0, 0, 0.0
     for place, stage in enumerate(stages):
         name = stage.name
-        trained = cast("ConditionedNetwork", network.get_submodule(stage.part))
+        trained = cast("Any", network.get_submodule(stage.part))
         objective = stage.objective.taught_by(trained)
         plan = _with_spare(_read_alike(stage.plan, trained, objective), spare)
         judge = stage.validate if stage.part else validate
@@ -179,7 +180,7 @@ def train_stages(
     return network.eval(), True
 
 
-def _read_alike(plan: Plan, network: ConditionedNetwork, objective: Family) -> Plan:
+def _read_alike(plan: Plan, network: Network, objective: Family) -> Plan:
     """Note in the network whether it is taught through its sample; a run does not change that."""
     through = bool(getattr(objective, THROUGH_SAMPLE, False))
     if through or network.config.get(THROUGH_SAMPLE):

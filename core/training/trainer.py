@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from accelerate import Accelerator
@@ -22,7 +22,7 @@ from torch import Tensor
 
 from core.families.family import Family, Predict
 from core.networks.compilation import compiled
-from core.networks.conditioned import ConditionedNetwork
+from core.networks.network import Network
 from core.refusal import Refusal
 from core.training.checkpoint import STATE, Clock, finish_rename, read, write
 from core.training.ema import WeightAverage
@@ -59,7 +59,7 @@ class Trainer:
 
     def __init__(
         self,
-        network: ConditionedNetwork,
+        network: Network,
         make_batch: MakeBatch,
         objective: Family,
         plan: Plan,
@@ -283,7 +283,7 @@ class Trainer:
             )
             logger.info("resumed at step %d from %s", self.step, self.checkpoint)
 
-    def averaged_network(self) -> ConditionedNetwork:
+    def averaged_network(self) -> Any:
         """The network with the average in place of its weights; the run is over after this."""
         self.average.copy_to(self.network)
         return self.network.eval()

@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.network import Network
 from core.tensors import inference_dtype
 from core.training.ema import WeightAverage
 
@@ -62,16 +64,14 @@ class Validator:
     def __init__(self, validate: Validate, minutes: float) -> None:
         self.validate, self.pause_s = validate, 60 * minutes
         self.cost_s = 0.0
-        self._copy: ConditionedNetwork | None = None
+        self._copy: Any = None
 
     def due(self, seconds: float) -> bool:
         """Whether it is time, so many seconds after the last look."""
         rest = self.cost_s / MOST_OF_THE_TIME if self.pause_s else 0.0
         return seconds > max(self.pause_s, rest)
 
-    def look(
-        self, network: ConditionedNetwork, average: WeightAverage, *, family: str
-    ) -> Validation | None:
+    def look(self, network: Network, average: WeightAverage, *, family: str) -> Validation | None:
         """How the averaged weights do; None where that could not be found out.
 
         Args:
@@ -95,9 +95,7 @@ class Validator:
         except Exception as error:
             logger.warning("validation could not be shown, training goes on: %s", error)
 
-    def _averaged(
-        self, network: ConditionedNetwork, average: WeightAverage, *, family: str
-    ) -> ConditionedNetwork:
+    def _averaged(self, network: Network, average: WeightAverage, *, family: str) -> Any:
         """The copy, with the average in it."""
         if self._copy is None:
             self._copy = deepcopy(network).eval().requires_grad_(False)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from core.networks.conditioned import ConditionedNetwork
+from core.networks.network import Network
 from core.training.checkpoint import Clock
 from core.training.ema import WeightAverage
 from core.training.gradients import is_out_of_memory
@@ -120,15 +120,13 @@ class Observer:
         self.clock.peak = processes * peak_flops(self.pace.device, dtype)
 
     def look_if_due(
-        self, step: int, network: ConditionedNetwork, average: WeightAverage, *, family: str
+        self, step: int, network: Network, average: WeightAverage, *, family: str
     ) -> None:
         """Validate every few minutes."""
         if self.validator and self.validator.due(time.monotonic() - self._looked):
             self.look(step, network, average, family=family)
 
-    def look(
-        self, step: int, network: ConditionedNetwork, average: WeightAverage, *, family: str
-    ) -> None:
+    def look(self, step: int, network: Network, average: WeightAverage, *, family: str) -> None:
         """Validate, and tell everyone; arguments as in ``Validator.look``."""
         if self.validator is None:
             return

@@ -12,6 +12,7 @@ from core.models.checkpoints import find_model, read_record, save_model
 from core.models.controls import files_of as control_files
 from core.models.merging import files_of
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.latents import LatentNetwork
 from core.networks.lora import changes, merged
 from core.networks.unet import SpatioTemporalUNet
 from core.records import compute, model_facts, versions
@@ -56,6 +57,7 @@ def publish(
         **facts,
         **words,
         "guidance_trained_in": kind == "video" and usual and bool(asked["jump_steps"]),
+        **({"space": network.space} if isinstance(network, LatentNetwork) else {}),
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "training": {
             "request": asked,

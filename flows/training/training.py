@@ -84,6 +84,8 @@ def train_model(
         network = descend(
             request, settings, watch, should_stop=should_stop, on_validation=on_validation
         )
+    if kind == "mri" and request.space == "latents":
+        kind = "whole-head"
     return publish(target, network, request, kind=kind, run=run_folder(request, settings))
 
 

@@ -1,10 +1,12 @@
 """The sizes of the MRI network."""
 
 from collections.abc import Callable
-from typing import Final
+from functools import partial
+from typing import Any, Final
 
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.dit import SpatioTemporalDiT
+from core.networks.latents import LatentNetwork
 from core.networks.unet import SpatioTemporalUNet
 
 
@@ -70,6 +72,55 @@ def base_dit() -> SpatioTemporalDiT:
     )
 
 
+CODERS: Final[dict[str, dict[str, Any]]] = {
+    "tiny": {"latent_channels": 4, "block_out_channels": (16, 16)},
+    "base": {"latent_channels": 8, "block_out_channels": (32, 64)},
+}
+"""Autoencoders of whole heads: 4 x 4 x 4 voxels of 2 mm become 4 or 8 numbers."""
+WHOLE: Final[dict[str, dict[str, dict[str, Any]]]] = {
+    "unet": {
+        size: {
+            "_class_name": "SpatioTemporalUNet",
+            "block_out_channels": widths,
+            "layers_per_block": 1,
+            "down_strides": ((2, 2, 2),),
+            "attention_levels": (False, True),
+            "spatial_attention_levels": (False, True),
+            "joint_attention": True,
+            "head_dim": 32,
+        }
+        for size, widths in {"tiny": (16, 32), "base": (64, 128)}.items()
+    },
+    "dit": {
+        size: {
+            "_class_name": "SpatioTemporalDiT",
+            "width": width,
+            "layers": layers,
+            "patch_size": (2, 2, 2),
+            "head_dim": 32,
+        }
+        for size, (width, layers) in {"tiny": (64, 2), "base": (192, 6)}.items()
+    },
+}
+"""Networks on their latents, all of which attend to each other; 1.3 million weights in base."""
+
+
+def whole(kind: str, size: str) -> LatentNetwork:
+    """An autoencoder of whole heads, and the network on its latents.
+
+    Args:
+        kind: Of network.
+        size: Of both.
+    """
+    coder, network = CODERS[size], WHOLE[kind][size]
+    told = {"in_channels": coder["latent_channels"], "default_spacing": (2.0, 2.0, 2.0)}
+    return LatentNetwork({**network, **told, "rope_periods": (2.0, 256.0)}, coder)
+
+
+LATENT: Final[dict[str, dict[str, Callable[[], ConditionedNetwork]]]] = {
+    kind: {size: partial(whole, kind, size) for size in CODERS} for kind in WHOLE
+}
+"""The same for ``--space latents``."""
 PRESETS: Final[dict[str, dict[str, Callable[[], ConditionedNetwork]]]] = {
     "unet": {"tiny": tiny, "base": base},
     "dit": {"tiny": tiny_dit, "base": base_dit},

@@ -16,9 +16,11 @@ from core.conditioning import Conditioning
 from core.families.average_velocity import AverageVelocity
 from core.families.flow import FlowMatching
 from core.networks.conditioned import ConditionedNetwork
+from core.networks.latents import LatentNetwork
 from core.networks.lora import with_lora
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, control_network, first_network
+from core.training.latents import encoded, finished, in_latents
 from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
 from medical.anatomy.anatomy import AnatomyRange
@@ -27,8 +29,9 @@ from medical.request import MRITrainingRequest
 from medical.training.controls import controlled, tissue_maps
 from medical.training.dataset import load_heads, load_labels, split_heads
 from medical.training.patches import HeadPatches, PatchRecipe
-from medical.training.presets import PRESETS
+from medical.training.presets import LATENT, PRESETS
 from medical.training.validation import validation
+from medical.training.whole_heads import latent_batches, stacked, whole_batches
 
 logger = logging.getLogger(__name__)
 
@@ -104,8 +107,9 @@ def stages(request: MRITrainingRequest) -> list[Stage]:
     shares = request.contrast_share, request.lesion_share, request.deformation_share
     words = "contrasts {:g}, lesions {:g}, deformations {:g}".format(*shares)
     words += f", told by their {request.control}" if request.control else ""
+    words += ", whole and in latents" if request.space == "latents" else ""
     shared = {
-        "data": begun_from(words, "mri", request.start),
+        "data": begun_from(words, kind_of(request), request.start),
         **request.model_dump(include=PLANNED),
     }
     usual = partial(
@@ -139,6 +143,14 @@ def train(
     """
     validate = None
     network = beginning(request)
+    told: dict[str, Any] = {
+        "on_progress": on_progress, "should_stop": should_stop, "on_validation": on_validation,
+    }  # fmt: skip
+    if isinstance(network, LatentNetwork):
+        volumes, latent = _whole_heads(request, network, make_batch)
+        planned = in_latents(network, stages(request), volumes, latent, begun=bool(request.start))
+        done = train_stages(network, volumes, planned, folder, **told)[1]
+        return finished(network), done
     taught_by = network.config["trained_objective"]
     if make_batch is None:
         make_batch, validate = head_batches(request, training_device())
@@ -149,14 +161,28 @@ def train(
         make_batch,
         stages(request),
         folder,
-        on_progress=on_progress,
-        should_stop=should_stop,
         validate=validate,
-        on_validation=on_validation,
+        **told,
     )
     if request.control:
         trained.register_to_config(trained_objective=taught_by)  # the base is what it was
     return trained, done
+
+
+def _whole_heads(
+    request: MRITrainingRequest, network: LatentNetwork, make_batch: MakeBatch | None
+) -> tuple[MakeBatch, MakeBatch]:
+    """Batches of whole heads, and of what the autoencoder makes of them."""
+    if make_batch is not None:
+        return make_batch, encoded(make_batch, network.autoencoder)
+    heads = load_heads(request.heads, synthetic=request.synthetic)
+    seen = stacked([head for _, head in split_heads(heads, "train")])
+    return whole_batches(seen), latent_batches(seen, network.autoencoder)
+
+
+def kind_of(request: MRITrainingRequest) -> str:
+    """Of the model that training makes."""
+    return "whole-head" if request.space == "latents" else "mri"
 
 
 def beginning(request: MRITrainingRequest) -> ConditionedNetwork:
@@ -167,8 +193,9 @@ def beginning(request: MRITrainingRequest) -> ConditionedNetwork:
     """
     if request.control:
         return control_network("mri", CHANNELS[request.control], request.seed, request.start)
-    build = PRESETS[request.network][request.preset]
-    network = first_network("mri", build, request.seed, request.start)
+    sizes = LATENT if request.space == "latents" else PRESETS
+    build = sizes[request.network][request.preset]
+    network = first_network(kind_of(request), build, request.seed, request.start)
     if request.lora:
         with_lora(network, request.lora, seed=request.seed)
     return network

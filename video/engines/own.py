@@ -144,6 +144,19 @@ def refuse_negative(request: VideoRequest, *, draws_layouts: bool) -> None:
         )
 
 
+def refuse_in_latents(request: VideoRequest) -> None:
+    """Refuse, for a model that works on latents, what is defined on pixels.
+
+    Raises:
+        Refusal: Something beside the prompt says what the clip shows.
+    """
+    if said := [name for name in BESIDE if getattr(request, name)]:
+        raise Refusal(
+            f"{said[0]}= with model={request.model}: it works on latents, in which no pixel is "
+            f"held as it was given; leave {said[0]} out, or name a model of pixels."
+        )
+
+
 def layout_noise(start: Volumes) -> Float[Tensor, "B N K 16 3 1"]:
     """The noise of the layouts: a small part of that of the clips, so that one seed decides."""
     shape = TRIES, CHANNELS, NUM_FRAMES, SLOTS, 1
@@ -187,7 +200,7 @@ def sample(
 ) -> Volumes:
     """One clip in [-1, 1], (1, 3, D, H, W); the seed alone decides the noise."""
     shape = (3, request.num_frames, request.height, request.width)
-    start = noise(shape, request.seed)
+    start = noise(network.noise_shape(shape), request.seed)
     return sample_from(start, request, cond, network, record=record, on_step=on_step, walk=walk)
 
 
@@ -202,8 +215,9 @@ def sample_from(
     on_step: OnStep = lambda done, total, estimate: None,
     walk: Walk | None = None,
 ) -> Volumes:
-    """Clips in [-1, 1] from given noise (B, 3, D, H, W), one per row of ``cond``.
+    """Clips in [-1, 1] from given noise, one per row of ``cond``.
 
+    The noise is (B, 3, D, H, W), or of the latents that the network works on.
     ``walk`` stands in the place of the sampler that the request names.
     """
     device = next(network.parameters()).device
@@ -211,7 +225,15 @@ def sample_from(
     denoise = painting(network, laid_out(cond, network, start), record, steps=request.steps)
     walk = walk or walk_of(request, network)
     levels = reachable(network, shifted(request.steps, shift=SHIFT))
-    return walk(denoise, start, levels, on_step=on_step)
+
+    def shown(z: Volumes) -> Volumes:
+        size = request.num_frames, request.height, request.width
+        return network.pixels(z)[:, :, : size[0], : size[1], : size[2]]
+
+    def step(done: int, total: int, estimate: Tensor) -> None:
+        on_step(done, total, shown(estimate))
+
+    return shown(walk(denoise, start, levels, on_step=step))
 
 
 def walk_of(request: VideoRequest, network: ConditionedNetwork) -> Walk:

@@ -74,6 +74,10 @@ class OwnEngine:
     def check(self, request: VideoRequest) -> None:
         """Refuse a model that is not installed, boxes and pictures; all else the form refused."""
         record = self.record()
+        if record.get("space") == "latents":
+            from video.engines.own import refuse_in_latents
+
+            refuse_in_latents(request)
         if request.first or request.last or request.key:
             from video.engines.pictures import check_pictures
 
@@ -115,7 +119,11 @@ class OwnEngine:
                 f"{most} pixels a side, and knows 64 x 64 best; make the clip of that size, or "
                 "name an engine."
             )
-        self.record()
+        if self.record().get("space") == "latents":
+            raise Refusal(
+                f"model={self.name} for a change of a clip: it works on latents, in which no "
+                "pixel is held as it was given; name a model of pixels, such as scenes-64."
+            )
 
     def needs(self, request: VideoRequest) -> Cost:
         """By frames, pixels and steps."""

@@ -1,10 +1,12 @@
 """The sizes of the video network."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.dit import SpatioTemporalDiT
+from core.networks.latents import LatentNetwork
 from core.networks.unet import SpatioTemporalUNet
 from video.engines.layouts import CHANNELS, GRAIN, SKETCH_CHANNELS
 from video.world.scenes import NUM_FRAMES
@@ -99,6 +101,33 @@ def base_dit() -> SpatioTemporalDiT:
     )
 
 
+CODERS: Final[dict[str, dict[str, Any]]] = {
+    "tiny": {"latent_channels": 4, "block_out_channels": (16, 16)},
+    "base": {"latent_channels": 8, "block_out_channels": (32, 64)},
+}
+"""Autoencoders of clips: 2 frames of 8 x 8 pixels become 4 or 8 numbers."""
+
+
+def latent(kind: str, size: str) -> LatentNetwork:
+    """An autoencoder of clips, and on its latents the network of that size in cells of one.
+
+    Args:
+        kind: Of network.
+        size: Of both.
+    """
+    coder = {**CODERS[size], "in_channels": 3, "patch_size": (1, 4, 4)}
+    settings = dict(PRESETS[kind][size]().config)
+    for unshown in ("sketch_channels", "sketch_grain", "layout_network", "trained_objective"):
+        settings.pop(unshown, None)
+    settings |= {"in_channels": coder["latent_channels"], "patch_size": (1, 1, 1)}
+    return LatentNetwork({**settings, "_class_name": CLASSES[kind]}, coder)
+
+
+CLASSES = {"unet": "SpatioTemporalUNet", "dit": "SpatioTemporalDiT"}
+LATENT: Final[dict[str, dict[str, Callable[[], ConditionedNetwork]]]] = {
+    kind: {size: partial(latent, kind, size) for size in CODERS} for kind in CLASSES
+}
+"""The same for ``--space latents``."""
 PRESETS: Final[dict[str, dict[str, Callable[..., ConditionedNetwork]]]] = {
     "unet": {"tiny": tiny, "base": base},
     "dit": {"tiny": tiny_dit, "base": base_dit},

@@ -19,6 +19,7 @@ from core.networks.lora import with_lora
 from core.tensors import align, sent
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, control_network, first_network
+from core.training.latents import finished, in_latents
 from core.training.plan import Plan
 from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
@@ -30,7 +31,7 @@ from video.files.captioned_clips import CaptionedClip, draw_pieces, load_clips
 from video.request import COUNT_SHARES, VideoTrainingRequest
 from video.training.controls import controlled
 from video.training.masks import CHANNELS, masked
-from video.training.presets import PRESETS
+from video.training.presets import LATENT, PRESETS
 from video.training.validation import PROMPTS, held_out_prompts, layout_validation, validation
 from video.world.scene_bank import SceneBank
 
@@ -186,6 +187,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
     words = begun_from("clips of your own" if request.clips else scenes, "video", request.start)
     words += ", of which a part is given" if request.masks else ""
     words += f", told by their {request.control}" if request.control else ""
+    words += ", in latents" if request.space == "latents" else ""
     common: dict[str, Any] = {
         "data": words,
         **request.model_dump(include={"learning_rate", "seed", "compile"}),
@@ -256,10 +258,11 @@ def train(
         given = given._replace(clips=masked(given.clips))
     if request.control:
         given = given._replace(clips=controlled(given.clips), validate=None)
+    planned = stages(request, given if sketched else None)
     trained, done = train_stages(
         network,
         given.clips,
-        stages(request, given if sketched else None),
+        in_latents(network, planned, given.clips, begun=bool(request.start)),
         folder,
         on_progress=on_progress,
         should_stop=should_stop,
@@ -268,7 +271,7 @@ def train(
     )
     if request.control:
         trained.register_to_config(trained_objective=taught_by)  # the base is what it was
-    return trained, done
+    return finished(trained), done
 
 
 def beginning(request: VideoTrainingRequest) -> ConditionedNetwork:
@@ -279,7 +282,8 @@ def beginning(request: VideoTrainingRequest) -> ConditionedNetwork:
     """
     if request.control:
         return control_network("video", EDGES, request.seed, request.start)
-    build = PRESETS[request.network][request.preset]
+    sizes = LATENT if request.space == "latents" else PRESETS
+    build = sizes[request.network][request.preset]
     if request.masks:
         build = partial(build, given=CHANNELS)
     network = first_network("video", build, request.seed, request.start)
