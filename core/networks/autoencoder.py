@@ -10,6 +10,7 @@ little noise on the latents, as in Zheng et al. 2025 (RAE), since drawn ones are
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import cast
 
 from torch import Tensor, nn
@@ -58,17 +59,12 @@ class Autoencoder(Network):
         self.down = _Way(widths, kernel)
         self.up = _Way(widths, kernel)
         self.stem = Merge(in_channels, widths[0], patch)
-        self.merges = nn.ModuleList(
-            Merge(*pair, stride)
-            for *pair, stride in zip(widths, widths[1:], strides, strict=False)
-        )
+        pairs = list(zip(pairwise(widths), strides, strict=True))
+        self.merges = nn.ModuleList(Merge(fine, wide, stride) for (fine, wide), stride in pairs)
         self.to_latents = nn.Conv3d(widths[-1], latent_channels, 1)
         self.standardized = nn.BatchNorm3d(latent_channels, affine=False, momentum=0.02)
         self.from_latents = nn.Conv3d(latent_channels, widths[-1], 1)
-        self.splits = nn.ModuleList(
-            Split(wide, fine, stride)
-            for fine, wide, stride in zip(widths, widths[1:], strides, strict=False)
-        )
+        self.splits = nn.ModuleList(Split(wide, fine, stride) for (fine, wide), stride in pairs)
         self.norm_out = GroupNorm(min(16, widths[0] // 4), widths[0])
         self.head = Split(widths[0], in_channels, patch)
 

@@ -41,8 +41,8 @@ class Reconstruction:
     """
 
     name: ClassVar[str] = "reconstruction"
-    cost: ClassVar[float] = 1.0
-    rate: ClassVar[float] = 1.0
+    cost = 1.0
+    rate = 1.0
 
     coder: Any = None
 

@@ -27,7 +27,7 @@ from core.sampling.path import Denoise
 from core.sampling.samplers import SAMPLERS, OnStep, Walk
 from core.sampling.schedules import shifted
 from core.seeds import noise
-from core.tensors import Volumes
+from core.tensors import Regridded, Volumes
 from video.engines.layouts import CHANNELS, TRIES, draw_layouts, fits, sketch
 from video.engines.text import TextEncoder
 from video.files.clip import Clip
@@ -214,7 +214,7 @@ def sample_from(
     record: dict[str, Any],
     on_step: OnStep = lambda done, total, estimate: None,
     walk: Walk | None = None,
-) -> Volumes:
+) -> Regridded:
     """Clips in [-1, 1] from given noise, one per row of ``cond``.
 
     The noise is (B, 3, D, H, W), or of the latents that the network works on.
@@ -226,7 +226,7 @@ def sample_from(
     walk = walk or walk_of(request, network)
     levels = reachable(network, shifted(request.steps, shift=SHIFT))
 
-    def shown(z: Volumes) -> Volumes:
+    def shown(z: Volumes) -> Regridded:
         size = request.num_frames, request.height, request.width
         return network.pixels(z)[:, :, : size[0], : size[1], : size[2]]
 

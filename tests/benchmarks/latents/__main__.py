@@ -63,7 +63,8 @@ def judged(arm: Arm, network: Any, data: Data, folder: Path) -> dict[str, Any]:
             began = time.process_time()
             network.decode(z)
         return {"weights": weights, "near": near, "decode_s": time.process_time() - began}
-    real, found = measures.features(data.held_out[:, 0]), {"weights": weights}
+    real = measures.features(data.held_out[:, 0])
+    found: dict[str, Any] = {"weights": weights}
     if arm.name == "latents":
         again = measures.rebuilt(network.autoencoder, data.held_out)
         save_file({"heads": again[:, 0].half()}, folder / REBUILT)
