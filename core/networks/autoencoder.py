@@ -25,6 +25,7 @@ from core.tensors import Regridded, Volumes
 class Autoencoder(Network):
     """Volumes to latents and back.
 
+    >>> import torch
     >>> coder = Autoencoder(1, 4, (16, 16), (1, 2, 2), ((2, 2, 2),)).eval()
     >>> latents = coder.encode(torch.randn(1, 1, 4, 8, 8))
     >>> latents.shape, coder.decode(latents).shape
@@ -105,7 +106,7 @@ class Autoencoder(Network):
             cond: Not read.
         """
         del r, cond
-        z = self.encode(x)
+        z = self.encode(x)  # (B, latent channels, D', H', W')
         if noise is not None:
             z = z + noise.to(z.dtype)
         d, h, w = x.shape[2:]

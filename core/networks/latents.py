@@ -23,6 +23,7 @@ from core.tensors import Regridded, Volumes
 class LatentNetwork(ConditionedNetwork):
     """An autoencoder, and beside it the network that works on its latents.
 
+    >>> import torch
     >>> network = {"_class_name": "SpatioTemporalUNet", "in_channels": 4, "prediction": "sample"}
     >>> both = LatentNetwork(network, {"in_channels": 1, "latent_channels": 4}).eval()
     >>> shape = both.noise_shape((1, 8, 8, 8))

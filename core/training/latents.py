@@ -36,6 +36,10 @@ WORK = 1.5
 class Reconstruction:
     """Mean absolute error of what an autoencoder leaves of a volume; a ``Family`` without levels.
 
+    >>> coder = Autoencoder(1, 4, (16, 16))
+    >>> Reconstruction().taught_by(coder).draw(torch.zeros(2, 1, 8, 8, 8), torch.Generator()).t
+    tensor([0., 0.])
+
     Attributes:
         coder: Whose latents noise is added to; of the network that is taught.
     """
