@@ -121,8 +121,7 @@ class OwnEngine:
             )
         if self.record().get("space") == "latents":
             raise Refusal(
-                f"model={self.name} for a change of a clip: it works on latents, in which no "
-                "pixel is held as it was given; name a model of pixels, such as scenes-64."
+                f"model={self.name}: works on latents, can hold no pixel; name one of pixels."
             )
 
     def needs(self, request: VideoRequest) -> Cost:

@@ -15,8 +15,8 @@ from tests.benchmarks.latents.arm import CLIP_MINUTES, CODER_MINUTES, HEAD_MINUT
 from tests.benchmarks.latents.measures import DRAWN, SAMPLER
 
 SHOWN = 4
-NEAR_AUC = 0.02
-"""Of two areas that are called equal."""
+SATURATED = 0.98
+"""Above such an area the measure tells no arms apart."""
 
 
 def page(found: Mapping[str, Any]) -> str:
@@ -27,6 +27,7 @@ def page(found: Mapping[str, Any]) -> str:
     """
     heads = {name: each for name, each in found["arms"].items() if "drawn" in each}
     lines = [_head(found), "## Verdict", "", *_verdict(found, heads), ""]
+    lines += ["## Limits", "", *_limits(heads), ""]
     lines += ["## Whole heads", "", *_table(heads), "", *_reference(found), ""]
     lines += ["![drawn heads](pictures/latents/heads.png)", "", _caption(heads), ""]
     lines += ["## Reconstruction", "", *_reconstruction(found), ""]
@@ -37,7 +38,7 @@ def _head(found: Mapping[str, Any]) -> str:
     return f"""# Latents
 
 Whether an autoencoder's latents are worth it: whole heads of 160 x 192 x 160 mm at 2 mm drawn
-from noise, in latents and in voxels, after equal processor time of training. Written by
+from noise, in latents and in voxels, after about the same time of training. Written by
 `python -m tests.benchmarks.latents`; do not edit. All numbers are in `latents.json`. **Small on
 purpose**: {HEAD_MINUTES:g} minutes of one core an arm tell what is learned first, not where it
 ends. Not a medical device.
@@ -57,8 +58,7 @@ ends. Not a medical device.
   (`medical.datasets.realism.patch_features`), tissue told by fixed intensities in all volumes
   alike, linear discriminant, whole heads left out, {DRAWN} drawn volumes against the held-out
   heads: 0.5 cannot be told, 1 always is. In brackets each half of the volumes alone. *Distance*:
-  features' means, in spreads of the real ones, the mean over features; it still tells arms apart
-  where the area says 1 for all.
+  features' means, in spreads of the real ones, the mean over features; added after the first look.
 - **Seconds** are processor time of one volume from noise to voxels, one thread, bfloat16, median;
   {SAMPLER}, levels evenly spaced.
 """
@@ -67,41 +67,54 @@ ends. Not a medical device.
 def _verdict(found: Mapping[str, Any], heads: Mapping[str, Any]) -> list[str]:
     if len(heads) < 2:
         return ["Not measured yet."]
-    ours, theirs = heads["latents"]["drawn"], heads["cells of 2"]["drawn"]
-    faster = [theirs[s]["seconds"] / ours[s]["seconds"] for s in ours if s in theirs]
-    best = {name: _best(each["drawn"]) for name, each in heads.items()}
-    floor = found["rebuilt"]["auc"]
-    saturated = all(each["drawn"][best[name]]["auc"] > 0.98 for name, each in heads.items())
-    auc, other = ours[best["latents"]]["auc"], theirs[best["cells of 2"]]["auc"]
+    areas = [each["auc"] for arm in heads.values() for each in arm["drawn"].values()]
+    floor = found["rebuilt"]
     words = [
-        f"A volume in latents takes {1 / max(faster):.2f} to {1 / min(faster):.2f} of the time of "
-        f"one in cells of 2 at the same steps, that is {min(faster):.1f} to "
-        f"{max(faster):.1f} times as fast, at an area of {auc:.3f} against {other:.3f} at the "
-        "best steps of each.",
+        *(_faster(name, heads) for name in heads if name != "latents"),
+        f"Every arm is told from real heads with an area of {min(areas):.3f} to {max(areas):.3f}, "
+        f"and so are held-out heads that only went through the autoencoder and back "
+        f"({floor['auc']:.3f}).",
     ]
-    if saturated:
+    if min(*areas, floor["auc"]) > SATURATED:
         words.append(
-            "**But every arm is told from real heads nearly always, so equal areas say little**: "
-            f"what decides is the distance, {_least(heads['latents']):.2f} in latents and "
-            + ", ".join(
-                f"{_least(each):.2f} in {n}" for n, each in heads.items() if n != "latents"
-            )
-            + "."
+            "**The measure is at its end, so equal areas show nothing: that latents are faster at "
+            "equal quality is not shown.**"
         )
-    elif auc - other < NEAR_AUC and min(faster) >= 2:
-        words.append("**Twice as fast at equal area: reached.**")
-    else:
-        words.append("**Twice as fast at equal area: not reached.**")
-    words.append(
-        f"Heads that only went through the autoencoder and back are told from real ones with "
-        f"{floor:.3f} (distance {found['rebuilt']['distance']:.2f}): no network on its latents "
-        "can do better than that, however long it learns. Its weights are not shipped."
-    )
+    least = ", ".join(f"{_least(each):.2f} in {name}" for name, each in heads.items())
+    words += [
+        f"The least distances are {least}; reconstructions have {floor['distance']:.2f}. Distance "
+        "was added after the first look at the latents, so it decides nothing here.",
+        "No weights are shipped.",
+    ]
     return [" ".join(words)]
 
 
-def _best(drawn: Mapping[str, Any]) -> str:
-    return min(drawn, key=lambda s: (round(drawn[s]["auc"], 2), drawn[s]["distance"]))
+def _faster(name: str, heads: Mapping[str, Any]) -> str:
+    ours, theirs = heads["latents"]["drawn"], heads[name]["drawn"]
+    ratios = "; ".join(
+        f"{theirs[s]['seconds'] / ours[s]['seconds']:.1f} times as fast with {s} steps"
+        for s in ours
+    )
+    return f"A volume in latents beside one in {name}: {ratios}."
+
+
+def _limits(heads: Mapping[str, Any]) -> list[str]:
+    spent = {name: sum(arm["processor_s"].values()) for name, arm in heads.items()}
+    seconds = ", ".join(f"{name} {each} s" for name, each in spent.items())
+    more = " and ".join(
+        f"{100 * (spent['latents'] / each - 1):.0f} % more than {name}"
+        for name, each in spent.items()
+        if name != "latents"
+    )
+    return [
+        f"- **Time of training was not equal**: {HEAD_MINUTES:g} minutes an arm were planned from "
+        f"a few timed steps; spent were, in processor time: {seconds}; latents had {more}.",
+        "- **Changed on the way**: sampling steps and the number of volumes judged were cut, and "
+        "*distance* was added, after the first look at the latents.",
+        "- **Seconds a volume** were timed in a process for each arm, at different times and with "
+        "other work on the machine: not paired.",
+        "- **One seed** of training an arm; no arm was repeated.",
+    ]
 
 
 def _least(arm: Mapping[str, Any]) -> float:
@@ -154,8 +167,8 @@ def _reconstruction(found: Mapping[str, Any]) -> list[str]:
         rows += [
             "",
             f"The autoencoder of clips had {CLIP_MINUTES:g} minute of one core; decoding a clip "
-            f"takes {1000 * clips['decode_s']:.0f} ms of processor time. Pixels stay the default "
-            "of clips.",
+            f"takes {1000 * clips['decode_s']:.0f} ms of processor time. Drawing clips in "
+            "latents and in pixels was not compared.",
         ]
     return rows
 
