@@ -20,7 +20,7 @@ from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
 from core.models.checkpoints import find_model, load_model
 from core.networks.conditioned import ConditionedNetwork
-from core.progress import counted
+from core.progress import RESUMED, counted
 from core.refusal import Refusal
 from core.sampling.guidance import guided
 from core.sampling.path import Denoise
@@ -230,8 +230,8 @@ def sample_from(
         size = request.num_frames, request.height, request.width
         return network.pixels(z)[:, :, : size[0], : size[1], : size[2]]
 
-    def step(done: int, total: int, estimate: Tensor) -> None:
-        on_step(done, total, shown(estimate))
+    def step(done: int, total: int, estimate: Any) -> None:
+        on_step(done, total, estimate if estimate is RESUMED else shown(estimate))
 
     return shown(walk(denoise, start, levels, on_step=step))
 
