@@ -113,8 +113,8 @@ class ConditionedNetwork(Network):
         """Of the noise that a sample (C, D, H, W) is drawn from."""
         return tuple(shape)
 
-    def pixels(self, z: Volumes) -> Regridded:
-        """What was drawn as voxels, (B, C, D, H, W)."""
+    def pixels(self, z: Volumes, size: Sequence[int]) -> Regridded:
+        """What was drawn as voxels, (B, C, D, H, W); ``size`` is that of the sample, D, H, W."""
         return z
 
     def spacing_of(self, cond: Conditioning) -> Tensor:

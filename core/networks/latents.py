@@ -27,7 +27,7 @@ class LatentNetwork(ConditionedNetwork):
     >>> network = {"_class_name": "SpatioTemporalUNet", "in_channels": 4, "prediction": "sample"}
     >>> both = LatentNetwork(network, {"in_channels": 1, "latent_channels": 4}).eval()
     >>> shape = both.noise_shape((1, 8, 8, 8))
-    >>> shape, both.pixels(torch.zeros(1, *shape)).shape
+    >>> shape, both.pixels(torch.zeros(1, *shape), (8, 8, 8)).shape
     ((4, 2, 2, 2), torch.Size([1, 1, 8, 8, 8]))
 
     Args:
@@ -62,9 +62,10 @@ class LatentNetwork(ConditionedNetwork):
         """(C', D', H', W') of the latents that a sample (C, D, H, W) is drawn from."""
         return self.autoencoder.latent_shape(shape)
 
-    def pixels(self, z: Volumes) -> Regridded:
-        """(B, C', D', H', W') latents -> (B, C, D, H, W), float32."""
-        return self.autoencoder.decode(z).float()
+    def pixels(self, z: Volumes, size: Sequence[int]) -> Regridded:
+        """(B, C', D', H', W') latents -> (B, C, D, H, W), float32, of the sample's size."""
+        d, h, w = size
+        return self.autoencoder.decode(z)[:, :, :d, :h, :w].float()
 
     def read(self, cond: Conditioning, batch: int) -> TextMemory | None:
         """What all steps share of a prompt; see ``ConditionedNetwork``."""

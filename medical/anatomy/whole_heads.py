@@ -64,7 +64,7 @@ def draw(network: ConditionedNetwork, seed: int, *, steps: int = STEPS) -> Volum
     start = noise(network.noise_shape((1, *SHAPE)), seed).to(network.device)
     levels = reachable(network, linear(steps))
     drawn = usual_walk(network, seed)(denoiser(network), start, levels)
-    return network.pixels(drawn).float()
+    return network.pixels(drawn, SHAPE).float()
 
 
 def draw_head(network: ConditionedNetwork, seed: int, *, steps: int = STEPS) -> Volume:

@@ -227,8 +227,7 @@ def sample_from(
     levels = reachable(network, shifted(request.steps, shift=SHIFT))
 
     def shown(z: Volumes) -> Regridded:
-        size = request.num_frames, request.height, request.width
-        return network.pixels(z)[:, :, : size[0], : size[1], : size[2]]
+        return network.pixels(z, (request.num_frames, request.height, request.width))
 
     def step(done: int, total: int, estimate: Any) -> None:
         on_step(done, total, estimate if estimate is RESUMED else shown(estimate))

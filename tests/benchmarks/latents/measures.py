@@ -45,7 +45,7 @@ def drawn(network: ConditionedNetwork, steps: int, count: int) -> tuple[Tensor, 
         start = noise(network.noise_shape((1, *SHAPE)), seed)
         began = time.process_time()
         z = SAMPLERS[SAMPLER].walk(denoiser(network, cond), start, linear(steps))
-        found.append(network.pixels(z)[0, 0].float())
+        found.append(network.pixels(z, SHAPE)[0, 0].float())
         spent.append(time.process_time() - began)
     return torch.stack(found), float(np.median(spent))
 

@@ -98,7 +98,7 @@ def test_both_are_trained_saved_loaded_and_drawn_from(network, tmp_path):
     start = torch.randn(2, *again.noise_shape((1, 4, 16, 16)))
     with torch.inference_mode():
         drawn = [
-            each.pixels(usual_walk(each, 0)(denoiser(each), start, linear(3)))
+            each.pixels(usual_walk(each, 0)(denoiser(each), start, linear(3)), (4, 16, 16))
             for each in (again, trained.eval())
         ]
     assert drawn[0].shape == (2, 1, 4, 16, 16)
