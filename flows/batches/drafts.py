@@ -141,14 +141,14 @@ def said_of_states(batch: Batch, chosen: Iterable[Item]) -> list[str]:
 
     known, found = batch.outcomes(), Counter[str]()
     for item in chosen:
-        whole = seen(item, known.get(item.address, {})).model_copy(update={"draft_after": 0})
-        step, steps = kept_step(engine_of(whole), whole), item.facts[OF_STEPS]
         if not item.request.draft_after:
             found["drawn from the start: nothing of such a clip can be kept"] += 1
-        elif not step:
-            found["drawn from the start: no state of it is kept on this machine"] += 1
+            continue
+        whole = seen(item, known.get(item.address, {})).model_copy(update={"draft_after": 0})
+        if step := kept_step(engine_of(whole), whole):
+            found[f"going on from step {step} of {item.facts[OF_STEPS]}"] += 1
         else:
-            found[f"going on from step {step} of {steps}"] += 1
+            found["drawn from the start: no state of it is kept on this machine"] += 1
     return [f"{number} {words}" for words, number in found.items()]
 
 

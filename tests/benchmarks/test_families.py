@@ -159,5 +159,7 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     assert set(before) == {command.name(arm) for arm in chosen}
     assert command.write_page(elsewhere, tmp_path, before)
     assert json.loads((tmp_path / "families.json").read_text()) == kept
+    assert command.place(elsewhere, tmp_path, before) == tmp_path
+    assert command.place(elsewhere, tmp_path, {}) == elsewhere.state / "docs"
     other = command.published(tmp_path / "families.json", {"video": 3, "mri": 5})
     assert set(other) == {key for key in before if key.startswith("video")}

@@ -230,7 +230,8 @@ def sample_from(
         return network.pixels(z, (request.num_frames, request.height, request.width))
 
     def step(done: int, total: int, estimate: Any) -> None:
-        on_step(done, total, estimate if estimate is RESUMED else shown(estimate))
+        said: Any = RESUMED if estimate is RESUMED else shown(estimate)
+        on_step(done, total, said)
 
     return shown(walk(denoise, start, levels, on_step=step))
 

@@ -1,7 +1,9 @@
 """Trains every family on both domains by equal work and writes the page: ``make families``.
 
 Every arm is kept when it is finished and resumed when it was cut: give the same command again.
-Arms that the page holds already, by the same plan, are not trained again on another machine.
+Arms that the page holds already, by the same plan, are not trained again on another machine. A
+page of another plan stands until as many arms are finished; until then the new one is written
+beside the arms.
 """
 
 import argparse
@@ -47,8 +49,19 @@ def main() -> int:
             lab.run(arm)
             sys.stdout.write(f"{began:%H:%M:%S} {arm.domain} {arm.name}\n")
             sys.stdout.flush()
-            write_page(lab, into, before)
-    return 0 if write_page(lab, into, before) else 1
+            write_page(lab, place(lab, into, before), before)
+    return 0 if write_page(lab, place(lab, into, before), before) else 1
+
+
+def place(lab: Laboratory, into: Path, before: Mapping[str, Any]) -> Path:
+    """Folder of the page: that of a page which holds more arms of another plan is left alone."""
+    held = json.loads((into / PAGE).read_text())["arms"] if (into / PAGE).is_file() else {}
+    finished = {name(arm) for arm in ARMS if lab.result(arm)} | set(before)
+    if len(finished) >= len(held):
+        return into
+    beside = lab.state / "docs"
+    beside.mkdir(parents=True, exist_ok=True)
+    return beside
 
 
 def name(arm: Arm) -> str:
