@@ -15,6 +15,7 @@ from core.refusal import Refusal
 
 VARIABLE, FLOAT32 = "LAMINA_NUMERICS", "LAMINA_FLOAT32"
 BACKEND, TORCH, OPENVINO, AUTO = "LAMINA_BACKEND", "torch", "openvino", "auto"
+USUAL = "usual"  # what a request says that leaves it to the variable
 NATIVE, PORTABLE = "native", "portable"
 THREADS = 1  # a machine of one core cannot split a sum over two
 AVX2 = {

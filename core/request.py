@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from core.refusal import Refusal
 
@@ -72,6 +72,15 @@ class OnDisk:
             texts = str(value or "").split(";") if self.keyed else [str(value or "")]
         return [text.partition("=")[2] or text for text in texts] if self.keyed else texts
 
+
+Backend = Annotated[
+    Literal["usual", "torch", "openvino", "auto"],
+    Field(
+        description="Who computes networks on a CPU: usual for what LAMINA_BACKEND says, torch, "
+        "openvino, or auto for the faster of the two; the record names it.",
+    ),
+]
+"""Who computes: a field of requests that a model of our own serves."""
 
 DiskPath = Annotated[str, OnDisk()]
 """Text of a request that is opened as a path. Where others may ask, it is held to the operator's

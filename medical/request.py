@@ -8,7 +8,7 @@ from pydantic import Field, model_serializer, model_validator
 
 from core.families.names import FamilyName
 from core.refusal import Refusal
-from core.request import DiskPath, Request
+from core.request import Backend, DiskPath, Request
 from core.training.plan import check_control, check_lora, check_parts, check_space
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
@@ -126,7 +126,6 @@ class SuperResolutionRequest(Request):
         "0 takes it as it is.",
         json_schema_extra={"position": 14},
     )
-
     control: DiskPath = Field(
         default="",
         max_length=400,
@@ -148,6 +147,7 @@ class SuperResolutionRequest(Request):
         description="How strongly control_scan counts.",
         json_schema_extra={"position": 17},
     )
+    backend: Backend = Field(default="usual", json_schema_extra={"position": 18})
 
     before: ClassVar[dict[str, Any]] = {"edition": 1}
     spoken: ClassVar[dict[str, dict[Any, str]]] = {
@@ -163,6 +163,7 @@ class SuperResolutionRequest(Request):
         told = plain(self)
         unsaid = set() if self.lora else {"lora", "lora_scale"}
         unsaid |= set() if self.adapt_minutes else {"adapt_minutes"}
+        unsaid |= {"backend"} if self.backend == "usual" else set()
         if not (self.control or self.control_scan):
             unsaid |= {"control", "control_scan", "control_scale"}
         return {name: value for name, value in told.items() if name not in unsaid}

@@ -13,7 +13,7 @@ from pydantic import (
 )
 
 from core.refusal import Refusal
-from core.request import DiskPath, OnDisk, Request
+from core.request import Backend, DiskPath, OnDisk, Request
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 
@@ -37,7 +37,7 @@ ENGINES_ONLY = {"engine": "", "negative": "", "first": "", "last": "", "lora": "
                 "lora_scale": 1.0}  # fmt: skip
 """Fields that engines alone know, and what leaves them out; our own takes LoRA files."""
 ADAPTERS = ("lora", "lora_scale")
-OWN_ONLY = {"sampler": "flow_map", "model": "scenes-64"}
+OWN_ONLY = {"sampler": "flow_map", "model": "scenes-64", "backend": "usual"}
 EMPTY = 0
 OWN = "own"
 LONGEST_PROMPT = 400
@@ -135,6 +135,7 @@ Sampler = Annotated[
     ),
     _RULE,
 ]
+OwnBackend = Annotated[Backend, _RULE]
 ModelName = Annotated[str, Field(description="Name of an installed video model."), _RULE]
 EngineName = Annotated[
     str,

@@ -25,6 +25,7 @@ from video.fields import (
     ModelName,
     Negative,
     NumFrames,
+    OwnBackend,
     Picture,
     Sampler,
     Side,
@@ -101,8 +102,10 @@ class VideoRequest(EngineRequest):
     control_scale: ControlScale = 1.0
     picture: Picture = False
     draft_after: DraftAfter = 0
+    backend: OwnBackend = "usual"
     newer: ClassVar[tuple[str, ...]] = (
         "unmarked", "boxes", "key", "control", "control_clip", "picture", "draft_after",
+        "backend",
     )  # fmt: skip
     ours: ClassVar[tuple[str, ...]] = ("first", "last", "negative")
 

@@ -14,6 +14,7 @@ from core.models.controls import check as check_control
 from core.models.controls import take as take_control
 from core.models.files import WEIGHTS, read_record
 from core.models.merging import take
+from core.numerics import USUAL
 from core.operations.operation import Model
 
 
@@ -26,6 +27,7 @@ class Installed:
         kind: ``video`` or ``mri``.
         lora: An adapter that is merged into its weights while it is loaded.
         control: A branch that stands beside its weights.
+        backend: Who computes it, as a request says; see ``core.backends.choice.chosen``.
 
     >>> Installed("heads-1mm", "mri").record()["kind"]
     'mri'
@@ -35,6 +37,7 @@ class Installed:
     kind: str
     lora: Lora | None = None
     control: Control | None = None
+    backend: str = USUAL
     delivered = True
     slow = False
 
@@ -46,7 +49,7 @@ class Installed:
         """
         folder = find_model(self.name, self.kind)
         record = read_record(folder)
-        record |= chosen(record, class_of(folder))
+        record |= chosen(record, class_of(folder), self.backend)
         if self.lora is not None:
             check(self.lora, folder)
         if self.control is not None:
@@ -62,11 +65,17 @@ class Installed:
         """The network, and what is known of it."""
         folder = find_model(self.name, self.kind)
         loras = () if self.lora is None else (self.lora,)
-        loaded = load_folder(folder, device, *loras, control=self.control)
+        loaded = load_folder(folder, device, *loras, control=self.control, backend=self.backend)
         return Model(loaded.network, loaded.record | self._beside())
 
 
-def load_folder(folder: Path, device: Any, *loras: Lora, control: Control | None = None) -> Model:
+def load_folder(
+    folder: Path,
+    device: Any,
+    *loras: Lora,
+    control: Control | None = None,
+    backend: str = USUAL,
+) -> Model:
     """The network in a model folder, and what is known of the folder.
 
     Args:
@@ -74,12 +83,14 @@ def load_folder(folder: Path, device: Any, *loras: Lora, control: Control | None
         device: That computes.
         *loras: Adapters that are merged into its weights, in this order.
         control: A branch that stands beside them; None for none.
+        backend: Who computes it on a CPU; see ``core.backends.choice.chosen``.
 
     Raises:
         Refusal: It holds other bytes than its record says, or a file belongs to another.
     """
     record = read_record(folder)
-    told = chosen(record, class_of(folder)) if torch.device(device).type == "cpu" else {}
+    on_cpu = torch.device(device).type == "cpu"
+    told = chosen(record, class_of(folder), backend) if on_cpu else {}
     dtype = getattr(torch, told["precision"]) if told else None
     network, record = load_model(folder, device=device, dtype=dtype)
     take(network, folder, *loras)

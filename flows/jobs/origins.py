@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from core.models.checkpoints import WEIGHTS
+from core.numerics import TORCH
 from core.operations.operation import ModelSource
 from core.records import compute, sha256_path, versions
 from core.refusal import Refusal
@@ -82,7 +83,7 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     asked = OPERATIONS[task].request
     before = {} if "watermark" in record.get("extra", {}) else {"unmarked": True}
     known = {name: value for name, value in before.items() if name in asked.model_fields}
-    request = asked.remembered({**known, **record["request"]})
+    request = asked.remembered({**known, **record["request"]} | _computed(record))
     found = _with_inputs(request, record.get("inputs", {}), file.parent, inputs)
     origin = Origin(
         file.with_name(name) if file.suffix == ".json" else file,
@@ -100,6 +101,12 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     if media_sha256(origin.file) != origin.recorded:
         origin.notes.append(f"{origin.file.name} was changed after it was recorded")
     return origin
+
+
+def _computed(record: Mapping[str, Any]) -> dict[str, str]:
+    """Who computed it, where the request says so: ``auto`` may find another here."""
+    asked = "backend" in record["request"]
+    return {"backend": record.get("model", {}).get("backend", TORCH)} if asked else {}
 
 
 def record_beside(file: Path) -> Path:

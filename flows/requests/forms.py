@@ -31,12 +31,12 @@ FOLDED = {
     "VideoRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
         "lora", "lora_scale", "unmarked", "boxes", "key", "control", "control_clip",
-        "control_scale", "picture", "draft_after",
+        "control_scale", "picture", "draft_after", "backend",
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
         "edition", "lora", "lora_scale", "adapt_minutes", "control", "control_scan",
-        "control_scale",
+        "control_scale", "backend",
     ),
     "MRIDatasetRequest": (
         "formats", "sources", "site", "accept_linkage", "linkage_drawings", "dataset_number",

@@ -102,7 +102,7 @@ class SuperResolveMRI:
         from core.models.installed import Installed
 
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
-        return Installed(request.model, self.kind, lora, self._control(request))
+        return Installed(request.model, self.kind, lora, self._control(request), request.backend)
 
     def _control(self, request: SuperResolutionRequest) -> "Control | None":
         if not request.control:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from core.models.adapters import Lora
+from core.numerics import USUAL
 from core.operations.operation import Cost, Model, OnStep
 from core.refusal import Refusal
 from video.engines.engine import Abilities, Latents, Stop, StoppedError
@@ -43,11 +44,13 @@ class OwnEngine:
         name: Of the model.
         lora: An adapter that is merged into it.
         control: A branch beside it that is shown the edges of a clip.
+        backend: Who computes it, as a request says.
     """
 
     name: str
     lora: Lora | None = None
     control: "Control | None" = None
+    backend: str = USUAL
     kind = "own"
     delivered = True
     slow = False
@@ -108,12 +111,8 @@ class OwnEngine:
     def check_change(self, request: VideoRequest) -> None:
         """Refuse clips that are too small or too large for it."""
         least, most = SIDES
-        if (
-            not least
-            <= min(request.height, request.width)
-            <= max(request.height, request.width)
-            <= most
-        ):
+        shorter, longer = sorted((request.height, request.width))
+        if not least <= shorter <= longer <= most:
             raise Refusal(
                 f"a clip of {request.width} x {request.height}: our own model paints {least} to "
                 f"{most} pixels a side, and knows 64 x 64 best; make the clip of that size, or "
@@ -144,7 +143,7 @@ class OwnEngine:
         """What its ``model.json`` says."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video", self.lora, self.control).record()
+        return Installed(self.name, "video", self.lora, self.control, self.backend).record()
 
     def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
         """Remove the state of a clip that stands."""
@@ -192,7 +191,7 @@ class OwnEngine:
         """The network, and what is known of it."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video", self.lora, self.control).load(device)
+        return Installed(self.name, "video", self.lora, self.control, self.backend).load(device)
 
     def ready(self, model: Model) -> "LoadedOwn":
         """The network with what is done around it."""

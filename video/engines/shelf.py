@@ -26,7 +26,7 @@ def engine_of(request: VideoRequest) -> "Engine":
     """
     if not request.engine:
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
-        return _own(request.model, lora, _control_of(request))
+        return _own(request.model, lora, _control_of(request), request.backend)
     return find_engine(request.engine)
 
 
@@ -78,8 +78,8 @@ def _control_of(request: VideoRequest) -> "Control | None":
 
 
 @cache
-def _own(name: str, lora: Lora | None, control: "Control | None") -> OwnEngine:
-    return OwnEngine(name, lora, control)
+def _own(name: str, lora: Lora | None, control: "Control | None", backend: str) -> OwnEngine:
+    return OwnEngine(name, lora, control, backend)
 
 
 @cache

@@ -159,6 +159,22 @@ def test_what_cannot_be_had_is_refused(monkeypatch):
     assert chosen(Installed("scenes-64", "video").record()) == {}
 
 
+def test_a_request_decides_for_itself(monkeypatch):
+    def told(asked):
+        return model_facts(Installed("scenes-64", "video", backend=asked).record()).get("backend")
+
+    assert [told(each) for each in ("usual", "torch", "auto")] == [None, None, "openvino"]
+    monkeypatch.setenv("LAMINA_BACKEND", "openvino")
+    assert [told(each) for each in ("usual", "torch", "auto")] == ["openvino", None, "openvino"]
+    monkeypatch.setenv("LAMINA_NUMERICS", "portable")
+    with pytest.raises(Refusal, match=r"backend=openvino: .* portable"):
+        told("openvino")
+    monkeypatch.delenv("LAMINA_NUMERICS")
+    monkeypatch.setattr("core.backends.choice.find_spec", lambda name: None)
+    with pytest.raises(Refusal, match=r"backend=openvino: OpenVINO is not installed"):
+        told("openvino")
+
+
 def test_what_a_record_says_is_asked_again(monkeypatch):
     assert remembered({}, {"backend": "openvino"}) == {"LAMINA_BACKEND": "openvino"}
     assert remembered({}, {"name": "scenes-64"}) == {}
