@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from core.refusal import Refusal
-from core.tensors import sent
+from core.tensors import align, sent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,8 @@ class Conditioning:
         sketch: (B, Cs, D / gd, H / gh, W / gw) what is to be where, coarser than the sample by
             the network's ``sketch_grain``.
         control: (B, Ct, D, H, W) what a control's branch is told, of the sample's size.
+        reference: (B, Cr, Dr, Hr, Wr) a picture or a volume whose look is taken over, of the
+            size that the network's adapter was taught with; rows of zeros alone show nothing.
         label: (B,) integer class.
         spacing: (B, 3) grid spacing along D, H, W, in seconds or millimeters.
         resolution: (B, 3) acquired resolution along D, H, W, in the same units.
@@ -38,6 +40,7 @@ class Conditioning:
     concat: Tensor | None = None
     sketch: Tensor | None = None
     control: Tensor | None = None
+    reference: Tensor | None = None
     label: Tensor | None = None
     spacing: Tensor | None = None
     resolution: Tensor | None = None
@@ -48,27 +51,33 @@ class Conditioning:
         return replace(self, **{k: function(v) for k, v in present.items() if v is not None})
 
     def null(self) -> Conditioning:
-        """The same without prompt, label or guidance: what guidance pushes away from.
+        """The same without prompt, reference, label or guidance: what guidance pushes away from.
 
         What lies beside the sample, its sketch and its control stay.
         """
-        return replace(self, tokens=None, token_mask=None, label=None, guidance=None)
+        empty = dict.fromkeys(("tokens", "token_mask", "reference", "label", "guidance"))
+        return replace(self, **empty)
 
     def told(self, keep: Tensor) -> Conditioning:
-        """The same, with the prompt only of the rows where ``keep``, (B,) bool, is true."""
-        if self.tokens is None:
-            return self
-        mask = self.token_mask
-        if mask is None:
-            mask = self.tokens.new_ones(self.tokens.shape[:2], dtype=torch.bool)
-        return replace(self, token_mask=mask & keep[:, None])
+        """The same, prompt and reference only of the rows where ``keep``, (B,) bool, is true."""
+        told: dict[str, Tensor] = {}
+        if self.reference is not None:
+            told["reference"] = self.reference * align(keep, self.reference)
+        if self.tokens is not None:
+            mask = self.token_mask
+            if mask is None:
+                mask = self.tokens.new_ones(self.tokens.shape[:2], dtype=torch.bool)
+            told["token_mask"] = mask & keep[:, None]
+        return replace(self, **told)
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Conditioning:
         """Move every part; ``dtype`` changes the floating ones that are not physical units."""
         moved = self._map(lambda v: sent(v, device))
         if dtype is None:
             return moved
-        floating = {k: getattr(moved, k) for k in ("tokens", "concat", "sketch", "control")}
+        floating = {
+            k: getattr(moved, k) for k in ("tokens", "concat", "sketch", "control", "reference")
+        }
         cast = {k: v.to(dtype) for k, v in floating.items() if v is not None}
         return replace(moved, **cast)
 

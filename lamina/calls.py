@@ -158,7 +158,7 @@ def _loaded(
         raise Refusal(
             f"control={fields['control']}: this model is loaded already, and a control file is "
             "taken while one is loaded; give Control.of(FILE) of core.models.controls to "
-            "lamina.load as control, and control_scan alone here."
+            "lamina.load as control, and control_scan, control_clip or reference alone here."
         )
     if lora:
         raise Refusal(

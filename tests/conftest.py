@@ -85,21 +85,31 @@ def finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., P
 
 @pytest.fixture
 def branch_of(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a control file, with random weights, to stand beside a finished model."""
+    """Writes a control file, with random weights, to stand beside a finished model.
+
+    One that shows ``reference`` is of the video model, at its layouts where it has some.
+    """
 
     def write(folder: Path, kind: str, shows: str = "edges", channels: int = 1) -> Path:
         import torch
 
         from core.models import controls
         from core.models.checkpoints import read_record
-        from core.training.growth import control_network
+        from core.training.growth import control_network, reference_network
 
-        branch: Any = control_network(kind, channels, 0, folder.name).control
+        if shows == "reference":
+            told = {"seed": 0, "start": folder.name, "laid_out": True}
+            network = reference_network(kind, 3, (1, 64, 64), **told)
+        else:
+            network = control_network(kind, channels, 0, folder.name)
+        branch: Any
+        branch, part = controls.taken_off(network) or (None, "")
+        outs = [stage.attention.to_out[0] for stage in getattr(branch, "stages", ())]
         with torch.no_grad():
-            for out in branch.outs:
+            for out in outs or branch.outs:
                 out.weight.normal_(0, 0.5, generator=torch.Generator().manual_seed(2))
-        said = read_record(folder)
-        (data,) = controls.files_of(branch, shows=shows, base=folder.name, record=said).values()
+        told = {"base": folder.name, "record": read_record(folder), "part": part}
+        (data,) = controls.files_of(branch, shows=shows, **told).values()
         path = tmp_path / controls.CONTROL
         path.write_bytes(data)
         return path

@@ -8,6 +8,7 @@ from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import DiskPath, Request
 from core.training.plan import check_control, check_lora, check_parts, check_space
+from video.control_fields import ControlClip, ControlFile, ControlScale, ReferencePicture
 from video.fields import (
     EMPTY,
     FPS,
@@ -38,26 +39,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 LAYOUT_STEPS = 4000
 COUNT_SHARES = (0.8, 0.13, 0.07)
 """Share of training scenes with one, two and three objects."""
-
-
-ControlFile = Annotated[
-    DiskPath,
-    Field(
-        max_length=400,
-        description="Control file in safetensors, as lamina train video --control edges writes "
-        "one: the clip follows the edges of control_clip; empty for none.",
-    ),
-]
-ControlClip = Annotated[
-    DiskPath,
-    Field(
-        max_length=400,
-        description="Clip whose edges the control file is shown, of as many frames and pixels.",
-    ),
-]
-ControlScale = Annotated[
-    float, Field(ge=-4, le=4, description="How strongly the edges of control_clip count.")
-]
 
 
 DraftAfter = Annotated[
@@ -99,13 +80,14 @@ class VideoRequest(EngineRequest):
     key: KeyPictures = ()
     control: ControlFile = ""
     control_clip: ControlClip = ""
+    reference: ReferencePicture = ""
     control_scale: ControlScale = 1.0
     picture: Picture = False
     draft_after: DraftAfter = 0
     backend: OwnBackend = "usual"
     newer: ClassVar[tuple[str, ...]] = (
-        "unmarked", "boxes", "key", "control", "control_clip", "picture", "draft_after",
-        "backend",
+        "unmarked", "boxes", "key", "control", "control_clip", "reference", "picture",
+        "draft_after", "backend",
     )  # fmt: skip
     ours: ClassVar[tuple[str, ...]] = ("first", "last", "negative")
 
@@ -193,11 +175,11 @@ class VideoTrainingRequest(Request):
         description="Also learn to paint around what is given of a clip, frames and regions at "
         "random, with what fills and extends clips in mind; network unet only.",
     )
-    control: Literal["", "edges"] = Field(
+    control: Literal["", "edges", "reference"] = Field(
         "",
-        description="Learn a branch that is shown the edges of clips, beside the weights of "
-        "start, which stay as they are: a file that steers clips by another's edges; empty for "
-        "none.",
+        description="Learn, beside the weights of start, which stay as they are, a branch that is "
+        "shown the edges of clips, or an adapter that is shown a picture of what a clip shows: a "
+        "file that steers clips by another's edges, or by a picture; empty for none.",
     )
     clips: DiskPath = Field(
         "",

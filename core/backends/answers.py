@@ -72,7 +72,8 @@ class Answer:
     ) -> Tensor:
         """What the last layer says; see ``ConditionedNetwork.answer``."""
         shown = self.network.given is not None and cond.concat is not None
-        if shown or cond.control is not None or torch.is_grad_enabled():
+        shown = shown or cond.control is not None or cond.reference is not None
+        if shown or torch.is_grad_enabled():
             return self.slow(x, emb, cond, memory)
         inputs = {"x": _plain(x), "emb": _plain(emb)}
         tokens, masked = 0, False

@@ -1,7 +1,8 @@
-"""Control files beside models: a branch for edges or maps, kept apart from the base's weights.
+"""Control files beside models: a branch for edges or maps, or an adapter for a reference.
 
-``control.safetensors`` holds the branch under the names of its own weights; its header says how
-many channels the control has, what it shows, and beside which model's weights it was learned.
+``control.safetensors`` holds either under the names of its own weights; its header says how many
+channels the control has, what it shows, and beside which model's weights it was learned; of a
+reference, its size too, and whether the model's layout network alone is shown it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,11 +19,16 @@ from safetensors.torch import load_file, save
 
 from core.models.files import WEIGHTS, read_record
 from core.networks.control import ControlBranch
+from core.networks.reference import ReferenceAdapter
 from core.networks.unet import SpatioTemporalUNet
 from core.records import sha256_file
 from core.refusal import Refusal
+from core.tensors import Triple
 
 CONTROL = "control.safetensors"
+LAYOUTS = "layouts"
+"""The network inside of a model's that draws where things are, and what they look like."""
+Learned = ControlBranch | ReferenceAdapter
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,8 @@ class Control:
         shows: What that is, such as ``edges``.
         base: SHA-256 of the weights that it was learned beside.
         base_name: Their model's name.
+        size: D, H, W of a reference; empty for what is of the sample's own size.
+        part: The network inside of the model's that it stands at; empty for the model's own.
 
     >>> Control("x.safetensors", 0.5, "ab", 1, "edges", "cd", "scenes-64").told()
     {'control': {'sha256': 'ab', 'scale': 0.5, 'shows': 'edges'}}
@@ -49,6 +57,8 @@ class Control:
     shows: str
     base: str
     base_name: str
+    size: tuple[int, ...] = ()
+    part: str = ""
 
     @classmethod
     def of(cls, path: str | Path, scale: float = 1.0) -> Control:
@@ -76,14 +86,17 @@ class Control:
                 f"control={path} cannot be read ({error}): a control is a whole file of "
                 "safetensors; copy it again."
             ) from error
-        if not said.get("channels", "").isdigit() or not {"shows", "base"} <= said.keys():
+        size, part = said.get("size", "").split(), said.get("part", "")
+        known = said.get("channels", "").isdigit() and {"shows", "base"} <= said.keys()
+        if not (known and all(map(str.isdigit, size)) and part in {"", LAYOUTS}):
             raise Refusal(
                 f"control={path} says nothing of a control: such a file tells its channels, what "
                 f"it shows and its base; name the {CONTROL} that `lamina train --control` wrote."
             )
         digest, name = sha256_file(path), said.get("base_name", "another model")
-        numbers = int(said["channels"])
-        return cls(str(path), scale, digest, numbers, said["shows"], said["base"], name)
+        numbers, sides = int(said["channels"]), tuple(map(int, size))
+        of = said["shows"], said["base"], name
+        return cls(str(path), scale, digest, numbers, *of, sides, part)
 
     def told(self) -> dict[str, Any]:
         """What records say of it; all that decides what it does."""
@@ -137,9 +150,10 @@ def take(network: torch.nn.Module, control: Control) -> None:
     Raises:
         Refusal: The file is not what it was, or its branch is of another width or kind.
     """
-    if not isinstance(network, SpatioTemporalUNet):
+    base = getattr(network, control.part) if control.part else network
+    if not isinstance(base, SpatioTemporalUNet):
         raise Refusal(
-            f"control={control.path} for a {type(network).__name__}: branches are copies of a "
+            f"control={control.path} for a {type(base).__name__}: branches are copies of a "
             "SpatioTemporalUNet's way down; name a model of that class."
         )
     if sha256_file(Path(control.path)) != control.digest:
@@ -147,7 +161,7 @@ def take(network: torch.nn.Module, control: Control) -> None:
             f"control={control.path} is not what it was when it was asked for: a file must stay "
             "as it is until the work is done; give the command again."
         )
-    branch, tensors = ControlBranch(network, control.channels), load_file(control.path)
+    branch, tensors = _new(base, control), load_file(control.path)
     expected = {name: tuple(weights.shape) for name, weights in branch.state_dict().items()}
     found = {name: tuple(weights.shape) for name, weights in tensors.items()}
     if odd := sorted(dict(expected.items() ^ found.items())):
@@ -163,11 +177,38 @@ def take(network: torch.nn.Module, control: Control) -> None:
         )
     branch.load_state_dict(tensors)
     branch.scale = control.scale
-    network.control = branch.to(network.device, network.dtype).eval().requires_grad_(False)
+    branch = branch.to(base.device, base.dtype).eval().requires_grad_(False)
+    setattr(base, _place(branch), branch)
+
+
+def _new(base: SpatioTemporalUNet, control: Control) -> Learned:
+    if not control.size:
+        return ControlBranch(base, control.channels)
+    return ReferenceAdapter(base, control.channels, cast("Triple", control.size))
+
+
+def _place(branch: Learned) -> str:
+    return "reference" if isinstance(branch, ReferenceAdapter) else "control"
+
+
+def taken_off(network: torch.nn.Module) -> tuple[Learned, str] | None:
+    """What was learned beside a network, and at which part of it, which is then without; or None.
+
+    Args:
+        network: Changed in place.
+    """
+    for part in ("", LAYOUTS):
+        base = getattr(network, part, None) if part else network
+        for place in ("control", "reference"):
+            branch = getattr(base, place, None)
+            if isinstance(branch, Learned):
+                setattr(base, place, None)
+                return branch, part
+    return None
 
 
 def files_of(
-    branch: ControlBranch, *, shows: str, base: str, record: Mapping[str, Any]
+    branch: Learned, *, shows: str, base: str, record: Mapping[str, Any], part: str = ""
 ) -> dict[str, bytes]:
     """The file of what was learned, by its name.
 
@@ -176,6 +217,7 @@ def files_of(
         shows: What the control is, such as ``edges``.
         base: Name of the model it was learned beside.
         record: Of that model.
+        part: The network inside of the model's that it stands at; empty for the model's own.
     """
     tensors = {
         name: weights.detach().to("cpu", torch.bfloat16).contiguous()
@@ -186,5 +228,8 @@ def files_of(
         "shows": shows,
         "base": record["sha256"][WEIGHTS],
         "base_name": base,
+        "part": part,
     }
+    if isinstance(branch, ReferenceAdapter):
+        said["size"] = " ".join(map(str, branch.size))
     return {CONTROL: save(tensors, said)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from core.networks.blocks import Merge, Split, pad
 from core.networks.control import check_control
 from core.networks.embeddings import NumberEmbedding, Places, SpacingEmbedding, places_of
 from core.networks.network import Network
+from core.networks.reference import reader_of
 from core.networks.text_memory import TextMemory, with_null
 from core.tensors import Regridded, Triple, Volumes, align
 
@@ -77,6 +79,15 @@ class ConditionedNetwork(Network):
         use_backend(self, backend)
 
     def read(self, cond: Conditioning, batch: int) -> TextMemory | None:
+        """What all steps share of a prompt and a reference; None where the network reads none."""
+        memory = self._prompt(cond, batch)
+        if cond.reference is None:
+            return memory
+        adapter = reader_of(self, cond.reference)
+        shown = adapter(cond.reference.to(self.stem.mix.weight.dtype))
+        return replace(memory or TextMemory((), None, None), shown=shown)
+
+    def _prompt(self, cond: Conditioning, batch: int) -> TextMemory | None:
         """Keys, values and pooled meaning of the prompt; rows without a token get the null."""
         if self.null_token is None or self.text_embedding is None:
             return None
@@ -105,7 +116,7 @@ class ConditionedNetwork(Network):
         if self.label_embedding is not None:
             none = torch.full((batch,), self.config["num_labels"], device=t.device)
             emb = emb + self.label_embedding(cond.label if cond.label is not None else none)
-        if memory is not None:
+        if memory is not None and memory.pooled is not None:
             emb = emb + memory.pooled
         return F.silu(emb)
 

@@ -1,7 +1,8 @@
-"""What the network keeps of a prompt, so that it is read once and not at every step."""
+"""What the network keeps of prompt and reference, so that both are read once, not at each step."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class TextMemory:
-    """What the network reads from a prompt once: keys, values, and the pooled meaning.
+    """What the network reads once: keys and values of a prompt, its meaning, and a reference.
 
     >>> TextMemory(keys_values=(), mask=None, pooled=torch.zeros(2, 8)).pooled.shape
     torch.Size([2, 8])
@@ -18,12 +19,15 @@ class TextMemory:
     Attributes:
         keys_values: One pair per attention stage, each (B, L, heads, head_dim).
         mask: (B, 1, 1, L) bool, or None when every token is real.
-        pooled: (B, emb) the mean text state, projected.
+        pooled: (B, emb) the mean text state, projected; None for a network without text.
+        shown: What stands behind each attention stage and adds a reference's look, (B, C, D, H,
+            W) -> (B, C, D, H, W) each; empty without one.
     """
 
     keys_values: tuple[tuple[Tensor, Tensor], ...]
     mask: Tensor | None
-    pooled: Tensor
+    pooled: Tensor | None
+    shown: tuple[Callable[[Tensor], Tensor], ...] = ()
 
 
 def with_null(tokens: Tensor, mask: Tensor | None, null: Tensor) -> tuple[Tensor, Tensor]:

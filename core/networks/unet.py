@@ -26,6 +26,7 @@ from core.networks.conditioned import ConditionedNetwork
 from core.networks.control import ControlBranch
 from core.networks.embeddings import Places
 from core.networks.network import keeps_settings
+from core.networks.reference import ReferenceAdapter
 from core.networks.shapes import cells_of, check_shape, triple
 from core.networks.text_memory import TextMemory
 from core.tensors import Features, Regridded, Triple, Volumes
@@ -70,6 +71,8 @@ class SpatioTemporalUNet(ConditionedNetwork):
     control: ControlBranch | None
     """What is told where things are; of a network that was given one."""
     given: Merge | None
+    reference: ReferenceAdapter | None
+    """What is shown whose look is taken over; of a network that was given one."""
 
     @keeps_settings
     def __init__(  # noqa: PLR0913, PLR0917  the settings diffusers keeps in config.json
@@ -119,8 +122,8 @@ class SpatioTemporalUNet(ConditionedNetwork):
             return SpatioTemporalBlock(residual, stage)
 
         self._build_blocks(widths, strides, layers_per_block, block)
-        stages = [m for m in self.modules() if isinstance(m, AttentionStage)]
-        self.readers = tuple(stage.text for stage in stages if stage.text is not None)
+        self.stages = tuple(m for m in self.modules() if isinstance(m, AttentionStage))
+        self.readers = tuple(stage.text for stage in self.stages if stage.text is not None)
         self.norm_out = GroupNorm(min(16, widths[0] // 4), widths[0])
         self.head = Split(widths[0], in_channels, self.patch)
         nn.init.zeros_(self.head.mix.weight)
@@ -128,7 +131,7 @@ class SpatioTemporalUNet(ConditionedNetwork):
         shown = sketch_channels, widths[0], self.patch, triple(sketch_grain)
         self.sketch = SketchStem(*shown) if sketch_channels else None
         self.layouts = SpatioTemporalUNet(**layout_network) if layout_network else None
-        self.control = None
+        self.control = self.reference = None
         self.given = _shows_nothing(given_channels, widths[0], self.patch)
 
     def _build_blocks(
@@ -187,11 +190,14 @@ class SpatioTemporalUNet(ConditionedNetwork):
         """
         pairs = iter(memory.keys_values if memory is not None else ())
         mask = None if memory is None else memory.mask
+        shown = iter(memory.shown if memory is not None else ())
 
         def run(block: SpatioTemporalBlock, x: Volumes, level: int) -> Features:
-            reads = block.attention is not None and block.attention.text is not None
-            pair = next(pairs) if reads else None
-            return self.run(block, x, emb, pair, mask, places[level])
+            stage = block.attention
+            pair = next(pairs) if stage is not None and stage.text is not None else None
+            x = self.run(block, x, emb, pair, mask, places[level])
+            look = None if stage is None else next(shown, None)
+            return x if look is None else look(x)
 
         skips = []
         down = cast("list[list[SpatioTemporalBlock]]", self.down_blocks)

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -12,9 +12,11 @@ from torch import Tensor
 from core.models.checkpoints import WEIGHTS, find_model, load_model, read_record
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.control import with_control
+from core.networks.reference import with_reference
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.seeds import initialized
+from core.tensors import Triple
 
 EDGES = re.compile(r"(stem|head|norm_out)\.")
 DOWN = re.compile(r"(down_blocks|merges)\.(\d+)\.")
@@ -69,13 +71,40 @@ def control_network(kind: str, channels: int, seed: int, start: str) -> Conditio
     Raises:
         Refusal: No such model is installed, or it is no U-Net.
     """
+    return with_control(_finished_unet(kind, start), channels, seed=seed)
+
+
+def reference_network(
+    kind: str, channels: int, size: Triple, *, seed: int, start: str, laid_out: bool
+) -> ConditionedNetwork:
+    """A finished model with a new adapter for a reference, which alone is learned.
+
+    Args:
+        kind: "video" or "mri".
+        channels: Of the reference.
+        size: D, H, W of it.
+        seed: Decides the adapter's first weights.
+        start: Name of an installed model of that kind.
+        laid_out: Whether its layout network is shown the reference, if it has one.
+
+    Raises:
+        Refusal: No such model is installed, or it is no U-Net.
+    """
+    network = _finished_unet(kind, start)
+    network.requires_grad_(False)
+    base = network.layouts if laid_out and network.layouts is not None else network
+    with_reference(cast("SpatioTemporalUNet", base), channels, size, seed=seed)
+    return network
+
+
+def _finished_unet(kind: str, start: str) -> SpatioTemporalUNet:
     network, _ = load_model(find_model(start, kind), dtype=torch.float32)
     if not isinstance(network, SpatioTemporalUNet):
         raise Refusal(
             f"start={start!r} is a {type(network).__name__}: a branch for a control is a copy of "
             "a SpatioTemporalUNet's way down; name a model of that class."
         )
-    return with_control(network.train(), channels, seed=seed)
+    return network.train()
 
 
 def begun_from(data: str, kind: str, start: str) -> str:

@@ -102,7 +102,7 @@ class Muon(torch.optim.Optimizer):
         return mean / (1 - first**step) / scale
 
 
-EDGES = ("stem.", "sketch.", "given.", "head.", "control.stem.")
+EDGES = ("stem.", "sketch.", "given.", "head.", "control.stem.", "reference.encoder.stem.")
 """First and last layers of a network."""
 
 

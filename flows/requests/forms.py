@@ -31,7 +31,7 @@ FOLDED = {
     "VideoRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
         "lora", "lora_scale", "unmarked", "boxes", "key", "control", "control_clip",
-        "control_scale", "picture", "draft_after", "backend",
+        "reference", "control_scale", "picture", "draft_after", "backend",
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",

@@ -2,7 +2,6 @@
 
 import platform
 from pathlib import Path
-from typing import cast
 
 import torch
 from pydantic import BaseModel
@@ -10,11 +9,11 @@ from pydantic import BaseModel
 from core.models.cards import card
 from core.models.checkpoints import find_model, read_record, save_model
 from core.models.controls import files_of as control_files
+from core.models.controls import taken_off
 from core.models.merging import files_of
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.latents import LatentNetwork
 from core.networks.lora import changes, merged
-from core.networks.unet import SpatioTemporalUNet
 from core.records import compute, model_facts, versions
 from core.training.checkpoint import history
 from video.world.understanding import VOCABULARY
@@ -39,10 +38,10 @@ def publish(
         base = read_record(find_model(start, kind))
         beside = files_of(learned, rank=asked["lora"], base=start, record=base)
         network = merged(network)
-    if branch := getattr(network, "control", None):
-        base = read_record(find_model(start, kind))
-        beside = control_files(branch, shows=asked["control"], base=start, record=base)
-        cast("SpatioTemporalUNet", network).control = None  # the base, as it was
+    if beside_it := taken_off(network):
+        (branch, part), base = beside_it, read_record(find_model(start, kind))
+        shows = asked["control"]
+        beside = control_files(branch, shows=shows, base=start, record=base, part=part)
     usual = asked["family"] == "usual"
     facts = {
         "name": folder.name,

@@ -1,37 +1,59 @@
-"""Clips whose edges lead others: what is asked of them, and the control they become."""
+"""Clips that others lead, by their edges or by what a picture shows: checks, and what is shown."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.refusal import Refusal
 from video.request import VideoRequest
+from video.world.scenes import FRAME_SIZE, NUM_FRAMES
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from torch import Tensor
 
-SHOWN = "edges"
+    from core.conditioning import Conditioning
+    from core.models.controls import Control
+
+EDGES, REFERENCE = "edges", "reference"
+SHOWN = {EDGES: "control_clip", REFERENCE: "reference"}
+"""What a control file may be shown, and the field that names it."""
 
 
-def check_control_clip(request: VideoRequest) -> None:
-    """Refuse a control without a clip, beside what says otherwise, or of another size.
+def check_control(request: VideoRequest, control: Control | None) -> None:
+    """Refuse a control without what it is shown, beside what says otherwise, or of another size.
+
+    Args:
+        request: That names a control file or what it is shown.
+        control: The file.
 
     Raises:
         Refusal: In three parts.
     """
-    if not (request.control and request.control_clip):
+    field = SHOWN[control.shows] if control else ""
+    told = [name for name in SHOWN.values() if getattr(request, name)]
+    if told != [field]:
+        said = "".join(f" and {name}={getattr(request, name)!r}" for name in SHOWN.values())
+        kind = f"a control file of {control.shows} reads" if control else "a control file reads"
         raise Refusal(
-            f"control={request.control!r} with control_clip={request.control_clip!r}: a control "
-            "file reads the edges of a clip; name both, or leave both out."
+            f"control={request.control!r} with{said[4:]}: {kind} "
+            f"{field or 'the edges of a clip or a picture'} alone; name both, or leave both out."
         )
     if others := [n for n in ("engine", "boxes", "first", "last", "key") if getattr(request, n)]:
         raise Refusal(
             f"control={request.control} with {' and '.join(others)}: our own model is told by the "
-            "control where things are; leave one of the two out."
+            "control where things are or what they look like; leave one of the two out."
         )
+    if request.reference:
+        _check_reference(request, control)
+    else:
+        _check_clip(request)
+
+
+def _check_clip(request: VideoRequest) -> None:
     size = _frames(request).shape[:3]
     asked = request.num_frames, request.height, request.width
     if size != asked:
@@ -42,6 +64,27 @@ def check_control_clip(request: VideoRequest) -> None:
         )
 
 
+def _check_reference(request: VideoRequest, control: Control | None) -> None:
+    from video.engines.pictures import opened
+
+    size = request.num_frames, request.height, request.width
+    if control and control.part and size != (NUM_FRAMES, FRAME_SIZE, FRAME_SIZE):
+        raise Refusal(
+            f"reference={request.reference} with {size[0]} frames of {size[2]} x {size[1]}: this "
+            "control file shows it to the model's layouts, which are those of "
+            f"{NUM_FRAMES} frames of {FRAME_SIZE} x {FRAME_SIZE}; leave the size out."
+        )
+    with opened("reference", Path(request.reference).expanduser()):
+        pass
+
+
+def led(cond: Conditioning, request: VideoRequest) -> Conditioning:
+    """The same with what the control file is shown."""
+    if request.reference:
+        return replace(cond, reference=reference_shown(request))
+    return replace(cond, control=control_shown(request))
+
+
 def control_shown(request: VideoRequest) -> Tensor:
     """The control (1, 1, D, H, W): the edges of the clip that is named."""
     import torch
@@ -50,6 +93,17 @@ def control_shown(request: VideoRequest) -> Tensor:
 
     frames = torch.from_numpy(_frames(request).copy())  # (D, H, W, 3)
     return edges(frames.permute(3, 0, 1, 2)[None].float() / 127.5 - 1)
+
+
+def reference_shown(request: VideoRequest) -> Tensor:
+    """The picture that is named, (1, 3, 1, H, W) in [-1, 1]: its middle, of a frame's size."""
+    import torch
+
+    from video.engines.pictures import fitted
+
+    path, side = Path(request.reference).expanduser(), FRAME_SIZE
+    pixels = torch.from_numpy(fitted("reference", path, (side, side)).pixels.copy())  # (H, W, 3)
+    return pixels.permute(2, 0, 1)[None, :, None].float() / 127.5 - 1
 
 
 def _frames(request: VideoRequest) -> NDArray[np.uint8]:

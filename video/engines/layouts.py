@@ -187,11 +187,12 @@ def draw_layouts(
 
     Args:
         network: The layout network.
-        cond: Its prompts, and the guidance by which they are followed; without any, 1.
+        cond: Its prompts, a reference if any, and the guidance by which both are followed;
+            without any, 1.
         starts: Noise for so many tries; the last one stands, however it came out.
         away: Prompts that are led away from; None for no prompt at all.
     """
-    told = Conditioning(tokens=cond.tokens, token_mask=cond.token_mask)
+    told = Conditioning(tokens=cond.tokens, token_mask=cond.token_mask, reference=cond.reference)
     scale = 1.0 if cond.guidance is None else cond.guidance.expand(len(starts))
     if away is None:
         denoise = guided_at_once(denoiser(network, with_and_without(told)), scale)

@@ -42,8 +42,8 @@ SHIFT = 8.0
 PAINTING_GUIDANCE = 1.5
 """Guidance by layout and prompt together while painting, at most: outlines come out sharper."""
 
-BESIDE = "boxes", "first", "last", "key", "control_clip"
-"""Fields that say where things are, so that no negative prompt does."""
+BESIDE = "boxes", "first", "last", "key", "control_clip", "reference"
+"""Fields that say where or what things are, so that no negative prompt does."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,8 @@ def embed(request: VideoRequest, encoder: TextEncoder) -> Conditioning:
 def laid_out(cond: Conditioning, network: ConditionedNetwork, start: Volumes) -> Conditioning:
     """The same with sketches of the prompts' layouts, where the network can draw some.
 
-    Sketches that are given already are kept, and a control stands in the place of one.
+    Sketches that are given already are kept, and a control stands in the place of one; so does a
+    reference, but for one that is shown to the layouts: then it stands in their sketch.
 
     Args:
         cond: What is asked.
@@ -91,8 +92,10 @@ def laid_out(cond: Conditioning, network: ConditionedNetwork, start: Volumes) ->
     told = cond.sketch is not None or cond.control is not None
     if told or network.layouts is None or not fits(start.shape):
         return cond
+    if cond.reference is not None and getattr(network.layouts, "reference", None) is None:
+        return cond
     found = draw_layouts(network.layouts, cond, layout_noise(start))
-    return replace(cond, sketch=sketch(found))
+    return replace(cond, sketch=sketch(found), reference=None)
 
 
 def led_away(

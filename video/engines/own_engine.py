@@ -31,7 +31,7 @@ BYTES_ON_DISK = 16.0  # of a pixel's results and unfinished work
 RESULT_BYTES = 2.0  # of a pixel, at most
 SIDES = 16, 256
 LONG_S = 20.0  # a clip of words alone that takes less is begun anew
-FILES = ("lora", "boxes", "control", "control_clip")
+FILES = ("lora", "boxes", "control", "control_clip", "reference")
 MADE_OF = ("sha256", "lora", "control")  # in a model's record
 WALK = 3  # of what leads our own walks: layouts, held things; raised where that changes
 
@@ -43,7 +43,7 @@ class OwnEngine:
     Attributes:
         name: Of the model.
         lora: An adapter that is merged into it.
-        control: A branch beside it that is shown the edges of a clip.
+        control: A branch beside it that is shown a clip's edges or a picture.
         backend: Who computes it, as a request says.
     """
 
@@ -85,10 +85,10 @@ class OwnEngine:
             from video.engines.pictures import check_pictures
 
             check_pictures(request)
-        if request.control or request.control_clip:
-            from video.engines.controlled import check_control_clip
+        if request.control or request.control_clip or request.reference:
+            from video.engines.controlled import check_control
 
-            check_control_clip(request)
+            check_control(request, self.control)
         if request.negative:
             self._check_negative(request)
         if request.boxes:
@@ -172,14 +172,14 @@ class OwnEngine:
         return {"asked": told, "model": {name: record.get(name) for name in MADE_OF}}
 
     def encode(self, request: VideoRequest) -> "Conditioning":
-        """The prompt's text states, and what says where things are: boxes, or a clip's edges."""
+        """The prompt's text states, and what says more: boxes, a clip's edges, or a picture."""
         from video.engines.own import embed
 
         cond = embed(request, encoder())
-        if request.control:
-            from video.engines.controlled import control_shown
+        if request.control_clip or request.reference:
+            from video.engines.controlled import led
 
-            return replace(cond, control=control_shown(request))
+            return led(cond, request)
         if not request.boxes:
             return cond
         from video.engines.laid_boxes import boxed_layout

@@ -109,23 +109,34 @@ def given(request: VideoRequest) -> dict[str, Given]:
         Refusal: One cannot be read.
     """
     size = request.width, request.height
-    found = {}
-    for field, path in named(request).items():
-        try:
-            with opened(field, path) as image:
-                upright, odd = _upright(image)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise unreadable(field, path, str(error)) from error
-        before = upright.size
-        if before != size:
-            upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
-        facts: dict[str, Any] = {"sha256": sha256_file(path)}
-        if before != size:
-            facts["scaled_from"] = f"{before[0]} x {before[1]}"
-        if odd:
-            facts["read"] = odd
-        found[field] = Given(np.array(upright), facts)
-    return found
+    return {field: fitted(field, path, size) for field, path in named(request).items()}
+
+
+def fitted(field: str, path: Path, size: tuple[int, int]) -> Given:
+    """A picture at a size: scaled to fill it, what laps over cut off.
+
+    Args:
+        field: That names it.
+        path: Of its file.
+        size: Width and height.
+
+    Raises:
+        Refusal: It cannot be read.
+    """
+    try:
+        with opened(field, path) as image:
+            upright, odd = _upright(image)
+    except (OSError, ValueError, SyntaxError) as error:
+        raise unreadable(field, path, str(error)) from error
+    before = upright.size
+    if before != size:
+        upright = ImageOps.fit(upright, size, Image.Resampling.LANCZOS)
+    facts: dict[str, Any] = {"sha256": sha256_file(path)}
+    if before != size:
+        facts["scaled_from"] = f"{before[0]} x {before[1]}"
+    if odd:
+        facts["read"] = odd
+    return Given(np.array(upright), facts)
 
 
 def _upright(image: Image.Image) -> tuple[Image.Image, list[str]]:

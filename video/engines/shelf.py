@@ -74,7 +74,7 @@ def _control_of(request: VideoRequest) -> "Control | None":
         return None
     from core.models.controls import named
 
-    return named(request.control, request.control_scale, (SHOWN,), "video")
+    return named(request.control, request.control_scale, tuple(SHOWN), "video")
 
 
 @cache

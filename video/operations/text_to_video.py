@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from video.files.clip import Clip
 
 TAGGED = {"prompt", "seed", "engine", "model", "steps", "sampler", "guidance", "negative"}
-FILES = ("lora", "first", "last", "boxes", "key", "control", "control_clip")
-BESIDE = ("lora", "boxes", "control", "control_clip")
+FILES = ("lora", "first", "last", "boxes", "key", "control", "control_clip", "reference")
+BESIDE = ("lora", "boxes", "control", "control_clip", "reference")
 PREVIEW_KB = 100
 SAID = {
     "prompt_as_typed": "prompt as typed",
@@ -99,10 +99,10 @@ class TextToVideo:
                 f"boxes={request.boxes} with engine={request.engine}: our own model alone is laid "
                 "out by boxes; leave one of the two out."
             )
-        if (request.control or request.control_clip) and request.engine:
+        if (request.control or request.control_clip or request.reference) and request.engine:
             raise Refusal(
                 f"control={request.control} with engine={request.engine}: our own model alone is "
-                "led by a clip's edges; leave one of the two out."
+                "led by a clip's edges or a picture; leave one of the two out."
             )
         self.source(request).check(request)
         if request.draft_after:

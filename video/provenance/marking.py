@@ -17,7 +17,7 @@ from video.request import VideoRequest
 
 PLACES = {
     "engine", "model", "first", "last", "key", "lora", "boxes", "control", "control_clip",
-    "unmarked",
+    "reference", "unmarked",
 }  # fmt: skip
 """Fields that say where something stands, which its digest tells, or whether to mark."""
 SECONDS_A_PIXEL, BYTES_A_PIXEL = 6e-8, 3

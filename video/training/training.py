@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any, NamedTuple
 
 import torch
@@ -20,9 +21,9 @@ from core.tensors import align, sent
 from core.training.feed import Batch, MakeBatch, training_device
 from core.training.growth import begun_from, control_network, first_network
 from core.training.latents import finished, in_latents
-from core.training.plan import Plan
 from core.training.stages import OnStage, Stage, flow_then_jumps, taught, train_stages
 from core.training.validation import OnValidation, Validate
+from video.engines.controlled import REFERENCE
 from video.engines.edges import CHANNELS as EDGES
 from video.engines.layouts import layouts, sketch
 from video.engines.own import SHIFT
@@ -30,9 +31,18 @@ from video.engines.text import TextEncoder, check_length, padded, read_once
 from video.files.captioned_clips import CaptionedClip, draw_pieces, load_clips
 from video.request import COUNT_SHARES, VideoTrainingRequest
 from video.training.controls import controlled
+from video.training.layouts import LAYOUT_SHARE, layout_batches, layout_stage
 from video.training.masks import CHANNELS, masked
 from video.training.presets import LATENT, PRESETS
+from video.training.references import (
+    beginning_with_adapter,
+    left_open,
+    reads_reference,
+    referenced,
+    referenced_layouts,
+)
 from video.training.validation import PROMPTS, held_out_prompts, layout_validation, validation
+from video.world.captions import Stated, draw_stated
 from video.world.scene_bank import SceneBank
 
 FRAMES_PER_SECOND = 8.0
@@ -40,12 +50,6 @@ SCENES, SCENES_ON_GPU = 32_768, 131_072
 """Scenes of the procedural world whose captions are read, for a whole run."""
 MOTION_WEIGHTS = {"orbit": 6.0, "bounce": 3.0, "spin": 4.0}
 """Motions that are seen more often than others in training: they are learned last."""
-LAYOUTS_PER_CLIP = 8
-"""Layouts in a batch of them, for each clip in a batch of clips."""
-LAYOUT_SHARE = 0.5
-"""Part of a time budget that layouts may take; what they leave of it the painting has."""
-LAYOUT_WORK = 0.06
-"""Time of training on one layout, in clips of the painting network."""
 EVENLY = (1.0, 1.0, 1.0)
 """Shares of one, two and three things among the prompts that layouts are judged on."""
 WITHOUT_LAYOUT = 0.1
@@ -60,6 +64,7 @@ def world(
     scenes: int = 0,
     seed: int = 0,
     count_shares: Sequence[float] = COUNT_SHARES,
+    stated: Callable[[Random], Stated] = draw_stated,
 ) -> SceneBank:
     """Scenes of the procedural world, training split only.
 
@@ -68,6 +73,7 @@ def world(
         scenes: How many are drawn and come again in new places; 0 for the usual number.
         seed: Decides the scenes.
         count_shares: Share of scenes with one, two and three objects.
+        stated: Draws what a caption says.
     """
     usual = SCENES if encoder.device.type == "cpu" else SCENES_ON_GPU
     return SceneBank(
@@ -76,6 +82,7 @@ def world(
         seed=seed,
         count_shares=count_shares,
         motion_weights=MOTION_WEIGHTS,
+        stated=stated,
     )
 
 
@@ -100,17 +107,6 @@ def world_batches(
             shown = sketch(layouts(scenes))
             cond = replace(cond, sketch=shown * align(sent(told, bank.device), shown))
         return bank.shown(scenes, rows), cond
-
-    return make_batch
-
-
-def layout_batches(bank: SceneBank) -> MakeBatch:
-    """Layouts of the procedural world with their captions' text states."""
-
-    def make_batch(batch_size: int, generator: torch.Generator) -> Batch:
-        scenes, rows = bank.scenes(batch_size, generator)
-        tokens, mask = bank.texts.take(rows)
-        return layouts(scenes), Conditioning(tokens=tokens, token_mask=mask)
 
     return make_batch
 
@@ -155,11 +151,14 @@ def data(request: VideoTrainingRequest, *, sketched: bool = False) -> Material:
     guided = request.family == "usual"
     fps = FRAMES_PER_SECOND
     if not request.clips:
-        bank = world(encoder, seed=request.seed, count_shares=request.count_shares)
+        pictures = request.control == REFERENCE
+        stated = left_open if pictures else draw_stated
+        shares = request.count_shares
+        bank = world(encoder, seed=request.seed, count_shares=shares, stated=stated)
         return Material(
             world_batches(bank, sketched=sketched),
             validation(encoder, held_out_prompts(), fps=fps, judged=True, guided=guided),
-            layout_batches(bank),
+            (referenced_layouts if pictures else layout_batches)(bank),
             layout_validation(encoder, held_out_prompts(EVENLY)),
         )
     clips = load_clips(request.clips, check=check_length)
@@ -175,8 +174,7 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
     of the draws fall above 0.84, and the error is half evened out over levels (``power=0.5``), so
     that what nobody can know near noise does not drown the rest. It counts five times where a
     sketch says that a thing is to be: most of a clip is background. The jumps are those of the
-    sampler's own schedule. Of layouts the error counts as it is, and lower levels more: an
-    orbit's course is settled there, and evened out, its errors weigh no more than a line's.
+    sampler's own schedule.
 
     Args:
         request: What to train, and for how long.
@@ -213,21 +211,11 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
 
     if given is None or given.layouts is None or not request.layout_steps:
         return painting(minutes=request.minutes)
-    layout = Stage(
-        "layout",
-        FlowMatching(power=0.0, pure_noise_share=0.05, level_mean=-0.3, level_std=1.2),
-        Plan(
-            steps=request.layout_steps,
-            batch_size=LAYOUTS_PER_CLIP * request.batch_size,
-            accumulation=request.accumulation,
-            minutes=LAYOUT_SHARE * request.minutes,
-            **{**common, "compile": False},  # it is too small to gain by it
-        ),
-        part="layouts",
-        make_batch=given.layouts,
-        validate=given.validate_layouts,
-        work=LAYOUT_WORK,
-    )
+    if request.control:  # its layouts alone are shown a reference
+        plan = request.model_dump(include={"steps", "minutes"})
+        return [layout_stage(request, given.layouts, **plan, **common)]
+    share = {"steps": request.layout_steps, "minutes": LAYOUT_SHARE * request.minutes}
+    layout = layout_stage(request, given.layouts, given.validate_layouts, **share, **common)
     return [layout, *painting(minutes=(1 - LAYOUT_SHARE) * request.minutes)]
 
 
@@ -253,12 +241,17 @@ def train(
     network = beginning(request)
     sketched = network.layouts is not None and not request.control
     taught_by = network.config["trained_objective"]
-    given = Material(make_batch) if make_batch else data(request, sketched=sketched)
+    on_layouts = reads_reference(network.layouts)
+    if make_batch:
+        given = Material(make_batch, layouts=make_batch if on_layouts else None)
+    else:
+        given = data(request, sketched=sketched)
     if request.masks:
         given = given._replace(clips=masked(given.clips))
     if request.control:
-        given = given._replace(clips=controlled(given.clips), validate=None)
-    planned = stages(request, given if sketched else None)
+        shown = {"edges": controlled, REFERENCE: referenced}[request.control]
+        given = given._replace(clips=shown(given.clips), validate=None)
+    planned = stages(request, given if sketched or on_layouts else None)
     trained, done = train_stages(
         network,
         given.clips,
@@ -280,6 +273,8 @@ def beginning(request: VideoTrainingRequest) -> ConditionedNetwork:
     Raises:
         Refusal: The model to begin from is not installed, or does not fit.
     """
+    if request.control == REFERENCE:
+        return beginning_with_adapter(request)
     if request.control:
         return control_network("video", EDGES, request.seed, request.start)
     sizes = LATENT if request.space == "latents" else PRESETS

@@ -5,7 +5,7 @@ each scene of a bank. A batch takes some of its scenes, in places, sizes and spe
 anew, and shows them: tensors on the device and nothing else. Captions come again, clips hardly do.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Final
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from core.refusal import Refusal
 from core.tensors import sent
 from video.engines.text import PackedStates, TextEncoder
-from video.world.captions import caption
+from video.world.captions import Stated, caption, draw_stated
 from video.world.placement import redraw
 from video.world.rendering import render_table
 from video.world.scene_table import SHAPE, SceneTable, blank, tabulate
@@ -40,6 +40,7 @@ class SceneBank:
         seed: Decides the bank.
         count_shares: Share of scenes with one, two and three things.
         motion_weights: How often a single thing has each motion; 1 for those not named.
+        stated: Draws what a caption says.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class SceneBank:
         seed: int = 0,
         count_shares: Sequence[float] = COUNT_SHARES,
         motion_weights: Mapping[str, float] = EVENLY,
+        stated: Callable[[Random], Stated] = draw_stated,
     ) -> None:
         if size < BLOCK or size % BLOCK:
             raise Refusal(
@@ -57,6 +59,7 @@ class SceneBank:
             )
         self.seed, self.device = seed, encoder.device
         self.count_shares, self.motion_weights = count_shares, motion_weights
+        self.stated = stated
         self.table, self.texts = blank(size), PackedStates(encoder, size)
         self.shapes = self.table.words[..., SHAPE]  # stays on the CPU, to lay out the work
         self.ready = torch.zeros(size // BLOCK, dtype=torch.bool)
@@ -106,7 +109,7 @@ class SceneBank:
                 dice, count_shares=self.count_shares, motion_weights=self.motion_weights
             )
             scenes.append(scene)
-            captions.append(caption(scene, dice))
+            captions.append(caption(scene, dice, self.stated(dice)))
         self.table.put(slice(first, first + count), tabulate(scenes))
         self.texts.read(first, captions)
         self.ready[first // BLOCK : (first + count) // BLOCK] = True

@@ -70,6 +70,7 @@ def test_the_paths_of_all_forms():
         ("text_to_video", "boxes"),
         ("text_to_video", "control"),
         ("text_to_video", "control_clip"),
+        ("text_to_video", "reference"),
         ("extend_video", "clip"),
         ("extend_video", "engine"),
         ("fill_video", "clip"),
