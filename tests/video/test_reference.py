@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
+import lamina
 from core.conditioning import Conditioning
 from core.models import controls
 from core.models.checkpoints import load_model, read_record
@@ -218,6 +219,14 @@ def test_a_clip_is_led_by_a_picture(led):
     assert {"control", "reference"} <= TextToVideo().inputs(request).keys()
     told = request.model_dump()
     assert (told["control_scale"], told["reference"]) == (1.0, led["reference"])
+
+
+def test_a_model_that_was_loaded_with_an_adapter_is_shown_a_picture(led, base):
+    control = controls.Control.of(led["control"])
+    loaded = lamina.load(base[0], control=control, device="cpu")
+    fields = {name: value for name, value in led.items() if name not in {"control", "model"}}
+    found = lamina.generate(fields.pop("prompt"), model=loaded, **fields)
+    assert np.array_equal(found.frames, drawn(led))
 
 
 def test_a_layout_that_was_drawn_by_a_picture_is_painted_without_it():
