@@ -155,7 +155,7 @@ def write_record(  # noqa: PLR0913  one argument for each chapter of the record
 
 def model_facts(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a result's record says of its model: name, kind, digest of the weights, adapter ..."""
-    told = ("name", "kind", "objective", "backend", "precision", "lora", "space")
+    told = ("name", "kind", "objective", "backend", "precision", "lora", "space", "walk")
     kept = {name: record[name] for name in told if name in record}
     return {**kept, "sha256": record.get("sha256", {}).get("weights.safetensors", "unknown")}
 

@@ -34,7 +34,7 @@ class Cost:
         seconds: Of drawing and writing.
         memory_gb: Peak of main memory, libraries and weights included, in 1e9 bytes.
         disk_gb: Results and unfinished work, in 1e9 bytes.
-        results_gb: Results alone.
+        results_gb: What stays: results, and the state of a draft to go on from.
     """
 
     seconds: float

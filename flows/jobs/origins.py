@@ -98,6 +98,7 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
         raise Refusal(f"{origin.file} has gone: it is compared with; name a copy of it.")
     _check_model(origin, str(record.get("model", {}).get("sha256", "unknown")))
     _check_adapter(origin, record)
+    _note_walk(origin, record)
     if media_sha256(origin.file) != origin.recorded:
         origin.notes.append(f"{origin.file.name} was changed after it was recorded")
     return origin
@@ -205,6 +206,16 @@ def _check_model(origin: Origin, recorded: str) -> None:
             f"model={origin.model.name}: its weights are {found[:12]}, and {origin.file.name} "
             f"was made by {recorded[:12]}: only the same weights make the same output; install "
             "that release of the model."
+        )
+
+
+def _note_walk(origin: Origin, record: Mapping[str, Any]) -> None:
+    """Say where what is done around the same weights has changed since."""
+    then, now = record.get("model", {}).get("walk"), origin.model.record().get("walk")
+    if now is not None and then != now:
+        origin.notes.append(
+            f"walk {then or 'of an earlier release'} then, {now} now: the same weights are led "
+            "otherwise, and the clip may differ"
         )
 
 

@@ -55,11 +55,25 @@ class ErrorHead:
     def __call__(self, read: Tensor) -> Tensor:
         """The error (..., ) predicted from what is read (..., features)."""
         x = torch.minimum(torch.maximum(read, self.low), self.high)
-        x = (x - self.low) / (self.high - self.low) * 2 - 1
-        for weight, offset in self.weights[:-1]:
-            x = F.silu(F.linear(x, weight, offset))
-        weight, offset = self.weights[-1]
-        return F.linear(x, weight, offset)[..., 0].exp()
+        (first, offset), *others = self.weights
+        scale = 2 / (self.high - self.low)  # of what is read, to [-1, 1]
+        x = F.linear(x, first * scale, offset - first @ (self.low * scale + 1))
+        for weight, offset in others:
+            x = F.linear(F.silu(x, inplace=True), weight, offset)
+        return x[..., 0].exp()
+
+    def told(self, same: Tensor) -> ErrorHead:
+        """The head for voxels of which the last things that are read are known.
+
+        Args:
+            same: what is read of each of them alike, (features,).
+        """
+        count = len(self.low) - len(same)
+        low, high = self.low[count:], self.high[count:]
+        x = (torch.minimum(torch.maximum(same, low), high) - low) / (high - low) * 2 - 1
+        (first, offset), *others = self.weights
+        told = first[:, :count], offset + first[:, count:] @ x
+        return ErrorHead((told, *others), self.low[:count], self.high[:count])
 
 
 def shipped_head(record: dict[str, Any]) -> ErrorHead | None:
@@ -98,17 +112,23 @@ def predicted_error(problem: Problem, base: Tensor, result: Tensor, head: ErrorH
         result: what was made of it.
         head: of the model that made it.
     """
-    error = torch.empty_like(result)
+    error, head = torch.empty_like(result), head.told(_of_all(problem))
     for start in range(0, result.shape[1], ROWS):
         stop = min(start + ROWS, result.shape[1])
         low, high = max(0, start - HALO), min(result.shape[1], stop + HALO)
-        read = readings(problem, base[:, low:high], result[:, low:high])
+        read = _of_each(problem, base[:, low:high], result[:, low:high])
         error[:, start:stop] = head(read[:, start - low : stop - low])
     return error
 
 
 def readings(problem: Problem, base: Tensor, result: Tensor) -> Tensor:
     """What the head reads of each voxel, (D, H, W, features)."""
+    each, same = _of_each(problem, base, result), _of_all(problem)
+    return torch.cat([each, same.expand(*each.shape[:-1], -1)], dim=-1)
+
+
+def _of_each(problem: Problem, base: Tensor, result: Tensor) -> Tensor:
+    """What is read of each voxel by itself, (D, H, W, features)."""
     grid = problem.acquired.axes[0]
     period = 1.0 if grid is None else grid.sampling.pitch_mm / grid.spacing_mm
     even = torch.from_numpy(_even(result.shape[0], period)).float()
@@ -119,14 +139,21 @@ def readings(problem: Problem, base: Tensor, result: Tensor) -> Tensor:
         (gradient[1].square() + gradient[2].square()).sqrt(),
         result.clamp(min=0.0),
     ]
-    read = [(_smooth(x.square(), even).clamp(min=0.0).sqrt() + FLOOR).log() for x in maps]
+    read = result.new_empty((*result.shape, len(maps)))
+    for place, x in enumerate(maps):
+        read[..., place] = _smooth(x.square(), even).clamp_(min=0.0).sqrt_().add_(FLOOR).log_()
+    return read
+
+
+def _of_all(problem: Problem) -> Tensor:
+    """What is read of every voxel alike, (features,)."""
+    grid = problem.acquired.axes[0]
     pitch = 1.0 if grid is None else grid.sampling.pitch_mm
     wide = 1.0 if grid is None else grid.sampling.thickness_mm / pitch
     plane = [1.0 if axis is None else axis.sampling.pitch_mm / axis.spacing_mm
              for axis in problem.acquired.axes[1:]]  # fmt: skip
     same = [pitch, wide, problem.noise_std + 2 * FLOOR, max(plane), problem.acquired.spacing_mm[0]]
-    read += [torch.full_like(result, math.log(value)) for value in same]
-    return torch.stack(read, dim=-1)
+    return torch.tensor([math.log(value) for value in same])
 
 
 def compact(volume: Volume) -> Volume:
@@ -140,14 +167,18 @@ def compact(volume: Volume) -> Volume:
 def _smooth(x: Tensor, even: Tensor) -> Tensor:
     """Averaged over two periods along D and a little in plane."""
     x = along_axis(x, even, 0)
-    near = torch.arange(-4, 5)
-    line = torch.exp(-0.5 * (near / SMOOTH) ** 2)
-    line = (line / line.sum())[None, None]
-    d, h, w = x.shape
-    rows = F.conv1d(F.pad(x.reshape(d * h, 1, w), (4, 4), mode="replicate"), line)
-    turned = rows.reshape(d, h, w).transpose(1, 2).reshape(d * w, 1, h)
-    turned = F.conv1d(F.pad(turned, (4, 4), mode="replicate"), line)
-    return turned.reshape(d, w, h).transpose(1, 2)
+    for axis in (1, 2):
+        x = along_axis(x, torch.from_numpy(_near(x.shape[axis])).float(), axis)
+    return x
+
+
+@lru_cache(maxsize=8)
+def _near(size: int) -> NDArray[np.float64]:
+    """A Gaussian mean along an axis whose ends go on as they are: (size, size)."""
+    rows, near = np.arange(size)[:, None], np.arange(-4, 5)
+    mean = np.zeros((size, size))
+    np.add.at(mean, (rows, np.clip(rows + near, 0, size - 1)), np.exp(-0.5 * (near / SMOOTH) ** 2))
+    return mean / mean.sum(axis=1, keepdims=True)
 
 
 @lru_cache(maxsize=8)

@@ -50,7 +50,9 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
         figures += _figures(name, times)
     notes = [
         f"{who}: {fact['parameters'] / 1e6:.1f} million weights, {fact['flop'] / 1e9:.0f} GFLOP"
+        + (f", {OPENVINO}: the same" if who == "ours" and OPENVINO in details["float32"] else "")
         for who, fact in details["float32"].items()
+        if who != OPENVINO  # its graph's operations are not counted
     ]
     return Row(
         title="Network speed", protocol=PROTOCOL, figures=figures, notes=notes, details=details

@@ -175,7 +175,8 @@ class DiffusersFolder:
         seconds = 2 * 2 * weights / 4 * max(1.0, tokens) * asked.steps / FLOPS
         states = 2 if "resume" in self.abilities else 0  # the old and the new
         disk_gb = pixels * (16 + states * STATE_BYTES_OF_PIXEL) / 1e9
-        return Cost(min(seconds, 1e7) + 1.0, memory_gb, disk_gb, pixels * 2 / 1e9)
+        stays_gb = pixels * (2 + bool(asked.draft_after) * STATE_BYTES_OF_PIXEL) / 1e9
+        return Cost(min(seconds, 1e7) + 1.0, memory_gb, disk_gb, stays_gb)
 
     def record(self) -> dict[str, Any]:
         """Name, kind of engine, pipeline and digest, as a model's record has them."""

@@ -130,11 +130,16 @@ class OwnEngine:
         memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
         disk_gb, results_gb = BYTES_ON_DISK * per_million, RESULT_BYTES * per_million
         kept_gb = self._kept_bytes(request, seconds) / 1e9
-        return Cost(seconds, memory_gb + kept_gb, disk_gb + kept_gb, results_gb)
+        stays_gb = kept_gb if request.draft_after else 0.0
+        return Cost(seconds, memory_gb + kept_gb, disk_gb + kept_gb, results_gb + stays_gb)
 
     def _kept_bytes(self, request: VideoRequest, seconds: float) -> int:
         """What of a clip of its own is kept to go on from, in memory and on disk alike."""
-        values = 3 * request.num_frames * request.height * request.width
+        from video.world.scenes import NUM_FRAMES
+
+        # around pictures no fewer frames are painted than a layout has
+        frames = max(request.num_frames, NUM_FRAMES if _pictured(request) else 0)
+        values = 3 * frames * request.height * request.width
         steps = request.draft_after or request.steps
         kept = walk_bytes(values, steps, request.sampler) if _keeps(request, seconds) else 0
         return kept if kept <= MOST_STATE_BYTES else 0
@@ -143,7 +148,8 @@ class OwnEngine:
         """What its ``model.json`` says."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video", self.lora, self.control, self.backend).record()
+        told = Installed(self.name, "video", self.lora, self.control, self.backend).record()
+        return told | {"walk": WALK}
 
     def forget(self, request: VideoRequest, canvas: "Canvas | None" = None) -> None:
         """Remove the state of a clip that stands."""
@@ -191,7 +197,8 @@ class OwnEngine:
         """The network, and what is known of it."""
         from core.models.installed import Installed
 
-        return Installed(self.name, "video", self.lora, self.control, self.backend).load(device)
+        model = Installed(self.name, "video", self.lora, self.control, self.backend).load(device)
+        return replace(model, record=dict(model.record) | {"walk": WALK})
 
     def ready(self, model: Model) -> "LoadedOwn":
         """The network with what is done around it."""
@@ -209,10 +216,8 @@ class LoadedOwn:
         self, request: VideoRequest, prepared: "Conditioning", on_step: OnStep, stop: Stop
     ) -> Latents:
         """Walk the noise down."""
-        from video.engines.held_boxes import held_to_boxes
         from video.engines.layouts import sketch
         from video.engines.own import led_away, sample, to_frames, walk_of
-        from video.engines.own_pictures import begun_from
         from video.engines.pictures import given
 
         def step(done: int, total: int, estimate: Any) -> None:
@@ -225,6 +230,8 @@ class LoadedOwn:
 
         kept, model = self._kept(request), self.model
         if pictures := given(request):
+            from video.engines.held_boxes import held_to_boxes
+            from video.engines.own_pictures import begun_from
 
             def around(layout: Any) -> "Clip":
                 return begun_from(request, pictures, model, encoder(), quiet, layout=layout)
@@ -240,8 +247,13 @@ class LoadedOwn:
         prepared = led_away(request, prepared, model.network, encoder())
         walk = kept.around(walk_of(request, model.network))
         x = sample(request, prepared, model.network, model.record, on_step=step, walk=walk)
-        x, facts = held_to_boxes(request, x, again, lambda x: to_frames(x).numpy())
-        return Latents(x.cpu(), kept.facts | facts)
+        facts = kept.facts
+        if request.boxes:
+            from video.engines.held_boxes import held_to_boxes
+
+            x, held = held_to_boxes(request, x, again, lambda x: to_frames(x).numpy())
+            facts = facts | held
+        return Latents(x.cpu(), facts)
 
     def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
         """The frames: of pixels, there is nothing to decode."""
@@ -286,9 +298,13 @@ class LoadedOwn:
 
 def _keeps(request: VideoRequest, seconds: float) -> bool:
     """Whether a state is kept of a clip that takes so long."""
+    return bool(_pictured(request) or request.draft_after or seconds > LONG_S)
+
+
+def _pictured(request: VideoRequest) -> bool:
     from video.engines.pictures import named
 
-    return bool(named(request) or request.draft_after or seconds > LONG_S)
+    return bool(named(request))
 
 
 @cache

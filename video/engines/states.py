@@ -231,7 +231,12 @@ def kept_step(engine: "Engine", request: VideoRequest) -> int:
     """
     if not engine.goes_on(request):
         return 0
-    return StateFile(states_folder(), engine.key(engine.settled(request)), here()).step()
+    # threads are those of whoever goes on, another process than this
+    how = {name: value for name, value in here().items() if name != "threads"}
+    record = engine.record()
+    if "walk" in record:  # our own, which keeps these too
+        how |= {name: record.get(name) for name in ("backend", "walk")}
+    return StateFile(states_folder(), engine.key(engine.settled(request)), how).step()
 
 
 def forget_clip(engine: "Engine", request: VideoRequest, canvas: "Canvas | None" = None) -> None:

@@ -118,6 +118,28 @@ def test_the_picked_are_the_clips_that_the_batch_would_have_had(places):
     ]
 
 
+def test_a_state_of_another_walk_is_not_gone_on_from_and_threads_are_not_told_yet(
+    places, monkeypatch
+):
+    batch = drawn(asked(drafts=1))
+    chosen = drafts_in(batch).values()
+    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    assert said_of_states(batch, chosen) == ["2 going on from step 2 of 8"]
+    monkeypatch.setattr("video.engines.own_engine.WALK", 99)
+    assert said_of_states(batch, chosen) == [
+        "2 drawn from the start: no state of it is kept on this machine"
+    ]
+
+
+def test_a_plan_counts_the_states_of_drafts_among_what_stays(places):
+    def needed(**changes):
+        items, _ = items_of(asked(**changes))
+        return make_plan(items, []).bytes_needed
+
+    of_state = 2 * 4 * 3 * 4 * 32 * 32  # steps, bytes, and the values of a clip
+    assert needed(drafts=1) - needed() >= 2 * of_state
+
+
 def test_what_goes_on_from_a_draft_has_the_bytes_of_what_was_drawn_at_once(places):
     batch = drawn(asked(drafts=2))
     made = drawn(finishing(batch, picked(batch, "2, 3")))
