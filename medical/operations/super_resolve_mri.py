@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from medical.files.volume import Volume
     from medical.operations.restoration import Restoration
 
-# Measured with heads-1mm in float32 on one core of a server CPU: a head of 197 x 233 x 188 voxels
-# with 1 and 2 samples and steps, within a tenth: seconds = FIXED + samples * steps * LINEAR * n, n
-# in millions of voxels of the result (windows: linear)
-FIXED_S, LINEAR_S = 1.9, 0.43
+# Seconds on one core, between those of an AMD EPYC and of an Intel Xeon that takes 1.3 times as
+# long: FIXED + (ONCE + samples * steps * LINEAR) * n, n in millions of voxels of the result
+FIXED_S, ONCE_S, LINEAR_S = 1.5, 0.6, 0.5
 BASE_GB, GB_PER_MILLION = 0.73, 0.04
 BYTES_ON_DISK = 16.0  # of a voxel's results and unfinished work
 RESULT_BYTES = 6.0  # of a voxel: the volume and its uncertainty, packed
@@ -84,7 +83,7 @@ class SuperResolveMRI:
         shape, spacing = scan_size(request.scan)
         finer = [max(1.0, s / w) for s, w in zip(spacing, request.spacing_mm, strict=True)]
         n = math.prod(shape) * math.prod(finer) / 1e6
-        seconds = request.samples * request.steps * LINEAR_S * n + FIXED_S
+        seconds = FIXED_S + (ONCE_S + request.samples * request.steps * LINEAR_S) * n
         memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
         if request.adapt_minutes:
             seconds += request.steps * LINEAR_S * n + 60 * request.adapt_minutes

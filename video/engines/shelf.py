@@ -10,7 +10,6 @@ from video.engines.controlled import SHOWN
 from video.engines.diffusers_folder import DiffusersFolder
 from video.engines.own_engine import OwnEngine
 from video.engines.places import INDEX, servers, shelves, whereabouts
-from video.engines.video_server import VideoServer
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -48,12 +47,18 @@ def able(ability: "Ability") -> list[str]:
     """Names of the engines here that are known to have an ability; none is looked over for it."""
     here = (_of_folder(path.resolve()) for path in folders())
     found = [one.name for one in here if ability in one.known_abilities]
+    if not servers():
+        return found
+    from video.engines.video_server import VideoServer
+
     return found + [name for name in servers() if ability in VideoServer.abilities]
 
 
 @cache
 def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
     if "://" in name or name in servers():
+        from video.engines.video_server import VideoServer
+
         return VideoServer.named(servers().get(name, name))
     if "/" in name or not name[:1].isalnum():
         return _of_folder(Path(name).expanduser().resolve())
