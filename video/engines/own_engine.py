@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from core.models.adapters import Lora
 from core.numerics import USUAL
-from core.operations.operation import Cost, Model, OnStep
+from core.operations.operation import Cost, Model
 from core.refusal import Refusal
-from video.engines.engine import Abilities, Latents, Stop, StoppedError
-from video.engines.places import MOST_STATE_BYTES, states_folder, states_kept, walk_bytes
+from video.engines.engine import Abilities
+from video.engines.places import MOST_STATE_BYTES, states_kept, walk_bytes
 from video.engines.rules import Rules
 from video.request import VideoRequest
 
@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from core.conditioning import Conditioning
     from core.models.controls import Control
     from video.engines.canvas import Canvas
-    from video.engines.kept_walk import KeptWalk
+    from video.engines.loaded_own import LoadedOwn
     from video.engines.text import TextEncoder
-    from video.files.clip import Clip
 
 # Measured with scenes-64 in float32 on one core of a server CPU, 16 to 128 frames and 64 to 128
 # pixels a side, within a quarter: seconds = FIXED + steps * (LINEAR * n + SQUARE * n**2), n in
@@ -158,6 +157,10 @@ class OwnEngine:
 
             forget_clip(self, request, canvas)
 
+    def keeps(self, request: VideoRequest) -> bool:
+        """Whether a state is kept of a clip of its own."""
+        return _keeps(request, self.needs(request).seconds)
+
     def goes_on(self, request: VideoRequest) -> bool:
         """Any clip's whose answers, as far as a draft is drawn, are few enough to be kept."""
         values = 3 * request.num_frames * request.height * request.width
@@ -202,98 +205,9 @@ class OwnEngine:
 
     def ready(self, model: Model) -> "LoadedOwn":
         """The network with what is done around it."""
-        return LoadedOwn(model, self)
+        from video.engines.loaded_own import LoadedOwn
 
-
-class LoadedOwn:
-    """See ``video.engines.engine.Loaded``."""
-
-    def __init__(self, model: Model, engine: OwnEngine) -> None:
-        """Take the loaded model."""
-        self.model, self.engine = model, engine
-
-    def denoise(
-        self, request: VideoRequest, prepared: "Conditioning", on_step: OnStep, stop: Stop
-    ) -> Latents:
-        """Walk the noise down."""
-        from video.engines.layouts import sketch
-        from video.engines.own import led_away, sample, to_frames, walk_of
-        from video.engines.pictures import given
-
-        def step(done: int, total: int, estimate: Any) -> None:
-            on_step(done, total, estimate)
-            quiet()
-
-        def quiet(*_: Any) -> None:
-            if stop():
-                raise StoppedError
-
-        kept, model = self._kept(request), self.model
-        if pictures := given(request):
-            from video.engines.held_boxes import held_to_boxes
-            from video.engines.own_pictures import begun_from
-
-            def around(layout: Any) -> "Clip":
-                return begun_from(request, pictures, model, encoder(), quiet, layout=layout)
-
-            clip = begun_from(request, pictures, model, encoder(), step, kept)
-            clip, facts = held_to_boxes(request, clip, around, lambda clip: clip.frames)
-            return Latents(clip.frames, dict(clip.facts) | kept.facts | facts, pictures)
-
-        def again(layout: Any) -> Any:
-            told = replace(prepared, sketch=sketch(layout))
-            return sample(request, told, model.network, model.record, on_step=quiet)
-
-        prepared = led_away(request, prepared, model.network, encoder())
-        walk = kept.around(walk_of(request, model.network))
-        x = sample(request, prepared, model.network, model.record, on_step=step, walk=walk)
-        facts = kept.facts
-        if request.boxes:
-            from video.engines.held_boxes import held_to_boxes
-
-            x, held = held_to_boxes(request, x, again, lambda x: to_frames(x).numpy())
-            facts = facts | held
-        return Latents(x.cpu(), facts)
-
-    def decode(self, request: VideoRequest, latents: Latents) -> "Clip":
-        """The frames: of pixels, there is nothing to decode."""
-        import numpy as np
-
-        from video.engines.own import frame_rate, to_frames
-        from video.engines.pictures import paste
-        from video.files.clip import Clip
-
-        if latents.pictures:
-            frames = np.array(latents.values)
-            return Clip(
-                frames, frame_rate(request), latents.facts | paste(frames, latents.pictures)
-            )
-        return Clip(to_frames(latents.values).numpy(), frame_rate(request), latents.facts)
-
-    def complete(self, request: VideoRequest, canvas: "Canvas", on_step: OnStep) -> "Clip":
-        """The frames of a canvas, painted around what is given."""
-        from video.engines.own_changes import change
-
-        kept = self._kept(request, canvas)
-        clip = change(request, canvas, self.model, encoder(), on_step, kept)
-        return replace(clip, facts=dict(clip.facts) | kept.facts)
-
-    def _kept(self, request: VideoRequest, canvas: "Canvas | None" = None) -> "KeptWalk":
-        from video.engines.kept_walk import KeptWalk
-        from video.engines.states import StateFile, here
-
-        how = {
-            "backend": self.model.record.get("backend"),
-            "device": str(self.model.network.device),
-            "walk": WALK,
-            **here(),
-        }
-        file = StateFile(states_folder(), self.engine.key(request, canvas), how)
-        keeps = canvas is not None or _keeps(request, self.engine.needs(request).seconds)
-        return KeptWalk(file, until=request.draft_after, keeps=keeps)
-
-    def close(self) -> None:
-        """Nothing was set."""
+        return LoadedOwn(model, self, encoder)
 
 
 def _keeps(request: VideoRequest, seconds: float) -> bool:
