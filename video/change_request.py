@@ -1,5 +1,7 @@
 """What a person may ask of a clip that is there: go on, be filled in, be changed."""
 
+from typing import ClassVar
+
 from pydantic import Field, model_validator
 
 from core.refusal import Refusal
@@ -11,6 +13,7 @@ from video.fields import (
     Guidance,
     ModelName,
     Negative,
+    OwnBackend,
     Steps,
 )
 
@@ -36,6 +39,8 @@ class ChangeRequest(EngineRequest):
     negative: Negative = ""
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
     model: ModelName = "scenes-64"
+    backend: OwnBackend = "usual"
+    newer: ClassVar[tuple[str, ...]] = (*EngineRequest.newer, "backend")
 
 
 class ExtendRequest(ChangeRequest):

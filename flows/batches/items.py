@@ -8,7 +8,7 @@ was started. Seeds follow from the same content, never from a position.
 import hashlib
 import json
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
@@ -168,7 +168,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         check_policy(made, "batch row")
         facts.setdefault(made.prompt, reading.facts)
         if "seed" not in asked:
-            seed = derived_seed(_content(made, without="seed"))
+            seed = derived_seed(_content(made, without=("seed", "backend")))
             made = made.model_copy(update={"seed": seed})
         made = made.model_copy(update={"seed": seed_of(made.seed, number)})
         operation = operation_of(made)
@@ -208,7 +208,8 @@ def _scans(batch: ScanBatchRequest) -> list[Item]:
             ) from error
         made = SuperResolutionRequest.model_validate({**shared, "scan": str(path)})
         content = made.model_dump(mode="json", exclude={"scan", "seed"}) | {"scan": digest}
-        seed = derived_seed(content) if batch.seed == OWN_SEED else batch.seed
+        plain = {name: value for name, value in content.items() if name != "backend"}
+        seed = derived_seed(plain) if batch.seed == OWN_SEED else batch.seed
         made = made.model_copy(update={"seed": seed})
         weights = weights or _weights(_source(made).record())
         address, scan = address_of({**content, "seed": seed}, weights), Scan(digest, size)
@@ -232,9 +233,9 @@ def _of_other_engines(shared: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in kept.items() if value != usual.get(name)}
 
 
-def _content(made: VideoRequest, without: str = "") -> dict[str, Any]:
+def _content(made: VideoRequest, without: Collection[str] = ()) -> dict[str, Any]:
     """What a clip shall be; an engine and a picture count by their digests, wherever they are."""
-    return made.model_dump(mode="json", exclude={"engine", "key", without}) | digests_of(made)
+    return made.model_dump(mode="json", exclude={"engine", "key", *without}) | digests_of(made)
 
 
 def digests_of(made: VideoRequest) -> dict[str, str]:

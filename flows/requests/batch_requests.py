@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_serializer
 
-from core.request import DiskPath, Request
+from core.request import Backend, DiskPath, Request
 from flows.batches.quality import MOST_DRAWS
 from flows.requests.batch_limits import BatchLimits
 from medical.request import SuperResolutionRequest
@@ -15,11 +15,11 @@ NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
 CLIP_FIELDS = (
     "engine", "num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "negative",
-    "model", "picture",
+    "model", "picture", "backend",
 )  # fmt: skip
 SCAN_FIELDS = (
     "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
-    "noise_std", "model", "adapt_minutes",
+    "noise_std", "model", "adapt_minutes", "backend",
 )  # fmt: skip
 OWN_SEED = -1
 NIGHTLY = "nightly"
@@ -82,7 +82,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
     operation = "text_to_video"
     flow = "generate_clips"
     ours = ("negative",)
-    newer = ("count", "picture", "drafts", "draft_steps")
+    newer = ("count", "picture", "drafts", "draft_steps", "backend")
 
     name: BatchName = NIGHTLY
     prompts: str = Field(
@@ -123,6 +123,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
     )
     model: clips.ModelName = "scenes-64"
     picture: clips.Picture = False
+    backend: clips.OwnBackend = "usual"
     strict: bool = Field(False, description="Refuse a prompt of which a word is not understood.")
     accept_only: bool = Field(
         False,
@@ -229,13 +230,15 @@ class ScanBatchRequest(BatchRequest):
         description="The model first learns from each scan's own plane, for so many minutes of "
         "one core.",
     )
+    backend: Backend = "usual"
     limits: Limits = BatchLimits()
 
     @model_serializer(mode="wrap")
-    def _without_learning_that_is_none(self, plain: Any) -> dict[str, Any]:
-        """Batches without it are told as before there was any, and go on."""
+    def _without_what_is_not_asked(self, plain: Any) -> dict[str, Any]:
+        """Batches without what came later are told as before there was any, and go on."""
         told = plain(self)
         unsaid = set() if self.adapt_minutes else {"adapt_minutes"}
+        unsaid |= {"backend"} if self.backend == "usual" else set()
         return {name: value for name, value in told.items() if name not in unsaid}
 
     @property

@@ -51,11 +51,14 @@ FOLDED = {
     ),
     "ClipBatchRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "draws",
-        "plateau_draws", "plateau_gain", "picture", "limits",
+        "plateau_draws", "plateau_gain", "picture", "backend", "limits",
     ),
+    "ExtendRequest": ("backend",),
+    "FillRequest": ("backend",),
+    "EditRequest": ("backend",),
     "ScanBatchRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "adapt_minutes",
-        "limits",
+        "backend", "limits",
     ),
 }  # fmt: skip
 """Fields that few people change, by request: its form shows them when a person asks for them."""
