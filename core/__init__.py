@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from core.models.checkpoints import find_model, list_models, load_model, save_model
     from core.networks.unet import SpatioTemporalUNet
     from core.operations.linear_operators import AxisOperator, consistent
-    from core.operations.tiling import tiled, windows
+    from core.operations.tiling import tiled
+    from core.operations.windows import windows
     from core.sampling.diffusers_bridge import sample_with
     from core.sampling.guidance import guided, inpainting
     from core.sampling.path import Denoise, diffuse
@@ -66,7 +67,7 @@ HOMES = {
     "save_model": "models.checkpoints",
     "shifted": "sampling.schedules",
     "tiled": "operations.tiling",
-    "windows": "operations.tiling",
+    "windows": "operations.windows",
 }
 """Name to the module it lives in."""
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from core.arrays import Tensor, as_type, is_plain, namespace, permuted
 from core.progress import counted
 from core.refusal import Refusal
-from core.sampling.path import Denoise
-from core.tensors import sent
+
+if TYPE_CHECKING:
+    from core.sampling.path import Denoise
 
 NUM_AXES = 3
 
@@ -68,8 +69,10 @@ class AxisOperator:
     """A separable linear map: one dense matrix (n_out, n_in) for each of D, H, W.
 
     ``None`` leaves an axis alone. Matrices are kept in float64; the work is done in the
-    precision of the tensor, float32 at least.
+    precision of the tensor, float32 at least. Matrices and what they work on are arrays of numpy,
+    or tensors of torch.
 
+    >>> import torch
     >>> halves = torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.0, 0.0, 0.5, 0.5]])
     >>> AxisOperator((halves, None, None)).apply(torch.ones(4, 3, 3)).shape
     torch.Size([2, 3, 3])
@@ -79,7 +82,9 @@ class AxisOperator:
 
     def __post_init__(self) -> None:
         for axis, matrix in enumerate(self.matrices):
-            if matrix is not None and (matrix.ndim != 2 or not torch.isfinite(matrix).all()):
+            if matrix is None:
+                continue
+            if matrix.ndim != 2 or not namespace(matrix).isfinite(matrix).all():
                 raise Refusal(
                     f"matrix of axis {axis} has shape {tuple(matrix.shape)}: an axis operator is "
                     "a finite (n_out, n_in) matrix; pass None to leave the axis alone."
@@ -87,12 +92,13 @@ class AxisOperator:
 
     def apply(self, x: Tensor) -> Tensor:
         """``A x`` for x (..., D, H, W)."""
-        dtype = torch.promote_types(x.dtype, torch.float32)
-        y = x.to(dtype)
+        library = namespace(x)
+        dtype = library.promote_types(x.dtype, library.float32)
+        y = cast("Any", x).astype(dtype, copy=False) if is_plain(x) else x.to(dtype)
         for axis, matrix in enumerate(self.matrices):
             if matrix is not None:
                 y = along_axis(y, self._cast(axis, matrix, y), axis)
-        return y.to(x.dtype)
+        return cast("Any", y).astype(x.dtype, copy=False) if is_plain(x) else y.to(x.dtype)
 
     def adjoint(self, y: Tensor) -> Tensor:
         """``A^T y``."""
@@ -105,30 +111,48 @@ class AxisOperator:
     @cached_property
     def transpose(self) -> AxisOperator:
         """The adjoint as an operator."""
-        d, h, w = (None if m is None else m.mT.contiguous() for m in self.matrices)
+        d, h, w = (None if m is None else permuted(m, (1, 0)) for m in self.matrices)
         return AxisOperator((d, h, w))
 
     @cached_property
     def pseudo_inverse(self) -> AxisOperator:
         """The Moore-Penrose inverse as an operator, computed once in float64."""
-        d, h, w = (None if m is None else torch.linalg.pinv(m.double()) for m in self.matrices)
+        d, h, w = (None if m is None else _pinv(m) for m in self.matrices)
         return AxisOperator((d, h, w))
 
     @cached_property
-    def _casts(self) -> dict[tuple[int, torch.dtype, torch.device], Tensor]:
+    def _casts(self) -> dict[Any, Tensor]:
         return {}
 
     def _cast(self, axis: int, matrix: Tensor, like: Tensor) -> Tensor:
         key = (axis, like.dtype, like.device)
         if key not in self._casts:
-            self._casts[key] = sent(matrix.to(like.dtype), like.device)
+            self._casts[key] = _sent(matrix, like)
         return self._casts[key]
+
+
+def _sent(matrix: Tensor, like: Tensor) -> Tensor:
+    """A matrix in the precision and on the device of what it works on."""
+    if is_plain(like):
+        return cast("Any", matrix).astype(like.dtype)
+    from core.tensors import sent
+
+    return sent(matrix.to(like.dtype), like.device)
+
+
+def _pinv(matrix: Tensor) -> Tensor:
+    wide = as_type(matrix, "float64")
+    if is_plain(matrix):
+        cut = max(matrix.shape) * np.finfo(np.float64).eps
+        return cast("Any", np.linalg.pinv(cast("Any", wide), rcond=cut))
+    return namespace(matrix).linalg.pinv(wide)
 
 
 @dataclass(frozen=True, eq=False)
 class MaskOperator:
     """Known voxels or frames: ``A x = mask * x`` with a mask of zeros and ones.
 
+    >>> import torch
     >>> MaskOperator(torch.tensor([1.0, 0.0])).apply(torch.tensor([3.0, 4.0]))
     tensor([3., 0.])
     """
@@ -137,7 +161,8 @@ class MaskOperator:
 
     def apply(self, x: Tensor) -> Tensor:
         """``x`` where the mask is one, zero elsewhere."""
-        return torch.where(self.mask.bool(), x, torch.zeros_like(x))
+        library = namespace(x)
+        return library.where(self.mask.bool(), x, library.zeros_like(x))
 
     def adjoint(self, y: Tensor) -> Tensor:
         """The same masking: a mask is its own adjoint."""
@@ -152,6 +177,7 @@ class MaskOperator:
 class FrameOperator:
     """Some of the frames or slices: ``A x`` is x at places along D.
 
+    >>> import torch
     >>> FrameOperator((0, 2), 3).apply(torch.arange(3.0).reshape(3, 1, 1)).flatten()
     tensor([0., 2.])
 
@@ -192,6 +218,7 @@ class FrameOperator:
 class MeanOperator:
     """A smaller clip: ``A x`` is the mean of each block along D, H and W.
 
+    >>> import torch
     >>> MeanOperator((1, 2, 2)).apply(torch.ones(4, 4, 4)).shape
     torch.Size([4, 2, 2])
 

@@ -8,13 +8,14 @@ variance, so memory does not grow with K.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from core.operations.linear_operators import LinearOperator, consistent
+from core.operations.moments import Moments, folded
 from core.sampling.path import Denoise
 from core.sampling.samplers import OnStep, Walk, ignore
 from core.seeds import noise
@@ -25,6 +26,7 @@ from core.tensors import Levels
 class Measurement:
     """What is known of x.
 
+    >>> import torch
     >>> from core.operations.linear_operators import MaskOperator
     >>> Measurement(MaskOperator(torch.ones(1)), torch.zeros(1)).weight
     1.0
@@ -38,22 +40,6 @@ class Measurement:
     operator: LinearOperator
     values: Tensor
     weight: float = 1.0
-
-
-@dataclass(frozen=True, eq=False)
-class Moments:
-    """What K samples say together.
-
-    >>> Moments(torch.zeros(1, 2, 2, 2), torch.zeros(1, 2, 2, 2)).mean.shape
-    torch.Size([1, 2, 2, 2])
-
-    Attributes:
-        mean: (C, D, H, W), on the CPU; of one sample the sample itself, bit for bit.
-        std: (C, D, H, W) standard deviation over the samples; 0 of one.
-    """
-
-    mean: Tensor
-    std: Tensor
 
 
 def restore(
@@ -80,19 +66,14 @@ def restore(
         on_step: Told of the steps of all samples, one after the other.
     """
     obedient = consistent(denoise, known.operator, known.values, weight=known.weight)
-    mean, spread = torch.zeros(shape), torch.zeros(shape)  # no memory before something is added
-    for k in range(samples):
-        z = noise(shape, seed, sample=k, antithetic=True).to(known.values.device)
 
-        def report(i: int, steps: int, estimate: Any, k: int = k) -> None:
-            on_step(k * steps + i, samples * steps, estimate)
+    def drawn() -> Iterator[Tensor]:
+        for k in range(samples):
+            z = noise(shape, seed, sample=k, antithetic=True).to(known.values.device)
 
-        x = walk(obedient, z, levels, on_step=report)[0].cpu()  # (C, D, H, W)
-        if samples == 1:  # a long clip: half the memory
-            return Moments(mean.add_(x), spread)
-        delta = x - mean
-        mean += delta / (k + 1)
-        spread += delta * (x - mean)
-    # Pairs of opposite noise leave no chance in the mean: nothing is lost to estimating it.
-    count = samples if samples % 2 == 0 else max(1, samples - 1)
-    return Moments(mean, (spread / count).sqrt_())
+            def report(i: int, steps: int, estimate: Any, k: int = k) -> None:
+                on_step(k * steps + i, samples * steps, estimate)
+
+            yield walk(obedient, z, levels, on_step=report)[0].cpu()
+
+    return folded(drawn(), samples)

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 from core.refusal import Refusal
 
 Stored = Literal["float16", "float32", "int8"]
+KINDS = ("video", "mri")
 
 
 def export(
@@ -22,31 +23,39 @@ def export(
 ) -> None:
     """Write a model as a folder that makes results without torch: `python OUT/run.py`.
 
-    The folder holds OpenVINO graphs, the tokenizer, the code that runs them, and a record.
+    The folder holds OpenVINO graphs, what they need beside them, the code that runs them, and a
+    record.
 
     Args:
         model: Its name, as `lamina models list` shows it, or a model folder with a slash.
         out: The folder to write; it must not exist.
         weights: How weights are stored. int8 is smallest, and loses a little.
-        frames: Of every clip it will make.
+        frames: Of every clip it will make; heads may have any size.
         height: Of every clip, in pixels.
         width: Of every clip, in pixels.
     """
     import torch
 
-    from core.backends.artefact import write_artefact
+    from core.backends.artefact import Artefact, write_artefact
     from core.models.checkpoints import find_folder, load_model
     from core.models.files import read_record
+    from medical.export import exported as exported_heads
     from video.engines.export import check_size, exported
 
     check_size(frames, height, width)
     folder = find_folder(model)
     record = read_record(folder)
-    if record["kind"] != "video":
+    if record["kind"] not in KINDS:
         raise Refusal(
-            f"model {model} is of kind {record['kind']}: models of kind video are exported; name "
-            "one of those."
+            f"model {model} is of kind {record['kind']}: models of the kinds "
+            f"{' and '.join(KINDS)} are exported; name one of those."
         )
     network, record = load_model(folder, dtype=torch.float32)
     size = (frames, height, width)
-    print(write_artefact(out, record, weights, lambda: exported(network, record, size)))
+
+    def made() -> Artefact:
+        if record["kind"] == "mri":
+            return exported_heads(network, record)
+        return exported(network, record, size)
+
+    print(write_artefact(out, record, weights, made))

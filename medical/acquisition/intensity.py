@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
+from core.arrays import Tensor, as_type, like, plain
 from core.refusal import Refusal
 from medical.files.volume import Volume
 
@@ -41,18 +44,19 @@ class IntensityScale:
     low: float
     high: float
     percentile: float = PERCENTILE
-    least: float = -torch.inf
-    most: float = torch.inf
+    least: float = -math.inf
+    most: float = math.inf
     held: int = 0
 
     def apply(self, x: Tensor) -> Tensor:
         """Float32 intensities with low at 0 and high at 1."""
-        x = x.double().clamp(self.least, self.most) if self.held else x.double()
-        return ((x - self.low) / (self.high - self.low)).to(torch.float32)
+        x = as_type(x, "float64")
+        x = x.clip(self.least, self.most) if self.held else x
+        return as_type((x - self.low) / (self.high - self.low), "float32")
 
     def invert(self, x: Tensor) -> Tensor:
         """Intensities on the scanner's scale, to float32 precision."""
-        return (x.double() * (self.high - self.low) + self.low).to(torch.float32)
+        return as_type(as_type(x, "float64") * (self.high - self.low) + self.low, "float32")
 
     def stretch(self, x: Tensor) -> Tensor:
         """Differences or deviations on the scanner's scale (no offset)."""
@@ -75,29 +79,33 @@ def measure_scale(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
         x: intensities, any shape.
         percentile: of the voxels above the low end.
     """
-    ordered = x.flatten().sort().values.double()
+    ordered = np.sort(plain(x), axis=None).astype(np.float64)
     first, last = _body(ordered)
-    above = ordered.numel() - last
+    above = ordered.size - last
     if first == 0 and above == 0:
-        return scale_of_all(ordered, percentile)
+        return _scale(ordered, percentile)
     body = ordered[first:last]
     least, most = float(body[0]), float(body[-1])
-    counted = ordered.clamp(least, most) if above <= FEW * ordered.numel() else body
-    scale = scale_of_all(counted, percentile)
+    counted = ordered.clip(least, most) if above <= FEW * ordered.size else body
+    scale = _scale(counted, percentile)
     return replace(scale, least=least, most=most, held=first + above)
 
 
 def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
     """The scale by every voxel, extreme ones included."""
+    return _scale(plain(x), percentile)
+
+
+def _scale(x: NDArray[Any], percentile: float = PERCENTILE) -> IntensityScale:
     low = min(0.0, float(x.min()))
-    above = x[x > low].flatten().double() - low
-    if above.numel() == 0:
+    above = x[x > low].astype(np.float64) - low
+    if above.size == 0:
         raise Refusal(
             f"every voxel is {float(x.min()):g}: a scan needs some contrast to set its intensity "
             "scale; check that the right file was given."
         )
-    rank = max(1, min(above.numel(), round(percentile / 100.0 * above.numel())))
-    high = low + float(above.kthvalue(rank).values)
+    rank = max(1, min(above.size, round(percentile / 100.0 * above.size)))
+    high = low + float(np.partition(above, rank - 1)[rank - 1])
     return IntensityScale(low, high, percentile)
 
 
@@ -107,8 +115,8 @@ def is_a_mask(volume: Volume) -> str:
     Two values are not enough: phantoms have as few. Masks are 0 and 1, or 0 and 255. Labels are
     whole numbers, whatever a header says.
     """
-    x = volume.data
-    if volume.header.labels and bool((x == x.round()).all()):
+    x = plain(volume.data)
+    if volume.header.labels and bool((x == np.rint(x)).all()):
         return (
             "a label map and no scan: its header says so (intent_code; set it to 0 in a scan "
             "whose header was copied from a label map)"
@@ -141,22 +149,23 @@ def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         x: intensities, any shape.
     """
-    low, lowest = float(x.min()), None
-    rest = x[x > low] if low < 0 else x[:0]
+    values = plain(x)
+    low, lowest = float(values.min()), None
+    rest = values[values > low] if low < 0 else values[:0]
     for number in range(MOST_FILLS):
-        if rest.numel() == 0:
+        if rest.size == 0:
             break
         real = float(rest.min())
-        spread = scale_of_all(rest - real).high if float(rest.max()) > real else 0.0
+        spread = _scale(rest - np.float32(real)).high if float(rest.max()) > real else 0.0
         if 0 < spread < real - low or (number == 0 and real >= 0 < spread):
             lowest = min(real, 0.0)
         low, rest = real, rest[rest > real]
     if lowest is None:
-        return x, torch.zeros_like(x, dtype=torch.bool)
-    return x.clamp(min=lowest), x < lowest
+        return x, like(np.zeros(values.shape, dtype=bool), x)
+    return x.clip(min=lowest), x < lowest
 
 
-def _body(ordered: Tensor) -> tuple[int, int]:
+def _body(ordered: NDArray[np.float64]) -> tuple[int, int]:
     """Where, among values in order, those begin and end that lie close together.
 
     The widest gap parts a few levels or voxels at one end from the rest, until none is wide.
@@ -165,15 +174,16 @@ def _body(ordered: Tensor) -> tuple[int, int]:
     then only those count that are far wider than the widest left. Many levels are extreme only
     as a tight cluster far away: noise around fill, or small negatives stored as 65,500 and more.
     """
-    levels, counts = torch.unique_consecutive(ordered, return_counts=True)
-    parts, gaps = [(0, levels.numel())], [torch.inf]
+    begins = np.flatnonzero(np.diff(ordered, prepend=-np.inf))
+    levels, counts = ordered[begins], np.diff(begins, append=ordered.size)
+    parts, gaps = [(0, levels.size)], [math.inf]
     while (part := _without_widest(levels, counts, *parts[-1])) is not None:
         parts.append(part[:2])
         gaps.append(part[2])
     begin, end = parts.pop()
-    air = levels[begin] >= 0.0 or counts[begin] > BACKGROUND_SHARE * ordered.numel()
+    air = levels[begin] >= 0.0 or counts[begin] > BACKGROUND_SHARE * ordered.size
     rest = levels[begin + int(air) : end]
-    left = float(rest.diff().max()) if gaps[1:] else 0.0
+    left = float(np.diff(rest).max()) if gaps[1:] else 0.0
     while (gap := gaps.pop()) <= THINNING * left:
         begin, end = parts.pop()
         left = max(left, gap)
@@ -181,12 +191,12 @@ def _body(ordered: Tensor) -> tuple[int, int]:
 
 
 def _without_widest(
-    levels: Tensor, counts: Tensor, begin: int, end: int
+    levels: NDArray[np.float64], counts: NDArray[np.int64], begin: int, end: int
 ) -> tuple[int, int, float] | None:
     """Levels without those beyond the widest gap, and that gap; None where they belong to them."""
     if end - begin <= FEWEST_LEVELS:
         return None
-    at = begin + int(levels[begin:end].diff().argmax()) + 1
+    at = begin + int(np.diff(levels[begin:end]).argmax()) + 1
     below = at - begin < end - at
     low, high = (at, end) if below else (begin, at)
     extent = float(levels[high - 1] - levels[low])
@@ -196,7 +206,7 @@ def _without_widest(
     share = float(gone.sum() / counts.sum())
     spread = float(levels[at - 1] - levels[0] if below else levels[-1] - levels[at])
     cluster = spread <= TIGHT * gap and gap > FAR * extent and (below or share <= RARE)
-    many = gone.numel() > MOST_FILLS and share > FEW and not cluster
+    many = gone.size > MOST_FILLS and share > FEW and not cluster
     air = below and (float(levels[at - 1]) >= 0.0 or share > BACKGROUND_SHARE)
     if many or air or high - low < FEWEST_LEVELS or gap <= wide:
         return None

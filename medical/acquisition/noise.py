@@ -8,10 +8,10 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy import fft
-from torch import Tensor
+
+from core.arrays import Tensor, like, plain
 
 FOREGROUND = 0.08
 SIDE, EVEN_SHARE, FEWEST = 5, 0.1, 250
@@ -32,7 +32,7 @@ def estimate_noise(scan: Tensor) -> float | None:
     Args:
         scan: (S, H, W), intensities in [0, 1].
     """
-    windows = scan.numpy().astype(np.float64)
+    windows = plain(scan).astype(np.float64)
     if min(windows.shape[1:]) < SIDE:
         return None
     windows = np.lib.stride_tricks.sliding_window_view(windows, (SIDE, SIDE), axis=(1, 2))
@@ -57,9 +57,9 @@ def denoised(scan: Tensor, noise_std: float) -> Tensor:
     """
     if noise_std <= 0.0:
         return scan
-    noisy = scan.numpy().astype(np.float32)
+    noisy = plain(scan).astype(np.float32)
     first = _filtered(noisy, noise_std, None)
-    return torch.from_numpy(_filtered(noisy, noise_std, first))
+    return like(_filtered(noisy, noise_std, first), scan)
 
 
 def _filtered(noisy: Array, noise_std: float, guide: Array | None) -> Array:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
-from medical.acquisition.acquisition import Acquisition, Profile, SliceSampling
+from medical.acquisition.acquisition import Acquisition, SliceSampling
+from medical.acquisition.sampling import Profile
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from __future__ import annotations
 import math
 from dataclasses import asdict, dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from core.arrays import Tensor, like, namespace
 from core.operations.linear_operators import along_axis
-from medical.acquisition.acquisition import AxisGrid, SliceSampling, degradation_matrix
+from medical.acquisition.sampling import AxisGrid, SliceSampling, degradation
 
 ORDERS = (2, 3, 4)  # of differences
 FEWEST_SLICES = 16
@@ -137,16 +137,16 @@ def _ratios(
     cut = AxisGrid(size, spacing_mm, int(size * spacing_mm / pitch_mm), SliceSampling(pitch_mm))
     if cut.num_slices < FEWEST_SLICES:
         return []
-    matrix = degradation_matrix(cut)
-    x = along_axis(scan, matrix.to(scan), axis)
+    matrix, library = degradation(cut), namespace(scan)
+    x = along_axis(scan, like(matrix.astype(np.float32), scan), axis)
     kept = float((matrix**2).sum(1).mean())  # of the noise's variance
     ratios = []
     for order in ORDERS:
         noise_across = noise_std**2 * kept * math.comb(2 * order, order)
-        differences = torch.diff(matrix, n=order, dim=0)
+        differences = np.diff(matrix, order, 0)
         noise_along = noise_std**2 * float((differences**2).sum(1).mean())
-        across = float((torch.diff(x, n=order, dim=0) ** 2).mean())
-        along = float((torch.diff(x, n=order, dim=axis) ** 2).mean())
+        across = float((library.diff(x, order, 0) ** 2).mean())
+        along = float((library.diff(x, order, axis) ** 2).mean())
         if not (noise_across < MOST_NOISE * across and noise_along < MOST_NOISE * along):
             return []
         ratios.append(math.log((across - noise_across) / (along - noise_along)))

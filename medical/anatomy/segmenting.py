@@ -19,7 +19,7 @@ from torch import Tensor
 
 from core.conditioning import Conditioning
 from core.networks.conditioned import ConditionedNetwork
-from core.operations.tiling import Window, windows
+from core.operations.windows import Window, windows
 from core.refusal import Refusal
 from medical.acquisition.intensity import measure_scale
 from medical.anatomy.filters import Floats, blurred, read_at
@@ -165,12 +165,12 @@ def scores(
     shown = torch.from_numpy(grown)
     empty = [part for part in parts if not bool((shown[part.slices] > 0).any())]
     for part in empty:
-        total[(0, *part.slices)] += part.weight()
+        total[(0, *part.slices)] += part.weight(total)
     parts = [part for part in parts if bool((shown[part.slices] > 0).any())]
     for first in range(0, len(parts), BATCH):
         some = parts[first : first + BATCH]
         for part, found in zip(some, _answers(shown, some, network, count), strict=True):
-            total[(slice(None), *part.slices)] += part.weight() * found
+            total[(slice(None), *part.slices)] += part.weight(total) * found
         on_step(min(first + BATCH, len(parts)), len(parts), None)
     return total[(slice(None), *(slice(0, n) for n in image.shape))].numpy()
 

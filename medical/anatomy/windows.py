@@ -8,7 +8,8 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.families.table import denoiser
 from core.networks.conditioned import ConditionedNetwork
-from core.operations.tiling import Window, tiled, windows
+from core.operations.tiling import tiled
+from core.operations.windows import Window, windows
 from core.sampling.samplers import SAMPLERS
 from core.sampling.schedules import linear
 from core.seeds import noise

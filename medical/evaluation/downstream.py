@@ -30,7 +30,7 @@ from torch import Tensor
 from core.conditioning import Conditioning
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.unet import SpatioTemporalUNet
-from core.operations.tiling import windows
+from core.operations.windows import windows
 from core.records import atomic_path
 from core.refusal import Refusal
 from core.seeds import generator
@@ -156,7 +156,7 @@ def lesions_found(network: ConditionedNetwork, case: Case) -> NDArray[np.bool_]:
             with torch.inference_mode():
                 one = torch.ones(1)
                 said = network(torch.zeros(1, 2, *PATCH), one, one, Conditioning(concat=box))
-            total[part.slices] += part.weight() * said.softmax(1)[0, 1]
+            total[part.slices] += part.weight(total) * said.softmax(1)[0, 1]
     return (total > 0.5).numpy()
 
 

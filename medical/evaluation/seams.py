@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+from core.arrays import Tensor, as_type
 
 Window = tuple[slice, slice, slice]
 Periods = tuple[float, float, float]
@@ -57,6 +56,7 @@ def _contrast(x: Tensor, axis: int, border: int, near: list[int]) -> float:
 
 def _jump(x: Tensor, axis: int, place: int) -> float:
     """The mean squared jump between the planes ``place - 1`` and ``place``."""
-    before, last, first, after = (x.select(axis, place + k) for k in (-2, -1, 0, 1))  # planes
+    aside = (slice(None),) * axis
+    before, last, first, after = (x[(*aside, place + k)] for k in (-2, -1, 0, 1))  # planes
     beyond = (first - last) - ((last - before) + (after - first)) / 2
-    return float(torch.mean(beyond.double().square()))
+    return float((as_type(beyond, "float64") ** 2).mean())

@@ -57,3 +57,11 @@ def form_codes(image: Any) -> tuple[int, int]:
     except Exception:  # of numbers that turn nothing
         same = False
     return sform, qform if same else sform
+
+
+def stored_sizes(image: Any) -> tuple[float, ...]:
+    """The voxel sizes in the file: what nibabel loaded has 1 where they are 0."""
+    with image.file_map["image"].get_prepare_fileobj("rb") as file:
+        kind = type(image).header_class
+        header = kind(file.read(kind.sizeof_hdr), check=False)
+    return tuple(header["pixdim"][1:4].tolist())

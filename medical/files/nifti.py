@@ -10,20 +10,21 @@ from __future__ import annotations
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
 import nibabel as nib
 import numpy as np
-import torch
 from nibabel.arrayproxy import ArrayProxy
 from numpy.typing import NDArray
 
+from core.arrays import Tensor, plain, tensor
 from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from medical.files.container import SUFFIXES, check_content, check_gzip, check_size, is_gzip
-from medical.files.forms import affine_of, form_codes, shape_of
+from medical.files.forms import affine_of, form_codes, shape_of, stored_sizes
 from medical.files.privacy import (
     checked_description,
     own_description,
@@ -48,12 +49,18 @@ def read_volume(path: str | Path) -> Volume:
     Raises:
         Refusal: The file is not such an image, or its grid has no place in space.
     """
+    volume = read_plain(path)
+    return replace(volume, data=tensor(plain(volume.data)))
+
+
+def read_plain(path: str | Path) -> Volume:
+    """The same, its voxels an array of numpy, for where there is no torch."""
     path = Path(path)
     image = _open(path)
     affine = _checked_affine(path, image)
     if is_gzip(path):
         check_gzip(path, _last_byte(image))
-    return Volume(torch.from_numpy(_intensities(path, image)), affine, _describe(image))
+    return Volume(cast("Tensor", _intensities(path, image)), affine, _describe(image))
 
 
 def read_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
@@ -95,7 +102,7 @@ def write_volume(
         raise Refusal(
             f"{path} is not a NIfTI name: results are written as .nii or .nii.gz; rename it."
         )
-    if not torch.isfinite(volume.data).all():
+    if not np.isfinite(plain(volume.data)).all():
         raise Refusal(
             f"{path} would hold NaN or infinite voxels: results must be finite; nothing was "
             "written, check the input."
@@ -104,7 +111,7 @@ def write_volume(
     image = _encode(volume, checked_description(text))
     with atomic_path(path, overwrite=overwrite) as temporary:
         nib.save(image, temporary)
-        written = read_volume(temporary)
+        written = read_plain(temporary)
         assert written.shape == volume.shape, f"{path}: {written.shape} came back"
         assert np.allclose(written.affine, volume.affine, rtol=1e-5, atol=1e-4), f"{path}: affine"
     return path
@@ -232,7 +239,7 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
             f"{path} has neither sform nor qform (both codes are 0): without an affine the voxel "
             "size and sides are guesses; set one with nibabel's set_sform."
         )
-    if int(image.header["sform_code"]) <= 0 and 0 in (sizes := _stored_sizes(image)):
+    if int(image.header["sform_code"]) <= 0 and 0 in (sizes := stored_sizes(image)):
         raise Refusal(
             f"{path} gives its voxels the size {sizes} (pixdim), and has no sform: a voxel of "
             "size 0 has no place in space; write the true size into the header."
@@ -246,14 +253,6 @@ def _checked_affine(path: Path, image: nib.Nifti1Image) -> NDArray[np.float64]:
         )
     check_near(path, shape_of(image.shape), affine, _describe(image).unit_mm)
     return affine
-
-
-def _stored_sizes(image: nib.Nifti1Image) -> tuple[float, ...]:
-    """The voxel sizes in the file: what nibabel loaded has 1 where they are 0."""
-    with image.file_map["image"].get_prepare_fileobj("rb") as file:
-        kind = type(image).header_class
-        header = kind(file.read(kind.sizeof_hdr), check=False)
-    return tuple(header["pixdim"][1:4].tolist())
 
 
 def _describe(image: nib.Nifti1Image) -> FileHeader:

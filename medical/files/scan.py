@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from medical.files.dicom import read_series, series_size
 from medical.files.nifti import read_size, read_volume
-from medical.files.privacy import DRAWN_BESIDE, as_marked
-from medical.files.synthetic import said_beside
+from medical.files.synthetic import as_said_beside
 from medical.files.volume import Volume
 
 
@@ -23,12 +21,7 @@ def read_scan(path: str | Path) -> Volume:
     """
     if Path(path).is_dir():
         return read_series(path)
-    volume = read_volume(path)
-    if volume.header.synthetic or not said_beside(path):
-        return volume
-    said = volume.header.description
-    words = as_marked(said, synthetic=True) if said else DRAWN_BESIDE
-    return replace(volume, header=replace(volume.header, description=words))
+    return as_said_beside(read_volume(path), path)
 
 
 def scan_size(path: str | Path) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from core.arrays import Tensor, like, plain
 from medical.files.volume import FileHeader, Volume
 
 ROUNDED = 1.5 * 2.0**-23
@@ -22,7 +21,7 @@ def clear_zeros(data: NDArray[np.float32], intercept: float) -> None:
 def stored_voxels(data: Tensor, header: FileHeader) -> NDArray[np.generic]:
     """Intensities as the header stores them: unscaled, rounded and clipped to its type."""
     dtype = np.dtype(header.dtype)
-    raw = (data.cpu().numpy().astype(np.float64) - header.intercept) / header.slope
+    raw = (plain(data).astype(np.float64) - header.intercept) / header.slope
     if dtype.kind == "f":
         return raw.astype(dtype)
     limits = np.iinfo(dtype)
@@ -38,4 +37,4 @@ def as_stored(volume: Volume) -> Tensor:
     raw = stored_voxels(volume.data, info).astype(np.float64)
     found = (raw * info.slope + info.intercept).astype(np.float32)
     clear_zeros(found, info.intercept)
-    return torch.from_numpy(found)
+    return like(found, volume.data)

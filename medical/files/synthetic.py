@@ -8,13 +8,14 @@ or above it (``SyntheticData``, ``ImageType`` with SYNTHETIC), or in the dataset
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
 from medical.files.bids import LEVELS, entities_of, is_stripped, people_table, sidecars
-from medical.files.dicom import open_series
 from medical.files.nifti import read_header
-from medical.files.privacy import marks_synthetic
+from medical.files.privacy import DRAWN_BESIDE, as_marked, marks_synthetic
+from medical.files.volume import Volume
 
 COLUMN = "synthetic"
 MARKS = ("SyntheticData", "SkullStripped")
@@ -31,6 +32,8 @@ def marked_synthetic(scan: str | Path) -> str:
     """
     scan = Path(scan)
     if scan.is_dir():
+        from medical.files.dicom import open_series  # noqa: PLC0415  a NIfTI scan needs none
+
         return "its DICOM files (0008,001C)" if open_series(scan).synthetic else ""
     return "its header" if read_header(scan).synthetic else said_beside(scan)
 
@@ -47,6 +50,15 @@ def said_beside(scan: str | Path) -> str:
         if subject and table.is_file() and f"sub-{subject}" in _drawn(table, _changed(table)):
             return table.name
     return ""
+
+
+def as_said_beside(volume: Volume, path: str | Path) -> Volume:
+    """A volume whose header says, too, what a file beside it says: that no scanner made it."""
+    if volume.header.synthetic or not said_beside(path):
+        return volume
+    said = volume.header.description
+    words = as_marked(said, synthetic=True) if said else DRAWN_BESIDE
+    return replace(volume, header=replace(volume.header, description=words))
 
 
 def told_beside(scan: Path) -> dict[str, bool]:

@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
+from core.arrays import Tensor, as_type
 from core.refusal import Refusal
 from medical.files.privacy import SYNTHETIC
 
@@ -139,7 +138,7 @@ class Volume:
             header = replace(header, dtype=dtype, slope=1.0, intercept=0.0, rescaled=True)
         if description is not None:
             header = replace(header, description=description)
-        return Volume(data.to(torch.float32), self.affine if affine is None else affine, header)
+        return Volume(as_type(data, "float32"), self.affine if affine is None else affine, header)
 
 
 @dataclass(frozen=True)

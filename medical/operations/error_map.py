@@ -10,7 +10,6 @@ Axes: D is the thick axis, H and W; intensities in [0, 1].
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -18,12 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from torch import Tensor
-from torch.nn import functional as F
 
+from core.arrays import Tensor, as_type, is_plain, like, namespace
 from core.operations.linear_operators import along_axis
 from medical.files.volume import Volume
 
@@ -54,13 +50,13 @@ class ErrorHead:
 
     def __call__(self, read: Tensor) -> Tensor:
         """The error (..., ) predicted from what is read (..., features)."""
-        x = torch.minimum(torch.maximum(read, self.low), self.high)
+        x = _held(read, self.low, self.high)
         (first, offset), *others = self.weights
         scale = 2 / (self.high - self.low)  # of what is read, to [-1, 1]
-        x = F.linear(x, first * scale, offset - first @ (self.low * scale + 1))
+        x = _linear(x, first * scale, offset - first @ (self.low * scale + 1))
         for weight, offset in others:
-            x = F.linear(F.silu(x, inplace=True), weight, offset)
-        return x[..., 0].exp()
+            x = _linear(_silu(x), weight, offset)
+        return namespace(x).exp(x[..., 0])
 
     def told(self, same: Tensor) -> ErrorHead:
         """The head for voxels of which the last things that are read are known.
@@ -70,10 +66,28 @@ class ErrorHead:
         """
         count = len(self.low) - len(same)
         low, high = self.low[count:], self.high[count:]
-        x = (torch.minimum(torch.maximum(same, low), high) - low) / (high - low) * 2 - 1
+        x = (_held(same, low, high) - low) / (high - low) * 2 - 1
         (first, offset), *others = self.weights
         told = first[:, :count], offset + first[:, count:] @ x
         return ErrorHead((told, *others), self.low[:count], self.high[:count])
+
+
+def _held(x: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    library = namespace(x)
+    return library.minimum(library.maximum(x, low), high)
+
+
+def _linear(x: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
+    if is_plain(x):
+        return x @ weight.T + offset
+    return namespace(x).nn.functional.linear(x, weight, offset)
+
+
+def _silu(x: Tensor) -> Tensor:
+    """In place where that is at hand."""
+    if is_plain(x):
+        return x / (1 + namespace(x).exp(-x))
+    return namespace(x).nn.functional.silu(x, inplace=True)
 
 
 def shipped_head(record: dict[str, Any]) -> ErrorHead | None:
@@ -87,6 +101,8 @@ def shipped_head(record: dict[str, Any]) -> ErrorHead | None:
 
 @lru_cache(maxsize=4)
 def _shipped(digest: str) -> ErrorHead | None:
+    from safetensors import safe_open
+
     spec = find_spec("medical")
     folder = Path(str(spec.origin if spec else "")).parent / SHELF
     for path in sorted(folder.glob("*.safetensors")):
@@ -99,8 +115,9 @@ def _shipped(digest: str) -> ErrorHead | None:
 def head_of(tensors: dict[str, Tensor]) -> ErrorHead:
     """The head that tensors hold."""
     count = sum(name.startswith("weight") for name in tensors)
-    layers = [(tensors[f"weight{k}"].float(), tensors[f"offset{k}"].float()) for k in range(count)]
-    return ErrorHead(tuple(layers), tensors["low"].float(), tensors["high"].float())
+    found = {name: as_type(values, "float32") for name, values in tensors.items()}
+    layers = [(found[f"weight{k}"], found[f"offset{k}"]) for k in range(count)]
+    return ErrorHead(tuple(layers), found["low"], found["high"])
 
 
 def predicted_error(problem: Problem, base: Tensor, result: Tensor, head: ErrorHead) -> Tensor:
@@ -112,7 +129,7 @@ def predicted_error(problem: Problem, base: Tensor, result: Tensor, head: ErrorH
         result: what was made of it.
         head: of the model that made it.
     """
-    error, head = torch.empty_like(result), head.told(_of_all(problem))
+    error, head = namespace(result).empty_like(result), head.told(_of_all(problem))
     for start in range(0, result.shape[1], ROWS):
         stop = min(start + ROWS, result.shape[1])
         low, high = max(0, start - HALO), min(result.shape[1], stop + HALO)
@@ -124,24 +141,28 @@ def predicted_error(problem: Problem, base: Tensor, result: Tensor, head: ErrorH
 def readings(problem: Problem, base: Tensor, result: Tensor) -> Tensor:
     """What the head reads of each voxel, (D, H, W, features)."""
     each, same = _of_each(problem, base, result), _of_all(problem)
-    return torch.cat([each, same.expand(*each.shape[:-1], -1)], dim=-1)
+    library = namespace(each)
+    wide = library.broadcast_to(same, (*each.shape[:-1], len(same)))
+    return library.concatenate([each, wide], -1)
 
 
 def _of_each(problem: Problem, base: Tensor, result: Tensor) -> Tensor:
     """What is read of each voxel by itself, (D, H, W, features)."""
     grid = problem.acquired.axes[0]
     period = 1.0 if grid is None else grid.sampling.pitch_mm / grid.spacing_mm
-    even = torch.from_numpy(_even(result.shape[0], period)).float()
-    gradient = torch.gradient(result)
+    even = like(_even(result.shape[0], period).astype(np.float32), result)
+    library = namespace(result)
+    gradient = library.gradient(result)
     maps = [
         result - base,
         gradient[0],
-        (gradient[1].square() + gradient[2].square()).sqrt(),
-        result.clamp(min=0.0),
+        library.sqrt(library.square(gradient[1]) + library.square(gradient[2])),
+        result.clip(min=0.0),
     ]
-    read = result.new_empty((*result.shape, len(maps)))
+    read = library.empty((*result.shape, len(maps)), dtype=result.dtype)
     for place, x in enumerate(maps):
-        read[..., place] = _smooth(x.square(), even).clamp_(min=0.0).sqrt_().add_(FLOOR).log_()
+        smooth = library.sqrt(_smooth(library.square(x), even).clip(min=0.0))
+        read[..., place] = library.log(smooth + FLOOR)
     return read
 
 
@@ -153,7 +174,7 @@ def _of_all(problem: Problem) -> Tensor:
     plane = [1.0 if axis is None else axis.sampling.pitch_mm / axis.spacing_mm
              for axis in problem.acquired.axes[1:]]  # fmt: skip
     same = [pitch, wide, problem.noise_std + 2 * FLOOR, max(plane), problem.acquired.spacing_mm[0]]
-    return torch.tensor([math.log(value) for value in same])
+    return like(np.log(np.array(same)).astype(np.float32), problem.measured)
 
 
 def compact(volume: Volume) -> Volume:
@@ -168,7 +189,7 @@ def _smooth(x: Tensor, even: Tensor) -> Tensor:
     """Averaged over two periods along D and a little in plane."""
     x = along_axis(x, even, 0)
     for axis in (1, 2):
-        x = along_axis(x, torch.from_numpy(_near(x.shape[axis])).float(), axis)
+        x = along_axis(x, like(_near(x.shape[axis]).astype(np.float32), x), axis)
     return x
 
 

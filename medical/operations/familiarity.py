@@ -10,12 +10,14 @@ Axes: D, H, W; intensities in [0, 1].
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from scipy import ndimage
-from torch import Tensor
-from torch.nn import functional as F
+
+from core.arrays import Tensor, plain
+from core.operations.linear_operators import along_axis
 
 COARSE_MM = 4.0
 TISSUE, DARK = 0.08, 0.2
@@ -56,21 +58,32 @@ def likeness(scan: Tensor, spacing_mm: tuple[float, float, float]) -> Likeness |
         spacing_mm: of its voxels.
     """
     shape = [max(1, round(n * s / COARSE_MM)) for n, s in zip(scan.shape, spacing_mm, strict=True)]
-    x = F.interpolate(scan[None, None], size=shape, mode="area")[0, 0]
+    x: Any = plain(scan)
+    for axis, (n, m) in enumerate(zip(scan.shape, shape, strict=True)):
+        x = along_axis(x, cast("Any", _means(n, m)), axis)
     actual = [n * s / m for n, s, m in zip(scan.shape, spacing_mm, shape, strict=True)]
-    tissue = np.asarray(ndimage.binary_fill_holes((x > TISSUE).numpy()))
-    depth = torch.from_numpy(ndimage.distance_transform_edt(tissue, sampling=actual)).float()
+    tissue = np.asarray(ndimage.binary_fill_holes(x > TISSUE))
+    depth = np.asarray(ndimage.distance_transform_edt(tissue, sampling=actual), np.float32)
     rim = x[(depth > 0) & (depth <= RIM_MM)]
     below = x[(depth > BELOW_MM[0]) & (depth <= BELOW_MM[1])]
     deep = x[depth > INSIDE_MM]
-    if min(rim.numel(), below.numel(), deep.numel()) == 0:
+    if min(rim.size, below.size, deep.size) == 0:
         return None
     liters = float(tissue.sum()) * actual[0] * actual[1] * actual[2] / 1e6
     return Likeness(
         round(liters, 2),
-        round(float(deep.mean() / rim.mean().clamp(min=1e-3)), 2),
-        round(float((below < DARK).float().mean()), 3),
+        round(float(deep.mean() / max(rim.mean(), 1e-3)), 2),
+        round(float((below < DARK).mean()), 3),
     )
+
+
+def _means(size: int, count: int) -> NDArray[np.float32]:
+    """Means over so many parts of an axis, (count, size), which overlap where they do not fit."""
+    matrix = np.zeros((count, size), np.float32)
+    for row in range(count):
+        inside = slice(row * size // count, -(-(row + 1) * size // count))
+        matrix[row, inside] = 1 / (inside.stop - inside.start)
+    return matrix
 
 
 def unlike(found: Likeness | None, pitch_mm: float, voxel_mm: float) -> tuple[str, ...]:

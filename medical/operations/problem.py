@@ -8,15 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from core.conditioning import Conditioning
+from core.arrays import Tensor, is_plain, like, permuted
+from core.operations.linear_operators import AxisOperator
 from core.refusal import Refusal
-from medical.acquisition.acquisition import AcquiredGrid, Acquisition, Profile, SliceSampling
+from medical.acquisition.acquisition import AcquiredGrid, Acquisition
 from medical.acquisition.intensity import (
     IntensityScale,
     measure_scale,
@@ -24,11 +23,15 @@ from medical.acquisition.intensity import (
     without_fill,
 )
 from medical.acquisition.noise import denoised, estimate_noise
+from medical.acquisition.sampling import Profile, SliceSampling
 from medical.acquisition.slice_width import BOX, WidthEstimate, estimate_width
 from medical.files.volume import Grid, Volume, finer_grid, same_place
 from medical.operations.familiarity import Likeness, likeness
 from medical.operations.residual import condition
-from medical.request import SuperResolutionRequest
+
+if TYPE_CHECKING:
+    from core.conditioning import Conditioning
+    from medical.request import SuperResolutionRequest
 
 T = TypeVar("T")
 LEARNED_NOISE = 0.004  # what estimate_noise finds in heads that the network was trained on
@@ -126,6 +129,11 @@ class Problem:
         )
 
     @cached_property
+    def operator(self) -> AxisOperator:
+        """How the scan came about, from the fine grid."""
+        return self.acquired.operator(plain=is_plain(self.measured))
+
+    @cached_property
     def scan(self) -> Tensor:
         """The scan (D, H, W), cleaned of its noise."""
         return denoised(self.measured, self.noise_std) if self.bounded else self.measured
@@ -137,18 +145,23 @@ class Problem:
 
     def to_file(self, x: Tensor) -> Tensor:
         """A (D, H, W) tensor with its axes as in the file."""
-        return x.permute(*np.argsort(self.order).tolist()).contiguous()
+        return permuted(x, np.argsort(self.order).tolist())
 
     def back_projection(self) -> Tensor:
         """The scan on the fine grid, (D, H, W): where the network starts from."""
-        return self.acquired.back_projection().apply(self.scan)
+        return self.acquired.back_projection(plain=is_plain(self.scan)).apply(self.scan)
 
     def channels(self, back_projection: Tensor) -> Tensor:
         """What lies beside the sample, (1, 2, D, H, W)."""
-        return condition(back_projection, self.acquired.evidence_map())[None]
+        evidence = self.acquired.evidence_map(plain=is_plain(back_projection))
+        return condition(back_projection, evidence)[None]
 
     def conditioning(self) -> Conditioning:
         """The numbers the network is told about this scan."""
+        import torch
+
+        from core.conditioning import Conditioning
+
         return Conditioning(
             spacing=torch.tensor([self.acquired.spacing_mm], dtype=torch.float32),
             resolution=torch.tensor([self.acquired.resolution_mm()], dtype=torch.float32),
@@ -184,7 +197,7 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
         data, fill = without_fill(data)
         filled = int(fill.sum())
     scale = measure_scale(data) if bounded else scale_of_all(data)
-    scan = scale.apply(data).permute(*order).contiguous()
+    scan = permuted(scale.apply(data), order)
     told = None if bounded and request.noise_std < 0 else max(0.0, request.noise_std)
     return Problem(
         scan,
@@ -214,11 +227,12 @@ def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
             f"{scan.shape}, {scan.affine_mm[:3].round(3).tolist()}, or of the result "
             f"{grid.shape}; resample it."
         )
-    inside = mask.data.permute(*problem.order) > 0
+    inside = permuted(mask.data, problem.order) > 0
     for position, axis in enumerate(problem.acquired.axes):
         if axis is not None:
             nearest = np.clip(np.rint(axis.slice_coordinates()), 0, axis.num_slices - 1)
-            inside = inside.index_select(position, torch.from_numpy(nearest.astype(np.int64)))
+            places = like(nearest.astype(np.int64), inside)
+            inside = inside[(*(slice(None),) * position, places)]
     return problem.to_file(inside)
 
 

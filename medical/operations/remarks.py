@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from core.progress import counted
 from medical.acquisition.slice_width import BOX_OFF, BOX_STD
 from medical.operations.familiarity import SHIPPED, unlike
 from medical.operations.problem import Problem
-from medical.request import SuperResolutionRequest
+
+if TYPE_CHECKING:
+    from medical.request import SuperResolutionRequest
 
 
 def remarks(problem: Problem, request: SuperResolutionRequest) -> tuple[str, ...]:

@@ -5,8 +5,7 @@ Training and restoration must agree on these two lines, so they stand alone.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from core.arrays import Tensor, namespace
 
 RESIDUAL_SCALE = 0.05
 """Standard deviation of truth - back-projection in the foreground at 4 mm (measured: 0.048)."""
@@ -20,4 +19,4 @@ def condition(back_projection: Tensor, evidence: Tensor) -> Tensor:
         evidence: (..., D, H, W), the mask channel: 1 where the scan was measured (slice
             centers), falling to 0 half-way between slices.
     """
-    return torch.stack([2.0 * back_projection - 1.0, evidence], dim=-4)
+    return namespace(evidence).stack([2.0 * back_projection - 1.0, evidence], -4)

@@ -181,24 +181,10 @@ class SuperResolveMRI:
         """Hold grid and values of the files against the scan and the request."""
         from medical.files.nifti import read_volume
         from medical.files.scan import read_scan
-        from medical.operations.verification import check_intensities, check_place
+        from medical.operations.verification import check_restored
 
-        scan, result = read_scan(request.scan), read_volume(paths["result"])
-        std = read_volume(paths["std"])
-        for volume in (result, std):
-            check_place(scan, volume, request.spacing_mm)
-        if request.edition > 1 and not request.protect:
-            check_intensities(scan, result)
-        if float(std.data.min()) < 0:
-            raise RuntimeError(
-                f"{paths['std'].name} falls to {float(std.data.min()):.3g}: an uncertainty is "
-                "never negative; restore the scan again."
-            )
-        return {
-            "shape": " x ".join(map(str, result.shape)),
-            "spacing_mm": " x ".join(f"{s:.3g}" for s in result.spacing_mm),
-            "scan": " x ".join(f"{s:.3g}" for s in scan.spacing_mm) + " mm",
-        }
+        result, std = read_volume(paths["result"]), read_volume(paths["std"])
+        return check_restored(read_scan(request.scan), result, std, request)
 
     def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
         """Affine and voxels."""

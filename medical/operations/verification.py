@@ -3,19 +3,54 @@
 from __future__ import annotations
 
 import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from core.arrays import plain
 from core.progress import counted
 from medical.acquisition.intensity import measure_scale
 from medical.files.volume import Volume
+
+if TYPE_CHECKING:
+    from medical.request import SuperResolutionRequest
 
 RANGE_ROUNDED = 2e-3  # of the scan's range: files store whole numbers and float32
 MEAN_MOVED = 0.1  # of the scan's standard deviation
 ENERGY = (0.6, 1.5)  # standard deviation of the result over that of the scan
 ROUNDED_MM = 0.01  # affines are stored in float32
 TOLERANCE = 1e-3  # of spacings that count as the same
+
+
+def check_restored(
+    scan: Volume, result: Volume, std: Volume, request: SuperResolutionRequest
+) -> dict[str, Any]:
+    """Hold grid and values of a restored scan and its map against the scan; what they show.
+
+    Args:
+        scan: as acquired.
+        result: read back from its file.
+        std: likewise.
+        request: what was asked.
+
+    Raises:
+        RuntimeError: they are not what was asked for.
+    """
+    for volume in (result, std):
+        check_place(scan, volume, request.spacing_mm)
+    if request.edition > 1 and not request.protect:
+        check_intensities(scan, result)
+    if (least := float(std.data.min())) < 0:
+        raise RuntimeError(
+            f"the map of uncertainty falls to {least:.3g}: an uncertainty is never negative; "
+            "restore the scan again."
+        )
+    return {
+        "shape": " x ".join(map(str, result.shape)),
+        "spacing_mm": " x ".join(f"{s:.3g}" for s in result.spacing_mm),
+        "scan": " x ".join(f"{s:.3g}" for s in scan.spacing_mm) + " mm",
+    }
 
 
 def check_place(scan: Volume, result: Volume, spacing_mm: tuple[float, float, float]) -> None:
@@ -63,10 +98,10 @@ def check_intensities(scan: Volume, result: Volume) -> None:
             is far smoother or rougher.
     """
     scale = measure_scale(scan.data)
-    held = scale.invert(scale.apply(scan.data)).double()
+    held = plain(scale.invert(scale.apply(scan.data))).astype(np.float64)
     least, most = float(held.min()), float(held.max())
     step = max(0.5 * abs(scan.header.slope) * 1.01, RANGE_ROUNDED * (most - least))
-    found = result.data.double()
+    found = plain(result.data).astype(np.float64)
     low, high, spread = float(found.min()), float(found.max()), float(held.std())
     moved, energy = 0.0, 1.0  # of a scan that is the same everywhere, whose range says it all
     if spread > 0:

@@ -15,7 +15,8 @@ from core.families.flow import FlowMatching
 from core.families.table import denoiser
 from core.models.checkpoints import load_model, save_model
 from core.operations.linear_operators import AxisOperator, MaskOperator, consistent
-from core.operations.tiling import tiled, windows
+from core.operations.tiling import tiled
+from core.operations.windows import windows
 from core.sampling.diffusers_bridge import sample_with
 from core.sampling.guidance import guided, inpainting
 from core.sampling.samplers import SAMPLERS

@@ -12,7 +12,8 @@ from medical.files.stored import as_stored
 from medical.files.volume import FileHeader, Volume
 from medical.operations.problem import prepare
 from medical.operations.remarks import remarks
-from medical.operations.super_resolve import Tiling, super_resolve
+from medical.operations.restoring import Tiling
+from medical.operations.super_resolve import super_resolve
 from medical.operations.verification import check_intensities
 from medical.request import SuperResolutionRequest
 from tests.medical.test_super_resolve import StandIn, head

@@ -10,7 +10,8 @@ from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
 from medical.acquisition.protocols import AcquisitionRange
 from medical.anatomy.anatomy import AnatomyRange
 from medical.files.volume import FileHeader, Volume
-from medical.operations.super_resolve import Tiling, super_resolve
+from medical.operations.restoring import Tiling
+from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from medical.training.patches import HeadPatches, PatchRecipe
 from medical.training.presets import tiny

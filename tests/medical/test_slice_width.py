@@ -9,7 +9,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from medical.acquisition.acquisition import Acquisition, Profile, SliceSampling, acquire
+from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
+from medical.acquisition.sampling import Profile
 from medical.acquisition.slice_width import DOUBTFUL, detail_ratios, estimate_width
 from medical.files.volume import FileHeader, Volume
 from medical.operations.problem import prepare

@@ -12,7 +12,8 @@ from medical.files.volume import FileHeader, Volume
 from medical.operations.baselines import back_projection, cubic
 from medical.operations.problem import prepare
 from medical.operations.residual import RESIDUAL_SCALE
-from medical.operations.super_resolve import Tiling, bounding_box, obedience, super_resolve
+from medical.operations.restoring import Tiling, bounding_box, obedience
+from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from medical.training.presets import tiny
 

@@ -41,6 +41,7 @@ MODULES = (
     "core.progress",
     "core.records",
     "core.refusal",
+    "core.runner.command",
     "core.runner.graphs",
     "core.runner.noise",
     "core.runner.walks",

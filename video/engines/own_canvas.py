@@ -21,7 +21,8 @@ from core.networks.conditioned import ConditionedNetwork
 from core.operations.editing import edited
 from core.operations.linear_operators import MaskOperator, consistent
 from core.operations.restoration import Measurement, restore
-from core.operations.tiling import Window, tiled, windows
+from core.operations.tiling import tiled
+from core.operations.windows import Window, windows
 from core.sampling.path import Denoise
 from core.sampling.samplers import OnStep
 from core.sampling.schedules import shifted

@@ -6,12 +6,10 @@ The way is that of ``video.engines.own``: read the prompt, lay it out, walk the 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import platform
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
@@ -23,12 +21,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.records import atomic_path, check_target
+from core.records import atomic_path, check_target, sha256_file
 from core.refusal import Refusal
+from core.runner.command import check_bounds, ended
 from core.runner.graphs import Graphs, bucket, cache_folder
 from core.runner.noise import noise
 from core.runner.walks import Denoise, dpmpp_2m, flow_map, shifted
-from core.trouble import Trouble
 from video.files.clip import Clip
 from video.files.formats import refuse_ending, refuse_rate, write_clip
 from video.runner.layouts import apart, painting_scale, sketch
@@ -36,7 +34,7 @@ from video.runner.words import tokenizer_of
 from video.world.understanding import Understanding, check_servable, understand
 
 Floats = NDArray[np.float32]
-FAULT, BAD_INPUT = 1, 2
+BOUNDS = {"steps": (1, 128), "guidance": (1, 8), "fps": (0.1, 120), "seed": (0, 2**63 - 1)}
 
 
 @dataclass(frozen=True)
@@ -212,7 +210,7 @@ def make(
             **{key: runner.record[key] for key in ("name", "kind", "weights", "source_sha256")},
             "export": runner.record["digest"],
         },
-        "outputs": {"video": {"file": target.name, "sha256": _digest(target)}},
+        "outputs": {"video": {"file": target.name, "sha256": sha256_file(target)}},
         "timings_s": {
             "load": round(ready - began, 3),
             "draw": round(drawn - ready, 3),
@@ -224,11 +222,6 @@ def make(
     with atomic_path(beside, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
     return record
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main(folder: Path, words: Sequence[str]) -> int:
@@ -247,28 +240,13 @@ def main(folder: Path, words: Sequence[str]) -> int:
     )
     said = vars(reader.parse_args(words))
     target, overwrite, cache = (said.pop(name) for name in ("target", "overwrite", "cache"))
-    try:
-        wish = Wish(**said)
-        _check(wish)
+
+    def work() -> Iterator[str]:
+        check_bounds(said, BOUNDS)
         kept = cache_folder(folder, cache)
-        record = make(folder, wish, target, overwrite=overwrite, cache=kept)
-    except Refusal as refusal:
-        sys.stderr.write(f"{refusal}\n")
-        return BAD_INPUT
-    except Trouble as trouble:
-        sys.stderr.write(f"{trouble}\n")
-        return FAULT
-    for line in record["reading"].get("read_as", []):
-        sys.stdout.write(f"read as: {line}\n")
-    sys.stdout.write(f"{target}\n")
-    return 0
+        record = make(folder, Wish(**said), target, overwrite=overwrite, cache=kept)
+        for line in record["reading"].get("read_as", []):
+            yield f"read as: {line}"
+        yield str(target)
 
-
-def _check(wish: Wish) -> None:
-    """Refuse numbers that a request of ``lamina`` refuses."""
-    bounds = {"steps": (1, 128), "guidance": (1, 8), "fps": (0.1, 120), "seed": (0, 2**63 - 1)}
-    for name, (least, most) in bounds.items():
-        value = getattr(wish, name)
-        if not least <= value <= most:
-            word, limit = ("least", least) if value < least else ("most", most)
-            raise Refusal(f"{name}={value}: {name} must be at {word} {limit}; try {limit}.")
+    return ended(work)

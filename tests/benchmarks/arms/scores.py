@@ -19,7 +19,8 @@ from medical.acquisition.acquisition import Acquisition, SliceSampling
 from medical.evaluation.evaluate import Restore, compare, trimmed
 from medical.files.volume import Volume
 from medical.operations.baselines import foreground
-from medical.operations.super_resolve import Tiling, super_resolve
+from medical.operations.restoring import Tiling
+from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from tests.benchmarks.arms.arm import Domain
 from tests.benchmarks.arms.data import PATCH, Data

@@ -4,15 +4,21 @@ import ast
 from importlib.util import find_spec
 from pathlib import Path
 
+import pytest
+
+import medical
 import video.engines
 
-EXPORT = Path(video.engines.__path__[0]) / "export.py"
+EXPORTS = {
+    "video.runner.clips": Path(video.engines.__path__[0]) / "export.py",
+    "medical.runner.heads": Path(medical.__path__[0]) / "export.py",
+}
 OURS = ("core", "video", "medical", "flows", "lamina")
 
 
-def modules() -> set[str]:
+def modules(main: str) -> set[str]:
     """The list as it is written; importing its file would need OpenVINO."""
-    for line in ast.parse(EXPORT.read_text(encoding="utf-8")).body:
+    for line in ast.parse(EXPORTS[main].read_text(encoding="utf-8")).body:
         if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "MODULES":
             return set(ast.literal_eval(line.value))
     raise AssertionError("there is no list of modules")
@@ -43,14 +49,16 @@ def _is_module(name: str) -> bool:
         return False
 
 
-def test_every_module_that_is_imported_is_copied_too():
-    listed = modules()
+@pytest.mark.parametrize("main", EXPORTS)
+def test_every_module_that_is_imported_is_copied_too(main):
+    listed = modules(main)
     for module in sorted(listed):
         assert imported(module) <= listed, f"{module} needs {imported(module) - listed}"
 
 
-def test_nothing_else_is_copied():
+@pytest.mark.parametrize("main", EXPORTS)
+def test_nothing_else_is_copied(main):
     """But for what another listed module asks for, and the one that is run."""
-    listed = modules()
+    listed = modules(main)
     needed = {name for module in listed for name in imported(module)}
-    assert listed - needed == {"video.runner.clips"}
+    assert listed - needed == {main}

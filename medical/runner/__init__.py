@@ -1,0 +1,1 @@
+"""A finer head by an exported model: no torch, no diffusers, no transformers, no MONAI."""

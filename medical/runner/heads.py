@@ -1,0 +1,289 @@
+"""A finer head from a thick-slice scan by an exported model, in numpy around one compiled graph.
+
+All but the network, the walk and the noise is the code of ``medical.operations.super_resolve``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.operations.linear_operators import consistent
+from core.operations.moments import Moments, folded
+from core.operations.windows import Window
+from core.records import RESEARCH_USE, atomic_path, check_target, sha256_file
+from core.refusal import Refusal
+from core.runner.command import check_bounds, ended
+from core.runner.graphs import Graphs, cache_folder
+from core.runner.noise import noise
+from core.runner.walks import Denoise, flow_map, shifted
+from core.trouble import Trouble
+from medical.acquisition.intensity import refuse_mask
+from medical.files.nifti import read_plain
+from medical.files.privacy import removal_remarks
+from medical.files.synthetic import as_said_beside
+from medical.operations.error_map import ErrorHead, head_of
+from medical.operations.problem import Problem, prepare, protected_voxels
+from medical.operations.residual import RESIDUAL_SCALE
+from medical.operations.restoration import Restoration, output_paths
+from medical.operations.restoring import Drawn, Tiling, cover, finished, obedience
+from medical.operations.verification import check_restored
+
+if TYPE_CHECKING:
+    from medical.files.volume import Volume
+    from medical.request import SuperResolutionRequest
+
+Floats = NDArray[np.float32]
+GRAPH = "restorer"
+BOUNDS = {
+    "samples": (1, 64),
+    "steps": (1, 50),
+    "seed": (0, 2**31 - 1),
+    "slice_thickness_mm": (0, 20),
+    "slice_gap_mm": (0, 20),
+    "noise_std": (-1, 0.2),
+}
+SPACING_MM = (0.2, 20.0)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked of an exported model; as the fields of a request are called."""
+
+    scan: str
+    spacing_mm: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    samples: int = 4
+    steps: int = 2
+    seed: int = 0
+    slice_thickness_mm: float = 0.0
+    slice_gap_mm: float = 0.0
+    profile: str = "gaussian"
+    noise_std: float = -1.0
+    protect: str = ""
+    model: str = "heads-1mm"
+    edition: int = 3
+
+    @property
+    def request(self) -> SuperResolutionRequest:
+        """The same to code that reads a request, whose class needs pydantic."""
+        return cast("SuperResolutionRequest", self)
+
+    def check(self) -> None:
+        """Refuse numbers that a request of ``lamina`` refuses."""
+        check_bounds(vars(self), BOUNDS)
+        for value in self.spacing_mm:
+            check_bounds({"spacing_mm": value}, {"spacing_mm": SPACING_MM})
+
+
+class HeadRunner:
+    """An exported model of heads.
+
+    Args:
+        folder: That ``lamina export`` wrote.
+        cache: Where compiled graphs are kept; None for nowhere.
+    """
+
+    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+        self.graphs = Graphs(folder, cache)
+        self.record = self.graphs.record
+        if self.record["kind"] != "mri":
+            raise Refusal(
+                f"{folder} holds a model of kind {self.record['kind']}: heads are restored by one "
+                "of kind mri; name another folder."
+            )
+        self.facts: dict[str, Any] = self.record["sampling"]
+
+    def errors(self) -> ErrorHead | None:
+        """What predicts the network's errors; None where nothing does."""
+        told = self.facts["errors"]
+        if not told:
+            return None
+        arrays = {name: np.array(values, np.float32) for name, values in told.items()}
+        return head_of(cast("Any", arrays))
+
+    def restore(self, scan: Volume, wish: Wish) -> Restoration:
+        """The restoration of a scan whose voxels are an array."""
+        request = wish.request
+        problem = prepare(scan, request)
+        mask = None
+        if wish.protect:
+            mask = protected_voxels(read_plain(wish.protect), scan, problem)
+        base = problem.back_projection()
+        size = tuple(self.facts["window"])
+        parts = cover(base, Tiling(size=size, cell=self.facts["cell"], shrinks=False))
+        moments = self._moments(problem, cast("Any", base), parts, wish)
+        drawn = Drawn(base, moments, parts)
+        return finished(scan, request, problem, drawn, mask=mask, errors=self.errors())
+
+    def _moments(
+        self, problem: Problem, base: Floats, parts: Sequence[Window], wish: Wish
+    ) -> Moments:
+        missing = cast("Any", problem.scan) - problem.operator.apply(cast("Any", base))
+        measured = (missing / np.float32(RESIDUAL_SCALE))[None, None]
+        denoise: Any = consistent(
+            cast("Any", self._denoise(problem, base, parts)),
+            problem.operator,
+            measured,
+            weight=obedience(problem.noise_std),
+        )
+        levels, shape = shifted(wish.steps, 1.0), (1, *problem.acquired.shape)
+
+        def drawn() -> Iterator[Any]:
+            for k in range(wish.samples):
+                start = noise(shape, wish.seed, sample=k, antithetic=True)
+                yield flow_map(denoise, start, levels)[0]
+
+        return folded(drawn(), wish.samples)
+
+    def _denoise(self, problem: Problem, base: Floats, parts: Sequence[Window]) -> Denoise:
+        """The network over all windows, blended; see ``core.operations.tiling``."""
+        beside: Any = problem.channels(cast("Any", base))
+        acquired, lands = problem.acquired, self.facts["landings"]
+        told = {
+            "spacing": np.array([acquired.spacing_mm], np.float32),
+            "resolution": np.array([acquired.resolution_mm()], np.float32),
+        }
+
+        def denoise(z: Floats, t: float, r: float) -> Floats:
+            whole: Any = np.zeros_like(z)
+            level = np.full(1, t, np.float32)
+            told.update(t=level, r=np.full(1, r, np.float32) if lands else level)
+            for part in parts:
+                cut = z[(..., *part.slices)]
+                asked = {"z": self._grown(cut), "concat": self._grown(beside[(..., *part.slices)])}
+                velocity = self.graphs.run(GRAPH, told | asked)
+                velocity = velocity[(..., *(slice(n) for n in cut.shape[2:]))]
+                estimate = cut - level[0] * velocity
+                whole[(..., *part.slices)] += part.weight(whole) * estimate
+            return whole
+
+        return denoise
+
+    def _grown(self, x: Floats) -> Floats:
+        """A window of a head that is smaller than the graph's, its ends repeated."""
+        ends = [(0, n - m) for n, m in zip(self.facts["window"], x.shape[2:], strict=True)]
+        if not any(end for _, end in ends):
+            return np.ascontiguousarray(x)
+        return np.pad(x, [(0, 0), (0, 0), *ends], mode="edge")
+
+
+def make(
+    folder: Path,
+    wish: Wish,
+    target: Path,
+    *,
+    overwrite: bool = False,
+    cache: Path | None = None,
+) -> dict[str, Any]:
+    """Write a finer head and its two maps, verified, and their record beside them; the record.
+
+    Raises:
+        Refusal: Something cannot be made as asked.
+        Trouble: What was made is not what was asked for; nothing of it stays.
+    """
+    began = time.perf_counter()
+    paths = output_paths(target)
+    beside = target.with_name(target.name.removesuffix(".gz")).with_suffix(".json")
+    for path in (*paths.values(), beside):
+        check_target(path, overwrite=overwrite)
+    runner = HeadRunner(folder, cache)
+    scan = as_said_beside(read_plain(wish.scan), wish.scan)
+    refuse_mask(scan, wish.scan)
+    ready = time.perf_counter()
+    restored = runner.restore(scan, wish)
+    drawn = time.perf_counter()
+    restored.write(target, overwrite=overwrite)
+    try:
+        result, std = read_plain(paths["result"]), read_plain(paths["std"])
+        shown = check_restored(scan, result, std, wish.request)
+    except RuntimeError as error:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+        raise Trouble(str(error)) from error
+    record = {
+        "format_version": 1,
+        "task": "super_resolve_mri",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "made_by": "runner",
+        "request": {**vars(wish), "model": runner.record["name"]},
+        "seeds": wish.seed,
+        "model": {
+            **{key: runner.record[key] for key in ("name", "kind", "weights", "source_sha256")},
+            "exported": runner.record["digest"],
+        },
+        "inputs": {"scan": _described(Path(wish.scan))},
+        "outputs": {role: _described(path) for role, path in paths.items()},
+        "timings_s": {
+            "read": round(ready - began, 3),
+            "restore": round(drawn - ready, 3),
+            "total": round(time.perf_counter() - began, 3),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("numpy", "openvino", "nibabel", "scipy")},
+        "extra": {"removed_from_header": list(scan.header.removed), **restored.record(), **shown},
+        "intended_use": RESEARCH_USE,
+    }
+    with atomic_path(beside, overwrite=overwrite) as temporary:
+        text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+        temporary.write_text(text + "\n", "utf-8")
+    return record
+
+
+def _described(path: Path) -> dict[str, Any]:
+    return {"file": path.name, "bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def main(folder: Path, words: Sequence[str]) -> int:
+    """Restore one head as the command line says; the exit code, as that of ``lamina``."""
+    said, more = _reader().parse_known_args(words)
+    return ended(lambda: _restored(folder, vars(said), more))
+
+
+def _restored(folder: Path, said: dict[str, Any], more: Sequence[str]) -> Iterator[str]:
+    if more:
+        raise Refusal(
+            f"{more[0]}: an exported model restores a scan as `run.py --help` says, and nothing "
+            "else; use `lamina mri super-resolve`, which has the other options."
+        )
+    target, overwrite, cache = (said.pop(name) for name in ("target", "overwrite", "cache"))
+    said["spacing_mm"] = tuple(said["spacing_mm"])
+    wish = Wish(**said)
+    wish.check()
+    kept = cache_folder(folder, cache)
+    record = make(folder, wish, target, overwrite=overwrite, cache=kept)
+    yield from removal_remarks(record["extra"]["removed_from_header"])
+    yield from record["extra"].get("remarks", ())
+    yield str(target)
+
+
+def _reader() -> argparse.ArgumentParser:
+    usual = Wish("")
+    reader = argparse.ArgumentParser(
+        prog="run.py", description="A finer volume from a thick-slice scan of a head."
+    )
+    reader.add_argument("scan", help="NIfTI file with one 3-D image")
+    reader.add_argument("target", type=Path, help="such as head.nii.gz; two maps go beside it")
+    reader.add_argument("--spacing-mm", type=float, nargs=3, default=usual.spacing_mm)
+    for name in ("samples", "steps", "seed"):
+        reader.add_argument(f"--{name}", type=int, default=getattr(usual, name))
+    for name in ("slice-thickness-mm", "slice-gap-mm", "noise-std"):
+        default = getattr(usual, name.replace("-", "_"))
+        reader.add_argument(f"--{name}", type=float, default=default)
+    reader.add_argument("--profile", choices=("gaussian", "box"), default=usual.profile)
+    reader.add_argument("--protect", default="", help="NIfTI mask where the scan stays as it is")
+    reader.add_argument("--overwrite", action="store_true")
+    reader.add_argument(
+        "--cache", help="folder for compiled graphs, so that the next start is quick; none: off"
+    )
+    return reader
