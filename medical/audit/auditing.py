@@ -30,6 +30,7 @@ from medical.audit.places import (
 from medical.audit.request import AuditRequest
 from medical.audit.seen import Seen, seen_in
 from medical.audit.sources import LEAST_PEOPLE, MISSED, MappedPeople, RealPeople, Source
+from medical.files.naming import naming_nobody
 from medical.files.nifti import read_volume
 
 LONGEST_LICENSE = 200
@@ -72,6 +73,7 @@ class _Work:
         return len(self.heads) + len(self.people) + controls
 
 
+@naming_nobody("lamina mri audit, where the people stand, says who it is.")
 def audit(request: AuditRequest, on_head: OnHead = lambda done, total: None) -> Audit:
     """Hold the heads of a dataset against people.
 

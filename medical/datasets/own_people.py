@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +28,7 @@ from medical.audit.sources import maps_of
 from medical.datasets.people import PeopleHeads, shipped_card
 from medical.datasets.plan import check_enough
 from medical.files.bids import people_table
+from medical.files.naming import PERSON, naming_nobody
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
 from medical.training.heads import find_heads, listed
@@ -37,8 +37,6 @@ logger = logging.getLogger(__name__)
 SEXES = {"f": "f", "female": "f", "w": "f", "m": "m", "male": "m"}
 OLDEST = 120
 ONE_EACH = "one head of each person is taken"
-PERSON = re.compile(r"[^\s,;:()]*\bsub-[A-Za-z0-9]+[^\s,;:()]*")
-"""A participant, or a file or folder of theirs."""
 WHO = " lamina mri augment REQUEST OUT --dry-run, where the people stand, says who it is."
 Told = tuple[float, str]  # age in years, and sex
 SEX_COLUMNS = ("sex", "gender")
@@ -108,18 +106,6 @@ def own_heads(sources: str) -> OwnHeads:
     """
     with naming_nobody():
         return _own_heads(sources, Path(sources))
-
-
-@contextmanager
-def naming_nobody() -> Iterator[None]:
-    """Refusals within say for pages and logs what they say without the people they name."""
-    try:
-        yield
-    except Refusal as error:
-        if not error.unnamed:
-            words = PERSON.sub("(a person)", str(error))
-            error.unnamed = words if words != str(error) else ""
-        raise
 
 
 def _own_heads(sources: str, folder: Path) -> OwnHeads:

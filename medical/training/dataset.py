@@ -15,6 +15,7 @@ from core.progress import counted
 from core.refusal import Refusal
 from medical.acquisition.intensity import is_a_mask, measure_scale, without_fill
 from medical.anatomy.contrasts import BACKGROUND, check_kinds
+from medical.files.naming import naming_nobody
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
 from medical.operations.baselines import FOREGROUND
@@ -25,10 +26,12 @@ LEAST_HEAD = 0.01  # of the voxels; heads fill a tenth to a half of their box
 LEAST_LABELED = 0.1  # of the head; a brain alone is about half of one
 LARGEST_LABEL = 1 << 24  # to here voxels, read as float32, tell whole numbers apart
 NAMED = 5
+WHO = "lamina train mri, where the people stand, says who it is."
 
 logger = logging.getLogger(__name__)
 
 
+@naming_nobody(WHO)
 def load_heads(
     folder: str | Path, least_size: int = 1, *, synthetic: bool = False
 ) -> list[tuple[str, Volume]]:
@@ -88,6 +91,7 @@ def split_heads(
     return [h for h in ordered if (_subject(h[0]) in held_out) == (split == "validation")]
 
 
+@naming_nobody(WHO)
 def load_labels(folder: str | Path) -> dict[str, Tensor]:
     """The label map of each head that has one beside it, by its name, (D, H, W) int32.
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from core.progress import counted
 from medical.files.bidsignore import read_ignored
 from medical.files.container import OTHER_FORMATS, SUFFIXES, is_folder, points_elsewhere, scan_name
+from medical.files.naming import naming_nobody
 from medical.files.nifti import read_size
 from medical.files.synthetic import marked_synthetic
 
@@ -68,6 +69,7 @@ def listed(names: list[str]) -> str:
     return f"{', '.join(names[:SHOWN])}{more}"
 
 
+@naming_nobody()
 def find_heads(folder: str | Path, *, synthetic: bool = False) -> HeadFiles:
     """The T1w heads of a BIDS folder, with and without sessions, that ``.bidsignore`` lets pass.
 

@@ -1,5 +1,7 @@
 """An audit: who is shown is found and named, strangers are not, and what it cannot say is said."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -199,6 +201,17 @@ def turned(volume, order, flips):
         affine[:3, 3] += affine[:3, axis] * (volume.data.shape[order[axis]] - 1)
         affine[:3, axis] *= -1
     return Volume(volume.data.permute(order).flip(flips), affine)
+
+
+def test_a_damaged_head_is_named_to_its_owner_alone(places, tmp_path):
+    shutil.copytree(places / "people", tmp_path / "people")
+    damaged = tmp_path / "people" / "sub-00" / "anat" / "sub-00_T1w.nii.gz"
+    damaged.write_bytes(b"cut short")
+    request = AuditRequest(dataset=str(places / "made"), against=str(tmp_path / "people"))
+    with pytest.raises(Refusal, match="sub-00_T1w") as caught:
+        audit(request)
+    assert "(a person)" in caught.value.unnamed
+    assert "sub-00_T1w" not in caught.value.unnamed
 
 
 def test_what_is_no_dataset_is_refused(places, tmp_path):

@@ -93,6 +93,17 @@ def test_a_damaged_head_is_refused_by_file(root):
     assert str(path) in refused(root)
 
 
+def test_pages_and_logs_of_others_name_nobody(root):
+    save(second(root), torch.zeros(SHAPE))
+    labels = save(anat(root, "sub-01") / "sub-01_dseg.nii.gz", -ball())
+    for load, named in ((load_heads, "sub-02_T1w.nii.gz"), (load_labels, str(labels))):
+        with pytest.raises(Refusal, match=named) as caught:
+            load(root)
+        assert "(a person)" in caught.value.unnamed
+        assert "sub-0" not in caught.value.unnamed
+        assert caught.value.unnamed.endswith("where the people stand, says who it is.")
+
+
 @pytest.mark.parametrize("spacing", [(0.5, 0.5, 5.0), (1.0, 1.0, 2.6), (0.4, 1.2, 1.2)])
 def test_thick_heads_among_fine_ones_are_left_out_and_said(root, caplog, spacing):
     save(second(root), ball(), spacing)
