@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import volumes
 from molecules_read import (
     ELEMENTS,
     ORDERS,
@@ -33,6 +34,7 @@ from molecules_read import (
     WIDTH,
     Molecule,
     atoms,
+    axes,
     bonded,
     said,
     valid,
@@ -42,15 +44,13 @@ from rdkit.Chem import Draw, rdDistGeom, rdForceFieldHelpers
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.families.flow import FlowMatching
 from core.families.table import denoiser
 from core.networks.unet import SpatioTemporalUNet
 from core.records import atomic_path
 from core.sampling.samplers import flow_map
 from core.sampling.schedules import shifted
-from core.seeds import initialized, noise_batch
+from core.seeds import noise_batch
 from core.training.plan import Plan
-from core.training.stages import Stage, train_stages
 
 FARTHEST = 3.6
 """Of an atom from the middle of its molecule, in angstroms."""
@@ -97,6 +97,7 @@ def shaped(mol: Chem.Mol, seed: int) -> Molecule | None:
     heavy = [a.GetIdx() for a in whole.GetAtoms() if a.GetAtomicNum() > 1]
     places = whole.GetConformer().GetPositions()[heavy]
     places = places - places.mean(0)
+    places = places @ np.linalg.svd(places)[2].T  # longest along D, shortest along W
     if np.linalg.norm(places, axis=1).max() > FARTHEST:
         return None
     return Molecule([ELEMENTS.index(whole.GetAtomWithIdx(i).GetSymbol()) for i in heavy], places)
@@ -122,44 +123,39 @@ def density(elements: Tensor, places: Tensor) -> Tensor:
         elements: (B, atoms) places in ``ELEMENTS``.
         places: (B, atoms, 3) in angstroms around the middle.
     """
-    grid = (torch.arange(VOXELS) - (VOXELS - 1) / 2) * SPACING
-    bells = torch.exp(-((places[..., None] - grid) ** 2) / (2 * WIDTH**2))  # (B, atoms, 3, side)
+    bells = [
+        torch.exp(-((places[..., axis, None] - torch.from_numpy(grid)) ** 2) / (2 * WIDTH**2))
+        for axis, grid in enumerate(axes())
+    ]  # (B, atoms, side) each
     kinds = torch.stack([elements == kind for kind in range(len(ELEMENTS))], -1).float()
-    return torch.einsum("bac,bad,bah,baw->bcdhw", kinds, *bells.unbind(2))
+    return torch.einsum("bac,bad,bah,baw->bcdhw", kinds, *(bell.float() for bell in bells))
 
 
-def turned(found: Sequence[Molecule], dice: torch.Generator) -> Tensor:
-    """Densities of molecules, each turned or mirrored at random and moved by up to a voxel."""
+def mirrored(found: Sequence[Molecule], dice: torch.Generator) -> Tensor:
+    """Densities of molecules, each mirrored along its axes at random and moved by up to a voxel.
+
+    A molecule has no direction in space: all lie as ``shaped`` lays them.
+    """
     most = max(len(one.elements) for one in found)
     elements, places = torch.full((len(found), most), -1), torch.zeros(len(found), most, 3)
     for row, one in enumerate(found):
         count = len(one.elements)
         elements[row, :count] = torch.tensor(one.elements)
         places[row, :count] = torch.from_numpy(one.places).float()
-    turns, sizes = torch.linalg.qr(torch.randn(len(found), 3, 3, generator=dice))
-    turns = turns * sizes.diagonal(dim1=1, dim2=2).sign()[:, None]  # all turns are as likely
+    signs = torch.randint(2, (len(found), 1, 3), generator=dice) * 2 - 1
     moved = (torch.rand(len(found), 1, 3, generator=dice) - 0.5) * SPACING
-    return density(elements, places @ turns + moved)
+    return density(elements, places * signs + moved)
 
 
 def network(seed: int = 0, widths: Sequence[int] = (48, 96)) -> SpatioTemporalUNet:
     """The network of clips and heads, of another size: a channel an element, no text."""
-    return initialized(
-        lambda: SpatioTemporalUNet(
-            in_channels=len(ELEMENTS),
-            block_out_channels=widths,
-            layers_per_block=1,
-            patch_size=(2, 2, 2),
-            down_strides=((2, 2, 2),),
-            attention_levels=(False, True),
-            spatial_attention_levels=(False, True),
-            joint_attention=True,
-            head_dim=min(32, *widths),
-            rope_periods=(1.2, 19.2),
-            default_spacing=(SPACING,) * 3,
-            prediction="sample",
-        ),
+    return volumes.network(
         seed,
+        in_channels=len(ELEMENTS),
+        block_out_channels=widths,
+        patch_size=(2, 2, 2),
+        rope_periods=(1.2, 19.2),
+        default_spacing=(SPACING,) * 3,
     )
 
 
@@ -170,21 +166,15 @@ def trained(
 
     def batch(size: int, dice: torch.Generator) -> tuple[Tensor, Conditioning]:
         rows = torch.randint(len(found), (size,), generator=dice).tolist()
-        return SCALE * turned([found[row] for row in rows], dice), Conditioning()
+        return SCALE * mirrored([found[row] for row in rows], dice), Conditioning()
 
-    def tell(stage: str, at: Any) -> None:
-        if at.step % 100 == 0:
-            sys.stdout.write(f"{stage} {at.step} of {at.steps}: error {at.error:.4f}\n")
-
-    stages = [Stage("flow", FlowMatching(level_mean=0.5), plan)]
-    taught, _ = train_stages(network(**shape), batch, stages, folder, on_progress=tell)
-    return taught  # pyright: ignore[reportReturnType]  (the class that was given)
+    return volumes.taught(network(**shape), batch, folder, plan)
 
 
 @torch.inference_mode()
 def drawn(net: SpatioTemporalUNet, count: int, seed: int, steps: int = STEPS) -> np.ndarray:
     """Densities from noise, (count, elements, D, H, W)."""
-    shape = (len(ELEMENTS), VOXELS, VOXELS, VOXELS)
+    shape = len(ELEMENTS), *VOXELS
     levels, parts = shifted(steps, shift=SHIFT), []
     for start in range(0, count, 16):
         z = noise_batch(shape, seed, range(start, min(start + 16, count)))
@@ -201,7 +191,7 @@ def report(
     chance = [
         Molecule(one.elements, dice.permutation(one.places.ravel()).reshape(-1, 3)) for one in held
     ]
-    rows = turned(held, torch.Generator().manual_seed(0)).numpy()
+    rows = mirrored(held, torch.Generator().manual_seed(0)).numpy()
     back = [said(atoms(rho)) == said(one) for rho, one in zip(rows, held, strict=True)]
     return {
         "drawn": len(made),
@@ -228,9 +218,11 @@ def main(words: Sequence[str] | None = None, say: Callable[[str], Any] = sys.std
     every = list(molecules(asked.molecules + asked.molecules // 10).items())
     known, held = dict(every[: asked.molecules]), [one for _, one in every[asked.molecules :]]
     say(f"{len(known)} molecules such as {', '.join(list(known)[:5])}\n")
-    plan = Plan(steps=asked.steps, minutes=asked.minutes, batch_size=16, learning_rate=3e-3,
-                warmup=40, cooldown=0.5, checkpoint_minutes=1,
-                data=f"{asked.molecules} molecules, seed 0")  # fmt: skip
+    plan = volumes.plan(
+        steps=asked.steps,
+        minutes=asked.minutes,
+        data=f"{asked.molecules} molecules, seed 0, along their axes",
+    )
     net = trained(list(known.values()), asked.folder / "training", plan)
     made = [atoms(rho) for rho in drawn(net, asked.draw, seed=1)]
     found = report(made, known, held)

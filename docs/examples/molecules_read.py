@@ -14,8 +14,10 @@ from rdkit import Chem
 ELEMENTS = ("C", "N", "O")
 SIZES = range(3, 8)
 """Heavy atoms of a molecule."""
-VOXELS, SPACING, WIDTH = 16, 0.6, 0.4
-"""Of a side; between two of them, and standard deviation of an atom's bell, in angstroms."""
+VOXELS = (16, 12, 12)
+"""Along D, H, W: molecules lie with their longest axis along D and their shortest along W."""
+SPACING, WIDTH = 0.6, 0.4
+"""Between two voxels, and standard deviation of an atom's bell, in angstroms."""
 LENGTHS = {  # of single, double and triple bonds, in angstroms
     "CC": (1.54, 1.34, 1.20), "CN": (1.46, 1.27, 1.16), "CO": (1.43, 1.21),
 }  # fmt: skip
@@ -31,6 +33,11 @@ class Molecule(NamedTuple):
     places: np.ndarray  # (atoms, 3)
 
 
+def axes() -> list[np.ndarray]:
+    """Where voxels lie along D, H and W, in angstroms around the middle."""
+    return [(np.arange(side) - (side - 1) / 2) * SPACING for side in VOXELS]
+
+
 def atoms(rho: np.ndarray, least: float = 0.5) -> Molecule:
     """The atoms of a density: the highest bell is fitted and taken away until none is left."""
     elements: list[int] = []
@@ -39,7 +46,7 @@ def atoms(rho: np.ndarray, least: float = 0.5) -> Molecule:
     while left.max() > least and len(elements) < 2 * max(SIZES):
         kind, *where = np.unravel_index(left.argmax(), left.shape)
         elements.append(int(kind))
-        places = np.vstack([places, (np.array(where) - (VOXELS - 1) / 2) * SPACING])
+        places = np.vstack([places, [grid[at] for grid, at in zip(axes(), where, strict=True)]])
         for _ in range(4):  # Gauss-Newton on the places of all atoms at once
             places, left = _fitted(rho, elements, places)
     return Molecule(elements, places)
@@ -49,16 +56,15 @@ def _fitted(
     rho: np.ndarray, elements: Sequence[int], places: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places moved by one step of least squares, and what the bells there leave over."""
-    grid = (np.arange(VOXELS) - (VOXELS - 1) / 2) * SPACING
     model, slopes = np.zeros_like(rho), []
     for kind, place in zip(elements, places, strict=True):
-        x, y, z = np.exp(-((grid - place[:, None]) ** 2) / (2 * WIDTH**2))
+        aways = [grid - at for grid, at in zip(axes(), place, strict=True)]
+        x, y, z = (np.exp(-(away**2) / (2 * WIDTH**2)) for away in aways)
         bell = x[:, None, None] * y[:, None] * z
         model[kind] += bell
-        for axis in range(3):
-            slope = np.zeros_like(rho)
-            away = (grid - place[axis]) / WIDTH**2
-            slope[kind] = bell * away.reshape([-1 if i == axis else 1 for i in range(3)])
+        for axis, away in enumerate(aways):
+            slope, along = np.zeros_like(rho), [-1 if i == axis else 1 for i in range(3)]
+            slope[kind] = bell * (away / WIDTH**2).reshape(along)
             slopes.append(slope.ravel())
     rows = np.stack(slopes)
     left = rho - model

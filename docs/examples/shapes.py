@@ -25,11 +25,11 @@ from typing import Any
 
 import numpy as np
 import torch
+import volumes
 from shapes_mesh import FILES, mesh, write
 from torch import Tensor
 
 from core.conditioning import Conditioning
-from core.families.flow import FlowMatching
 from core.families.table import denoiser
 from core.networks.unet import SpatioTemporalUNet
 from core.records import atomic_path
@@ -37,9 +37,8 @@ from core.refusal import Refusal
 from core.sampling.guidance import guided
 from core.sampling.samplers import flow_map
 from core.sampling.schedules import shifted
-from core.seeds import generator, initialized, noise_batch
+from core.seeds import generator, noise_batch
 from core.training.plan import Plan
-from core.training.stages import Stage, train_stages
 from video.engines.text import TextEncoder, padded, read_once
 
 SIZES = {"small ": 0.55, "": 0.75, "large ": 0.95}
@@ -115,22 +114,13 @@ SOLIDS = {"ball": _ball, "cube": _cube, "torus": _torus, "cylinder": _cylinder, 
 
 def network(seed: int = 0, widths: Sequence[int] = (64, 96)) -> SpatioTemporalUNet:
     """The network of clips and heads, of another size: one channel, and text."""
-    return initialized(
-        lambda: SpatioTemporalUNet(
-            in_channels=1,
-            block_out_channels=widths,
-            layers_per_block=1,
-            patch_size=(4, 4, 4),
-            down_strides=((2, 2, 2),),
-            attention_levels=(False, True),
-            spatial_attention_levels=(False, True),
-            joint_attention=True,
-            text_channels=384,
-            head_dim=min(32, *widths),
-            rope_periods=(2.0, 64.0),
-            prediction="sample",
-        ),
+    return volumes.network(
         seed,
+        in_channels=1,
+        block_out_channels=widths,
+        patch_size=(4, 4, 4),
+        text_channels=384,
+        rope_periods=(2.0, 64.0),
     )
 
 
@@ -145,13 +135,7 @@ def trained(folder: Path, plan: Plan, encoder: TextEncoder, **shape: Any) -> Spa
         shown = torch.stack([field(prompt, dice) for prompt in rows])
         return shown, Conditioning(tokens=tokens, token_mask=mask)
 
-    def tell(stage: str, at: Any) -> None:
-        if at.step % 100 == 0:
-            sys.stdout.write(f"{stage} {at.step} of {at.steps}: error {at.error:.4f}\n")
-
-    stages = [Stage("flow", FlowMatching(level_mean=0.5), plan)]
-    taught, _ = train_stages(network(**shape), batch, stages, folder, on_progress=tell)
-    return taught  # pyright: ignore[reportReturnType]  (the class that was given)
+    return volumes.taught(network(**shape), batch, folder, plan)
 
 
 @torch.inference_mode()
@@ -226,8 +210,7 @@ def main(words: Sequence[str] | None = None, say: Callable[[str], Any] = sys.std
     asked = parser.parse_args(words)
     if asked.does == "train":
         encoder = TextEncoder()
-        plan = Plan(steps=asked.steps, minutes=asked.minutes, batch_size=16, learning_rate=3e-3,
-                    warmup=40, cooldown=0.5, checkpoint_minutes=1)  # fmt: skip
+        plan = volumes.plan(steps=asked.steps, minutes=asked.minutes)
         net = trained(asked.model / "training", plan, encoder)
         net.save_pretrained(asked.model / "network")
         found = report(net, encoder)

@@ -20,7 +20,7 @@ def example(monkeypatch):
     import molecules
 
     yield molecules
-    for name in ("molecules", "molecules_read"):
+    for name in ("molecules", "molecules_read", "volumes"):
         sys.modules.pop(name)
 
 
@@ -36,8 +36,8 @@ def test_molecules_are_different_and_follow_from_the_seed(example, some):
     assert {kind for one in some.values() for kind in one.elements} == {0, 1, 2}
 
 
-def test_a_density_holds_its_molecule_however_it_is_turned(example, some):
-    rows = example.turned(list(some.values()), torch.Generator().manual_seed(3)).numpy()
+def test_a_density_holds_its_molecule_however_it_is_mirrored(example, some):
+    rows = example.mirrored(list(some.values()), torch.Generator().manual_seed(3)).numpy()
     found = [example.atoms(rho) for rho in rows]
     right = [example.said(one) == name for one, name in zip(found, some, strict=True)]
     assert np.mean(right) > 0.9

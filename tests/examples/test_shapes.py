@@ -18,7 +18,7 @@ def example(monkeypatch):
     import shapes
 
     yield shapes
-    for name in ("shapes", "shapes_mesh"):
+    for name in ("shapes", "shapes_mesh", "volumes"):
         sys.modules.pop(name)
 
 
