@@ -18,6 +18,7 @@ from lamina.operations import OPERATIONS
 from medical.anatomy import whole_heads
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
+from video.engines.controlled import check_control
 from video.engines.served_prompts import serve
 from video.request import VideoRequest
 
@@ -89,8 +90,18 @@ def generate(
     operation = OPERATIONS["text_to_video"]
     loaded = _loaded(operation, model, device, fields)
     asked = VideoRequest(prompt=prompt, model=loaded.record["name"], **fields)
+    _check_led(asked, loaded)
     request = understood(asked, loaded.record, strict=strict)
     return operation.draw(request, operation.prepare(request), loaded, on_step or _ignore)
+
+
+def _check_led(request: VideoRequest, model: Model) -> None:
+    """Refuse what a control is shown without one, a control without it, and the wrong one."""
+    shows = model.record.get("control", {}).get("shows", "")
+    if not (shows or request.control_clip or request.reference):
+        return
+    at_layouts = getattr(getattr(model.network, "layouts", None), "reference", None)
+    check_control(request, shows, of_layouts=at_layouts is not None)
 
 
 def understood(
@@ -154,6 +165,12 @@ def _loaded(
         folder = find_folder(model, operation.kind)
         scaled = {lora: fields.get("lora_scale", 1.0)} if lora else {}
         return load(folder, loras=scaled, control=_control(fields), device=device)
+    if fields.get("control_scale", 1.0) != 1.0:
+        raise Refusal(
+            f"control_scale={fields['control_scale']}: this model is loaded already, with its "
+            "control as strong as it was loaded; give Control.of(FILE, scale) of "
+            "core.models.controls to lamina.load as control."
+        )
     if fields.get("control"):
         raise Refusal(
             f"control={fields['control']}: this model is loaded already, and a control file is "

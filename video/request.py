@@ -264,6 +264,15 @@ class VideoTrainingRequest(Request):
             )
         return self
 
+    @model_validator(mode="after")
+    def _a_control_is_learned_in_steps(self) -> "VideoTrainingRequest":
+        if self.control and self.layout_steps != LAYOUT_STEPS:
+            raise Refusal(
+                f"layout_steps={self.layout_steps} with control={self.control}: what is learned "
+                "beside a finished model takes steps alone; leave layout_steps out."
+            )
+        return self
+
     @field_validator("count_shares")
     @classmethod
     def _some_are_shown(cls, shares: tuple[float, ...]) -> tuple[float, ...]:

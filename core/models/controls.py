@@ -26,6 +26,7 @@ from core.refusal import Refusal
 from core.tensors import Triple
 
 CONTROL = "control.safetensors"
+LARGEST = 512  # number of channels and voxels a side that a file may tell
 LAYOUTS = "layouts"
 """The network inside of a model's that draws where things are, and what they look like."""
 Learned = ControlBranch | ReferenceAdapter
@@ -87,8 +88,10 @@ class Control:
                 "safetensors; copy it again."
             ) from error
         size, part = said.get("size", "").split(), said.get("part", "")
-        known = said.get("channels", "").isdigit() and {"shows", "base"} <= said.keys()
-        if not (known and all(map(str.isdigit, size)) and part in {"", LAYOUTS}):
+        told = [said.get("channels", ""), *size]
+        known = all(map(str.isdecimal, told)) and {"shows", "base"} <= said.keys()
+        known = known and all(0 < int(number) <= LARGEST for number in told)
+        if not (known and len(size) in (0, 3) and part in {"", LAYOUTS}):
             raise Refusal(
                 f"control={path} says nothing of a control: such a file tells its channels, what "
                 f"it shows and its base; name the {CONTROL} that `lamina train --control` wrote."
@@ -167,7 +170,7 @@ def take(network: torch.nn.Module, control: Control) -> None:
     if odd := sorted(dict(expected.items() ^ found.items())):
         raise Refusal(
             f"control={control.path} differs from the network in {odd[0]} and "
-            f"{len(odd) - 1} more: a branch is a copy of a way down of the same width and depth; "
+            f"{len(odd) - 1} more: what is learned beside a network has its width and depth; "
             f"name {control.base_name}, beside which it was learned."
         )
     if any(not bool(weights.isfinite().all()) for weights in tensors.values()):

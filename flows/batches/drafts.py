@@ -146,7 +146,7 @@ def said_of_states(batch: Batch, chosen: Iterable[Item]) -> list[str]:
             continue
         whole = seen(item, known.get(item.address, {})).model_copy(update={"draft_after": 0})
         if step := kept_step(engine_of(whole), whole):
-            found[f"going on from step {step} of {item.facts[OF_STEPS]}"] += 1
+            found[f"going on from step {step} of {item.facts[OF_STEPS]}, by as many threads"] += 1
         else:
             found["drawn from the start: no state of it is kept on this machine"] += 1
     return [f"{number} {words}" for words, number in found.items()]

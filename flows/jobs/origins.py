@@ -210,13 +210,12 @@ def _check_model(origin: Origin, recorded: str) -> None:
 
 
 def _note_walk(origin: Origin, record: Mapping[str, Any]) -> None:
-    """Say where what is done around the same weights has changed since."""
+    """Say where what is done around the same weights has changed since, or may have."""
     then, now = record.get("model", {}).get("walk"), origin.model.record().get("walk")
-    if now is not None and then != now:
-        origin.notes.append(
-            f"walk {then or 'of an earlier release'} then, {now} now: the same weights are led "
-            "otherwise, and the clip may differ"
-        )
+    if now is not None and then is None:
+        origin.notes.append("the record does not say how its weights were led (walk)")
+    elif then != now:
+        origin.notes.append(f"walk {then} then, {now} now: the same weights are led otherwise")
 
 
 def _check_adapter(origin: Origin, record: Mapping[str, Any]) -> None:

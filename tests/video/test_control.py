@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
+from safetensors.torch import save_file
 
+import lamina
 from core.conditioning import Conditioning
 from core.models import controls
 from core.models.checkpoints import load_model, read_record, save_model
+from core.models.controls import Control
 from core.networks.unet import SpatioTemporalUNet
 from core.refusal import Refusal
 from core.seeds import initialized
@@ -151,6 +154,34 @@ def test_a_clip_is_led_by_the_edges_of_another(led):
     assert {"control", "control_clip"} <= TextToVideo().inputs(request).keys()
 
 
+def test_in_python_a_clip_goes_on_from_states_of_its_own_control_alone(led, tmp_path, monkeypatch):
+    monkeypatch.setenv("LAMINA_HOME", str(tmp_path / "home"))
+    asked = {k: v for k, v in led.items() if k not in {"model", "control", "steps"}}
+    strong, weak = (lamina.load("old", control=Control.of(led["control"], s)) for s in (1.0, 0.3))
+    fresh = lamina.generate(**asked, steps=3, model=weak)
+    lamina.generate(**asked, steps=3, draft_after=2, model=strong)
+    again = lamina.generate(**asked, steps=3, model=weak)
+    assert "resumed_at_step" not in again.facts
+    assert np.array_equal(again.frames, fresh.frames)
+    gone_on = lamina.generate(**asked, steps=3, model=strong)
+    assert gone_on.facts["resumed_at_step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"control_clip": ""}, "name both, or leave both out"),
+        ({"control_scale": 0.5}, "control_scale=0.5: this model is loaded already"),
+        ({"first": "picture.png"}, "control_clip with first: .*leave one of the two out"),
+    ],
+)
+def test_in_python_what_cannot_lead_is_refused_too(led, changes, words):
+    asked = {k: v for k, v in led.items() if k not in {"model", "control"}} | changes
+    model = lamina.load("old", control=Control.of(led["control"]))
+    with pytest.raises(Refusal, match=words):
+        lamina.generate(**asked, model=model)
+
+
 def test_requests_without_a_control_are_what_they_were(led):
     plain = {k: v for k, v in led.items() if not k.startswith("control")}
     told = VideoRequest.model_validate(plain).model_dump()
@@ -191,6 +222,22 @@ def test_branches_without_a_finished_u_net_are_refused(changes):
     asked = {"control": "edges", "start": "scenes-64"} | changes
     with pytest.raises(ValidationError, match=r"control=edges with .*: a branch is learned "):
         VideoTrainingRequest.model_validate(asked)
+
+
+def test_what_is_learned_beside_a_model_takes_steps_alone():
+    asked = {"control": "reference", "start": "scenes-64", "layout_steps": 0}
+    with pytest.raises(ValidationError, match=r"layout_steps=0 with control=.*leave layout_steps"):
+        VideoTrainingRequest.model_validate(asked)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"channels": "\u00b2"}, {"size": "64 64"}, {"size": "1 64 1000000"}]
+)
+def test_a_control_file_that_tells_what_none_has_is_refused(tmp_path, changes):
+    told = {"channels": "1", "shows": "edges", "base": "ab"} | changes
+    save_file({"x": torch.zeros(1)}, tmp_path / "control.safetensors", told)
+    with pytest.raises(Refusal, match="says nothing of a control"):
+        Control.of(tmp_path / "control.safetensors")
 
 
 @pytest.mark.parametrize("changes", [{"lora": 4}, {"masks": True}])

@@ -16,39 +16,39 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from core.conditioning import Conditioning
-    from core.models.controls import Control
 
 EDGES, REFERENCE = "edges", "reference"
 SHOWN = {EDGES: "control_clip", REFERENCE: "reference"}
 """What a control file may be shown, and the field that names it."""
 
 
-def check_control(request: VideoRequest, control: Control | None) -> None:
+def check_control(request: VideoRequest, shows: str, *, of_layouts: bool = False) -> None:
     """Refuse a control without what it is shown, beside what says otherwise, or of another size.
 
     Args:
-        request: That names a control file or what it is shown.
-        control: The file.
+        request: That names what a control is shown.
+        shows: What the control is shown; empty without one.
+        of_layouts: Whether it stands at the model's layouts.
 
     Raises:
         Refusal: In three parts.
     """
-    field = SHOWN[control.shows] if control else ""
+    field = SHOWN[shows] if shows else ""
     told = [name for name in SHOWN.values() if getattr(request, name)]
     if told != [field]:
         said = "".join(f" and {name}={getattr(request, name)!r}" for name in SHOWN.values())
-        kind = f"a control file of {control.shows} reads" if control else "a control file reads"
+        kind = f"a control file of {shows} reads" if shows else "a control file reads"
         raise Refusal(
-            f"control={request.control!r} with{said[4:]}: {kind} "
+            f"control={request.control or shows!r} with{said[4:]}: {kind} "
             f"{field or 'the edges of a clip or a picture'} alone; name both, or leave both out."
         )
     if others := [n for n in ("engine", "boxes", "first", "last", "key") if getattr(request, n)]:
         raise Refusal(
-            f"control={request.control} with {' and '.join(others)}: our own model is told by the "
+            f"{field} with {' and '.join(others)}: our own model is told by the "
             "control where things are or what they look like; leave one of the two out."
         )
     if request.reference:
-        _check_reference(request, control)
+        _check_reference(request, of_layouts=of_layouts)
     else:
         _check_clip(request)
 
@@ -64,11 +64,11 @@ def _check_clip(request: VideoRequest) -> None:
         )
 
 
-def _check_reference(request: VideoRequest, control: Control | None) -> None:
+def _check_reference(request: VideoRequest, *, of_layouts: bool) -> None:
     from video.engines.pictures import opened
 
     size = request.num_frames, request.height, request.width
-    if control and control.part and size != (NUM_FRAMES, FRAME_SIZE, FRAME_SIZE):
+    if of_layouts and size != (NUM_FRAMES, FRAME_SIZE, FRAME_SIZE):
         raise Refusal(
             f"reference={request.reference} with {size[0]} frames of {size[2]} x {size[1]}: this "
             "control file shows it to the model's layouts, which are those of "

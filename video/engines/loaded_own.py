@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.operations.operation import Model, OnStep
 from video.engines.engine import Latents, Stop, StoppedError
-from video.engines.places import states_folder
+from video.engines.places import WALK, states_folder
 from video.request import VideoRequest
 
 if TYPE_CHECKING:
@@ -100,10 +100,10 @@ class LoadedOwn:
         how = {
             "backend": self.model.record.get("backend"),
             "device": str(self.model.network.device),
-            "walk": self.model.record.get("walk"),
+            "walk": WALK,
             **here(),
         }
-        file = StateFile(states_folder(), self.engine.key(request, canvas), how)
+        file = StateFile(states_folder(), self.engine.key(request, canvas, self.model.record), how)
         keeps = canvas is not None or self.engine.keeps(request)
         return KeptWalk(file, until=request.draft_after, keeps=keeps)
 

@@ -1,5 +1,6 @@
 """Our own model as one engine among others."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -10,7 +11,7 @@ from core.numerics import USUAL
 from core.operations.operation import Cost, Model
 from core.refusal import Refusal
 from video.engines.engine import Abilities
-from video.engines.places import MOST_STATE_BYTES, states_kept, walk_bytes
+from video.engines.places import MOST_STATE_BYTES, WALK, states_kept, walk_bytes
 from video.engines.rules import Rules
 from video.request import VideoRequest
 
@@ -31,8 +32,8 @@ RESULT_BYTES = 2.0  # of a pixel, at most
 SIDES = 16, 256
 LONG_S = 20.0  # a clip of words alone that takes less is begun anew
 FILES = ("lora", "boxes", "control", "control_clip", "reference")
-MADE_OF = ("sha256", "lora", "control")  # in a model's record
-WALK = 3  # of what leads our own walks: layouts, held things; raised where that changes
+MADE_OF = ("sha256", "lora", "control")  # in a model's record, told or not
+LORAS = "loras"  # in that of one that was loaded with several
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,8 @@ class OwnEngine:
         if request.control or request.control_clip or request.reference:
             from video.engines.controlled import check_control
 
-            check_control(request, self.control)
+            shown, part = (self.control.shows, self.control.part) if self.control else ("", "")
+            check_control(request, shown, of_layouts=bool(part))
         if request.negative:
             self._check_negative(request)
         if request.boxes:
@@ -166,8 +168,19 @@ class OwnEngine:
         values = 3 * request.num_frames * request.height * request.width
         return walk_bytes(values, request.draft_after, request.sampler) <= MOST_STATE_BYTES
 
-    def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
-        """What makes a clip."""
+    def key(
+        self,
+        request: VideoRequest,
+        canvas: "Canvas | None" = None,
+        record: Mapping[str, Any] | None = None,
+    ) -> dict[str, Any]:
+        """What makes a clip.
+
+        Args:
+            request: Settled.
+            canvas: That it is drawn on; None for a clip of its own.
+            record: Of the loaded model, which may have been given more than the request names.
+        """
         from video.engines.adapter_files import digest_of_input
         from video.engines.pictures import named
 
@@ -177,8 +190,10 @@ class OwnEngine:
         }
         told |= {field: digest_of_input(field, path.expanduser()) for field, path in files.items()}
         told |= {"canvas": canvas.digest} if canvas else {}
-        record = self.record()
-        return {"asked": told, "model": {name: record.get(name) for name in MADE_OF}}
+        record = self.record() if record is None else record
+        made_of = {name: record.get(name) for name in MADE_OF}
+        made_of |= {LORAS: record[LORAS]} if LORAS in record else {}
+        return {"asked": told, "model": made_of}
 
     def encode(self, request: VideoRequest) -> "Conditioning":
         """The prompt's text states, and what says more: boxes, a clip's edges, or a picture."""

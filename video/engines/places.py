@@ -6,6 +6,7 @@ from pathlib import Path
 HOME = ".lamina"
 INDEX = "model_index.json"
 MOST_STATE_BYTES = 400_000_000  # of what our own model keeps of a walk; of a larger one nothing is
+WALK = 3  # of what leads our own walks: layouts, held things; raised where that changes
 ASKED_A_STEP = {"heun": 2}  # how often samplers ask the network; the others once
 
 

@@ -209,11 +209,11 @@ def stages(request: VideoTrainingRequest, given: Material | None = None) -> list
         plan = {**shared, "minutes": minutes}
         return taught(request.family, partial(usual, **plan), **plan)
 
+    if given is not None and given.layouts is not None and request.control:
+        plan = request.model_dump(include={"steps", "minutes"})  # layouts alone are shown it
+        return [layout_stage(request, given.layouts, **plan, **common)]
     if given is None or given.layouts is None or not request.layout_steps:
         return painting(minutes=request.minutes)
-    if request.control:  # its layouts alone are shown a reference
-        plan = request.model_dump(include={"steps", "minutes"})
-        return [layout_stage(request, given.layouts, **plan, **common)]
     share = {"steps": request.layout_steps, "minutes": LAYOUT_SHARE * request.minutes}
     layout = layout_stage(request, given.layouts, given.validate_layouts, **share, **common)
     return [layout, *painting(minutes=(1 - LAYOUT_SHARE) * request.minutes)]

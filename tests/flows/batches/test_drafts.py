@@ -105,7 +105,7 @@ def test_the_picked_are_the_clips_that_the_batch_would_have_had(places):
     items, _ = items_of(final)
     whole, _ = items_of(asked(count=2))
     assert [item.address for item in items] == [item.address for item in whole[1:3]]
-    assert said_of_states(batch, chosen) == ["2 going on from step 2 of 8"]
+    assert said_of_states(batch, chosen) == ["2 going on from step 2 of 8, by as many threads"]
     made = drawn(final)
     records = [json.loads(path.read_text()) for path in made.results.glob("*.json")]
     assert sorted((r["request"]["seed"], r["request"]["steps"]) for r in records) == sorted(
@@ -113,7 +113,7 @@ def test_the_picked_are_the_clips_that_the_batch_would_have_had(places):
     )
     assert [record["extra"]["engine"]["resumed_at_step"] for record in records] == [2, 2]
     assert said_of_states(batch, drafts.values()) == [
-        "2 going on from step 2 of 8",
+        "2 going on from step 2 of 8, by as many threads",
         "2 drawn from the start: no state of it is kept on this machine",
     ]
 
@@ -124,7 +124,7 @@ def test_a_state_of_another_walk_is_not_gone_on_from_and_threads_are_not_told_ye
     batch = drawn(asked(drafts=1))
     chosen = drafts_in(batch).values()
     monkeypatch.setattr("torch.get_num_threads", lambda: 77)
-    assert said_of_states(batch, chosen) == ["2 going on from step 2 of 8"]
+    assert said_of_states(batch, chosen) == ["2 going on from step 2 of 8, by as many threads"]
     monkeypatch.setattr("video.engines.own_engine.WALK", 99)
     assert said_of_states(batch, chosen) == [
         "2 drawn from the start: no state of it is kept on this machine"
@@ -167,7 +167,7 @@ def test_the_draft_that_was_seen_is_finished_and_no_other(
     (draft,) = drafts_in(batch).values()
     assert seeds[0] == draft.request.seed != seeds[1]
     chosen = picked(batch, "1")
-    assert said_of_states(batch, chosen) == ["1 going on from step 2 of 8"]
+    assert said_of_states(batch, chosen) == ["1 going on from step 2 of 8, by as many threads"]
     final = finishing(batch, chosen)
     assert final.draws == 1
     monkeypatch.setattr("flows.commands.batch._run", lambda *_: 0)
