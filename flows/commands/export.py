@@ -50,6 +50,11 @@ def export(
             f"model {model} is of kind {record['kind']}: models of the kinds "
             f"{' and '.join(KINDS)} are exported; name one of those."
         )
+    if record["kind"] == "mri" and (frames, height, width) != (16, 64, 64):
+        raise Refusal(
+            f"frames={frames}, height={height}, width={width} with {model}: they are those of "
+            "clips, and an exported model of heads restores heads of any size; leave them out."
+        )
     network, record = load_model(folder, dtype=torch.float32)
     size = (frames, height, width)
 

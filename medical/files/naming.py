@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from core.refusal import Refusal
 
-PERSON = re.compile(r"[^\s,;:()]*\bsub-[A-Za-z0-9]+[^\s,;:()]*")
-"""A participant, or a file or folder of theirs."""
+PERSON = re.compile(r"[^\s,;:()]*sub-(?:[^,;:()]*?\.nii(?:\.gz)?|[^\s,;:()]*)")
+"""A participant, or a file or folder of theirs, whose name may hold spaces up to its ending."""
 
 
 @contextmanager
@@ -25,4 +25,6 @@ def naming_nobody(who: str = "") -> Iterator[None]:
         words = PERSON.sub("(a person)", str(error))
         if not error.unnamed and words != str(error):
             error.unnamed = f"{words} {who}".rstrip()
+        elif error.unnamed and who not in error.unnamed:
+            error.unnamed = f"{error.unnamed} {who}"
         raise

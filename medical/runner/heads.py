@@ -10,7 +10,7 @@ import json
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -198,6 +198,7 @@ def make(
     for path in (*paths.values(), beside):
         check_target(path, overwrite=overwrite)
     runner = HeadRunner(folder, cache)
+    wish = replace(wish, model=runner.record["name"])
     scan = as_said_beside(read_plain(wish.scan), wish.scan)
     refuse_mask(scan, wish.scan)
     ready = time.perf_counter()
@@ -207,7 +208,7 @@ def make(
     try:
         result, std = read_plain(paths["result"]), read_plain(paths["std"])
         shown = check_restored(scan, result, std, wish.request)
-    except RuntimeError as error:
+    except (RuntimeError, Refusal, OSError) as error:
         for path in paths.values():
             path.unlink(missing_ok=True)
         raise Trouble(str(error)) from error
@@ -216,13 +217,17 @@ def make(
         "task": "super_resolve_mri",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "made_by": "runner",
-        "request": {**vars(wish), "model": runner.record["name"]},
+        "request": dict(vars(wish)),
         "seeds": wish.seed,
         "model": {
             **{key: runner.record[key] for key in ("name", "kind", "weights", "source_sha256")},
-            "exported": runner.record["digest"],
+            "export": runner.record["digest"],
         },
-        "inputs": {"scan": _described(Path(wish.scan))},
+        "inputs": {
+            role: _described(Path(path))
+            for role, path in (("scan", wish.scan), ("protect", wish.protect))
+            if path
+        },
         "outputs": {role: _described(path) for role, path in paths.items()},
         "timings_s": {
             "read": round(ready - began, 3),

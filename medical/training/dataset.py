@@ -55,7 +55,7 @@ def load_heads(
             "folder, sharp along every axis; point to its root."
         )
     if found.left_out:
-        logger.warning("%s: left out: %s", folder, found.says())
+        logger.warning("%s: left out: %s", folder, found.counts())
     heads, unfit = list[tuple[str, Volume]](), list[str]()
     for name, path in found.taken.items():
         volume = read_volume(path)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t
 
 from core.runner.graphs import read_record
 
@@ -96,7 +97,7 @@ def clips(folders: list[Path]) -> None:
 def _told(folders: list[Path], rows: np.ndarray, unit: str) -> None:
     for place, folder in enumerate(folders):
         apart = rows[:, place] - rows[:, 0]
-        error = 1.96 * apart.std(ddof=1) / np.sqrt(len(rows))
+        error = t.ppf(0.975, len(rows) - 1) * apart.std(ddof=1) / np.sqrt(len(rows))
         weights = read_record(folder)["weights"]
         say(
             f"{weights}: {rows[:, place].mean():.3f} {unit}, against the first "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
@@ -17,6 +18,7 @@ from core.refusal import Refusal
 pytest.importorskip("openvino")
 
 from core.backends.artefact import write_artefact
+from flows.commands.command_line import main
 from medical.export import exported
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import FileHeader, Volume
@@ -64,12 +66,15 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scan(tmp_path_factory):
     """Thick slices of a ball that is not even, in a volume of one window's size."""
+    return thick_ball(tmp_path_factory.mktemp("scans"), (64, 64, 48))
+
+
+def thick_ball(folder, shape):
     random = np.random.default_rng(3)
-    shape = (64, 64, 48)
     place = np.stack(np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij"))
     ball = (np.square(place).sum(0) < 0.8) * random.uniform(300, 700, shape)
-    thick = ball.reshape(64, 64, 12, 4).mean(-1).round().astype(np.float32)
-    path = tmp_path_factory.mktemp("scans") / "scan.nii.gz"
+    thick = ball.reshape(*shape[:2], shape[2] // 4, 4).mean(-1).round().astype(np.float32)
+    path = folder / "scan.nii.gz"
     header = FileHeader(dtype="int16")
     write_volume(Volume(torch.from_numpy(thick), np.diag([1.0, 1.0, 4.0, 1.0]), header), path)
     return path
@@ -102,9 +107,52 @@ def test_it_restores_the_head_without_torch(folder, scan, tmp_path):
     assert torch.allclose(std.data, want.std.data, atol=0.01 * float(want.std.data.max()))
     record = json.loads((tmp_path / "head.json").read_text())
     assert record["request"]["seed"] == 5
-    assert record["model"]["exported"] == json.loads((folder / "model.json").read_text())["digest"]
+    assert record["model"]["export"] == json.loads((folder / "model.json").read_text())["digest"]
     assert record["extra"]["consistency_mean_absolute"] == pytest.approx(want.consistency, 1e-2)
     assert nib.load(target).header.get_data_dtype() == np.int16
+
+
+def test_windows_meet_as_those_of_torch_and_what_is_protected_is_interpolated(folder, tmp_path):
+    scan = thick_ball(tmp_path, (88, 64, 64))
+    mask = np.zeros((88, 64, 16), np.uint8)
+    mask[30:50, 20:40, 4:9] = 1
+    write_volume(
+        Volume(torch.from_numpy(mask).float(), np.diag([1.0, 1.0, 4.0, 1.0]), FileHeader("uint8")),
+        tmp_path / "mask.nii.gz",
+    )
+    target, protect = tmp_path / "head.nii.gz", str(tmp_path / "mask.nii.gz")
+    words = [scan, target, "--samples", "1", "--steps", "1", "--protect", protect]
+    done = run(folder, *words, cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    network, _ = load_model(find_model("heads-1mm"), dtype=torch.float32)
+    request = SuperResolutionRequest(scan=str(scan), samples=1, steps=1, protect=protect)
+    want = super_resolve(read_volume(scan), request, network, tiling=Tiling(shrinks=False))
+    error = (read_volume(target).data - want.mean.data.round()).double()
+    error /= want.scale.high - want.scale.low
+    assert -10 * torch.log10(error.square().mean().clamp(min=1e-12)) > FAR
+    std = read_volume(tmp_path / "head_std.nii.gz").data
+    assert float(std[32:48, 22:38, 20:32].max()) == 0 < float(std.max())
+    record = json.loads((tmp_path / "head.json").read_text())
+    assert set(record["inputs"]) == {"scan", "protect"}
+
+
+def test_a_model_of_ones_own_is_not_told_of_the_training_of_the_shipped_one(
+    folder, scan, tmp_path
+):
+    own = shutil.copytree(folder, tmp_path / "own")
+    told = json.loads((own / "model.json").read_text())
+    (own / "model.json").write_text(json.dumps(told | {"name": "my-heads"}))
+    words = [scan, tmp_path / "head.nii.gz", "--samples", "1", "--steps", "1"]
+    done = run(own, *words, cache=tmp_path / "cache")
+    assert done.returncode == 0, done.stderr
+    assert "unlike training" not in done.stdout
+    record = json.loads((tmp_path / "head.json").read_text())
+    assert record["model"]["name"] == record["request"]["model"] == "my-heads"
+
+
+def test_sizes_of_clips_are_refused_for_heads(tmp_path, capsys):
+    assert main(["export", "heads-1mm", str(tmp_path / "out"), "--frames", "8"]) == 2
+    assert "they are those of clips" in " ".join(capsys.readouterr().err.split())
 
 
 def test_it_refuses_as_the_command_does(folder, scan, tmp_path):

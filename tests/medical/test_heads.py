@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from core.refusal import Refusal
+from medical.files.naming import naming_nobody
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import FileHeader, Volume
 from medical.request import MRITrainingRequest
@@ -104,13 +105,24 @@ def test_pages_and_logs_of_others_name_nobody(root):
         assert caught.value.unnamed.endswith("where the people stand, says who it is.")
 
 
+@pytest.mark.parametrize(
+    "name", ["x_sub-02_T1w.nii.gz", "sub-Özil_T1w.nii.gz", "sub-02 Meyer_T1w.nii.gz"]
+)
+def test_names_that_are_not_by_the_rule_leave_no_trace_either(name):
+    with pytest.raises(Refusal) as caught, naming_nobody("Look there."):
+        raise Refusal(f"/data/heads/{name} has 3 voxels: too few; export it again.")
+    said = "(a person) has 3 voxels: too few; export it again. Look there."
+    assert caught.value.unnamed == said
+
+
 @pytest.mark.parametrize("spacing", [(0.5, 0.5, 5.0), (1.0, 1.0, 2.6), (0.4, 1.2, 1.2)])
 def test_thick_heads_among_fine_ones_are_left_out_and_said(root, caplog, spacing):
     save(second(root), ball(), spacing)
     save(anat(root, "sub-03") / "sub-03_T1w.nii.gz", ball(), (0.7, 0.9, 1.2))
     with caplog.at_level(logging.WARNING, logger="medical"):
         assert [name for name, _ in load_heads(root)] == ["sub-01", "sub-03"]
-    assert "left out: sub-02_T1w.nii.gz: its voxels of" in caplog.text
+    assert "left out: 1 file: its voxels of" in caplog.text
+    assert "sub-02" not in caplog.text.replace(str(root), "")
     assert "too thick: at most 2 mm along each axis and 2.5 times the finest" in caplog.text
 
 
