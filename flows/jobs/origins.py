@@ -23,6 +23,8 @@ from flows.storage.delivery import MAPS, bare
 from video.engines.adapter_files import settings_beside
 from video.provenance.unsigned import media_sha256
 
+RUNNER = "runner"  # who made what an exported model's record stands beside
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -66,7 +68,8 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
         inputs: Folder to look for inputs in that are no longer where they were.
 
     Raises:
-        Refusal: The file is no output, or the model or an input has gone or changed.
+        Refusal: The file is no output or that of an exported model, or the model or an input has
+            gone or changed.
     """
     if not file.is_file():
         raise Refusal(f"{file}: there is no such file; check the name.")
@@ -74,6 +77,11 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     if record is None:
         return _tagged(file)
     task = str(record.get("task"))
+    if record.get("made_by") == RUNNER:
+        raise Refusal(
+            f"{file.name} was made by an exported model ({record['model'].get('name')}): the "
+            "same words to its own run.py make it again, and nothing here does; run that."
+        )
     if task not in OPERATIONS:
         raise Refusal(
             f"{file.name} was made by {task}: only the outputs of {' and '.join(OPERATIONS)} "

@@ -34,6 +34,7 @@ def publish(
     asked = request.model_dump()
     learned, start = changes(network), asked.get("start", "")
     beside = None
+    guided = kind == "video" and asked["family"] == "usual" and bool(asked["jump_steps"])
     if learned:
         base = read_record(find_model(start, kind))
         beside = files_of(learned, rank=asked["lora"], base=start, record=base)
@@ -42,7 +43,7 @@ def publish(
         (branch, part), base = beside_it, read_record(find_model(start, kind))
         shows = asked["control"]
         beside = control_files(branch, shows=shows, base=start, record=base, part=part)
-    usual = asked["family"] == "usual"
+        guided = base.get("guidance_trained_in", False)  # its weights are the base's
     facts = {
         "name": folder.name,
         "kind": kind,
@@ -55,7 +56,7 @@ def publish(
     record = {
         **facts,
         **words,
-        "guidance_trained_in": kind == "video" and usual and bool(asked["jump_steps"]),
+        "guidance_trained_in": guided,
         **({"space": network.space} if isinstance(network, LatentNetwork) else {}),
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "training": {

@@ -289,6 +289,6 @@ def _reader() -> argparse.ArgumentParser:
     reader.add_argument("--protect", default="", help="NIfTI mask where the scan stays as it is")
     reader.add_argument("--overwrite", action="store_true")
     reader.add_argument(
-        "--cache", help="folder for compiled graphs, so that the next start is quick; none: off"
+        "--cache", help="folder for compiled graphs, so that the next start is quick; off for none"
     )
     return reader

@@ -84,6 +84,9 @@ def test_a_branch_is_kept_beside_the_base_which_stays_as_it_is(base, tmp_path):
     digests, was = read_record(made)["sha256"], read_record(folder)["sha256"]
     assert digests["weights.safetensors"] == was["weights.safetensors"]
     assert digests["config.json"] == was["config.json"]
+    asked = {"prompt": "a red circle moves left", "num_frames": 4, "height": 16, "width": 16}
+    one, other = (drawn(asked | {"model": name, "steps": 2}) for name in ("old", "new"))
+    assert np.array_equal(one, other)  # it draws as its base where nothing is shown
 
     control = controls.Control.of(made / "control.safetensors")
     assert (control.shows, control.base_name) == ("edges", "old")

@@ -236,7 +236,7 @@ def main(folder: Path, words: Sequence[str]) -> int:
     reader.add_argument("--fps", type=float, default=usual.fps)
     reader.add_argument("--overwrite", action="store_true")
     reader.add_argument(
-        "--cache", help="folder for compiled graphs, so that the next start is quick; none: off"
+        "--cache", help="folder for compiled graphs, so that the next start is quick; off for none"
     )
     said = vars(reader.parse_args(words))
     target, overwrite, cache = (said.pop(name) for name in ("target", "overwrite", "cache"))

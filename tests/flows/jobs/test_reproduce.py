@@ -203,6 +203,21 @@ def test_what_was_not_made_here_is_refused(clip, places, capsys, name, words):
     assert words in capsys.readouterr().err
 
 
+def test_what_an_exported_model_made_is_made_again_by_that(clip, capsys):
+    edit(clip.with_suffix(".json"), lambda record: record.update(made_by="runner"))
+    assert main(["reproduce", str(clip)]) == 2
+    assert "run.py make it again" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_walk_is_told_where_it_changed_or_is_not_known(clip):
+    told = clip.with_suffix(".json")
+    assert not [note for note in find_origin(clip).notes if "walk" in note]
+    edit(told, lambda record: record["model"].update(walk=2))
+    assert "walk 2 then, 3 now: the same weights are led otherwise" in find_origin(clip).notes
+    edit(told, lambda record: record["model"].pop("walk"))
+    assert any("does not say how its weights" in note for note in find_origin(clip).notes)
+
+
 def test_the_original_is_never_replaced(clip, capsys):
     before = clip.read_bytes()
     assert main(["reproduce", str(clip), str(clip), "--overwrite"]) == 2
