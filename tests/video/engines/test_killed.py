@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from core.progress import RESUMED
 from video.change_request import FillRequest
@@ -17,6 +18,7 @@ from video.operations.table import OPERATIONS
 STEPS, AT = 4, 3
 DRAWN_AND_KILLED = f"""
 import os, signal, sys, time
+import torch
 from video.change_request import FillRequest
 from video.engines.places import states_folder
 from video.operations.table import OPERATIONS
@@ -28,6 +30,7 @@ def told(done, total, estimate):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGKILL)
 
+torch.set_num_threads(int(sys.argv[2]))
 request, operation = FillRequest.model_validate_json(sys.argv[1]), OPERATIONS["fill_video"]
 model = operation.source(request).load("cpu")
 operation.draw(request, operation.prepare(request), model, told)
@@ -46,7 +49,8 @@ def request_(tmp_path, monkeypatch):
 
 def test_a_process_that_was_killed_outright_is_gone_on_from_to_the_same_bytes(request_, tmp_path):
     operation = OPERATIONS["fill_video"]
-    words = [sys.executable, "-c", DRAWN_AND_KILLED, request_.model_dump_json()]
+    threads = str(torch.get_num_threads())  # by others no state is gone on from
+    words = [sys.executable, "-c", DRAWN_AND_KILLED, request_.model_dump_json(), threads]
     killed = subprocess.run(words, env=dict(os.environ), timeout=80, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert list(states_folder().glob("*.safetensors"))
