@@ -9,7 +9,7 @@ import argparse
 import json
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -205,13 +205,7 @@ def make(
     restored = runner.restore(scan, wish)
     drawn = time.perf_counter()
     restored.write(target, overwrite=overwrite)
-    try:
-        result, std = read_plain(paths["result"]), read_plain(paths["std"])
-        shown = check_restored(scan, result, std, wish.request)
-    except (RuntimeError, Refusal, OSError) as error:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-        raise Trouble(str(error)) from error
+    shown = _verified(scan, paths, wish)
     record = {
         "format_version": 1,
         "task": "super_resolve_mri",
@@ -243,6 +237,17 @@ def make(
         text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
         temporary.write_text(text + "\n", "utf-8")
     return record
+
+
+def _verified(scan: Volume, paths: Mapping[str, Path], wish: Wish) -> dict[str, Any]:
+    """What was written, read back and held against the scan; removed where it is not as asked."""
+    try:
+        result, std = read_plain(paths["result"]), read_plain(paths["std"])
+        return dict(check_restored(scan, result, std, wish.request))
+    except (RuntimeError, Refusal, OSError) as error:
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+        raise Trouble(str(error)) from error
 
 
 def _described(path: Path) -> dict[str, Any]:
