@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from core.backends.artefact import Artefact
+from core.backends.artefact import LANDINGS, Artefact
 from core.backends.unet import Asked, build
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.unet import SpatioTemporalUNet
@@ -13,8 +13,6 @@ from medical.operations.error_map import shipped_head
 from medical.operations.restoring import Tiling
 from medical.runner.heads import GRAPH
 
-LANDINGS = {"flow_matching": False, "average_velocity": True}
-"""Families that are walked by ``flow_map``, and whether their networks know landings."""
 MODULES = (
     "core.arrays",
     "core.numerics",

@@ -22,6 +22,8 @@ from core.refusal import Refusal
 from core.runner.graphs import FORMAT_VERSION, RECORD
 
 WEIGHTS = ("float16", "float32", "int8")
+LANDINGS = {"flow_matching": False, "average_velocity": True}
+"""Families that are walked by ``flow_map``, and whether their networks know landings."""
 RUN = '''"""{what}: `{shown}`."""
 
 import sys

@@ -21,6 +21,7 @@ FORMAT_VERSION = 1
 BUCKETS = (16, 32, 64)
 """Lengths that prompts are filled up to, so that few shapes are compiled."""
 THREADS = "OMP_NUM_THREADS"
+MADE = {"video": "clips are drawn", "mri": "heads are restored"}
 
 
 class Graphs:
@@ -28,11 +29,20 @@ class Graphs:
 
     Args:
         folder: Of the exported model.
+        kind: Of model that is wanted, ``video`` or ``mri``.
         cache: Where compiled graphs are kept, so that the next start is quick; None for nowhere.
+
+    Raises:
+        Refusal: The folder holds none of that kind.
     """
 
-    def __init__(self, folder: Path, cache: Path | None = None) -> None:
+    def __init__(self, folder: Path, kind: str, cache: Path | None = None) -> None:
         self.folder, self.record = folder, read_record(folder)
+        if self.record["kind"] != kind:
+            raise Refusal(
+                f"{folder} holds a model of kind {self.record['kind']}: {MADE[kind]} by one of "
+                f"kind {kind}; name another folder."
+            )
         self._core = ov.Core()
         if cache is not None:
             self._core.set_property({"CACHE_DIR": str(cache)})

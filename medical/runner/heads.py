@@ -95,13 +95,8 @@ class HeadRunner:
     """
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
-        self.graphs = Graphs(folder, cache)
+        self.graphs = Graphs(folder, "mri", cache)
         self.record = self.graphs.record
-        if self.record["kind"] != "mri":
-            raise Refusal(
-                f"{folder} holds a model of kind {self.record['kind']}: heads are restored by one "
-                "of kind mri; name another folder."
-            )
         self.facts: dict[str, Any] = self.record["sampling"]
 
     def errors(self) -> ErrorHead | None:

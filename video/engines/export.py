@@ -9,7 +9,7 @@ import openvino as ov
 from openvino import opset13 as op
 from torch import nn
 
-from core.backends.artefact import Artefact
+from core.backends.artefact import LANDINGS, Artefact
 from core.backends.ops import (
     Node,
     asked,
@@ -34,8 +34,6 @@ from video.engines.text import MOST_TOKENS, WIDTH, TextEncoder, packaged_folder
 from video.world.scene_table import SLOTS
 from video.world.scenes import NUM_FRAMES
 
-LANDINGS = {"flow_matching": False, "average_velocity": True}
-"""Families that are walked by ``flow_map``, and whether their networks know landings."""
 MODULES = (
     "core.numerics",
     "core.progress",

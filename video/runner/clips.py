@@ -65,13 +65,8 @@ class ClipRunner:
     """
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
-        self.graphs = Graphs(folder, cache)
+        self.graphs = Graphs(folder, "video", cache)
         self.record = self.graphs.record
-        if self.record["kind"] != "video":
-            raise Refusal(
-                f"{folder} holds a model of kind {self.record['kind']}: clips are drawn by one of "
-                "kind video; name another folder."
-            )
         self.facts: dict[str, Any] = self.record["sampling"]
         self.tokenizer = tokenizer_of(folder / "tokenizer.json")
 
