@@ -19,6 +19,7 @@ from core.refusal import Refusal
 from flows.gallery.access import Access
 from flows.gallery.places import KINDS
 from flows.requests.batch_requests import ClipBatchRequest
+from flows.requests.installed import NotInstalledRefusal, check_installed
 from flows.requests.policy import check_policy
 from flows.requests.roots import check_paths
 from flows.settings.settings import Settings, server_password
@@ -62,6 +63,8 @@ def _guarded(answer: Answer, access: Access) -> Answer:
             return _wrong(403, f"origin={origin}: pages of other sites ask nothing here.")
         try:
             return await answer(request)
+        except NotInstalledRefusal as error:
+            return JSONResponse(complaint_of(error), status_code=404)
         except (Refusal, ValidationError) as error:
             return JSONResponse(complaint_of(error), status_code=400)
 
@@ -88,6 +91,7 @@ class _Jobs:
             said[PICTURE] = str(place_of(folder, picture))
         asked = request_of(said, is_engine)
         check_paths(asked, self._settings)
+        check_installed(asked.model, asked.engine)
         check_policy(asked, "/v1/videos")
         parameters = {"request": asked.model_dump(mode="json"), "project": project}
         key = request.headers.get("idempotency-key", "")
@@ -154,6 +158,7 @@ class _Jobs:
         lines = "\n".join(" ".join(text.split()) for text in prompts)
         asked = ClipBatchRequest(name=name, prompts=lines, **told)
         check_paths(asked, self._settings)
+        check_installed(asked.model, asked.engine)
         Batch.named(self._settings, checked_project(project), asked.name)  # refuses, reads nothing
         for text in prompts:
             check_policy(shared.model_copy(update={"prompt": text}), "/v1/videos/batches")

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from core.refusal import Refusal
+from flows.requests.installed import NotInstalledRefusal
 from video.fields import USUAL
 from video.policy.prompts import PolicyRefusal
 from video.request import VideoRequest
@@ -45,6 +46,11 @@ STATES = {
     "CANCELLING": "in_progress", "COMPLETED": "completed", "FAILED": "failed",
     "CRASHED": "failed", "CANCELLED": "failed",
 }  # fmt: skip
+CODES: dict[type[Exception], tuple[str, str | None]] = {
+    PolicyRefusal: ("content_policy_violation", None),
+    NotInstalledRefusal: ("model_not_found", "model"),
+}
+"""What OpenAI calls an error, and the field that it is of."""
 SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 
 
@@ -148,9 +154,9 @@ def complaint_of(error: Exception) -> dict[str, Any]:
     text = str(error)
     if isinstance(error, ValidationError):
         text = "; ".join(complaint(detail) for detail in error.errors())
-    code = "content_policy_violation" if isinstance(error, PolicyRefusal) else None
+    code, param = CODES.get(type(error), (None, None))
     return {
-        "error": {"message": text, "type": "invalid_request_error", "param": None, "code": code}
+        "error": {"message": text, "type": "invalid_request_error", "param": param, "code": code}
     }
 
 

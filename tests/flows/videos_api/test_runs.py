@@ -91,6 +91,8 @@ def prefect():
 
 @pytest.fixture
 def asks(places, prefect):
+    (places / "wan").mkdir()
+    (places / "wan" / "model_index.json").write_text("{}")
     made = create_videos(prefect.application, read_settings())
     return TestClient(made, base_url="http://127.0.0.1")
 
@@ -122,6 +124,63 @@ def test_a_batch_whose_name_cannot_be_is_not_begun(asks, prefect):
     assert asks.get(f"/v1/videos/batches/{batch['id']}").json()["name"] == "night"
 
 
+@pytest.mark.parametrize("name", ["nobody", "./nobody", "own", "tiny-mri", "x" * 300])
+def test_a_model_that_is_not_there_is_refused_at_once_as_openai_does(asks, prefect, name):
+    """404 and ``model_not_found``, which OpenAI's client raises as NotFoundError."""
+    batch = {"name": "night", "prompts": ["a red circle"], "model": name}
+    for path, body in (("", CLIP | {"model": name}), ("/batches", batch)):
+        answer = asks.post(f"/v1/videos{path}", json=body)
+        error = answer.json()["error"]
+        assert answer.status_code == 404, error
+        told = (error["type"], error["param"], error["code"])
+        assert told == ("invalid_request_error", "model", "model_not_found")
+        assert f"model={name}: no such model or engine" in error["message"]
+        assert "choose one of scenes-64, tiny-video" in error["message"]
+    assert prefect.runs == {}
+
+
+def test_models_engines_and_servers_that_are_there_are_taken(places, asks, prefect, monkeypatch):
+    (places / "shelf" / "ltx").mkdir(parents=True)
+    (places / "shelf" / "ltx" / "model_index.json").write_text("{}")
+    monkeypatch.setenv("LAMINA_ENGINES", str(places / "shelf"))
+    monkeypatch.setenv("LAMINA_ENGINE_SERVERS", "fast=http://gpu:8091")
+    for name in ("tiny-video", "ltx", "./shelf/ltx", "fast", "http://gpu:8091/wan"):
+        assert asks.post("/v1/videos", json=CLIP | {"model": name}).status_code == 200, name
+    assert len(prefect.runs) == 5
+
+
+@pytest.mark.filterwarnings("ignore:The Sora API:DeprecationWarning")  # OpenAI's own server
+def test_openais_own_client_creates_polls_fetches_lists_and_deletes(places, asks, prefect):
+    import openai
+
+    with openai.OpenAI(api_key="any", base_url="http://127.0.0.1/v1", http_client=asks) as client:
+        job = client.videos.create(
+            prompt="a red circle",
+            model="tiny-video",
+            seconds="2",  # pyright: ignore[reportArgumentType]
+            size="32x32",  # pyright: ignore[reportArgumentType]
+            extra_body={"num_inference_steps": 1},
+        )
+        assert (job.status, job.seconds, job.size) == ("queued", "2", "32x32")
+        (run,) = prefect.runs.values()
+        assert run["parameters"]["request"]["num_frames"] == 16
+        folder = places / "outputs" / "default" / "text_to_video" / f"clip-{run['id'][:8]}"
+        folder.mkdir(parents=True)
+        (folder / "clip.mp4").write_bytes(b"a clip")
+        run["state_type"] = "COMPLETED"
+        job = client.videos.poll(job.id)
+        assert (job.status, job.progress) == ("completed", 100)
+        assert client.videos.download_content(job.id).read() == b"a clip"
+        assert [one.id for one in client.videos.list()] == [job.id]
+        with pytest.raises(openai.NotFoundError, match="no such model or engine") as missing:
+            client.videos.create(prompt="a red circle", model="nobody")
+        assert (missing.value.code, missing.value.param) == ("model_not_found", "model")
+        with pytest.raises(openai.BadRequestError, match="a size is written WIDTHxHEIGHT"):
+            client.videos.create(prompt="a red circle", model="tiny-video", size="big")  # pyright: ignore[reportArgumentType]
+        assert client.videos.delete(job.id).deleted is True
+        assert list(client.videos.list()) == []
+
+
 def test_a_clip_is_no_batch(asks):
     clip = created(asks)["id"]
     assert asks.get(f"/v1/videos/batches/{clip}").status_code == 404
@@ -132,7 +191,7 @@ def test_a_picture_is_written_only_for_a_request_that_is_taken(places, asks, mon
     from tiny_engines import save_picture
 
     content = save_picture(places / "a.png", 16, 16).read_bytes()
-    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    told = {"prompt": "a cat", "model": "./wan", "num_frames": "9"}
     folder = places / "outputs" / "default" / "pictures"
 
     def sent(server=asks, **more):
@@ -162,7 +221,7 @@ def test_a_picture_goes_with_the_last_job_that_names_it(places, asks, prefect):
     from tiny_engines import save_picture
 
     content = save_picture(places / "a.png", 16, 16).read_bytes()
-    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    told = {"prompt": "a cat", "model": "./wan", "num_frames": "9"}
     folder = places / "outputs" / "default" / "pictures"
 
     def sent(**more):
@@ -181,7 +240,7 @@ def test_a_picture_stays_for_any_run_under_way_that_names_it(places, asks, prefe
     from tiny_engines import save_picture
 
     content = save_picture(places / "a.png", 16, 16).read_bytes()
-    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    told = {"prompt": "a cat", "model": "./wan", "num_frames": "9"}
     file = {"input_reference": ("a.png", content, "image/png")}
     job = asks.post("/v1/videos", data=told, files=file).json()["id"]
     (picture,) = (places / "outputs" / "default" / "pictures").iterdir()
@@ -196,7 +255,7 @@ def test_a_picture_stays_for_any_run_under_way_that_names_it(places, asks, prefe
     assert not picture.exists()
 
 
-def test_no_picture_goes_between_being_kept_and_its_run(places, prefect):
+def test_no_picture_goes_between_being_kept_and_its_run(places, asks, prefect):
     """A removal that looks for other jobs lets nobody begin one that it would not see."""
     import asyncio
 
@@ -204,7 +263,7 @@ def test_no_picture_goes_between_being_kept_and_its_run(places, prefect):
     from tiny_engines import save_picture
 
     content = save_picture(places / "a.png", 16, 16).read_bytes()
-    told = {"prompt": "a cat", "model": "wan/2.2", "num_frames": "9"}
+    told = {"prompt": "a cat", "model": "./wan", "num_frames": "9"}
     file = {"input_reference": ("a.png", content, "image/png")}
     folder = places / "outputs" / "default" / "pictures"
     made = create_videos(prefect.application, read_settings())
