@@ -3,6 +3,8 @@
 .PHONY: help setup check docs test test-all test-survival test-integration demo bench results experiments families constraints \
   clean
 MAKEFLAGS += --no-print-directory
+# hundreds of processes import the same modules: each module is compiled once and kept
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -58,7 +60,7 @@ test-all: $(STAMP)  ## every test
 	$(TEST)
 
 test-survival: $(STAMP)  ## the shortest of those that kill real servers and workers: 4 minutes
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m survival tests/flows
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m survival $$(grep -rl 'mark\.survival' tests/flows)
 
 test-integration: $(EXTRAS)  ## real servers and workers that are killed while they work
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration
