@@ -1,16 +1,14 @@
 """An exported model restores a head without torch, and as torch does but for rounding."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import fields
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from exported_runs import ends
 
 from core.models.checkpoints import find_model, load_model
 from core.refusal import Refusal
@@ -31,29 +29,6 @@ from medical.runner.heads import BOUNDS, SPACING_MM, Wish
 FAR = (
     80.0  # dB between the results of both ways; seen: 104 with float32, of which rounding is most
 )
-ALONE = """
-import runpy, socket, sys
-BANNED = {"torch", "diffusers", "transformers", "monai", "pydantic", "jaxtyping", "pydicom",
-          "lamina", "flows", "prefect", "accelerate", "safetensors", "requests"}
-class Hook:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BANNED:
-            raise ImportError(f"{name} is not for the runner")
-def refused(*args, **kwargs):
-    raise OSError("the runner opens no connection")
-sys.meta_path.insert(0, Hook())
-socket.socket.connect = refused
-run, *words = sys.argv[1:]
-sys.argv = [run, *words]
-try:
-    runpy.run_path(run, run_name="__main__")
-except SystemExit as end:
-    code = end.code
-ours = {m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] in ("core", "medical")}
-assert all(file.startswith(run.removesuffix("run.py")) for file in ours), ours
-assert not BANNED & {name.partition(".")[0] for name in sys.modules}
-sys.exit(code)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -80,19 +55,21 @@ def thick_ball(folder, shape):
     return path
 
 
-def run(folder, *words, cache):
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = (*map(str, words), "--cache", str(cache))
-    command = [sys.executable, "-I", "-c", ALONE, str(folder / "run.py"), *words]
-    return subprocess.run(
-        command, env=surroundings, capture_output=True, text=True, check=False, timeout=180
-    )
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """How runs end, for lists of words; graphs are compiled once."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def of(*cases, folder=folder):
+        return ends(folder, cases, banned="pydicom", cache=cache)
+
+    return of
 
 
-def test_it_restores_the_head_without_torch(folder, scan, tmp_path):
+def test_it_restores_the_head_without_torch(run, folder, scan, tmp_path):
     target = tmp_path / "head.nii.gz"
     words = [scan, target, "--samples", "3", "--steps", "1", "--seed", "5"]
-    done = run(folder, *words, cache=tmp_path / "cache")
+    (done,) = run(words)
     assert done.returncode == 0, done.stderr
     assert "unlike training" in done.stdout
     network, about = load_model(find_model("heads-1mm"), dtype=torch.float32)
@@ -112,7 +89,7 @@ def test_it_restores_the_head_without_torch(folder, scan, tmp_path):
     assert nib.load(target).header.get_data_dtype() == np.int16
 
 
-def test_windows_meet_as_those_of_torch_and_what_is_protected_is_interpolated(folder, tmp_path):
+def test_windows_meet_as_those_of_torch_and_what_is_protected_is_interpolated(run, tmp_path):
     scan = thick_ball(tmp_path, (88, 64, 64))
     mask = np.zeros((88, 64, 16), np.uint8)
     mask[30:50, 20:40, 4:9] = 1
@@ -122,7 +99,7 @@ def test_windows_meet_as_those_of_torch_and_what_is_protected_is_interpolated(fo
     )
     target, protect = tmp_path / "head.nii.gz", str(tmp_path / "mask.nii.gz")
     words = [scan, target, "--samples", "1", "--steps", "1", "--protect", protect]
-    done = run(folder, *words, cache=tmp_path / "cache")
+    (done,) = run(words)
     assert done.returncode == 0, done.stderr
     network, _ = load_model(find_model("heads-1mm"), dtype=torch.float32)
     request = SuperResolutionRequest(scan=str(scan), samples=1, steps=1, protect=protect)
@@ -137,13 +114,13 @@ def test_windows_meet_as_those_of_torch_and_what_is_protected_is_interpolated(fo
 
 
 def test_a_model_of_ones_own_is_not_told_of_the_training_of_the_shipped_one(
-    folder, scan, tmp_path
+    run, folder, scan, tmp_path
 ):
     own = shutil.copytree(folder, tmp_path / "own")
     told = json.loads((own / "model.json").read_text())
     (own / "model.json").write_text(json.dumps(told | {"name": "my-heads"}))
     words = [scan, tmp_path / "head.nii.gz", "--samples", "1", "--steps", "1"]
-    done = run(own, *words, cache=tmp_path / "cache")
+    (done,) = run(words, folder=own)
     assert done.returncode == 0, done.stderr
     assert "unlike training" not in done.stdout
     record = json.loads((tmp_path / "head.json").read_text())
@@ -155,7 +132,7 @@ def test_sizes_of_clips_are_refused_for_heads(tmp_path, capsys):
     assert "they are those of clips" in " ".join(capsys.readouterr().err.split())
 
 
-def test_it_refuses_as_the_command_does(folder, scan, tmp_path):
+def test_it_refuses_as_the_command_does(run, scan, tmp_path):
     target = tmp_path / "head.nii.gz"
     mask = tmp_path / "mask.nii.gz"
     data = (read_volume(scan).data > 0).float()
@@ -172,11 +149,10 @@ def test_it_refuses_as_the_command_does(folder, scan, tmp_path):
         (scan, scan): "exists",
     }
     before = scan.read_bytes()
-    for words, said in cases.items():
-        done = run(folder, *words, cache=tmp_path / "cache")
+    for done, (words, said) in zip(run(*cases), cases.items(), strict=True):
         assert done.returncode == 2, (words, done.stdout, done.stderr)
         assert said in done.stderr
-        assert not target.exists()
+    assert not target.exists()
     assert scan.read_bytes() == before
 
 

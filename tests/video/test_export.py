@@ -1,15 +1,12 @@
 """An exported model makes the clip of the sentence, without torch, and within a tolerance."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from exported_runs import ends
 
 from core.models.checkpoints import find_model, load_model
 from core.refusal import Refusal
@@ -28,30 +25,6 @@ PROMPT = "two red circles move left"
 FAR = (
     45.0  # dB between the frames of both ways; seen: 61 to 67 with float16, 42 and more with int8
 )
-# Runs the artefact where nothing but its few libraries can be imported, and nothing is sent
-ALONE = """
-import runpy, socket, sys
-BANNED = {"torch", "diffusers", "transformers", "monai", "scipy", "pydantic", "jaxtyping",
-          "lamina", "flows", "prefect", "accelerate", "safetensors", "requests"}
-class Hook:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in BANNED:
-            raise ImportError(f"{name} is not for the runner")
-def refused(*args, **kwargs):
-    raise OSError("the runner opens no connection")
-sys.meta_path.insert(0, Hook())
-socket.socket.connect = refused
-run, *words = sys.argv[1:]
-sys.argv = [run, *words]
-try:
-    runpy.run_path(run, run_name="__main__")
-except SystemExit as end:
-    code = end.code
-ours = {m.__file__ for n, m in sys.modules.items() if n.partition(".")[0] in ("core", "video")}
-assert all(file.startswith(run.removesuffix("run.py")) for file in ours), ours
-assert not BANNED & {name.partition(".")[0] for name in sys.modules}
-sys.exit(code)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -61,19 +34,21 @@ def folder(tmp_path_factory):
     return write_artefact(out, record, "float16", lambda: exported(network, record))
 
 
-def run(folder: Path, *words: str, cache: Path) -> subprocess.CompletedProcess:
-    surroundings = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = (*words, "--cache", str(cache))
-    command = [sys.executable, "-I", "-c", ALONE, str(folder / "run.py"), *words]
-    return subprocess.run(
-        command, env=surroundings, capture_output=True, text=True, check=False, timeout=80
-    )
+@pytest.fixture(scope="module")
+def run(folder, tmp_path_factory):
+    """How runs end, for lists of words; graphs are compiled once."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def of(*cases, folder=folder):
+        return ends(folder, cases, banned="scipy", cache=cache)
+
+    return of
 
 
-def test_it_makes_the_clip_without_torch(folder, tmp_path):
+def test_it_makes_the_clip_without_torch(run, tmp_path):
     target = tmp_path / "clip.mp4"
     words = ["two reed circles move left", str(target), "--seed", "6", "--steps", "2"]
-    done = run(folder, *words, cache=tmp_path / "cache")
+    (done,) = run(words)
     assert done.returncode == 0, done.stderr
     assert "read as: reed -> red" in done.stdout
     request = VideoRequest(prompt=PROMPT, seed=6, steps=2)
@@ -90,25 +65,25 @@ def test_it_makes_the_clip_without_torch(folder, tmp_path):
     assert 10 * np.log10(255**2 / max(error, 1e-9)) > FAR
 
 
-def test_it_refuses_as_the_command_does(folder, tmp_path):
+def test_it_refuses_as_the_command_does(run, tmp_path):
     target = tmp_path / "clip.mp4"
     cases = {
         ("a cat and a dog and a red heart",): "cannot",
         (PROMPT, "--steps", "500"): "steps=500",
         ("a red circle " * 60,): "tokens",
     }
-    for (prompt, *more), said in cases.items():
-        done = run(folder, prompt, str(target), *more, cache=tmp_path / "cache")
-        assert done.returncode == 2, (prompt, done.stdout)
+    asked = [(prompt, target, *more) for prompt, *more in cases]
+    for done, (words, said) in zip(run(*asked), cases.items(), strict=True):
+        assert done.returncode == 2, (words, done.stdout)
         assert said in done.stderr or "prompt" in done.stderr
-        assert not target.exists()
+    assert not target.exists()
 
 
-def test_a_changed_file_is_not_run(folder, tmp_path):
+def test_a_changed_file_is_not_run(run, folder, tmp_path):
     other = shutil.copytree(folder, tmp_path / "changed")
     with (other / "reader.bin").open("r+b") as file:
         file.write(b"other")
-    done = run(other, PROMPT, str(tmp_path / "clip.mp4"), cache=tmp_path / "cache")
+    (done,) = run([PROMPT, tmp_path / "clip.mp4"], folder=other)
     assert done.returncode == 1
     assert "reader.bin" in done.stderr
 

@@ -430,7 +430,7 @@ def modules_after(words, places):
 
 
 def test_a_reader_who_has_seen_enough_meets_no_traceback(places):
-    command = [sys.executable, "-m", "flows.commands.command_line", "models", "list"]
+    command = [sys.executable, "-m", "flows.commands.command_line", "video", "vocabulary"]
     reader, writer = os.pipe()
     os.close(reader)
     with os.fdopen(writer, "w") as closed:
