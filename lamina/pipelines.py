@@ -85,6 +85,31 @@ class ModelPipeline(DiffusionPipeline):
         made.card = (folder / CARD).read_text("utf-8") if (folder / CARD).is_file() else ""
         return made
 
+    @classmethod
+    def from_pipe(cls, pipeline: DiffusionPipeline, **kwargs: Any) -> Self:
+        """A second pipeline around the parts of one of this kind, which both then share.
+
+        Args:
+            pipeline: Lends its network, its scheduler and its record.
+            **kwargs: ``scheduler``, in place of that one's.
+
+        Raises:
+            Refusal: The pipeline is of another kind, or other parts are named.
+        """
+        if not isinstance(pipeline, ModelPipeline) or pipeline.kind != cls.kind:
+            raise Refusal(
+                f"from_pipe({type(pipeline).__name__}): a {cls.__name__} shares the parts of one "
+                f"of its own kind; open the model by {cls.__name__}.from_pretrained."
+            )
+        if set(kwargs) - {SCHEDULER}:
+            raise Refusal(
+                f"from_pipe with {sorted(kwargs)}: only another scheduler may be named beside the "
+                "pipeline; leave the others out."
+            )
+        made = cls(pipeline.network, kwargs.get(SCHEDULER, pipeline.scheduler), pipeline.record)
+        made.card = pipeline.card
+        return made
+
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], *args: Any, **kwargs: Any
     ) -> None:

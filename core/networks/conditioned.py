@@ -42,7 +42,7 @@ class ConditionedNetwork(Network):
     """
 
     _supports_gradient_checkpointing = True
-    _skip_layerwise_casting_patterns = ("embedding", "norm")
+    _skip_layerwise_casting_patterns = ("stem", "embedding", "norm", "depth")
 
     stem: Merge
     head: Split

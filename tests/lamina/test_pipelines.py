@@ -262,3 +262,34 @@ def test_pickles_are_not_written(video, tmp_path):
     with pytest.raises(lamina.Refusal, match="saved in one way"):
         video.save_pretrained(tmp_path / "mine", safe_serialization=False)
     assert not (tmp_path / "mine").exists()
+
+
+def test_parts_are_shared_with_another_pipeline(video):
+    wanted = video(PROMPT, generator=seeded(1), **CLIP).frames
+    assert set(video.components) == {"network", "scheduler"}
+    for other in (
+        type(video)(**video.components, record=video.record),
+        quiet(type(video).from_pipe(video)),
+    ):
+        assert other.network is video.network
+        assert np.array_equal(quiet(other)(PROMPT, generator=seeded(1), **CLIP).frames, wanted)
+    stepped = type(video).from_pipe(video, scheduler=DDIMScheduler())
+    assert stepped.scheduler is not video.scheduler
+    assert stepped.record == video.record
+
+
+def test_parts_of_another_kind_are_refused(video, mri):
+    with pytest.raises(lamina.Refusal, match="shares the parts of one of its own kind"):
+        type(video).from_pipe(mri)
+    with pytest.raises(lamina.Refusal, match="only another scheduler"):
+        type(video).from_pipe(video, network=video.network)
+
+
+def test_a_pipeline_moves_to_another_type_and_device(video):
+    wanted = video(PROMPT, generator=seeded(1), **CLIP).frames
+    video.to("cpu", torch.bfloat16)
+    assert video.dtype == torch.bfloat16
+    assert video.device == torch.device("cpu")
+    near = video(PROMPT, generator=seeded(1), **CLIP).frames
+    assert near.dtype == np.float32
+    assert np.abs(near - wanted).mean() < 0.05
