@@ -63,9 +63,9 @@ class Clock:
         """Seconds since then."""
         return time.monotonic() - self.began
 
-    def says(self, done: int, total: int) -> str:
+    def says(self, done: int, total: int, thing: str = "step") -> str:
         """How far it is and how long it will take at this pace: ``step 1 of 4, 3 s left``."""
-        words = f"step {done} of {total}"
+        words = f"{thing} {done} of {total}"
         if not 0 < done < total:
             return words
         return f"{words}, {duration(self.passed() / done * (total - done))} left"

@@ -175,6 +175,9 @@ def methods_sentence(
     for name in ("sampler", "steps", "samples", "guidance"):
         if (value := request.get(name)) is not None:
             facts.append(f"{name} {value}")
+    for name in ("control_clip", "control_scan", "reference"):
+        if value := request.get(name):
+            facts.append(f"{name.replace('_', ' ')} {Path(value).name}")
     if seeds is not None:
         facts.append(f"seed {seeds}")
     work = DEEDS.get(task, f"The task {task} was done")

@@ -15,6 +15,7 @@ WORDS = {
 
 
 FEWEST_STEPS = 500  # of training, below which a network draws next to nothing
+SMALL = {"an adapter": "lora", "a control": "control"}  # learned beside weights that are finished
 
 
 def unfinished(record: Mapping[str, Any]) -> str:
@@ -26,12 +27,15 @@ def unfinished(record: Mapping[str, Any]) -> str:
     training = record.get("training")
     stages = training.get("stages") if isinstance(training, Mapping) else None
     asked = training.get("request") if isinstance(training, Mapping) else None
-    small = isinstance(asked, Mapping) and (asked.get("lora") or asked.get("control"))
-    if not isinstance(stages, Mapping) or small:
+    if not isinstance(stages, Mapping):
         return ""
     taken = [stage.get("steps", 0) for stage in stages.values() if isinstance(stage, Mapping)]
     steps = sum(count for count in taken if isinstance(count, int))
-    return f"unfinished: {counted(steps, 'step')} of training" if steps < FEWEST_STEPS else ""
+    if steps >= FEWEST_STEPS:
+        return ""
+    told = asked if isinstance(asked, Mapping) else {}
+    part = next((what for what, name in SMALL.items() if told.get(name)), "unfinished")
+    return f"{part}: {counted(steps, 'step')} of training"
 
 
 def card(record: Mapping[str, Any]) -> str:

@@ -5,11 +5,25 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 
+from core.progress import LINE_EVERY_S, Clock, Throttle
 from core.refusal import Refusal
 from core.trouble import Trouble
 
 FAULT, BAD_INPUT = 1, 2
 Bounds = Mapping[str, tuple[float, float]]
+
+
+def progress(total: int, thing: str) -> Callable[[], None]:
+    """What is called after each of so many things; every few seconds it says how far they are."""
+    clock, throttle, done = Clock(), Throttle(LINE_EVERY_S), 0
+
+    def one_more() -> None:
+        nonlocal done
+        done += 1
+        if throttle.ready() or done == total:
+            sys.stderr.write(f"{clock.says(done, total, thing)}\n")
+
+    return one_more
 
 
 def check_bounds(asked: Mapping[str, float], bounds: Bounds) -> None:

@@ -112,7 +112,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise Refusal(
             f"{folder} holds no {RECORD}: an exported model is a folder that `lamina export` "
-            "wrote; name that folder."
+            "wrote where Lamina is installed; name that folder."
         )
     record = json.loads(path.read_text(encoding="utf-8"))
     version = record.get("export_version")

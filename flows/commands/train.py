@@ -14,7 +14,7 @@ from video.request import VideoTrainingRequest
 def video(*, request: VideoTrainingRequest) -> int:
     """Train a text-to-video model on the procedural world or on your own clips.
 
-    A run that was stopped goes on when the same command is given again.
+    A run that was stopped before it was finished goes on when the same command is given again.
     """
     return _train(request)
 
@@ -23,7 +23,7 @@ def video(*, request: VideoTrainingRequest) -> int:
 def mri(*, request: MRITrainingRequest) -> int:
     """Train a super-resolution model on sharp heads in a BIDS folder.
 
-    A run that was stopped goes on when the same command is given again.
+    A run that was stopped before it was finished goes on when the same command is given again.
     """
     return _train(request)
 
@@ -44,7 +44,7 @@ def _train(request: VideoTrainingRequest | MRITrainingRequest) -> int:
             folder = train_model(request, settings, meter)
     except KeyboardInterrupt:
         place = run_folder(request, settings)
-        sys.stderr.write(f"Stopped; the same command goes on from the checkpoint in {place}.\n")
+        sys.stderr.write(f"Stopped; until finished, the same command goes on from {place}.\n")
         return 130
     sys.stderr.write("".join(f"{line}\n" for line in summary(request, settings)))
     print(folder)

@@ -66,7 +66,8 @@ def control_shown(
     if not (request.control_scan and channels):
         raise Refusal(
             f"control={request.control!r} with control_scan={request.control_scan!r}: a control "
-            "file reads the edges or the labels of an image; name both, or leave both out."
+            "file reads the edges or the labels of an image; name control and control_scan, or "
+            "leave both out."
         )
     if request.adapt_minutes:
         raise Refusal(

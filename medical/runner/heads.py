@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,7 +25,7 @@ from core.operations.moments import Moments, folded
 from core.operations.windows import Window
 from core.records import RESEARCH_USE, atomic_path, check_target, sha256_file
 from core.refusal import Refusal
-from core.runner.command import check_bounds, ended
+from core.runner.command import check_bounds, ended, progress
 from core.runner.graphs import Graphs, cache_folder
 from core.runner.noise import noise
 from core.runner.walks import Denoise, flow_map, shifted
@@ -111,9 +112,7 @@ class HeadRunner:
         """The restoration of a scan whose voxels are an array."""
         request = wish.request
         problem = prepare(scan, request)
-        mask = None
-        if wish.protect:
-            mask = protected_voxels(read_plain(wish.protect), scan, problem)
+        mask = protected_voxels(read_plain(wish.protect), scan, problem) if wish.protect else None
         base = problem.back_projection()
         size = tuple(self.facts["window"])
         parts = cover(base, Tiling(size=size, cell=self.facts["cell"], shrinks=False))
@@ -127,7 +126,7 @@ class HeadRunner:
         missing = cast("Any", problem.scan) - problem.operator.apply(cast("Any", base))
         measured = (missing / np.float32(RESIDUAL_SCALE))[None, None]
         denoise: Any = consistent(
-            cast("Any", self._denoise(problem, base, parts)),
+            cast("Any", self._denoise(problem, base, parts, wish)),
             problem.operator,
             measured,
             weight=obedience(problem.noise_std),
@@ -141,10 +140,13 @@ class HeadRunner:
 
         return folded(drawn(), wish.samples)
 
-    def _denoise(self, problem: Problem, base: Floats, parts: Sequence[Window]) -> Denoise:
+    def _denoise(
+        self, problem: Problem, base: Floats, parts: Sequence[Window], wish: Wish
+    ) -> Denoise:
         """The network over all windows, blended; see ``core.operations.tiling``."""
         beside: Any = problem.channels(cast("Any", base))
         acquired, lands = problem.acquired, self.facts["landings"]
+        one_more = progress(wish.samples * wish.steps * len(parts), "window")
         told = {
             "spacing": np.array([acquired.spacing_mm], np.float32),
             "resolution": np.array([acquired.resolution_mm()], np.float32),
@@ -161,6 +163,7 @@ class HeadRunner:
                 velocity = velocity[(..., *(slice(n) for n in cut.shape[2:]))]
                 estimate = cut - level[0] * velocity
                 whole[(..., *part.slices)] += part.weight(whole) * estimate
+                one_more()
             return whole
 
         return denoise
@@ -199,8 +202,7 @@ def make(
     ready = time.perf_counter()
     restored = runner.restore(scan, wish)
     drawn = time.perf_counter()
-    restored.write(target, overwrite=overwrite)
-    shown = _verified(scan, paths, wish)
+    shown = _written(restored, scan, paths, wish)
     record = {
         "format_version": 1,
         "task": "super_resolve_mri",
@@ -234,15 +236,21 @@ def make(
     return record
 
 
-def _verified(scan: Volume, paths: Mapping[str, Path], wish: Wish) -> dict[str, Any]:
-    """What was written, read back and held against the scan; removed where it is not as asked."""
-    try:
-        result, std = read_plain(paths["result"]), read_plain(paths["std"])
-        return dict(check_restored(scan, result, std, wish.request))
-    except (RuntimeError, Refusal, OSError) as error:
-        for path in paths.values():
-            path.unlink(missing_ok=True)
-        raise Trouble(str(error)) from error
+def _written(
+    restored: Restoration, scan: Volume, paths: Mapping[str, Path], wish: Wish
+) -> dict[str, Any]:
+    """What the volumes show, read back and held against the scan before they replace others."""
+    target = paths["result"]
+    with TemporaryDirectory(prefix=".part-", dir=target.parent) as place:
+        fresh = restored.write(Path(place) / target.name)
+        try:
+            result, std = read_plain(fresh["result"]), read_plain(fresh["std"])
+            shown = dict(check_restored(scan, result, std, wish.request))
+        except (RuntimeError, Refusal, OSError) as error:
+            raise Trouble(str(error)) from error
+        for role, path in fresh.items():
+            path.replace(paths[role])
+    return shown
 
 
 def _described(path: Path) -> dict[str, Any]:
@@ -259,14 +267,12 @@ def _restored(folder: Path, said: dict[str, Any], more: Sequence[str]) -> Iterat
     if more:
         raise Refusal(
             f"{more[0]}: an exported model restores a scan as `run.py --help` says, and nothing "
-            "else; use `lamina mri super-resolve`, which has the other options."
+            "else; where Lamina is installed, `lamina mri super-resolve` has the other options."
         )
     target, overwrite, cache = (said.pop(name) for name in ("target", "overwrite", "cache"))
-    said["spacing_mm"] = tuple(said["spacing_mm"])
-    wish = Wish(**said)
+    wish = Wish(**{**said, "spacing_mm": tuple(said["spacing_mm"])})
     wish.check()
-    kept = cache_folder(folder, cache)
-    record = make(folder, wish, target, overwrite=overwrite, cache=kept)
+    record = make(folder, wish, target, overwrite=overwrite, cache=cache_folder(folder, cache))
     yield from removal_remarks(record["extra"]["removed_from_header"])
     yield from record["extra"].get("remarks", ())
     yield str(target)

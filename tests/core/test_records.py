@@ -135,6 +135,12 @@ def test_the_methods_name_the_weights_among_a_models_files(tmp_path):
     assert "weights sha256 efefefefefef," in json.loads(path.read_text())["methods"]
 
 
+def test_the_methods_name_what_led_a_result(tmp_path):
+    for name, said in (("reference", "reference"), ("control_clip", "control clip")):
+        path = record(tmp_path / f"{name}.json", request={name: "looks/red-cat.png"})
+        assert f"{said} red-cat.png" in json.loads(path.read_text())["methods"]
+
+
 def test_the_total_is_the_wall_time(tmp_path):
     path = record(tmp_path / "a.json", timings={"sample": 1.0, "total": 3.0})
     assert json.loads(path.read_text())["wall_time_s"] == 3.0

@@ -166,7 +166,7 @@ def test_a_model_that_was_loaded_with_a_branch_is_led_by_an_image_alone(led, bas
     ):
         lamina.super_resolve(led["scan"], model=loaded, control=file, **fields)
     plain = lamina.load(folder, device="cpu")
-    with pytest.raises(Refusal, match=r"control='' with control_scan=.*name both"):
+    with pytest.raises(Refusal, match=r"control='' with control_scan=.*control and control_scan"):
         lamina.super_resolve(led["scan"], model=plain, **fields)
 
 
@@ -193,8 +193,11 @@ def test_requests_without_a_control_are_what_they_were(led):
 
 
 NOT_LED = {
-    "without an image": ({"control_scan": ""}, r"name both, or leave both out"),
-    "without a file": ({"control": ""}, r"name both, or leave both out"),
+    "without an image": (
+        {"control_scan": ""},
+        r"name control and control_scan, or",
+    ),
+    "without a file": ({"control": ""}, r"name control and control_scan, or"),
     "on another grid": ({"control_scan": "scan.nii.gz"}, r"on the grid of the result.*resample"),
     "beside learning": ({"adapt_minutes": 1.0}, r"leave one of the two out"),
     "of no file": ({"control": "none.safetensors"}, r"there is no such file"),

@@ -3,6 +3,8 @@
 import json
 import shutil
 from dataclasses import fields
+from pathlib import Path
+from unittest.mock import Mock
 
 import nibabel as nib
 import numpy as np
@@ -12,6 +14,7 @@ from exported_runs import ends
 
 from core.models.checkpoints import find_model, load_model
 from core.refusal import Refusal
+from core.trouble import Trouble
 
 pytest.importorskip("openvino")
 
@@ -21,9 +24,11 @@ from medical.export import exported
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import FileHeader, Volume
 from medical.operations.error_map import shipped_head
+from medical.operations.restoration import Restoration, output_paths
 from medical.operations.restoring import Tiling
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
+from medical.runner import heads
 from medical.runner.heads import BOUNDS, SPACING_MM, Wish
 
 FAR = (
@@ -72,6 +77,7 @@ def test_it_restores_the_head_without_torch(run, folder, scan, tmp_path):
     (done,) = run(words)
     assert done.returncode == 0, done.stderr
     assert "unlike training" in done.stdout
+    assert done.stderr.splitlines()[-1] == "window 3 of 3"
     network, about = load_model(find_model("heads-1mm"), dtype=torch.float32)
     request = SuperResolutionRequest(scan=str(scan), samples=3, steps=1, seed=5)
     tiling = Tiling(shrinks=False)
@@ -154,6 +160,23 @@ def test_it_refuses_as_the_command_does(run, scan, tmp_path):
         assert said in done.stderr
     assert not target.exists()
     assert scan.read_bytes() == before
+
+
+def test_a_result_that_fails_its_check_replaces_nothing(scan, tmp_path, monkeypatch):
+    def written(path):
+        paths = output_paths(path)
+        return {role: Path(shutil.copyfile(scan, fresh)) for role, fresh in paths.items()}
+
+    restored = Mock(spec=Restoration, write=written)
+    runner = Mock(record={"name": "mine"}, restore=lambda *_: restored)
+    monkeypatch.setattr(heads, "HeadRunner", lambda *_: runner)
+    target = tmp_path / "head.nii.gz"
+    for path in output_paths(target).values():
+        path.write_bytes(b"made before")
+    with pytest.raises(Trouble):
+        heads.make(tmp_path, Wish(str(scan)), target, overwrite=True)
+    assert {path.read_bytes() for path in tmp_path.iterdir()} == {b"made before"}
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_defaults_and_limits_are_those_of_the_request():

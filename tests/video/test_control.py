@@ -173,7 +173,7 @@ def test_in_python_a_clip_goes_on_from_states_of_its_own_control_alone(led, tmp_
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"control_clip": ""}, "name both, or leave both out"),
+        ({"control_clip": ""}, "name control and control_clip, or leave both out"),
         ({"control_scale": 0.5}, "control_scale=0.5: this model is loaded already"),
         ({"first": "picture.png"}, "control_clip with first: .*leave one of the two out"),
     ],
@@ -193,8 +193,8 @@ def test_requests_without_a_control_are_what_they_were(led):
 
 
 NOT_LED = {
-    "without a clip": ({"control_clip": ""}, r"name both, or leave both out"),
-    "without a file": ({"control": ""}, r"name both, or leave both out"),
+    "without a clip": ({"control_clip": ""}, r"name control and control_clip, or leave both out"),
+    "without a file": ({"control": ""}, r"name control and control_clip, or leave both out"),
     "of another size": ({"width": 24}, r"4 frames of 16 x 16, .* 4 of 24 x 16: .*another clip"),
     "beside boxes": ({"boxes": "boxes.json"}, r"with boxes: .*leave one of the two out"),
     "beside an engine": ({"engine": "wan"}, r"with engine=wan: .*leave one of the two out"),

@@ -242,8 +242,8 @@ def test_a_layout_that_was_drawn_by_a_picture_is_painted_without_it():
 
 
 NOT_LED = {
-    "without a picture": ({"reference": ""}, r"name both, or leave both out"),
-    "without a file": ({"control": ""}, r"name both, or leave both out"),
+    "without a picture": ({"reference": ""}, r"name control and reference, or leave both out"),
+    "without a file": ({"control": ""}, r"name control and reference, or leave both out"),
     "beside a clip": ({"control_clip": "other.mp4"}, r"of reference reads reference alone"),
     "beside boxes": ({"boxes": "boxes.json"}, r"with boxes: .*leave one of the two out"),
     "beside a negative": ({"negative": "a star"}, r"negative=a star"),

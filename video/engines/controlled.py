@@ -40,7 +40,8 @@ def check_control(request: VideoRequest, shows: str, *, of_layouts: bool = False
         kind = f"a control file of {shows} reads" if shows else "a control file reads"
         raise Refusal(
             f"control={request.control or shows!r} with{said[4:]}: {kind} "
-            f"{field or 'the edges of a clip or a picture'} alone; name both, or leave both out."
+            f"{field or 'the edges of a clip or a picture'} alone; name control and "
+            f"{field or ' or '.join(told)}, or leave both out."
         )
     if others := [n for n in ("engine", "boxes", "first", "last", "key") if getattr(request, n)]:
         raise Refusal(

@@ -140,11 +140,17 @@ def _checked(
     """The network, and whether it knows landings."""
     family = network.config["trained_objective"]
     fits_in = isinstance(network, SpatioTemporalUNet) and family in LANDINGS
-    if not fits_in or record.get("guidance_trained_in") or not network.config["text_channels"]:
+    if not fits_in or not network.config["text_channels"]:
         raise Refusal(
             f"model {record['name']} is a {type(network).__name__} taught by {family}: exported "
             f"are networks of the class SpatioTemporalUNet that read prompts, of the families "
-            f"{' and '.join(LANDINGS)}, guided from outside; run this one with torch."
+            f"{' and '.join(LANDINGS)}; run this one with torch."
+        )
+    if record.get("guidance_trained_in"):
+        raise Refusal(
+            f"model {record['name']} was trained with jumps, and so with one guidance in its "
+            "weights: exported are models whose guidance is chosen with each clip; train one with "
+            "--jump-steps 0, or run this one with torch."
         )
     assert isinstance(network, SpatioTemporalUNet)
     return network, LANDINGS[family]

@@ -78,7 +78,11 @@ class ClipRunner:
         """
         found = understand(prompt)
         if self.facts["world"]:
-            check_servable(found, self.record["name"])
+            try:
+                check_servable(found, self.record["name"])
+            except Refusal as refusal:
+                told = str(refusal).replace("`lamina ", "where Lamina is installed, `lamina ")
+                raise Refusal(told) from refusal
         return found
 
     def draw(self, wish: Wish) -> Clip:

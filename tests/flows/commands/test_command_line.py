@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.models.cards import unfinished
 from core.trouble import Trouble
 from flows.commands import command_line
 from flows.commands.command_line import main
@@ -384,6 +385,12 @@ def test_a_model_of_a_few_steps_is_marked_in_lists(places, monkeypatch, capsys, 
     assert main(["models", "list"]) == 0
     (line,) = [x for x in capsys.readouterr().out.splitlines() if x.startswith("tiny-mri")]
     assert line.endswith(f"unfinished: {sum(steps.values())} steps of training") is marked
+
+
+@pytest.mark.parametrize(("field", "what"), [("lora", "an adapter"), ("control", "a control")])
+def test_what_was_learned_in_a_few_steps_beside_a_model_is_called_so(field, what):
+    training = {"request": {field: "edges"}, "stages": {"flow": {"steps": 60}}}
+    assert unfinished({"training": training}) == f"{what}: 60 steps of training"
 
 
 @pytest.mark.filterwarnings("ignore:Mismatch dtype between input and weight")
