@@ -45,12 +45,12 @@ def test_lesions_lie_in_white_matter_and_are_bright(head, lesions):
     assert (tissues[lesions > 0] == 3).mean() > 0.95
     corner = in_mni(tissues) @ [*(np.array(tissues.shape) / 2), 1]
     assert np.abs(corner[:3] - [0, -16, 9]).max() < 8
-    for seed in range(3):
-        image = painted_flair(head, lesions, seed)
+    images = [painted_flair(head, lesions, seed) for seed in range(2)]
+    for image in images:
         white = np.median(image[(tissues == 3) & (lesions == 0)])
         assert np.median(image[lesions > 0]) > 1.08 * white
         assert image[tissues == 0].max() == 0
-    assert np.array_equal(painted_flair(head, lesions, 1), painted_flair(head, lesions, 1))
+    assert np.array_equal(images[1], painted_flair(head, lesions, 1))
 
 
 def test_a_head_learns_what_is_bright_in_white_matter():

@@ -186,7 +186,7 @@ def test_files_are_heads_in_whatever_case_and_further_ones_of_a_person_are_told(
 def test_a_head_is_seen_the_same_however_its_file_has_its_axes():
     head = someone(17)
     known = seen_in(head, "as it is")
-    axes = [((0, 1, 2), (0,)), ((1, 2, 0), (1,)), ((2, 1, 0), (0, 1, 2))]  # LAS is the first
+    axes = [((0, 1, 2), (0,)), ((1, 2, 0), (0, 1, 2))]  # LAS is the first
     for order, flips in axes:
         found = seen_in(turned(head, order, flips), "turned")
         np.testing.assert_array_equal(found.labels, known.labels)

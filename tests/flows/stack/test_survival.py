@@ -69,7 +69,6 @@ def test_a_run_outlives_the_server(stack, tmp_path):
 
 
 @pytest.mark.survival
-@pytest.mark.usefixtures("all_free")
 def test_the_same_request_ten_times_at_once_is_one_run(stack, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "go").touch()
