@@ -52,7 +52,7 @@ MODULES = (
     "medical.operations.verification",
     "medical.runner.heads",
 )
-NEEDS = ("nibabel", "numpy", "openvino", "scipy")
+NEEDS = ("nibabel", "numpy", "scipy")
 BESIDE = 2  # channels of what lies beside the sample
 
 

@@ -1,16 +1,19 @@
-"""Exported graphs, read and compiled by OpenVINO for this processor."""
+"""Exported graphs, computed by OpenVINO or ONNX Runtime, whichever they were written for."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+import platform
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import openvino as ov
 from numpy.typing import NDArray
 
 from core.refusal import Refusal
@@ -22,6 +25,29 @@ BUCKETS = (16, 32, 64)
 """Lengths that prompts are filled up to, so that few shapes are compiled."""
 THREADS = "OMP_NUM_THREADS"
 MADE = {"video": "clips are drawn", "mri": "heads are restored"}
+Run = Callable[[Mapping[str, NDArray[Any]]], NDArray[np.float32]]
+"""From inputs by name to the answer."""
+
+
+class Format(NamedTuple):
+    """One way to write graphs, and what computes those.
+
+    Attributes:
+        library: Of Python, and its distribution.
+        module: With ``load(path, tokens, threads, cache) -> Run``.
+        files: Endings of the files of one graph; the first is read.
+    """
+
+    library: str
+    module: str
+    files: tuple[str, ...]
+
+
+OPENVINO, ONNX = "openvino", "onnx"
+FORMATS = {
+    OPENVINO: Format("openvino", "core.runner.by_openvino", (".xml", ".bin")),
+    ONNX: Format("onnxruntime", "core.runner.by_onnxruntime", (".onnx",)),
+}
 
 
 class Graphs:
@@ -43,10 +69,15 @@ class Graphs:
                 f"{folder} holds a model of kind {self.record['kind']}: {MADE[kind]} by one of "
                 f"kind {kind}; name another folder."
             )
-        self._core = ov.Core()
-        if cache is not None:
-            self._core.set_property({"CACHE_DIR": str(cache)})
-        self._compiled: dict[tuple[str, int], Any] = {}
+        self.format = FORMATS[self.record.get("format", OPENVINO)]
+        library = self.format.library
+        if find_spec(library) is None:
+            raise Refusal(
+                f"{folder} is computed by {library}: {library} is not installed here; install "
+                "what its requirements.txt names."
+            )
+        self._cache = cache
+        self._compiled: dict[tuple[str, int], Run] = {}
 
     def run(
         self, name: str, inputs: Mapping[str, NDArray[Any]], *, tokens: int = 0
@@ -61,22 +92,19 @@ class Graphs:
         key = name, tokens
         if key not in self._compiled:
             self._compiled[key] = self._compile(name, tokens)
-        return self._compiled[key](dict(inputs), share_inputs=True)[0].copy()
+        return self._compiled[key](inputs)
 
-    def _compile(self, name: str, tokens: int) -> Any:
-        path = self.folder / f"{name}.xml"
-        self._check(path.name)
-        self._check(f"{name}.bin")
-        config: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-        }
-        if threads := os.environ.get(THREADS):
-            config["INFERENCE_NUM_THREADS"] = int(threads)
-        graph = self._core.read_model(path)
-        if tokens:
-            graph.reshape({port: _told(port, tokens) for port in graph.inputs})
-        return self._core.compile_model(graph, "CPU", config)
+    def versions(self, *more: str) -> dict[str, str]:
+        """Of Python, numpy, what computes graphs, and more distributions; for records."""
+        names = ("numpy", self.format.library, *more)
+        return {"python": platform.python_version()} | {name: version(name) for name in names}
+
+    def _compile(self, name: str, tokens: int) -> Run:
+        paths = [self.folder / f"{name}{ending}" for ending in self.format.files]
+        for path in paths:
+            self._check(path.name)
+        threads = int(os.environ.get(THREADS) or 0)
+        return import_module(self.format.module).load(paths[0], tokens, threads, self._cache)
 
     def _check(self, name: str) -> None:
         wanted = self.record["sha256"].get(name)
@@ -88,13 +116,6 @@ class Graphs:
                 f"{str(wanted)[:12]}: the file is not the one that was exported; export the "
                 "model again."
             )
-
-
-def _told(port: Any, tokens: int) -> ov.PartialShape:
-    """The shape of an input with the length of prompts in the place of what is open."""
-    shape = port.partial_shape
-    sizes = [axis.get_length() if axis.is_static else tokens for axis in shape]
-    return ov.PartialShape(sizes)
 
 
 def bucket(length: int) -> int:

@@ -1,5 +1,6 @@
 """``lamina export``: a model as a folder that runs without torch."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,6 +9,7 @@ from cyclopts import Parameter
 from core.refusal import Refusal
 
 Stored = Literal["float16", "float32", "int8"]
+Form = Literal["openvino", "onnx"]
 KINDS = ("video", "mri")
 
 
@@ -17,23 +19,29 @@ def export(
     /,
     *,
     weights: Annotated[Stored, Parameter(negative="")] = "float16",
+    form: Annotated[Form, Parameter(name="--format")] = "openvino",
     frames: int = 16,
     height: int = 64,
     width: int = 64,
 ) -> None:
     """Write a model as a folder that makes results without torch: `python OUT/run.py`.
 
-    The folder holds OpenVINO graphs, what they need beside them, the code that runs them, and a
-    record.
+    The folder holds graphs, what they need beside them, the code that runs them, and a record.
 
     Args:
         model: Its name, as `lamina models list` shows it, or a model folder with a slash.
         out: The folder to write; it must not exist.
         weights: How weights are stored. int8 is smallest, and loses a little.
+        form: How graphs are written: for OpenVINO, or as ONNX, which ONNX Runtime computes.
         frames: Of every clip it will make; heads may have any size.
         height: Of every clip, in pixels.
         width: Of every clip, in pixels.
     """
+    if find_spec("openvino") is None:
+        raise Refusal(
+            f"lamina export {model}: OpenVINO is not installed here, and graphs of both formats "
+            f"are built by it; install the extra {form}."
+        )
     import torch
 
     from core.backends.artefact import Artefact, write_artefact
@@ -63,4 +71,4 @@ def export(
             return exported_heads(network, record)
         return exported(network, record, size)
 
-    print(write_artefact(out, record, weights, made))
+    print(write_artefact(out, record, weights, made, form))

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -225,8 +223,7 @@ def make(
             "restore": round(drawn - ready, 3),
             "total": round(time.perf_counter() - began, 3),
         },
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "openvino", "nibabel", "scipy")},
+        "versions": runner.graphs.versions("nibabel", "scipy"),
         "extra": {"removed_from_header": list(scan.header.removed), **restored.record(), **shown},
         "intended_use": RESEARCH_USE,
     }

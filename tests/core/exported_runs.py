@@ -39,6 +39,10 @@ print(json.dumps(ends))
 """
 
 
+OTHER = {"openvino": "onnx onnxruntime", "onnx": "onnx openvino"}
+"""What graphs of each format do without."""
+
+
 @dataclass(frozen=True)
 class Ended:
     """What a run ended with."""
@@ -58,7 +62,8 @@ def ends(folder: Path, cases, *, banned: str, cache: Path) -> list[Ended]:
         cache: Where compiled graphs are kept.
     """
     told = json.dumps([[*map(str, words), "--cache", str(cache)] for words in cases])
-    names = " ".join({*BANNED, *banned.split()})
+    other = OTHER[json.loads((folder / "model.json").read_text())["format"]]
+    names = " ".join({*BANNED, *banned.split(), *other.split()})
     done = subprocess.run(
         [sys.executable, "-I", "-c", ALONE, str(folder / "run.py"), names, told],
         env={**os.environ, "OMP_NUM_THREADS": "1"},

@@ -14,11 +14,14 @@ from exported_runs import ends
 
 from core.models.checkpoints import find_model, load_model
 from core.refusal import Refusal
+from core.runner import graphs
 from core.trouble import Trouble
 
 pytest.importorskip("openvino")
 
+from core.backends import artefact
 from core.backends.artefact import write_artefact
+from flows.commands import export
 from flows.commands.command_line import main
 from medical.export import exported
 from medical.files.nifti import read_volume, write_volume
@@ -29,7 +32,7 @@ from medical.operations.restoring import Tiling
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from medical.runner import heads
-from medical.runner.heads import BOUNDS, SPACING_MM, Wish
+from medical.runner.heads import BOUNDS, SPACING_MM, HeadRunner, Wish
 
 FAR = (
     80.0  # dB between the results of both ways; seen: 104 with float32, of which rounding is most
@@ -38,9 +41,20 @@ FAR = (
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    return written(tmp_path_factory, "openvino")
+
+
+@pytest.fixture(scope="module")
+def onnx_folder(tmp_path_factory):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    return written(tmp_path_factory, "onnx")
+
+
+def written(tmp_path_factory, form):
     out = tmp_path_factory.mktemp("exports") / "heads"
     network, record = load_model(find_model("heads-1mm"), dtype=torch.float32)
-    return write_artefact(out, record, "float32", lambda: exported(network, record))
+    return write_artefact(out, record, "float32", lambda: exported(network, record), form)
 
 
 @pytest.fixture(scope="module")
@@ -71,18 +85,23 @@ def run(folder, tmp_path_factory):
     return of
 
 
-def test_it_restores_the_head_without_torch(run, folder, scan, tmp_path):
+LIBRARIES = {"folder": "openvino", "onnx_folder": "onnxruntime"}
+
+
+@pytest.mark.parametrize("form", LIBRARIES)
+def test_it_restores_the_head_without_torch(run, form, request, scan, tmp_path):
+    folder = request.getfixturevalue(form)
     target = tmp_path / "head.nii.gz"
     words = [scan, target, "--samples", "3", "--steps", "1", "--seed", "5"]
-    (done,) = run(words)
+    (done,) = run(words, folder=folder)
     assert done.returncode == 0, done.stderr
     assert "unlike training" in done.stdout
     assert done.stderr.splitlines()[-1] == "window 3 of 3"
     network, about = load_model(find_model("heads-1mm"), dtype=torch.float32)
-    request = SuperResolutionRequest(scan=str(scan), samples=3, steps=1, seed=5)
+    asked = SuperResolutionRequest(scan=str(scan), samples=3, steps=1, seed=5)
     tiling = Tiling(shrinks=False)
     volume, head = read_volume(scan), shipped_head(about)
-    want = super_resolve(volume, request, network, tiling=tiling, errors=head)
+    want = super_resolve(volume, asked, network, tiling=tiling, errors=head)
     got, std = read_volume(target), read_volume(tmp_path / "head_std.nii.gz")
     assert np.allclose(got.affine, want.mean.affine)
     error = (got.data - want.mean.data.round()).double() / (want.scale.high - want.scale.low)
@@ -92,6 +111,7 @@ def test_it_restores_the_head_without_torch(run, folder, scan, tmp_path):
     assert record["request"]["seed"] == 5
     assert record["model"]["export"] == json.loads((folder / "model.json").read_text())["digest"]
     assert record["extra"]["consistency_mean_absolute"] == pytest.approx(want.consistency, 1e-2)
+    assert set(LIBRARIES.values()) & set(record["versions"]) == {LIBRARIES[form]}
     assert nib.load(target).header.get_data_dtype() == np.int16
 
 
@@ -198,3 +218,35 @@ def test_models_that_restore_nothing_are_refused():
     network, record = load_model(find_model("scenes-64"), dtype=torch.float32)
     with pytest.raises(Refusal, match="restore scans"):
         exported(network, record)
+
+
+@pytest.fixture
+def without(monkeypatch):
+    def hide(module, name):
+        real = module.find_spec
+        monkeypatch.setattr(
+            module, "find_spec", lambda asked: None if asked == name else real(asked)
+        )
+
+    return hide
+
+
+def test_a_runner_whose_library_is_missing_says_what_to_install(folder, without):
+    without(graphs, "openvino")
+    with pytest.raises(Refusal, match=r"openvino is not installed here; install what its"):
+        HeadRunner(folder)
+
+
+def test_a_format_whose_library_is_missing_is_refused(tmp_path, without, capsys):
+    without(artefact, "onnx")
+    words = ["export", "heads-1mm", str(tmp_path / "out")]
+    assert main([*words, "--format", "onnx"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "format=onnx: onnx is not installed here" in said
+    assert said.endswith("install the extra onnx.")
+    without(export, "openvino")
+    assert main(words) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "OpenVINO is not installed here" in said
+    assert said.endswith("install the extra openvino.")
+    assert not list(tmp_path.iterdir())

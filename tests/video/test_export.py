@@ -35,6 +35,15 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def onnx_folder(tmp_path_factory):
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    out = tmp_path_factory.mktemp("exports") / "scenes"
+    network, record = load_model(find_model("scenes-64"), dtype=torch.float32)
+    return write_artefact(out, record, "float16", lambda: exported(network, record), "onnx")
+
+
+@pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     """How runs end, for lists of words; graphs are compiled once."""
     cache = tmp_path_factory.mktemp("cache")
@@ -45,18 +54,19 @@ def run(folder, tmp_path_factory):
     return of
 
 
-def test_it_makes_the_clip_without_torch(run, tmp_path):
+@pytest.mark.parametrize("form", ["folder", "onnx_folder"])
+def test_it_makes_the_clip_without_torch(run, form, request, tmp_path):
     target = tmp_path / "clip.mp4"
     words = ["two reed circles move left", str(target), "--seed", "6", "--steps", "2"]
-    (done,) = run(words)
+    (done,) = run(words, folder=request.getfixturevalue(form))
     assert done.returncode == 0, done.stderr
     assert "read as: reed -> red" in done.stdout
-    request = VideoRequest(prompt=PROMPT, seed=6, steps=2)
-    assert TextToVideo().verify(request, {"video": target})["frames"] == 16
+    asked = VideoRequest(prompt=PROMPT, seed=6, steps=2)
+    assert TextToVideo().verify(asked, {"video": target})["frames"] == 16
     record = json.loads(target.with_suffix(".json").read_text())
     assert record["request"]["prompt"] == PROMPT
     network, about = load_model(find_model("scenes-64"), dtype=torch.float32)
-    want = to_frames(sample(request, embed(request, TextEncoder()), network, about)).numpy()
+    want = to_frames(sample(asked, embed(asked, TextEncoder()), network, about)).numpy()
     got = read_clip(target).frames
     from video.files.clip import Clip, write_mp4
 

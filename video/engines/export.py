@@ -65,7 +65,7 @@ MODULES = (
     "video.world.wording",
     "video.world.words",
 )
-NEEDS = ("av", "decord2", "imageio", "numpy", "openvino", "pillow", "tokenizers")
+NEEDS = ("av", "decord2", "imageio", "numpy", "pillow", "tokenizers")
 USUAL_SIZE = (16, 64, 64)
 MOST_FRAMES = 4096
 

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from fractions import Fraction
-from importlib.metadata import version
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -215,8 +213,7 @@ def make(
             "draw": round(drawn - ready, 3),
             "total": round(time.perf_counter() - began, 3),
         },
-        "versions": {"python": platform.python_version()}
-        | {name: version(name) for name in ("numpy", "openvino", "tokenizers", "imageio")},
+        "versions": runner.graphs.versions("tokenizers", "imageio"),
     }
     with atomic_path(beside, overwrite=overwrite) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")

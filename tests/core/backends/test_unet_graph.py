@@ -1,4 +1,6 @@
-"""An OpenVINO graph answers as the network that it was built from."""
+"""A graph answers as the network that it was built from, by OpenVINO and by ONNX Runtime."""
+
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -6,10 +8,13 @@ import torch
 
 from core.conditioning import Conditioning
 from core.networks.unet import SpatioTemporalUNet
+from core.runner.graphs import FORMATS
 
 pytest.importorskip("openvino")
 
+from core.backends.artefact import save_graph
 from core.backends.unet import Asked, build
+from core.backends.weights import in_integers
 
 BASE = {
     "in_channels": 2,
@@ -55,10 +60,25 @@ def made(settings):
     return network.eval().requires_grad_(False)
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_a_graph_answers_as_its_network(case):
-    import openvino as ov
+@pytest.fixture(params=FORMATS)
+def answer(request, tmp_path):
+    """From a graph and its inputs to the answer, read back from the files of a format."""
+    form = FORMATS[request.param]
+    if request.param == "onnx":
+        pytest.importorskip("onnx")
+    pytest.importorskip(form.library)
 
+    def run(graph, inputs, *, half=False, tokens=0):
+        save_graph(graph, tmp_path / "graph", request.param, half=half)
+        path = tmp_path / f"graph{form.files[0]}"
+        plain = {name: np.asarray(value) for name, value in inputs.items()}
+        return import_module(form.module).load(path, tokens, 1, None)(plain)
+
+    return run
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_graph_answers_as_its_network(case, answer):
     settings, size, parts = CASES[case]
     network = made(settings)
     told = {name: torch.rand(SHAPES[name]) + 0.5 for name in parts}
@@ -72,25 +92,19 @@ def test_a_graph_answers_as_its_network(case):
         inputs["shown"] = torch.ones(2)
     with torch.inference_mode():
         want = network(z, t, r, cond).numpy()
-    graph = build(network, Asked(2, size, frozenset(parts), 6))
-    core = ov.Core()
-    compiled = core.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    got = compiled({name: value.numpy() for name, value in inputs.items()})[0]
+    got = answer(build(network, Asked(2, size, frozenset(parts))), inputs, tokens=6)
     assert got.shape == want.shape
     assert np.abs(got - want).max() < 1e-4 * np.abs(want).max()
 
 
-def test_a_sketch_that_is_not_shown_is_none():
-    import openvino as ov
-
+def test_a_sketch_that_is_not_shown_is_none(answer):
     settings, size, _ = CASES["a sketch"]
     network = made(settings)
     sketch = torch.rand(SHAPES["sketch"])
     z, t = torch.randn(2, 2, *size), torch.tensor([0.7, 0.2])
     graph = build(network, Asked(2, size, frozenset({"sketch"})))
-    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     inputs = {"z": z, "t": t, "r": t, "sketch": sketch, "shown": torch.tensor([1.0, 0.0])}
-    got = compiled({name: value.numpy() for name, value in inputs.items()})[0]
+    got = answer(graph, inputs)
     with torch.inference_mode():
         shown = network(z, t, t, Conditioning(sketch=sketch)).numpy()
         hidden = network(z, t, t, Conditioning()).numpy()
@@ -99,24 +113,21 @@ def test_a_sketch_that_is_not_shown_is_none():
     assert np.abs(shown[1] - hidden[1]).max() > 0.01
 
 
-def test_weights_in_eight_bits_answer_nearly_the_same():
-    import openvino as ov
-
-    from core.backends.weights import in_integers
-
+@pytest.mark.parametrize("weights", ["float16", "int8"])
+def test_weights_in_fewer_bits_answer_nearly_the_same(weights, answer, tmp_path):
     wide = {"block_out_channels": (64, 128), "head_dim": 64}
     network = made(wide)
     torch.nn.init.normal_(network.head.mix.weight, std=0.05)
     for parameter in network.parameters():
         parameter.mul_(0.2)
     z, t = torch.randn(1, 2, 3, 8, 8), torch.tensor([0.7])
-    inputs = {"z": z.numpy(), "t": t.numpy(), "r": t.numpy()}
-    config = {"INFERENCE_PRECISION_HINT": "f32"}
+    inputs = {"z": z, "t": t, "r": t}
     asked = Asked(1, (3, 8, 8), frozenset())
-    exact, stored = build(network, asked), in_integers(build(network, asked))
-    constants = [op for op in stored.get_ops() if op.get_type_name() == "Constant"]
-    kinds = [str(op.get_element_type()) for op in constants]
-    assert sum("int8" in kind or "i8" in kind for kind in kinds) > 8
-    core = ov.Core()
-    want, got = (core.compile_model(g, "CPU", config)(inputs)[0] for g in (exact, stored))
+    want = answer(build(network, asked), inputs)
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    graph = build(network, asked)
+    graph = in_integers(graph) if weights == "int8" else graph
+    got = answer(graph, inputs, half=True)
     assert 0 < np.abs(got - want).mean() < 0.02 * np.abs(want).mean()
+    smaller = sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert smaller < size * (0.65 if weights == "float16" else 0.5)
