@@ -5,9 +5,16 @@ middle of every sixth head of ``DATA`` (kept from training), in slices of 4 mm, 
 dB above back-projection in what is more than background. Clips: captions of combinations that
 training never draws, of one to three things, drawn as usual and read by the exact oracle; the
 share of what was asked that is right. Both are paired: the same noise in each folder.
+
+What they cost: ``python -m tests.benchmarks.exported cost INPUT FOLDER OTHER ...``, where INPUT is
+a prompt or a scan: user and system time and peak memory of fresh processes from start to verified
+file, turn by turn, threads as ``OMP_NUM_THREADS`` says, after one start that is not counted.
 """
 
+import os
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +27,7 @@ CROP = (64, 64, 48)
 SLICE = 4
 HEADS, PROMPTS, SEED = 10, 120, 1
 THINGS = (0.5, 0.25, 0.25)
+ROUNDS = 5
 
 
 def say(line: str) -> None:
@@ -94,13 +102,50 @@ def clips(folders: list[Path]) -> None:
     _told(folders, np.array(rows), "% right")
 
 
+def costs(asked: str, folders: list[Path]) -> None:
+    """Print megabytes, seconds of processors and peak memory of each folder, and paired ratios."""
+    rows, peaks = [], []
+    for turn in range(ROUNDS + 1):
+        spent = [_cost(asked, folder) for folder in folders]
+        if turn:
+            rows.append([seconds for seconds, _ in spent])
+            peaks.append([peak for _, peak in spent])
+            load = os.getloadavg()[0]
+            say(f"{turn} {np.round(rows[-1], 2).tolist()} s, under a load of {load:.1f}")
+    times = np.array(rows)
+    for place, folder in enumerate(folders):
+        record, column = read_record(folder), times[:, place]
+        ratio = column / times[:, 0]
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+        say(
+            f"{record.get('format', 'openvino')} {record['weights']}: {size:.1f} MB, "
+            f"{np.median(column):.2f} s ({column.min():.2f} to {column.max():.2f}), "
+            f"{np.median(ratio):.2f} ({ratio.min():.2f} to {ratio.max():.2f}) of the first, "
+            f"{np.median(np.array(peaks)[:, place]):.0f} MiB"
+        )
+
+
+def _cost(asked: str, folder: Path) -> tuple[float, float]:
+    """Seconds of processors and MiB of one process that makes one file."""
+    with tempfile.TemporaryDirectory() as place:
+        ending = "clip.mp4" if read_record(folder)["kind"] == "video" else "head.nii.gz"
+        words = [sys.executable, "-I", folder / "run.py", asked, Path(place) / ending]
+        words += ["--cache", folder.with_name(f"{folder.name}.cache")]
+        started = subprocess.Popen(words, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(started.pid, 0)
+        started.returncode = os.waitstatus_to_exitcode(status)
+        assert started.returncode == 0
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+
+
 def _told(folders: list[Path], rows: np.ndarray, unit: str) -> None:
     for place, folder in enumerate(folders):
         apart = rows[:, place] - rows[:, 0]
         error = t.ppf(0.975, len(rows) - 1) * apart.std(ddof=1) / np.sqrt(len(rows))
-        weights = read_record(folder)["weights"]
+        record = read_record(folder)
         say(
-            f"{weights}: {rows[:, place].mean():.3f} {unit}, against the first "
+            f"{record.get('format', 'openvino')} {record['weights']}: {rows[:, place].mean():.3f} "
+            f"{unit}, against the first "
             f"{apart.mean():+.3f} ({apart.mean() - error:+.3f} to {apart.mean() + error:+.3f}), "
             f"{len(rows)} of them"
         )
@@ -108,7 +153,9 @@ def _told(folders: list[Path], rows: np.ndarray, unit: str) -> None:
 
 if __name__ == "__main__":
     first, *others = map(Path, sys.argv[1:])
-    if read_record(others[0])["kind"] == "mri":
+    if str(first) == "cost":
+        costs(str(others[0]), others[1:])
+    elif read_record(others[0])["kind"] == "mri":
         heads(first, others)
     else:
         clips(others)
