@@ -21,6 +21,8 @@ DOORS = {
     "transformers": {"video/engines/skeleton.py"},
     "c2pa": {"video/provenance/manifests.py"},
     "cryptography": {"video/provenance/certificates.py"},
+    "onnx": {"core/backends/onnx_graph.py"},
+    "onnxruntime": {"core/runner/by_onnxruntime.py"},
     "nilearn": {"medical/anatomy/phantom.py"},
 }
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
