@@ -20,6 +20,7 @@ from flows.batches.inputs import deliver_inputs, items_here_or_planned
 from flows.batches.ledger import GOING_ON, STORE_FAULTS, Batch
 from flows.batches.locks import being_made, confirm_coordinated, coordinated, sign_of_life
 from flows.batches.needs import check_items
+from flows.batches.pace import least_share
 from flows.batches.plan import ends_early
 from flows.batches.start import (
     clear_leftovers,
@@ -282,11 +283,11 @@ def coordinate(
         tally.skip()
         plan = plan_batch(batch, request, items)
         Quota(settings, project).check(plan.bytes_needed)
-        ends = end_of(batch, request.limits.until)
+        ends = end_of(batch, request.limits.until) | least_share(plan.items, request)
         try:
             start_batch(batch, request, plan)
             if ends:
-                batch.change(ends=ends["ends"], until=ends["until"])
+                batch.change(**ends)
             deliver_inputs(batch, (item for item, shard in plan.items if shard >= 0))
             if batch.mirror:
                 batch.mirror.give_results()

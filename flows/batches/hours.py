@@ -1,6 +1,7 @@
 """By when a batch shall be ready: ``07:00`` of the next morning, on whichever night it goes on."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.refusal import Refusal
@@ -39,7 +40,7 @@ def next_end(until: str, now: datetime) -> datetime:
     raise AssertionError(until)
 
 
-def end_of(batch: Batch, until: str) -> dict[str, str]:
+def end_of(batch: Batch, until: str) -> dict[str, Any]:
     """By when a batch shall be ready, as ``batch.json`` shall hold it.
 
     One that is taken up as it was left keeps its night, unless that was over long ago or another
@@ -62,7 +63,8 @@ def end_of(batch: Batch, until: str) -> dict[str, str]:
 def no_more(batch: Batch) -> bool:
     """Whether an item that is begun now would not be ready in time, as items went so far."""
     said = batch.read()
-    return _is_late(said.get(ENDS, ""), said.get("seconds_per_item", 0.0))
+    seconds = said.get("seconds_per_item", 0.0) * said.get("least_share", 1.0)
+    return _is_late(said.get(ENDS, ""), seconds)
 
 
 def passed(batch: Batch) -> str:

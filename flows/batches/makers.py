@@ -36,6 +36,7 @@ class Job:
         item: What to make.
         draw: How often it was drawn, with this time.
         timings: Step to seconds.
+        steps: In how many it is drawn, where a deadline leaves no time for all; else 0.
         score: How much of what was asked it shows, 0 to 1; None where nobody judges.
         prepared: What ``prepare`` returned.
         sampled: What ``sample`` returned.
@@ -44,6 +45,7 @@ class Job:
     item: Item
     draw: int = 1
     timings: Timings = field(default_factory=dict)
+    steps: int = 0
     score: float | None = None
     prepared: Any = None
     sampled: Any = None
@@ -51,7 +53,8 @@ class Job:
     @property
     def request(self) -> Any:
         """What this draw is asked."""
-        return drawn_again(self.item.request, self.draw)
+        again = drawn_again(self.item.request, self.draw)
+        return again.model_copy(update={"steps": self.steps}) if self.steps else again
 
 
 class Networks:
@@ -139,6 +142,7 @@ class Maker:
         operation, request, drawn = job.item.operation, job.request, job.sampled
         facts: dict[str, Any] = {"item": job.item.address, "batch": batch.root.name}
         facts |= job.item.facts
+        facts |= {"steps_for_the_deadline": job.steps} if job.steps else {}
         if self._judge:
             facts |= {"draw": job.draw, **operation.judge(request, drawn)}
             job.score = 1.0

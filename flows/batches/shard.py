@@ -27,6 +27,7 @@ from flows.batches.items import Item
 from flows.batches.ledger import GOING_ON, Batch, files_of
 from flows.batches.locks import alone, delivering
 from flows.batches.makers import Job, Maker
+from flows.batches.pace import Pace
 from flows.batches.plan import check_room, expected_bytes, patience_s
 from flows.batches.shard_report import Ledger, Report
 from flows.jobs.signing import check_signing
@@ -98,7 +99,7 @@ class _Shard:
         self.watchdog: Watchdog
         self.settings, self.quota = settings, Quota(settings, asked.project)
         self.workers: Workers | None = None
-        self._look = Throttle(LOOK_EVERY_S)
+        self._look, self.pace = Throttle(LOOK_EVERY_S), Pace(batch, self.request)
 
     def run(self) -> Report:
         """Make what is missing, in order."""
@@ -171,14 +172,17 @@ class _Shard:
             job.prepared = prepared.result()
             self._check_room(job.item)
             self.watchdog.says(0)
+            self.pace.fit(job)
             limit_s = patience_s(job.item, self.request.limits.item_minutes)
             if self.workers:
                 self.workers.sample(job, limit_s)
+                self.pace.took(job)
                 return True
             with slot(self.device, urgent=False):
                 self.watchdog.says(limit_s, job.item.address, job.draw)
                 with timed(job.timings, "sample"):
                     job.sampled = maker.sample(job)
+            self.pace.took(job)
         except CancelledError:
             return False
         except Exception as error:

@@ -141,4 +141,5 @@ class Ledger:
             "time": now(self._seen.get(job.item.address, "")),
             "error": error,
         }
+        line |= {"steps": job.steps} if job.steps else {}
         return line if job.score is None else {**line, "score": round(job.score, 4)}

@@ -2,9 +2,12 @@
 
 from typing import Any
 
-from pydantic import Field, model_serializer
+from pydantic import Field, model_serializer, model_validator
 
+from core.refusal import Refusal
 from core.request import Request
+
+NEWER = ("until", "least_steps")
 
 
 class BatchLimits(Request):
@@ -22,6 +25,13 @@ class BatchLimits(Request):
         description="Begin nothing that would not be ready by this time of day, such as 07:00 or "
         "07:00 Europe/Berlin, the next after each start; what is missing is made when the batch "
         "is started again. Empty for any time.",
+    )
+    least_steps: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="With a deadline, draw items in fewer steps than asked, so many at least, as "
+        "far as it takes to have all ready in time; records say so. 0 for never fewer.",
     )
     gpu_minutes: float = Field(
         default=0.0,
@@ -68,4 +78,13 @@ class BatchLimits(Request):
     def _as_before(self, plain: Any) -> dict[str, Any]:
         """Without what is newer, where it is left at rest: batches stay what they were."""
         told = plain(self)
-        return {name: value for name, value in told.items() if name != "until" or value}
+        return {name: value for name, value in told.items() if name not in NEWER or value}
+
+    @model_validator(mode="after")
+    def _steps_follow_a_deadline(self) -> "BatchLimits":
+        if self.least_steps and not (self.deadline_minutes or self.until):
+            raise Refusal(
+                f"least_steps={self.least_steps} without a deadline: steps are chosen so that all "
+                "is ready by one; set limits.until or limits.deadline_minutes, or leave it out."
+            )
+        return self
