@@ -40,5 +40,6 @@ def test_ten_thousand_rows_are_planned_in_time(places, tmp_path, monkeypatch):
     planned(path)  # rules are found the first time
     said, complaints, spent = planned(path)
     assert f"{ROWS} items (video), 0 made already, {ROWS} to make" in said, complaints
+    sys.stdout.write(f"{ROWS} rows: {spent:.1f} s of processor time, {said.split()[-1]} MB\n")
     assert spent < MOST_S
     assert int(said.split()[-1]) < MOST_MB
