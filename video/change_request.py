@@ -9,6 +9,7 @@ from core.request import DiskPath
 from video.fields import (
     EMPTY,
     EngineName,
+    EnginePlacement,
     EngineRequest,
     Guidance,
     ModelName,
@@ -40,7 +41,8 @@ class ChangeRequest(EngineRequest):
     seed: int = Field(0, ge=0, lt=2**63, description="The same seed gives the same clip.")
     model: ModelName = "scenes-64"
     backend: OwnBackend = "usual"
-    newer: ClassVar[tuple[str, ...]] = (*EngineRequest.newer, "backend")
+    placement: EnginePlacement = ""
+    newer: ClassVar[tuple[str, ...]] = (*EngineRequest.newer, "backend", "placement")
 
 
 class ExtendRequest(ChangeRequest):

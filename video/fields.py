@@ -14,6 +14,7 @@ from pydantic import (
 
 from core.refusal import Refusal
 from core.request import Backend, DiskPath, OnDisk, Request
+from video.engines.placement import read_placement
 
 SamplerName = Literal["flow_map", "euler", "heun", "dpmpp_2m"]
 
@@ -34,7 +35,7 @@ USUAL = {
 }
 """What our own model usually makes of a field that is left at 0, and its least and most."""
 ENGINES_ONLY = {"engine": "", "negative": "", "first": "", "last": "", "lora": "",
-                "lora_scale": 1.0}  # fmt: skip
+                "lora_scale": 1.0, "placement": ""}  # fmt: skip
 """Fields that engines alone know, and what leaves them out; our own takes LoRA files."""
 ADAPTERS = ("lora", "lora_scale")
 OWN_ONLY = {"sampler": "flow_map", "model": "scenes-64", "backend": "usual"}
@@ -171,6 +172,23 @@ LastPicture = Annotated[
     Field(
         max_length=400,
         description="Picture that the clip ends with, likewise; empty for none.",
+    ),
+]
+
+
+def _placed(text: str) -> str:
+    """The same text, which can be read."""
+    read_placement(text)
+    return text
+
+
+EnginePlacement = Annotated[
+    str,
+    AfterValidator(_placed),
+    Field(
+        max_length=200,
+        description="How an engine's weights are held and computed, such as dtype=bfloat16,"
+        "tiling=on; also offload, quantization, attention and cache. Empty to choose by memory.",
     ),
 ]
 

@@ -18,6 +18,7 @@ from video.fields import (
     AdapterScale,
     DrawnBoxes,
     EngineName,
+    EnginePlacement,
     EngineRequest,
     FirstPicture,
     Guidance,
@@ -85,9 +86,10 @@ class VideoRequest(EngineRequest):
     picture: Picture = False
     draft_after: DraftAfter = 0
     backend: OwnBackend = "usual"
+    placement: EnginePlacement = ""
     newer: ClassVar[tuple[str, ...]] = (
         "unmarked", "boxes", "key", "control", "control_clip", "reference", "picture",
-        "draft_after", "backend",
+        "draft_after", "backend", "placement",
     )  # fmt: skip
     ours: ClassVar[tuple[str, ...]] = ("first", "last", "negative")
 

@@ -35,12 +35,16 @@ class Cost:
         memory_gb: Peak of main memory, libraries and weights included, in 1e9 bytes.
         disk_gb: Results and unfinished work, in 1e9 bytes.
         results_gb: What stays: results, and the state of a draft to go on from.
+        gpu_memory_gb: Peak of a GPU's memory, if one draws and that is another; 0 for the same.
+        gpu_seconds: Where a GPU draws, if that is known; 0 where it is not.
     """
 
     seconds: float
     memory_gb: float
     disk_gb: float
     results_gb: float
+    gpu_memory_gb: float = 0.0
+    gpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -168,7 +168,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
         check_policy(made, "batch row")
         facts.setdefault(made.prompt, reading.facts)
         if "seed" not in asked:
-            seed = derived_seed(_content(made, without=("seed", "backend")))
+            seed = derived_seed(_content(made, without=("seed", "backend", "placement")))
             made = made.model_copy(update={"seed": seed})
         made = made.model_copy(update={"seed": seed_of(made.seed, number)})
         operation = operation_of(made)

@@ -189,8 +189,12 @@ def make_plan(
 
 def expected_seconds(item: Item) -> float:
     """What one item takes on this machine, by its operation's cost."""
-    cost, speed = _cost(item), GPU_SPEEDUP if GPU_FILE.exists() else 1.0
-    return cost.seconds / speed if cost else UNREADABLE_S
+    cost = _cost(item)
+    if cost is None:
+        return UNREADABLE_S
+    if not GPU_FILE.exists():
+        return cost.seconds
+    return cost.gpu_seconds or cost.seconds / GPU_SPEEDUP
 
 
 def ends_early(request: BatchRequest) -> list[str]:

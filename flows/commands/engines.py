@@ -56,6 +56,7 @@ def show(folder: str, /) -> None:
             server's address.
     """
     from flows.machines.resources import needed
+    from video.engines.diffusers_folder import DiffusersFolder
     from video.engines.shelf import find_engine
 
     name = _meant(folder)
@@ -75,6 +76,8 @@ def show(folder: str, /) -> None:
         f"usual: {counted(usual.num_frames, 'frame')} of {usual.width} x {usual.height} at "
         f"{usual.fps:g} a second, {counted(usual.steps, 'step')}, guidance {usual.guidance:g}"
     )
+    if isinstance(engine, DiffusersFolder):
+        print(f"on this machine's CPUs: {engine.placed().told()}")
     wanted = needed(OPERATIONS["text_to_video"], usual)
     print(f"such a clip: {wanted.memory_gb:.1f} GB memory, {duration(60 * wanted.minutes)}")
 

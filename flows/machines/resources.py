@@ -9,11 +9,12 @@ import math
 import os
 import shutil
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from core.memory import memory_limit_gb
 from core.operations.operation import Operation
 from core.refusal import Refusal
 from core.request import Request
@@ -28,7 +29,6 @@ GB = 1e9
 
 START_S = 20.0  # a Python start, the libraries and the weights
 START_MINUTES = MARGIN * START_S / 60
-GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
 class Resources(BaseModel):
@@ -69,11 +69,11 @@ def needed(operation: Operation[Any, Any, Any], request: Request, *, gpus: int =
     cost = operation.cost(request)
     return Resources(
         gpus=gpus,
-        gpu_memory_gb=MARGIN * cost.memory_gb if gpus else 0.0,
+        gpu_memory_gb=MARGIN * (cost.gpu_memory_gb or cost.memory_gb) if gpus else 0.0,
         cpus=1.0,
         memory_gb=MARGIN * cost.memory_gb,
         disk_gb=MARGIN * cost.disk_gb,
-        minutes=MARGIN * (cost.seconds + START_S) / 60,
+        minutes=MARGIN * (((gpus and cost.gpu_seconds) or cost.seconds) + START_S) / 60,
     )
 
 
@@ -138,21 +138,6 @@ def this_host(folder: Path, *, gpus: Sequence[float] = ()) -> Resources:
         memory_gb=memory,
         disk_gb=shutil.disk_usage(standing).free / GB,
     )
-
-
-def memory_limit_gb(groups: Path = GROUPS, own: Path = OWN_GROUP) -> float:
-    """What a container, a pod or a unit allows its processes, in 1e9 bytes; infinite if nothing.
-
-    Args:
-        groups: Where the kernel shows control groups.
-        own: The file that says in which of them this process is.
-    """
-    lines = own.read_text().splitlines() if own.is_file() else []
-    inside = [PurePosixPath(line[3:].lstrip("/")) for line in lines if line.startswith("0::")]
-    files = [groups / at / "memory.max" for path in inside for at in (path, *path.parents)]
-    files.append(groups / "memory" / "memory.limit_in_bytes")  # of older kernels
-    said = [file.read_text().strip() for file in files if file.is_file()]
-    return min((int(text) / GB for text in said if text.isdecimal()), default=math.inf)
 
 
 def check_fits(wanted: Resources, offers: Iterable[Resources]) -> Resources:

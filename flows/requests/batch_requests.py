@@ -15,7 +15,7 @@ NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
 CLIP_FIELDS = (
     "engine", "num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "negative",
-    "model", "picture", "backend",
+    "model", "picture", "backend", "placement",
 )  # fmt: skip
 SCAN_FIELDS = (
     "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
@@ -82,7 +82,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
     operation = "text_to_video"
     flow = "generate_clips"
     ours = ("negative",)
-    newer = ("count", "picture", "drafts", "draft_steps", "backend")
+    newer = ("count", "picture", "drafts", "draft_steps", "backend", "placement")
 
     name: BatchName = NIGHTLY
     prompts: str = Field(
@@ -124,6 +124,7 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
     model: clips.ModelName = "scenes-64"
     picture: clips.Picture = False
     backend: clips.OwnBackend = "usual"
+    placement: clips.EnginePlacement = ""
     strict: bool = Field(False, description="Refuse a prompt of which a word is not understood.")
     accept_only: bool = Field(
         False,

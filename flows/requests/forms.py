@@ -32,6 +32,7 @@ FOLDED = {
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "first", "last",
         "lora", "lora_scale", "unmarked", "boxes", "key", "control", "control_clip",
         "reference", "control_scale", "picture", "draft_after", "backend",
+        "placement",
     ),
     "SuperResolutionRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "protect",
@@ -51,11 +52,11 @@ FOLDED = {
     ),
     "ClipBatchRequest": (
         "fps", "height", "width", "steps", "sampler", "guidance", "negative", "draws",
-        "plateau_draws", "plateau_gain", "picture", "backend", "limits",
+        "plateau_draws", "plateau_gain", "picture", "backend", "placement", "limits",
     ),
-    "ExtendRequest": ("backend",),
-    "FillRequest": ("backend",),
-    "EditRequest": ("backend",),
+    "ExtendRequest": ("backend", "placement"),
+    "FillRequest": ("backend", "placement"),
+    "EditRequest": ("backend", "placement"),
     "ScanBatchRequest": (
         "steps", "slice_thickness_mm", "slice_gap_mm", "profile", "noise_std", "adapt_minutes",
         "backend", "limits",

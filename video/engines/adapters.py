@@ -16,7 +16,8 @@ from core.records import sha256_file
 from core.refusal import Refusal
 from video.engines.adapter_files import OF_PEFT, digest_of, settings_beside
 from video.engines.folder_files import header, read_json
-from video.engines.skeleton import DENOISERS, quiet
+from video.engines.placement import DENOISERS
+from video.engines.skeleton import quiet
 
 A, B, ALPHA = ".lora_A.weight", ".lora_B.weight", ".alpha"
 SAID = "lora_adapter_metadata"

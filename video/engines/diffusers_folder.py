@@ -7,15 +7,27 @@ or let through at once, without a library.
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.memory import memory_gb
 from core.operations.operation import Cost, Model
 from core.refusal import Refusal
 from video.engines.engine import Abilities, Ability, Loaded, refuse_inability
 from video.engines.folder_files import EngineFolder
+from video.engines.folder_needs import needs, shape_of
+from video.engines.placement import (
+    NO_CACHE,
+    ROOM,
+    Placement,
+    Room,
+    Weights,
+    main_gb,
+    place,
+    read_placement,
+)
 from video.engines.places import known_folder, states_kept
 from video.engines.rules import Rules
 from video.fields import EMPTY
@@ -25,13 +37,9 @@ if TYPE_CHECKING:
     from video.engines.canvas import Canvas
     from video.engines.survey import Survey
 
-KNOWN_BY = 5  # raise it where a survey finds something else than before
-BASE_GB, WORKING = 1.2, 1.3  # libraries, and what a forward takes beside its weights, times those
-BYTES_OF_PIXEL = 400.0  # while decoding, in float32
-STATE_BYTES_OF_PIXEL = 0.25  # of a clip under way, at most: 30 MB for 129 frames of 720p
+KNOWN_BY = 6  # raise it where a survey finds something else than before
 WITHOUT_GIVEN = "LTX"  # pipelines that walk without the latents of given pictures
 IMAGE_FIRST = "ImageToVideo"  # in the names of pipelines that begin from a picture
-FLOPS = 2e10  # of one core in a second, at least
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,11 @@ class DiffusersFolder:
 
     Attributes:
         path: Of the folder.
+        placement: How it is put into memory; see ``video.engines.placement``.
     """
 
     path: Path
+    placement: str = ""
     kind = "diffusers"
     delivered = False
     slow = True
@@ -93,7 +103,13 @@ class DiffusersFolder:
     @property
     def abilities(self) -> Abilities:
         """What it can."""
-        return frozenset(self.survey.abilities)
+        return frozenset(self.survey.abilities) - self._lost
+
+    @property
+    def _lost(self) -> Abilities:
+        """What a cache takes away: a state holds nothing of it, so no clip goes on from one."""
+        cached = read_placement(self.placement).get("cache", NO_CACHE) != NO_CACHE
+        return frozenset({"resume"}) if cached else frozenset()
 
     @cached_property
     def digest(self) -> str:
@@ -104,9 +120,25 @@ class DiffusersFolder:
         return digest.hexdigest()
 
     @cached_property
-    def weight_bytes(self) -> int:
-        """Of all parts together."""
-        return sum(self.folder.bytes_of(part.name) for part in self.folder.parts if part.weighs)
+    def weights(self) -> Weights:
+        """How many numbers its parts hold."""
+        parts = [part.name for part in self.folder.parts if part.weighs]
+        return Weights.of({name: self.folder.values_of(name) for name in parts})
+
+    def placed(self, gpu_gb: float | None = None) -> Placement:
+        """How its weights are held and computed on this machine, by a clip of its usual size.
+
+        Args:
+            gpu_gb: Memory of the GPU that draws; None where the CPU does.
+        """
+        room, usual = Room(memory_gb(), gpu_gb), shape_of(self.survey.usual)
+        return place(read_placement(self.placement), self.weights, *usual, room)
+
+    def in_tiles(self, request: VideoRequest, how: Placement) -> bool:
+        """Whether a clip is decoded in tiles: it is said, or main memory would not do else."""
+        whole, shape = replace(how, tiling="off"), shape_of(request.model_dump())
+        small = ROOM * main_gb(whole, self.weights, *shape) > memory_gb()
+        return how.tiling == "on" or (small and "tiling" not in read_placement(self.placement))
 
     def settled(self, request: VideoRequest) -> VideoRequest:
         """The request with the pipeline's own defaults."""
@@ -167,16 +199,7 @@ class DiffusersFolder:
 
     def needs(self, request: VideoRequest) -> Cost:
         """From the weights and the pixels, by what such networks take at least."""
-        asked = self.settled(request)
-        weights, pixels = self.weight_bytes, asked.num_frames * asked.height * asked.width
-        kept = weights if request.lora else 0  # as they were, to be put back
-        memory_gb = BASE_GB + (WORKING * weights + kept + BYTES_OF_PIXEL * pixels) / 1e9
-        tokens = pixels / self.rules.packing / (self.rules.side / 2) ** 2
-        seconds = 2 * 2 * weights / 4 * max(1.0, tokens) * asked.steps / FLOPS
-        states = 2 if "resume" in self.abilities else 0  # the old and the new
-        disk_gb = pixels * (16 + states * STATE_BYTES_OF_PIXEL) / 1e9
-        stays_gb = pixels * (2 + bool(asked.draft_after) * STATE_BYTES_OF_PIXEL) / 1e9
-        return Cost(min(seconds, 1e7) + 1.0, memory_gb, disk_gb, stays_gb)
+        return needs(self, self.settled(request))
 
     def record(self) -> dict[str, Any]:
         """Name, kind of engine, pipeline and digest, as a model's record has them."""
@@ -205,7 +228,7 @@ class DiffusersFolder:
 
     def key(self, request: VideoRequest, canvas: "Canvas | None" = None) -> dict[str, Any]:
         """What makes a clip."""
-        left_out = {"engine", "draft_after"}
+        left_out = {"engine", "draft_after", "placement"}
         left_out |= set() if "fps" in self.survey.words else {"fps"}  # some networks are told it
         asked = self.settled(request).model_dump(mode="json", exclude=left_out)
         asked |= {"canvas": canvas.digest} if canvas else {}

@@ -20,9 +20,11 @@ from video.engines.adapters import Adapted
 from video.engines.canvas import Canvas
 from video.engines.chained import chained
 from video.engines.conditions import shown_canvas, shown_pictures, takes_whole
+from video.engines.counted import measure_speed
 from video.engines.engine import Latents, Stop, never
 from video.engines.handed_over import handed_over
 from video.engines.pictures import Given, given, paste
+from video.engines.placed import check_adapter_fits, kept_small, placed_here, put, set_up
 from video.engines.places import states_folder
 from video.engines.predicted import Predicted
 from video.engines.skeleton import pipeline_class, quiet
@@ -55,7 +57,8 @@ class LoadedFolder:
             Refusal: They are not whole, or the tokenizer reads nothing.
         """
         self.engine, self.device = engine, torch.device(device)
-        dtype = torch.float32 if self.device.type == "cpu" else torch.bfloat16
+        self.how = placed_here(engine, self.device)
+        dtype = getattr(torch, self.how.dtype)
         made = pipeline_class(engine.folder)
         with quiet():
             try:
@@ -65,6 +68,7 @@ class LoadedFolder:
                     use_safetensors=True,
                     trust_remote_code=False,
                     torch_dtype=dtype,
+                    **kept_small(engine.folder, self.how),
                 )
             except (OSError, ValueError, KeyError, AttributeError) as error:
                 raise Refusal(
@@ -72,11 +76,13 @@ class LoadedFolder:
                     "all its parts must be whole; copy the whole folder again."
                 ) from error
         pipe.set_progress_bar_config(disable=True)
-        self.pipe = pipe.to(self.device)
+        self.pipe = put(pipe, self.how, self.device)
         self.adapted = Adapted(self.pipe)
         self.call = inspect.signature(made.__call__).parameters
-        self.facts = {"dtype": str(dtype)[6:], "device": self.device.type}
+        self.facts: dict[str, Any] = {"device": self.device.type, **self.how.plain()}
         check_words(self.pipe, engine.name)
+        self.facts |= set_up(self, self.how)
+        measure_speed(self.device)
 
     def denoise(
         self, request: VideoRequest, prepared: None, on_step: OnStep, stop: Stop
@@ -105,9 +111,10 @@ class LoadedFolder:
             on_step(done, steps, RESUMED if resumed else ahead(walk, request))
 
         adapter = Path(request.lora).expanduser() if request.lora else None
+        check_adapter_fits(self.how, adapter)
         facts = self.facts | self._cut(request) | self.adapted.take(adapter, request.lora_scale)
         walk = Walk(self.pipe, generator, kept, told=tell, stop=stop, until=request.draft_after)
-        arguments = self._arguments(request) | {"generator": generator} | shown
+        arguments = self.arguments(request) | {"generator": generator} | shown
         with quiet(), torch.inference_mode(), prompts_as_typed(type(self.pipe)):
             told = self._reached(walk, arguments, request)
             self.pipe.maybe_free_model_hooks()
@@ -131,22 +138,16 @@ class LoadedFolder:
 
     def decode(self, request: VideoRequest, latents: Latents) -> Clip:
         """The frames; once more in tiles where memory ran short."""
-        args, kwargs = latents.values
-        vae = self.pipe.vae
+        tiled = self.engine.in_tiles(request, self.how)
         with quiet(), torch.inference_mode():
             try:
-                found = vae.decode(*args, **kwargs)
+                found = self._decoded(latents, tiled)
             except (MemoryError, RuntimeError) as error:
-                if not _out_of_memory(error) or not hasattr(vae, "enable_tiling"):
+                if tiled or not _out_of_memory(error):
                     raise
                 logger.warning("memory ran short while decoding: decoded again in tiles")
                 gc.collect()
-                vae.enable_tiling()
-                try:
-                    found = vae.decode(*args, **kwargs)
-                finally:
-                    vae.disable_tiling()
-                latents.facts["decoded_in_tiles"] = True
+                found = self._decoded(latents, tiled=True)
             pixels = found[0] if isinstance(found, tuple) else found.sample
             frames = self.pipe.video_processor.postprocess_video(pixels, output_type="np")[0]
         if not np.isfinite(frames).all():
@@ -158,6 +159,19 @@ class LoadedFolder:
         latents.facts.update(paste(levels, latents.pictures))
         latents.facts.update(told_lifeless(levels, request.fps, self.engine.name))
         return Clip(levels, request.fps, latents.facts)
+
+    def _decoded(self, latents: Latents, tiled: bool) -> Any:
+        """What the decoder gives, in tiles if it has them and is asked to."""
+        (args, kwargs), vae = latents.values, self.pipe.vae
+        if not (tiled and hasattr(vae, "enable_tiling")):
+            return vae.decode(*args, **kwargs)
+        vae.enable_tiling()
+        try:
+            found = vae.decode(*args, **kwargs)
+        finally:
+            vae.disable_tiling()
+        latents.facts["decoded_in_tiles"] = True
+        return found
 
     def complete(self, request: VideoRequest, canvas: Canvas, on_step: OnStep) -> Clip:
         """All frames of a canvas: at once where the pipeline can, else window after window."""
@@ -186,7 +200,8 @@ class LoadedFolder:
         how = {**self.facts, **here(), **drawn_on("diffusers", "transformers")}
         return StateFile(states_folder(), self.engine.key(request, canvas), how)
 
-    def _arguments(self, request: VideoRequest) -> dict[str, Any]:
+    def arguments(self, request: VideoRequest) -> dict[str, Any]:
+        """What the pipeline is asked for a settled request, by its own words."""
         words = self.engine.survey.words
         told: dict[str, Any] = {
             words["steps"]: request.steps,

@@ -133,9 +133,9 @@ class EngineFolder:
         """Type and shape of each weight, by part and name, from the files' headers alone."""
         return {part.name: self._tensors_of(part) for part in self.parts if part.weighs}
 
-    def bytes_of(self, name: str) -> int:
-        """What the weights of a part take, in bytes."""
-        return sum(prod(shape) * _width(kind) for kind, shape in self.tensors[name].values())
+    def values_of(self, name: str) -> int:
+        """How many numbers the weights of a part hold."""
+        return sum(prod(shape) for _, shape in self.tensors[name].values())
 
     def check(self) -> None:
         """Refuse a folder that lacks something, or holds what could run or lead out of it."""
@@ -256,10 +256,6 @@ def header(path: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
             f"{path} is not a whole safetensors file ({error}): its header tells names, shapes "
             f"and length of the weights; {COPY_AGAIN}."
         ) from error
-
-
-def _width(kind: str) -> int:
-    return {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "BF16": 2, "F16": 2, "I16": 2}.get(kind, 1)
 
 
 def read_json(path: Path) -> dict[str, Any]:

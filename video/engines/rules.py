@@ -39,9 +39,13 @@ class Rules:
         turns, place = divmod(latents - 1, self.period)
         return self.frames[place] + turns * rise
 
+    def latents_of(self, frames: int) -> int:
+        """Latent frames that the pipeline takes for so many."""
+        return (frames - 1) // self.packing + 1
+
     def given(self, frames: int) -> int:
         """How many frames the pipeline gives when asked for so many."""
-        return self.of_latents((frames - 1) // self.packing + 1) if self.frames else frames
+        return self.of_latents(self.latents_of(frames)) if self.frames else frames
 
     def check(self, name: str, frames: int, height: int, width: int, steps: int) -> None:
         """Refuse what is off the rule, with the nearest lawful values.

@@ -26,16 +26,20 @@ def engine_of(request: VideoRequest) -> "Engine":
     if not request.engine:
         lora = Lora.of(request.lora, request.lora_scale) if request.lora else None
         return _own(request.model, lora, _control_of(request), request.backend)
-    return find_engine(request.engine)
+    return find_engine(request.engine, request.placement)
 
 
-def find_engine(name: str) -> "Engine":
+def find_engine(name: str, placement: str = "") -> "Engine":
     """An engine by its name on a shelf, by its folder, which has a slash, or by its address.
+
+    Args:
+        name: As a request writes it.
+        placement: How a folder's weights are held and computed; see ``video.engines.placement``.
 
     Raises:
         Refusal: There is none.
     """
-    return _found(name, whereabouts())
+    return _found(name, placement, whereabouts())
 
 
 def folders() -> list[Path]:
@@ -55,13 +59,18 @@ def able(ability: "Ability") -> list[str]:
 
 
 @cache
-def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
+def _found(name: str, placement: str, whereabouts: tuple[str, ...]) -> "Engine":
     if "://" in name or name in servers():
+        if placement:
+            raise Refusal(
+                f"placement={placement} with engine={name}: a server holds its weights as it was "
+                "started; leave placement out."
+            )
         from video.engines.video_server import VideoServer
 
         return VideoServer.named(servers().get(name, name))
     if "/" in name or not name[:1].isalnum():
-        return _of_folder(Path(name).expanduser().resolve())
+        return _of_folder(Path(name).expanduser().resolve(), placement)
     here = (shelf / name for shelf in shelves())
     found = next((folder for folder in here if (folder / INDEX).is_file()), None)
     if found is None:
@@ -71,7 +80,7 @@ def _found(name: str, whereabouts: tuple[str, ...]) -> "Engine":
             f"{named}): an engine is named as `lamina engines list` shows it, or as a folder with "
             f"a slash; write ./{name} for a folder here."
         )
-    return _of_folder(found.resolve())
+    return _of_folder(found.resolve(), placement)
 
 
 def _control_of(request: VideoRequest) -> "Control | None":
@@ -88,10 +97,10 @@ def _own(name: str, lora: Lora | None, control: "Control | None", backend: str) 
 
 
 @cache
-def _of_folder(path: Path) -> DiffusersFolder:
+def _of_folder(path: Path, placement: str = "") -> DiffusersFolder:
     if not path.is_dir():
         raise Refusal(
             f"engine={path}: there is no such folder: an engine is a folder of diffusers with "
             f"{INDEX}; check the name."
         )
-    return DiffusersFolder(path)
+    return DiffusersFolder(path, placement)

@@ -24,8 +24,10 @@ from transformers.utils import logging as bars
 
 from core.refusal import Refusal
 from video.engines.conditions import abilities_of
+from video.engines.counted import arithmetic_of
 from video.engines.engine import Ability
 from video.engines.folder_files import LIBRARIES, EngineFolder, Part
+from video.engines.placement import DENOISERS
 from video.engines.rules import Rules, periodic
 from video.engines.survey import Survey
 from video.engines.words import MAIN, longest_text
@@ -47,7 +49,6 @@ SMALLER = (
     "vae_scale_factor_spatial", "vae_spatial_compression_ratio", "vae_spatial_scale_factor",
     "vae_scale_factor",
 )  # fmt: skip
-DENOISERS = ("transformer", "transformer_2", "unet")
 USUAL_FPS = {
     "Wan": 16,
     "Sky": 24,
@@ -80,9 +81,8 @@ def survey(folder: EngineFolder) -> Survey:
             )
         smaller = int(_first(pipe, SMALLER) or 8)
         rules = _rules(pipe, words, call, smaller, longest_text(folder.path / MAIN))
-        return Survey(
-            rules, _abilities(pipe, call), words, _usual(pipe, words, call, smaller), smaller
-        )
+        usual, work = _usual(pipe, words, call, smaller), arithmetic_of(pipe, folder, smaller)
+        return Survey(rules, _abilities(pipe, call), words, usual, smaller, work)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from video.engines.engine import Stop, StoppedError
-from video.engines.skeleton import DENOISERS
+from video.engines.placement import DENOISERS
 from video.engines.states import StateFile, UnkeepableError, full
 
 Told = Callable[[int, int, bool], None]

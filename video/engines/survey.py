@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from video.engines.arithmetic import Arithmetic
 from video.engines.engine import Ability
 from video.engines.rules import Rules
 
@@ -17,6 +18,7 @@ class Survey:
         words: How it spells what engines are asked for.
         usual: What it takes for fields that are left at 0.
         smaller: Pixels on a side of a latent.
+        work: What a clip's arithmetic follows from.
     """
 
     rules: Rules
@@ -24,6 +26,7 @@ class Survey:
     words: dict[str, str]
     usual: dict[str, float]
     smaller: int
+    work: Arithmetic
 
     def plain(self) -> dict[str, Any]:
         """As JSON holds it."""
@@ -33,4 +36,5 @@ class Survey:
     def of_plain(cls, said: dict[str, Any]) -> "Survey":
         """What ``plain`` gave."""
         rules, abilities = Rules.of_plain(said["rules"]), tuple(said["abilities"])
-        return cls(**(said | {"rules": rules, "abilities": abilities}))
+        work = Arithmetic(**said["work"])
+        return cls(**(said | {"rules": rules, "abilities": abilities, "work": work}))

@@ -256,7 +256,7 @@ class ChangedClip(ABC, Generic[Asked]):
 
     def _plain(self, request: Asked) -> VideoRequest:
         """What names engine and model alone."""
-        told = {name: getattr(request, name) for name in sorted({*TAGGED, "backend"})}
+        told = {name: getattr(request, name) for name in sorted({*TAGGED, "backend", "placement"})}
         return VideoRequest(**{**told, "prompt": request.prompt or "the clip"})
 
     def _asked(

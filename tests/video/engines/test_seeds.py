@@ -67,7 +67,7 @@ def test_an_engine_draws_bit_equal_clips_alone_and_near_ones_in_a_batch(name, ma
 def in_batch(loaded, requests):
     """What the engine's own pipeline draws of several at once, before it is rounded."""
     settled = [loaded.engine.settled(request) for request in requests]
-    told = loaded._arguments(settled[0]) | {"prompt": [one.prompt for one in settled]}
+    told = loaded.arguments(settled[0]) | {"prompt": [one.prompt for one in settled]}
     told["output_type"] = "pt"
     told["generator"] = [torch.Generator("cpu").manual_seed(one.seed) for one in settled]
     with torch.inference_mode():
