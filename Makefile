@@ -59,7 +59,7 @@ test: $(STAMP)  ## the tests, without the slow ones
 test-all: $(STAMP)  ## every test
 	$(TEST)
 
-test-survival: $(STAMP)  ## the shortest of those that kill real servers and workers: 4 minutes
+test-survival: $(STAMP)  ## the shortest of those that kill real servers and workers; minutes
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m survival $$(grep -rl 'mark\.survival' tests/flows)
 
 test-integration: $(EXTRAS)  ## real servers and workers that are killed while they work

@@ -11,6 +11,7 @@ from medical.files.volume import Volume
 from medical.lesions.anomalies import GROUPS, WIDE_VOXELS, AnomalyHead, read_features, shipped_head
 from medical.lesions.atlas import lesion_atlas
 from medical.lesions.painted import in_mni, painted_flair, tissues_of
+from medical.training import anomalies
 from medical.training.anomalies import (
     BOUNDS_ML,
     calibrated,
@@ -53,7 +54,8 @@ def test_lesions_lie_in_white_matter_and_are_bright(head, lesions):
     assert np.array_equal(images[1], painted_flair(head, lesions, 1))
 
 
-def test_a_head_learns_what_is_bright_in_white_matter():
+def test_a_head_learns_what_is_bright_in_white_matter(monkeypatch):
+    monkeypatch.setattr(anomalies, "STEPS", 800)
     random = np.random.default_rng(0)
     features = random.random((20_000, len(GROUPS) + len(WIDE_VOXELS) + 3), np.float32)
     truth = ((features[:, 0] > 0.5) & (features[:, -3] > 0.8)).astype(np.float32)

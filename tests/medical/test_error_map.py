@@ -42,7 +42,8 @@ def test_what_is_read_has_no_mesh_at_the_distance_of_slices():
     assert bool((power[at] <= 1.3 * beside + 1e-9).all())
 
 
-def test_a_head_learns_how_large_errors_are_where():
+def test_a_head_learns_how_large_errors_are_where(monkeypatch):
+    monkeypatch.setattr(errors, "STEPS", 400)
     dice = torch.Generator().manual_seed(0)
     read = torch.rand(60_000, 3, generator=dice)
     std = 0.01 * torch.exp(2 * read[:, 0])
