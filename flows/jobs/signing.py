@@ -179,7 +179,8 @@ def _standing(folder: Path) -> "Identity":
     asked = read_provenance()
     if asked.certificate and asked.key:
         identity = read_identity(asked.certificate, asked.key)
-        _say_who_may_read(asked.key, asked.key.stat().st_mode & 0o777)
+        if identity.program is None:
+            _say_who_may_read(asked.key, asked.key.stat().st_mode & 0o777)
         return identity
     return read_identity(folder / CHAIN, folder / KEY)
 

@@ -15,7 +15,7 @@ class Provenance:
     Attributes:
         signs: Whether they are.
         certificate: The operator's chain in PEM; None for that of the state folder.
-        key: Its private key in PEM.
+        key: Its private key in PEM, or a program that signs.
         trust: Files of roots that are trusted, beside that of the state folder.
     """
 

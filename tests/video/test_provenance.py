@@ -4,6 +4,7 @@ import hashlib
 import random
 import shutil
 import struct
+import sys
 import time
 
 import numpy as np
@@ -158,6 +159,53 @@ def test_files_that_cannot_sign_are_refused(keys, tmp_path):
         path.write_bytes(content)
     with pytest.raises(Refusal, match="signs itself"):
         read_identity(chain, key)
+
+
+SIGNING = """#!{python}
+import sys
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, utils
+with open({key!r}, "rb") as file:
+    key = serialization.load_pem_private_key(file.read(), None)
+assert sys.argv[1:] == ["es256"]
+found = key.sign(sys.stdin.buffer.read(), ec.ECDSA(hashes.SHA256()))
+if {raw}:
+    found = b"".join(half.to_bytes(32) for half in utils.decode_dss_signature(found))
+sys.stdout.buffer.write(found)
+"""
+
+
+def program(path, text, **told):
+    path.write_text(text.format(python=sys.executable, **told))
+    path.chmod(0o700)
+    return path
+
+
+@pytest.mark.parametrize("raw", [False, True])
+def test_a_program_signs_by_a_key_that_stands_elsewhere(keys, plain, tmp_path, raw):
+    signs = program(tmp_path / "signs", SIGNING, key=str(keys / KEY), raw=raw)
+    identity = read_identity(keys / CHAIN, signs)
+    assert (identity.key, identity.algorithm) == (b"", "es256")
+    path = tmp_path / "signed.mp4"
+    sign(plain, path, identity, Claim(path.name, "text_to_video"))
+    found = read_manifest(path, read_anchors(keys / ROOT))
+    assert (found.state, found.signer) == ("Trusted", "A lab")
+    assert media_sha256(path) == media_sha256(plain)
+
+
+def test_a_program_that_signs_nothing_or_by_another_key_is_refused_before_work(keys, tmp_path):
+    make_identity(tmp_path / "other", "Another")
+    other = program(tmp_path / "a", SIGNING, key=str(tmp_path / "other" / KEY), raw=False)
+    with pytest.raises(Refusal, match="no signature by the key of the certificate"):
+        read_identity(keys / CHAIN, other)
+    for text, words in (
+        ("#!/bin/sh\nexit 3\n", "it signed nothing"),
+        ("#!/bin/sh\necho no module >&2; exit 1\n", "no module"),
+        ("#!/bin/sh\ncat\n", "no signature by the key"),
+        ("no program", "it signed nothing"),
+    ):
+        with pytest.raises(Refusal, match=words):
+            read_identity(keys / CHAIN, program(tmp_path / "b", text))
 
 
 CURVE = bytes.fromhex("06082a8648ce3d030107")  # P-256, as certificates name it

@@ -14,15 +14,18 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from core.refusal import Refusal
+from video.provenance.programs import answer_of, is_program
 
 ROOT, ROOT_KEY, CHAIN, KEY = "root.pem", "root.key", "certificate.pem", "certificate.key"
 VALID_DAYS = 3650
 PEM = serialization.Encoding.PEM
+_CURVED = (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)
 CURVES = {"secp256r1": "es256", "secp384r1": "es384", "secp521r1": "es512"}
+HASHES = {"secp256r1": hashes.SHA256(), "secp384r1": hashes.SHA384(), "secp521r1": hashes.SHA512()}
 
 
 @dataclass(frozen=True)
@@ -37,12 +40,32 @@ class Identity:
         key: Its private key in PEM.
         algorithm: By which it signs, in C2PA's words.
         name: Whom the certificate names.
+        program: That signs in place of a key that stands here; None for the key.
     """
 
     chain: str
     key: bytes
     algorithm: str
     name: str
+    program: Path | None = None
+
+    def sign(self, data: bytes) -> bytes:
+        """The program's signature, as C2PA has it: of curves both numbers, one after the other.
+
+        Raises:
+            Refusal: It gave none, or one by another key than the certificate's.
+        """
+        assert self.program is not None
+        found = answer_of(self.program, self.algorithm, data)
+        try:
+            leaf = x509.load_pem_x509_certificates(self.chain.encode())[0]
+            return _checked(leaf.public_key(), found, data)
+        except (InvalidSignature, ValueError) as error:
+            raise Refusal(
+                f"{self.program}: what it wrote is no signature by the key of the certificate "
+                f"({type(error).__name__}): called with {self.algorithm} it signs what it reads; "
+                "look after it, or name the certificate of its key."
+            ) from error
 
 
 def make_identity(folder: Path, name: str) -> bool:
@@ -92,15 +115,16 @@ def read_identity(chain: Path, key: Path) -> Identity:
 
     Args:
         chain: Certificates, the one that signs first.
-        key: Its private key, without a password.
+        key: Its private key, without a password; or a program that signs by a key elsewhere:
+            called with the algorithm, it reads what to sign and writes the signature.
 
     Raises:
         Refusal: They are not what they should be, do not belong together, or are out of date.
     """
     certificates = _certificates(chain)
-    secret = _key(key)
     leaf = certificates[0]
-    if _public(chain, leaf) != secret.public_key():
+    public, secret = _public(chain, leaf), None if is_program(key) else _key(key)
+    if secret is not None and public != secret.public_key():
         raise Refusal(
             f"{key}: it is not the key of the first certificate in {chain}: the key that signs "
             "belongs to the first certificate; name files that belong together."
@@ -114,10 +138,11 @@ def read_identity(chain: Path, key: Path) -> Identity:
             "while it holds; name a new one, or move the folder away to have one made."
         )
     text = b"".join(one.public_bytes(PEM) for one in certificates if one.issuer != one.subject)
-    pem = secret.private_bytes(
-        PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return Identity(text.decode(), pem, _algorithm(key, secret), subject_of(leaf))
+    if secret is None:
+        identity = Identity(text.decode(), b"", _algorithm(chain, public), subject_of(leaf), key)
+        identity.sign(secrets.token_bytes(32))  # it can, and by the key of this certificate
+        return identity
+    return Identity(text.decode(), _secret(secret), _algorithm(key, secret), subject_of(leaf))
 
 
 def read_anchors(path: Path) -> str:
@@ -231,12 +256,28 @@ def _public(path: Path, leaf: x509.Certificate) -> object:
         ) from error
 
 
+def _checked(public: object, found: bytes, data: bytes) -> bytes:
+    """A signature that was held against the key, in C2PA's form."""
+    if isinstance(public, ec.EllipticCurvePublicKey):
+        width = (public.curve.key_size + 7) // 8
+        halves = (int.from_bytes(half) for half in (found[:width], found[width:]))
+        r, s = halves if len(found) == 2 * width else utils.decode_dss_signature(found)
+        public.verify(utils.encode_dss_signature(r, s), data, ec.ECDSA(HASHES[public.curve.name]))
+        return r.to_bytes(width) + s.to_bytes(width)
+    if isinstance(public, ed25519.Ed25519PublicKey):
+        public.verify(found, data)
+    elif isinstance(public, rsa.RSAPublicKey):
+        salted = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256().digest_size)
+        public.verify(found, data, salted, hashes.SHA256())
+    return found
+
+
 def _algorithm(path: Path, key: object) -> str:
-    if isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.name in CURVES:
+    if isinstance(key, _CURVED) and key.curve.name in CURVES:
         return CURVES[key.curve.name]
-    if isinstance(key, ed25519.Ed25519PrivateKey):
+    if isinstance(key, ed25519.Ed25519PrivateKey | ed25519.Ed25519PublicKey):
         return "ed25519"
-    if isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048:
+    if isinstance(key, rsa.RSAPrivateKey | rsa.RSAPublicKey) and key.key_size >= 2048:
         return "ps256"
     raise Refusal(
         f"{path}: C2PA knows no signature by such a key: it is of P-256, P-384, P-521, Ed25519, "

@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import c2pa
-from c2pa import Builder, C2paError, C2paSignerInfo, Context, Reader, Settings, Signer
+from c2pa import (
+    Builder,
+    C2paError,
+    C2paSignerInfo,
+    C2paSigningAlg,
+    Context,
+    Reader,
+    Settings,
+    Signer,
+)
 
 from core.refusal import Refusal
 from video.provenance.certificates import Identity
@@ -88,15 +97,11 @@ def sign(source: Path, target: Path, identity: Identity, claim: Claim) -> None:
         RuntimeError: What was written is not whole, or not the same clip.
     """
     before = media_sha256(source)
-    info = C2paSignerInfo(
-        alg=identity.algorithm.encode(), sign_cert=identity.chain.encode(),
-        private_key=identity.key, ta_url=None,
-    )  # fmt: skip
     manifest = json.dumps(_manifest(claim, before) | {"format": KINDS[source.suffix.lower()]})
     try:
         with (
             Context(_settings("", **UNDRAWN)) as context,
-            Signer.from_info(info) as signer,
+            _signer(identity) as signer,
             Builder.from_json(manifest, context=context) as builder,
         ):
             builder.sign_file(str(source), str(target), signer)
@@ -111,6 +116,18 @@ def sign(source: Path, target: Path, identity: Identity, claim: Claim) -> None:
             f"{source.name} was signed, and reads back as {found.state} "
             f"{' '.join(found.faults)}: no such file is left; make it again."
         )
+
+
+def _signer(identity: Identity) -> Signer:
+    """By the key, or by a program that signs with one elsewhere."""
+    if identity.program is not None:
+        algorithm = C2paSigningAlg[identity.algorithm.upper()]
+        return Signer.from_callback(identity.sign, algorithm, identity.chain)
+    info = C2paSignerInfo(
+        alg=identity.algorithm.encode(), sign_cert=identity.chain.encode(),
+        private_key=identity.key, ta_url=None,
+    )  # fmt: skip
+    return Signer.from_info(info)
 
 
 def read_manifest(path: Path, anchors: str = "") -> Finding:
