@@ -120,9 +120,9 @@ def mri(name: str, heads: int = ALL_HEADS, **changed: Any) -> Arm:
     return _arm(name, MRI, {"heads": heads, **changed})
 
 
-def both(name: str, heads: int) -> Arm:
+def both(name: str, heads: int, **changed: Any) -> Arm:
     """An arm on clips and heads, in turn, each for as long as an arm of its own."""
-    return Arm(name=name, forms=(VIDEO, MRI), heads=heads)
+    return Arm(name=name, forms=(VIDEO, MRI), heads=heads, **changed)
 
 
 def _arm(name: str, form: Form, changed: dict[str, Any]) -> Arm:
@@ -173,5 +173,6 @@ ARMS: tuple[Arm, ...] = (
     video("video-patch-4x4x4", patch=(4, 4, 4)),
     mri("mri-48-averages", averages=True),
     video("video-averages", averages=True),
+    both("joint-48-twice", ALL_HEADS, units=2.0),
 )
 """The most telling first: a plan that is cut has those."""

@@ -27,7 +27,8 @@ diagnosis**.
 - **Equal time** is processor time (`time.process_time`, one torch thread, bfloat16, data
   making included): a step of each kind of network is timed first, and each arm takes as many
   steps as its time allows. Other load on the machine then changes nothing but the seconds that
-  those steps took, which the last table tells. The learning rate rises over {warmup} steps to
+  those steps took, which the last table tells. Steps were timed on an AMD EPYC, and arms of other
+  machines take as many. The learning rate rises over {warmup} steps to
   {rate:g}, stays, and falls over the last 30 %; Muon; the average of the weights is judged.
 - **One trunk**: two levels of {fine} and {coarse} channels, one block a level each way,
   attention to all places, to the text and along depth at the coarse level. A clip of

@@ -66,6 +66,7 @@ def shared_core(results: Results, into: Path, spread: Spread) -> str:
         "video first": {n: f"video-then-mri-{n}" for n in HEADS},
         "both in turn": {n: f"joint-{n}" for n in HEADS},
         "MRI alone, twice the time": {n: f"mri-{n}-twice" for n in HEADS},
+        "both in turn, twice the time": {n: f"joint-{n}-twice" for n in HEADS},
     }
     found = {
         name: {n: runs(results, arm) for n, arm in arms.items() if arm in results}
@@ -77,7 +78,7 @@ def shared_core(results: Results, into: Path, spread: Spread) -> str:
     curved = ["mri-48", "video-then-mri-48", "joint-48", "mri-5", "video-then-mri-5"]
     shown = {name: results[name] for name in curved if name in results}
     plots.curves(into / PICTURES / "mri-curves.png", shown, "mri", "0.75")
-    clips = ["video", "mri-48-then-video", "joint-48", "video-twice"]
+    clips = ["video", "mri-48-then-video", "joint-48", "video-twice", "joint-48-twice"]
     shown = {name: results[name] for name in clips if name in results}
     plots.curves(into / PICTURES / "video-curves.png", shown, "video", "0.75")
     text = [

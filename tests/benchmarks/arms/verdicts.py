@@ -79,6 +79,18 @@ def _rivals() -> list[Rivals]:
             Rivals(
                 f"clips in turn with {heads}, beside clips alone", f"joint-{n}", "video", fair=True
             ),
+            Rivals(
+                f"{heads} in turn with clips, beside {heads} alone, all for twice the time",
+                f"joint-{n}-twice",
+                f"{alone}-twice",
+                fair=True,
+            ),
+            Rivals(
+                f"clips in turn with {heads}, beside clips alone, all for twice the time",
+                f"joint-{n}-twice",
+                "video-twice",
+                fair=True,
+            ),
         ]
     after = "mri-48-then-video"
     return [

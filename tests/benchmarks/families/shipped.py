@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from tests.benchmarks.arms.cells import table
 
@@ -19,8 +20,14 @@ One step is right in {one}, the best in {best}. Of heads (*{heads}*), over {case
 
 {ways}
 
-The mean of 4 samples is {gain:.2f} dB above one step. A curve of heads over 2 to 32 steps was not
-measured.
+The mean of 4 samples is {gain:.2f} dB above one step.
+"""
+CURVE = """
+One sample by its number of steps, over the middle of {cases} heads (*{title}*):
+
+{curve}
+
+One step is {behind:.2f} dB below the best of this curve.
 """
 
 
@@ -35,7 +42,7 @@ def shipped(results: Path) -> str:
     best = max(everything.values(), key=_share)
     restored = {line[0]: line[1] for line in heads["tables"][0]["lines"]}
     gain = next(f for f in heads["figures"] if f["name"] == "mean of 4 over one step")
-    return TEXT.format(
+    text = TEXT.format(
         clips=clips["title"],
         heads=heads["title"],
         cases=gain["cases"],
@@ -44,6 +51,20 @@ def shipped(results: Path) -> str:
         one=_said(everything["1 step"]),
         best=_said(best),
         gain=gain["value"],
+    )
+    return text + _curve(kept["evaluations"]) if "evaluations" in kept else text
+
+
+def _curve(row: dict[str, Any]) -> str:
+    lines = row["tables"][0]["lines"]
+    figure = row["figures"][0]
+    rows = [["dB over back-projection", *(line[0] for line in lines)]]
+    rows.append(["`heads-1mm`", *(line[2] for line in lines)])
+    return CURVE.format(
+        cases=figure["cases"],
+        title=row["title"],
+        curve=table(rows).rstrip(),
+        behind=figure["value"],
     )
 
 

@@ -24,6 +24,7 @@ from tests.benchmarks.results import THREADS, keep
 ROWS = {
     "factors": "mri_rows",
     "ways": "mri_rows",
+    "evaluations": "evaluation_rows",
     "calibration": "spread_rows",
     "detail": "spread_rows",
     "axes": "mri_rows",

@@ -136,11 +136,11 @@ def network() -> SpatioTemporalUNet:
 def _measure(
     head: Head, scanned: Scanned, ways: Sequence[str], setting: Setting
 ) -> tuple[dict[str, Any], Arrays]:
-    volume = _small(head.load()) if setting.quick else head.load()
+    volume = middle(head.load()) if setting.quick else head.load()
     acquisition = scanned.acquisition(volume.spacing_mm)
     truth = trimmed(volume, acquisition)
     made: dict[str, Restoration] = {}
-    methods = {way: _restore(way, scanned, made) for way in ways}
+    methods = {way: restorer(scanned, made, way, **WAYS[way]) for way in ways}
     told = scanned.acquisition(volume.spacing_mm, scanned.told)
     scores, estimates = {}, {}
     for name, estimate, score in compare(truth, acquisition, methods, told=told):
@@ -158,15 +158,20 @@ def _measure(
     return numbers, planes(layers, slices, mask, truth.spacing_mm)
 
 
-def _restore(way: str, scanned: Scanned, made: dict[str, Restoration]) -> Restore:
+def restorer(
+    scanned: Scanned, made: dict[str, Restoration], name: str = MEAN, **asked: int
+) -> Restore:
+    """The shipped model, asked so; what it made is kept in ``made`` by name."""
+
     def restore(scan: Volume, spacing_mm: Spacing) -> Tensor:
-        made[way] = super_resolve(scan, scanned.request(spacing_mm, **WAYS[way]), network())
-        return made[way].mean.data
+        made[name] = super_resolve(scan, scanned.request(spacing_mm, **asked), network())
+        return made[name].mean.data
 
     return restore
 
 
-def _small(volume: Volume) -> Volume:
+def middle(volume: Volume) -> Volume:
+    """The box of ``SMALL`` voxels around the middle."""
     data = volume.data
     for axis, size in enumerate(SMALL):
         kept = min(size, data.shape[axis])
