@@ -170,10 +170,10 @@ def restorer(
     return restore
 
 
-def middle(volume: Volume) -> Volume:
-    """The box of ``SMALL`` voxels around the middle."""
+def middle(volume: Volume, part: Sequence[int] = SMALL) -> Volume:
+    """The box of so many voxels around the middle, or what there is."""
     data = volume.data
-    for axis, size in enumerate(SMALL):
+    for axis, size in enumerate(part):
         kept = min(size, data.shape[axis])
         data = data.narrow(axis, (data.shape[axis] - kept) // 2, kept)
     return volume.with_data(torch.clone(data))
