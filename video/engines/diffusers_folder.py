@@ -136,9 +136,10 @@ class DiffusersFolder:
 
     def in_tiles(self, request: VideoRequest, how: Placement) -> bool:
         """Whether a clip is decoded in tiles: it is said, or main memory would not do else."""
+        if said := read_placement(self.placement).get("tiling"):
+            return said == "on"
         whole, shape = replace(how, tiling="off"), shape_of(request.model_dump())
-        small = ROOM * main_gb(whole, self.weights, *shape) > memory_gb()
-        return how.tiling == "on" or (small and "tiling" not in read_placement(self.placement))
+        return ROOM * main_gb(whole, self.weights, *shape) > memory_gb()
 
     def settled(self, request: VideoRequest) -> VideoRequest:
         """The request with the pipeline's own defaults."""
