@@ -20,10 +20,7 @@ from video.fields import (
     EngineName,
     EnginePlacement,
     EngineRequest,
-    FirstPicture,
     Guidance,
-    KeyPictures,
-    LastPicture,
     ModelName,
     Negative,
     NumFrames,
@@ -34,6 +31,7 @@ from video.fields import (
     Steps,
     Unmarked,
 )
+from video.picture_fields import FirstPicture, KeyPictures, LastPicture
 
 YES = ("true", "1", "yes", "y", "on", "t")  # as pydantic reads it
 Share = Annotated[float, Field(ge=0, le=1)]

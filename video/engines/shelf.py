@@ -49,7 +49,7 @@ def folders() -> list[Path]:
 
 def able(ability: "Ability") -> list[str]:
     """Names of the engines here that are known to have an ability; none is looked over for it."""
-    here = (_of_folder(path.resolve()) for path in folders())
+    here = (_of_folder(path.resolve(), "") for path in folders())
     found = [one.name for one in here if ability in one.known_abilities]
     if not servers():
         return found
@@ -97,7 +97,7 @@ def _own(name: str, lora: Lora | None, control: "Control | None", backend: str) 
 
 
 @cache
-def _of_folder(path: Path, placement: str = "") -> DiffusersFolder:
+def _of_folder(path: Path, placement: str) -> DiffusersFolder:
     if not path.is_dir():
         raise Refusal(
             f"engine={path}: there is no such folder: an engine is a folder of diffusers with "

@@ -114,9 +114,10 @@ def test_a_shard_that_is_late_draws_in_fewer_steps_and_its_records_say_so(places
     report = run_shard(settings, ShardRequest(batch="tonight", shard=0), lambda *_, **__: None)
     assert report.plain()["made"] == 4
     records = [json.loads(path.read_text()) for path in batch.results.glob("*.json")]
-    assert [record["request"]["steps"] for record in records] == [2] * 4
-    assert [record["extra"]["steps_for_the_deadline"] for record in records] == [2] * 4
-    assert [one["steps"] for one in batch.outcomes().values()] == [2] * 4
+    steps = sorted(record["request"]["steps"] for record in records)
+    assert 2 <= steps[0] <= steps[-1] < 20  # half a second is left, and who is quick has some over
+    assert sorted(record["extra"]["steps_for_the_deadline"] for record in records) == steps
+    assert sorted(one["steps"] for one in batch.outcomes().values()) == steps
     assert sorted(record["extra"]["item"] for record in records) == sorted(
         item.address for item in items
     )

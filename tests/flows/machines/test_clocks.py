@@ -68,6 +68,7 @@ def test_a_shard_on_a_slow_clock_follows_what_a_fast_host_wrote(batch, monkeypat
         "request",
         lambda self: SimpleNamespace(
             most_draws=1,
+            limits=SimpleNamespace(least_steps=0),
         ),
     )
     asked = shard_module.ShardRequest(batch="night", shard=3)

@@ -16,7 +16,7 @@ from flows.requests.roots import check_files, check_paths, named_paths, roots
 from flows.settings.settings import read_settings
 
 # Text that is never opened: each new field of a request is named here or has the type DiskPath.
-NO_PATHS = {"prompt", "negative", "prompts", "subjects", "model", "start"}
+NO_PATHS = {"prompt", "negative", "prompts", "subjects", "model", "start", "placement"}
 NEEDED = {"restore_scans": {"scans": "x"}, "super_resolve_mri": {"scan": "x"},
           "train_mri": {"heads": "x"}, "make_shard": {"batch": "x", "shard": 0},
           "approve_batch": {"batch": "x"}, "text_to_video": {"prompt": "x"},

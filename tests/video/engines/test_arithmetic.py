@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from video.engines import arithmetic
 from video.engines.arithmetic import Arithmetic, keep_speed, speed_of
 from video.engines.counted import arithmetic_of, measure_speed
+from video.engines.folder_files import EngineFolder
 from video.engines.shelf import find_engine
 from video.request import VideoRequest
 
@@ -25,12 +26,13 @@ STEP_TFLOP, DECODE_TFLOP = 1678.0 / 10, 275.0
 """Counted on the meta device for 81 frames of 832 x 480, of 40 layers; here are 4 of them."""
 
 
-def test_a_step_and_a_decoding_of_real_size_are_what_was_counted():
+def test_a_step_and_a_decoding_of_real_size_are_what_was_counted(tmp_path):
     with torch.device("meta"):
         net = diffusers.WanTransformer3DModel(**WAN_14B)
         vae = diffusers.AutoencoderKLWan()
     pipe = SimpleNamespace(transformer=net, vae=vae)
-    folder = SimpleNamespace(parts=[], tensors={})
+    (tmp_path / "model_index.json").write_text("{}")
+    folder = EngineFolder(tmp_path)
     found = arithmetic_of(pipe, folder, 8)
     tokens = found.tokens(21, 480, 832)
     assert tokens == 21 * 30 * 52
