@@ -74,3 +74,12 @@ def ends(folder: Path, cases, *, banned: str, cache: Path) -> list[Ended]:
     )
     assert done.returncode == 0, done.stderr
     return [Ended(*end) for end in json.loads(done.stdout.splitlines()[-1])]
+
+
+def runs_of(usual: Path, cache: Path, *, banned: str):
+    """``ends`` of lists of words, of the usual folder or another; graphs are compiled once."""
+
+    def of(*cases, folder=usual):
+        return ends(folder, cases, banned=banned, cache=cache)
+
+    return of

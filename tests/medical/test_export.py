@@ -10,7 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from exported_runs import ends
+from exported_runs import runs_of
 
 from core.models.checkpoints import find_model, load_model
 from core.refusal import Refusal
@@ -77,12 +77,7 @@ def thick_ball(folder, shape):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     """How runs end, for lists of words; graphs are compiled once."""
-    cache = tmp_path_factory.mktemp("cache")
-
-    def of(*cases, folder=folder):
-        return ends(folder, cases, banned="pydicom", cache=cache)
-
-    return of
+    return runs_of(folder, tmp_path_factory.mktemp("cache"), banned="pydicom")
 
 
 LIBRARIES = {"folder": "openvino", "onnx_folder": "onnxruntime"}

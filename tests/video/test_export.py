@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from exported_runs import ends
+from exported_runs import runs_of
 
 from core.models.checkpoints import find_model, load_model
 from core.refusal import Refusal
@@ -46,12 +46,7 @@ def onnx_folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(folder, tmp_path_factory):
     """How runs end, for lists of words; graphs are compiled once."""
-    cache = tmp_path_factory.mktemp("cache")
-
-    def of(*cases, folder=folder):
-        return ends(folder, cases, banned="scipy", cache=cache)
-
-    return of
+    return runs_of(folder, tmp_path_factory.mktemp("cache"), banned="scipy")
 
 
 @pytest.mark.parametrize("form", ["folder", "onnx_folder"])
