@@ -12,7 +12,7 @@ from core.families.family import OneLevel
 from core.families.table import FAMILIES
 from tests.benchmarks.arms.data import Data
 from tests.benchmarks.families import __main__ as command
-from tests.benchmarks.families import measures
+from tests.benchmarks.families import measures, plots
 from tests.benchmarks.families.arm import ARMS, Arm
 from tests.benchmarks.families.networks import network
 from tests.benchmarks.families.shipped import shipped
@@ -163,3 +163,14 @@ def test_arms_are_trained_once_and_told_on_a_page(heads, tmp_path, monkeypatch):
     assert command.place(elsewhere, tmp_path, {}) == elsewhere.state / "docs"
     other = command.published(tmp_path / "families.json", {"video": 3, "mri": 5})
     assert set(other) == {key for key in before if key.startswith("video")}
+
+
+def test_each_column_of_what_was_drawn_says_its_evaluations(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(
+        plots, "_save", lambda figure, path: titles.extend(a.get_title() for a in figure.axes)
+    )
+    pictures = {f"{column} 0": np.zeros((4, 4, 3)) for column in plots.SHOWN}
+    plots.drawn(tmp_path / "x.png", {"one": pictures, "other": pictures}, 0, clips=True)
+    count = len(plots.SHOWN)
+    assert titles == [str(e) for e in plots.SHOWN] + [""] * count

@@ -65,13 +65,13 @@ def drawn(path: Path, arms: Mapping[str, Pictures], number: int, *, clips: bool)
     figure = Figure(figsize=(1.05 * len(columns) + 1.3, 1.05 * len(arms) + 0.3), dpi=72)
     FigureCanvasAgg(figure)
     grid = figure.subplots(len(arms), len(columns), squeeze=False)
-    for row, (name, pictures) in zip(grid, arms.items(), strict=True):
+    for place, (row, (name, pictures)) in enumerate(zip(grid, arms.items(), strict=True)):
         for axes, column in zip(row, columns, strict=True):
             picture = pictures[f"{column} {number}"]
             axes.imshow(picture, cmap="gray", **({} if clips else {"vmin": -2, "vmax": 2}))
             axes.set_xticks([])
             axes.set_yticks([])
-            if row is grid[0]:
+            if place == 0:
                 axes.set_title({"beside": "scan"}.get(column, column), fontsize=8)
         row[0].set_ylabel(name, fontsize=7, rotation=0, ha="right", va="center")
     figure.subplots_adjust(left=0.2, right=0.99, top=0.95, bottom=0.01, wspace=0.05, hspace=0.05)
