@@ -5,7 +5,7 @@ diffusers folders the smallest lawful clip of four steps is drawn in turns by th
 as its users call it and by Lamina (state after each step, progress, decoding apart, checks of the
 frames), with one loaded pipeline, the same seed and one thread. The first two turns are not
 counted. Told are the medians of the differences of pairs, by the clock and in processor time of
-all threads, and the load.
+all threads, and the load; of an engine that refuses such a clip, why.
 """
 
 import argparse
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.refusal import Refusal
 from video.engines.engine import never
 from video.engines.shelf import engine_of
 from video.request import VideoRequest
@@ -68,6 +69,24 @@ def of_engine(name: str, turns: int) -> tuple[list[Took], list[Took]]:
     return there[UNCOUNTED:], here[UNCOUNTED:]
 
 
+def line_of(name: str, turns: int) -> str:
+    """What is told of an engine."""
+    try:
+        there, here = of_engine(name, turns)
+    except Refusal as error:
+        return f"not measured: {error}"
+    beyond = [
+        median(b[kind] - a[kind] for a, b in zip(there, here, strict=True)) * 1000
+        for kind in (0, 1)
+    ]
+    bare = [median(a[kind] for a in there) * 1000 for kind in (0, 1)]
+    return (
+        f"bare {bare[0]:.0f} ms ({bare[1]:.0f} of a processor), beyond it "
+        f"{beyond[0]:.0f} ms ({beyond[1]:.0f} of a processor), {len(here)} pairs, "
+        f"load {os.getloadavg()[0]:.1f}"
+    )
+
+
 def main() -> int:
     """Print a line for each engine."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.warm_engines")
@@ -81,17 +100,7 @@ def main() -> int:
     with TemporaryDirectory() as home:
         os.environ["LAMINA_HOME"] = home
         for name in names:
-            there, here = of_engine(name, chosen.turns)
-            beyond = [
-                median(b[kind] - a[kind] for a, b in zip(there, here, strict=True)) * 1000
-                for kind in (0, 1)
-            ]
-            bare = [median(a[kind] for a in there) * 1000 for kind in (0, 1)]
-            sys.stdout.write(
-                f"{name}: bare {bare[0]:.0f} ms ({bare[1]:.0f} of a processor), beyond it "
-                f"{beyond[0]:.0f} ms ({beyond[1]:.0f} of a processor), {len(here)} pairs, "
-                f"load {os.getloadavg()[0]:.1f}\n"
-            )
+            sys.stdout.write(f"{name}: {line_of(name, chosen.turns)}\n")
             sys.stdout.flush()
     return 0
 
