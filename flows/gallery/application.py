@@ -25,7 +25,7 @@ from flows.gallery.uploads import Uploads
 from flows.requests.roots import roots
 from flows.settings.settings import Settings, is_loopback, server_password
 from flows.videos_api.application import PREFIX as VIDEOS
-from flows.videos_api.application import create_videos
+from flows.videos_api.application import create_videos, videos_elsewhere
 
 PREFIX = "/gallery"
 STATIC = Path(__file__).parent / "static"
@@ -89,12 +89,18 @@ def _watching(application: ASGIApp, settings: Settings) -> ASGIApp:
 
 
 def alone(settings: Settings) -> Starlette:
-    """The gallery on an origin of its own, at the same addresses as beside Prefect."""
+    """The gallery on an origin of its own, at the same addresses as beside Prefect.
+
+    ``/v1/videos`` answers there, too, where it knows the server and who asks.
+    """
 
     def home(_: Request) -> Response:
         return RedirectResponse(f"{PREFIX}/")
 
-    return Starlette(routes=[Route("/", home), Mount(PREFIX, create_gallery(settings))])
+    routes = [Route("/", home), Mount(PREFIX, create_gallery(settings))]
+    if videos := videos_elsewhere(settings):
+        routes.append(Mount("", videos))
+    return Starlette(routes=routes)
 
 
 class Beside:

@@ -4,6 +4,7 @@ Create, poll, list, fetch and remove clips, and whole batches of them. Jobs are 
 a restart of the server, are watched, retried and shown as all others are.
 """
 
+import os
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
@@ -22,7 +23,7 @@ from flows.requests.batch_requests import ClipBatchRequest
 from flows.requests.installed import NotInstalledRefusal, check_installed
 from flows.requests.policy import check_policy
 from flows.requests.roots import check_paths
-from flows.settings.settings import Settings, server_password
+from flows.settings.settings import Settings, client_password, server_password
 from flows.storage.files import DEFAULT_PROJECT, checked_project
 from flows.storage.quota import Quota
 from flows.videos_api.runs import BATCH_FLOW, FLOW, Runs, keep_picture, place_of
@@ -36,7 +37,23 @@ Answer = Callable[[Request], Awaitable[Response]]
 
 def create_videos(prefect: ASGIApp, settings: Settings) -> Starlette:
     """The interface, over the flows of the server that it stands beside."""
-    jobs = _Jobs(Runs(prefect, settings), settings)
+    return _interface(Runs(prefect, settings), Access(None, "", server_password()), settings)
+
+
+def videos_elsewhere(settings: Settings) -> Starlette | None:
+    """The interface, over the flows of the server at ``PREFECT_API_URL``.
+
+    Whoever asks is named by the proxy that the gallery trusts, or knows the server's password;
+    None where there is neither, or no such address.
+    """
+    header, password = settings.gallery_user_header, client_password()
+    if not (os.environ.get("PREFECT_API_URL") and (header or password)):
+        return None
+    return _interface(Runs(None, settings), Access(None, header, password), settings)
+
+
+def _interface(runs: Runs, access: Access, settings: Settings) -> Starlette:
+    jobs = _Jobs(runs, settings)
     routes = [
         (PREFIX, jobs.create, "POST"),
         (PREFIX, jobs.all, "GET"),
@@ -46,7 +63,6 @@ def create_videos(prefect: ASGIApp, settings: Settings) -> Starlette:
         (f"{PREFIX}/{{job}}", jobs.remove, "DELETE"),
         (f"{PREFIX}/{{job}}/content", jobs.content, "GET"),
     ]
-    access = Access(None, "", server_password())
     return Starlette(
         routes=[Route(path, _guarded(do, access), methods=[kind]) for path, do, kind in routes]
     )

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import shutil
 from io import BytesIO
 from pathlib import Path
@@ -15,7 +16,7 @@ from starlette.types import ASGIApp
 
 from core.refusal import Refusal
 from core.wording import LONGEST_NAME, shortened
-from flows.settings.settings import Settings, server_password
+from flows.settings.settings import Settings, client_password, server_password
 from video.operations.text_to_video import TextToVideo
 
 FLOW, TAG, BATCH_FLOW = "text_to_video", "v1-videos", "generate_clips"
@@ -75,16 +76,16 @@ def place_of(project: Path, content: object) -> Path:
 
 
 class Runs:
-    """The server's own API, asked in its own process."""
+    """The server's own API, asked in its own process, or at its address."""
 
-    def __init__(self, prefect: ASGIApp, settings: Settings) -> None:
-        """Take the application beside which this one stands."""
-        secret = server_password()
+    def __init__(self, prefect: ASGIApp | None, settings: Settings) -> None:
+        """Take the application beside which this one stands; None for ``PREFECT_API_URL``."""
+        secret = server_password() if prefect else client_password()
         token = base64.b64encode(secret.encode()).decode()
         self._settings = settings
         self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(prefect),
-            base_url="http://127.0.0.1/api",
+            transport=httpx.ASGITransport(prefect) if prefect else None,
+            base_url="http://127.0.0.1/api" if prefect else os.environ["PREFECT_API_URL"],
             headers={"Authorization": f"Basic {token}"} if secret else {},
             timeout=60,
         )

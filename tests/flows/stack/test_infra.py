@@ -36,6 +36,29 @@ def test_the_compose_file_hangs_together():
     assert compose["networks"]["inside"]["internal"] == "${LAMINA_INSIDE_ONLY:-true}"
 
 
+def test_videos_are_offered_by_the_gallery_to_operators():
+    """In compose and chart by the proxy's passwords; a unit reads the same file as workers."""
+    services = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]
+    told, of_workers = (services[name]["environment"] for name in ("gallery", "coordinator"))
+    for name in ("PREFECT_API_URL", "LAMINA_INPUTS", "LAMINA_PROMPT_POLICY", "LAMINA_QUOTA_GB"):
+        assert told[name] == of_workers[name]
+    chart = INFRA / "helm" / "lamina" / "templates"
+    for file in (INFRA / "Caddyfile", chart / "proxy.yaml"):
+        _, _, behind = file.read_text().partition("handle /v1/videos* {")
+        door = re.split(r"\n\s*handle ", behind)[0]
+        assert "/*.operators" in door
+        assert "viewers" not in door
+        assert re.search(r'"?gallery"?.*:4210 \{', door)
+        assert "header_up X-Lamina-User {http.auth.user.id}" in door
+        assert "header_up -Authorization" in door
+    assert '"lamina.env"' in (chart / "gallery.yaml").read_text()  # names the server
+    files = [
+        re.findall(r"^EnvironmentFile=(.*)$", unit.read_text(), re.MULTILINE)
+        for unit in (INFRA / "systemd").glob("lamina-[gw]*.service")
+    ]
+    assert files == [["/etc/lamina/env"]] * 2
+
+
 def compose_command():
     """The words that run compose here, in either of its generations."""
     for words in (["docker-compose"], ["docker", "compose"]):

@@ -249,10 +249,10 @@ def test_the_proxy_of_the_chart_is_the_one_of_compose():
     compose = (CHART.parents[1] / "Caddyfile").read_text()
     chart = (CHART / "templates" / "proxy.yaml").read_text()
     for line in ("basic_auth {", "header_up X-Lamina-User {http.auth.user.id}",
-                 "header_up -Authorization", "handle /gallery* {",
+                 "header_up -Authorization", "handle /gallery* {", "handle /v1/videos* {",
                  "{$PROXY_USER} {$PROXY_PASSWORD_HASH}"):  # fmt: skip
         assert compose.count(line) == chart.count(line) > 0, line
-    for kind, doors in {"operators": 2, "viewers": 1}.items():
+    for kind, doors in {"operators": 3, "viewers": 1}.items():
         assert compose.count(f"import {{$PEOPLE:/etc/people}}/*.{kind}") == doors
         assert chart.count(f"import /etc/people/*.{kind}") == doors
 

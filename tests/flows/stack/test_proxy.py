@@ -42,7 +42,7 @@ def adapted(program, **places):
     text = (INFRA / "Caddyfile").read_text()
     for name, port in places.items():
         text, count = re.subn(rf"\b{name}:\d+", f"127.0.0.1:{port}", text)
-        assert count == 1, name
+        assert count, name
     version = subprocess.run([program, "version"], capture_output=True, text=True, check=True)
     major, minor = map(int, re.findall(r"\d+", version.stdout)[:2])
     if (major, minor) < (2, 8):
@@ -274,7 +274,7 @@ ANN, BOB = "ann:a-word", "bob:b-word"
 @pytest.mark.integration
 def test_several_people_come_in_each_under_their_own_name(house):
     folder, address = house
-    for path in ("/", "/api/flow_runs/filter", "/gallery/", "/gallery/search"):
+    for path in ("/", "/api/flow_runs/filter", "/v1/videos", "/gallery/", "/gallery/search"):
         for stranger in ("", "ann:wrong", "cay:a-word", "ann:", "README.md:no"):
             assert get(address, path, stranger)[0] == 401, (path, stranger)
 

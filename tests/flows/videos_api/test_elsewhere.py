@@ -1,0 +1,72 @@
+"""``/v1/videos`` beside a gallery that stands apart from Prefect's server, as in ``infra/``."""
+
+import base64
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from starlette.testclient import TestClient
+
+from flows.gallery.application import alone
+from flows.settings.settings import read_settings
+
+HEADER, PASSWORD = "X-Lamina-User", "operator:correct horse"
+
+
+@pytest.fixture
+def prefect(places, monkeypatch):
+    """What Prefect's server is asked for, with what key; it has no runs."""
+    asked = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self):
+            asked.append((self.path, self.headers.get("Authorization")))
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
+        monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
+        yield asked
+        server.shutdown()
+
+
+def listed(**headers):
+    with TestClient(alone(read_settings()), base_url="http://127.0.0.1") as client:
+        return client.get("/v1/videos", headers=headers)
+
+
+def test_who_is_named_by_the_proxy_is_answered_and_nobody_else(prefect, monkeypatch, places):
+    users = places / "users.json"
+    users.write_text(json.dumps({"users": {"ann": {"sha256": "0" * 64, "projects": ["ward"]}}}))
+    monkeypatch.setenv("LAMINA_GALLERY_TOKENS", str(users))
+    monkeypatch.setenv("LAMINA_GALLERY_PROXY_USER_HEADER", HEADER)
+    assert listed().status_code == 401
+    assert prefect == []
+    answer = listed(**{HEADER: "operator"})
+    assert (answer.status_code, answer.json()["data"]) == (200, [])
+    assert prefect == [("/api/flow_runs/filter", None)]
+
+
+def test_the_servers_password_is_the_key_and_is_told_to_the_server(prefect, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", PASSWORD)
+    assert listed(Authorization="Bearer another").status_code == 401
+    assert listed(Authorization=f"Bearer {PASSWORD}").status_code == 200
+    token = base64.b64encode(PASSWORD.encode()).decode()
+    assert prefect == [("/api/flow_runs/filter", f"Basic {token}")]
+
+
+@pytest.mark.parametrize("missing", ["who asks", "the server"])
+def test_it_is_not_offered_where_nobody_knows(missing, prefect, monkeypatch):
+    if missing == "the server":
+        monkeypatch.delenv("PREFECT_API_URL")
+        monkeypatch.setenv("LAMINA_GALLERY_PROXY_USER_HEADER", HEADER)
+    assert listed(**{HEADER: "operator"}).status_code == 404
+    assert prefect == []
