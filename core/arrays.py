@@ -6,7 +6,8 @@ takes the few words that the two libraries spell apart from here, and calls both
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -17,7 +18,21 @@ if TYPE_CHECKING:
 else:
     Tensor = Any
 
-__all__ = ["Tensor", "as_type", "is_plain", "like", "namespace", "permuted", "plain", "tensor"]
+__all__ = [
+    "Tensor",
+    "as_type",
+    "by_slabs",
+    "is_plain",
+    "like",
+    "namespace",
+    "permuted",
+    "plain",
+    "slabs",
+    "tensor",
+    "turned",
+]
+SLAB = 1 << 20
+"""Values that are worked on at a time, so that what is computed on the way takes little memory."""
 
 
 def is_plain(x: Tensor) -> bool:
@@ -76,6 +91,43 @@ def permuted(x: Tensor, order: Sequence[int]) -> Tensor:
     >>> permuted(np.ones((2, 3, 4)), (2, 0, 1)).shape
     (4, 2, 3)
     """
-    if is_plain(x):
-        return cast("Any", np.ascontiguousarray(cast("Any", x).transpose(order)))
-    return x.permute(*order).contiguous()
+    view = turned(x, order)
+    return cast("Any", np.ascontiguousarray(view)) if is_plain(x) else view.contiguous()
+
+
+def turned(x: Tensor, order: Sequence[int]) -> Tensor:
+    """The axes in another order, in the same memory."""
+    return cast("Any", x).transpose(order) if is_plain(x) else x.permute(*order)
+
+
+def slabs(x: Tensor) -> list[slice]:
+    """Parts of the first axis that cover it, of about ``SLAB`` values each.
+
+    >>> slabs(np.zeros((3, 1024, 1024)))[1]
+    slice(1, 2, None)
+    """
+    rows = max(1, SLAB // max(1, math.prod(x.shape[1:])))
+    return [slice(start, start + rows) for start in range(0, x.shape[0], rows)]
+
+
+def by_slabs(work: Callable[[Tensor], Tensor], x: Tensor, out: Tensor | None = None) -> Tensor:
+    """What ``work`` makes of each value, laid out in order, made from a few planes at a time.
+
+    >>> by_slabs(lambda part: part + 1, np.zeros((2, 3))).sum().item()
+    6.0
+
+    Args:
+        work: Makes one value of each value, whatever lies around it.
+        x: (D, ...), or a single value.
+        out: Of the same shape, to be filled; it may be ``x`` itself. None for new memory.
+    """
+    if x.ndim == 0 or 0 in x.shape:
+        return work(x)
+    filled: Any = out
+    for part in slabs(x):
+        made = work(x[part])
+        if filled is None:
+            shape = tuple(x.shape)
+            filled = namespace(made).empty(shape, dtype=made.dtype, device=made.device)
+        filled[part] = made
+    return filled

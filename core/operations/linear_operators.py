@@ -251,9 +251,26 @@ class MeanOperator:
         return y
 
 
-def project(x: Tensor, operator: LinearOperator, measured: Tensor, weight: float = 1.0) -> Tensor:
-    """``x + weight * A^+ (y - A x)``; weight 1 gives the nearest x that explains y."""
-    return x + weight * operator.invert(measured - operator.apply(x))
+def project(
+    x: Tensor,
+    operator: LinearOperator,
+    measured: Tensor,
+    weight: float = 1.0,
+    *,
+    out: Tensor | None = None,
+) -> Tensor:
+    """``x + weight * A^+ (y - A x)``; weight 1 gives the nearest x that explains y.
+
+    Args:
+        x: The estimate.
+        operator: A.
+        measured: y, broadcastable against ``operator.apply(x)``.
+        weight: Of the measurement.
+        out: Where the result goes, which may be ``x`` itself; None for new memory.
+    """
+    moved = operator.invert(measured - operator.apply(x))
+    moved = moved if weight == 1.0 else weight * moved  # no memory for what changes nothing
+    return namespace(x).add(x, moved, out=out)
 
 
 def consistent(

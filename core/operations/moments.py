@@ -41,13 +41,14 @@ def folded(drawn: Iterable[Tensor], samples: int) -> Moments:
     for k, x in enumerate(drawn):
         if mean is None:
             library = namespace(x)
-            mean, spread = (library.zeros(tuple(x.shape), dtype=x.dtype) for _ in range(2))
-        if samples == 1:  # a long clip: half the memory
-            mean += x
-            return Moments(mean, spread)
+            spread = library.zeros(tuple(x.shape), dtype=x.dtype)
+            if samples == 1:  # a long clip: half the memory
+                return Moments(x, spread)
+            mean = library.zeros(tuple(x.shape), dtype=x.dtype)
         delta = x - mean
         mean += delta / (k + 1)
-        spread += delta * (x - mean)
+        delta *= x - mean
+        spread += delta
     # Pairs of opposite noise leave no chance in the mean: nothing is lost to estimating it.
     count = samples if samples % 2 == 0 else max(1, samples - 1)
     spread /= count

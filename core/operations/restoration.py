@@ -69,11 +69,16 @@ def restore(
 
     def drawn() -> Iterator[Tensor]:
         for k in range(samples):
-            z = noise(shape, seed, sample=k, antithetic=True).to(known.values.device)
 
             def report(i: int, steps: int, estimate: Any, k: int = k) -> None:
                 on_step(k * steps + i, samples * steps, estimate)
 
-            yield walk(obedient, z, levels, on_step=report)[0].cpu()
+            # nobody else holds the noise, so that its memory goes after the first step
+            yield walk(
+                obedient,
+                noise(shape, seed, sample=k, antithetic=True).to(known.values.device),
+                levels,
+                on_step=report,
+            )[0].cpu()
 
     return folded(drawn(), samples)

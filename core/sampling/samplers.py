@@ -52,8 +52,9 @@ def flow_map(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = 
     steps = checked(levels, z)
     for i, (t, r) in enumerate(steps, 1):
         estimate = denoise(z, t, r)
-        z = z + (r - t) * velocity_from_denoised(z, estimate, t)
+        z = velocity_from_denoised(z, estimate, t).mul_(r - t).add_(z)
         on_step(i, len(steps), estimate)
+        del estimate  # not held while the next one is made
     return z
 
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.arrays import Tensor, tensor
 from core.operations.linear_operators import AxisOperator
@@ -125,12 +126,17 @@ class AcquiredGrid:
         """Iterated back-projection, from the scan to the fine grid, axis by axis."""
         return self._operator(back_projection, back_projection_matrix, plain=plain)
 
-    def evidence_map(self, *, plain: bool = False) -> Tensor:
-        """How well each voxel was measured, (D, H, W) float32: 1 at slice centers."""
+    def evidence(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+        """How well each voxel was measured is the product of these along D, H, W."""
         d, h, w = (
             np.ones(size, np.float32) if grid is None else closeness(grid).astype(np.float32)
             for size, grid in zip(self.shape, self.axes, strict=True)
         )
+        return d, h, w
+
+    def evidence_map(self, *, plain: bool = False) -> Tensor:
+        """How well each voxel was measured, (D, H, W) float32: 1 at slice centers."""
+        d, h, w = self.evidence()
         found = d[:, None, None] * h[None, :, None] * w[None, None, :]
         return cast("Tensor", found) if plain else tensor(found)
 

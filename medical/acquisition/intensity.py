@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.arrays import Tensor, as_type, like, plain
+from core.arrays import Tensor, as_type, by_slabs, like, plain
 from core.refusal import Refusal
 from medical.files.volume import Volume
 
@@ -50,17 +50,25 @@ class IntensityScale:
 
     def apply(self, x: Tensor) -> Tensor:
         """Float32 intensities with low at 0 and high at 1."""
-        x = as_type(x, "float64")
-        x = x.clip(self.least, self.most) if self.held else x
-        return as_type((x - self.low) / (self.high - self.low), "float32")
+
+        def applied(part: Tensor) -> Tensor:
+            part = as_type(part, "float64")
+            part = part.clip(self.least, self.most) if self.held else part
+            return as_type((part - self.low) / (self.high - self.low), "float32")
+
+        return by_slabs(applied, x)
 
     def invert(self, x: Tensor) -> Tensor:
         """Intensities on the scanner's scale, to float32 precision."""
-        return as_type(as_type(x, "float64") * (self.high - self.low) + self.low, "float32")
+
+        def inverted(part: Tensor) -> Tensor:
+            return as_type(as_type(part, "float64") * (self.high - self.low) + self.low, "float32")
+
+        return by_slabs(inverted, x)
 
     def stretch(self, x: Tensor) -> Tensor:
         """Differences or deviations on the scanner's scale (no offset)."""
-        return x * (self.high - self.low)
+        return by_slabs(lambda part: part * (self.high - self.low), x)
 
     def record(self) -> dict[str, float]:
         """The numbers that undo this scale, for the sidecar."""

@@ -32,17 +32,24 @@ def estimate_noise(scan: Tensor) -> float | None:
     Args:
         scan: (S, H, W), intensities in [0, 1].
     """
-    windows = plain(scan).astype(np.float64)
-    if min(windows.shape[1:]) < SIDE:
+    slices = plain(scan)
+    if min(slices.shape[1:]) < SIDE:
         return None
-    windows = np.lib.stride_tricks.sliding_window_view(windows, (SIDE, SIDE), axis=(1, 2))
-    squares = windows[windows.min(axis=(3, 4)) > FOREGROUND].reshape(-1, SIDE * SIDE)
-    if len(squares) * EVEN_SHARE < FEWEST:
+    variances = [_squares(each).var(axis=1) for each in slices]
+    variance = np.concatenate(variances)
+    if len(variance) * EVEN_SHARE < FEWEST:
         return None
-    variance = squares.var(axis=1)
-    even = squares[variance <= np.quantile(variance, EVEN_SHARE)]
+    most = np.quantile(variance, EVEN_SHARE)
+    even = [_squares(x)[v <= most] for x, v in zip(slices, variances, strict=True)]
+    even = np.concatenate(even)
     least = np.linalg.eigvalsh(np.cov(even.T))[0]
     return float(np.sqrt(max(0.0, least)))
+
+
+def _squares(image: Array) -> NDArray[np.float64]:
+    """The squares (N, 25) of an image (H, W) that hold nothing but tissue."""
+    windows = np.lib.stride_tricks.sliding_window_view(image.astype(np.float64), (SIDE, SIDE))
+    return windows[windows.min(axis=(2, 3)) > FOREGROUND].reshape(-1, SIDE * SIDE)
 
 
 def denoised(scan: Tensor, noise_std: float) -> Tensor:

@@ -17,6 +17,7 @@ from typing import cast
 import nibabel as nib
 import numpy as np
 from nibabel.arrayproxy import ArrayProxy
+from nibabel.volumeutils import apply_read_scaling
 from numpy.typing import NDArray
 
 from core.arrays import Tensor, plain, tensor
@@ -31,7 +32,7 @@ from medical.files.privacy import (
     without_words,
     words_removed,
 )
-from medical.files.stored import clear_zeros, stored_voxels
+from medical.files.stored import all_finite, clear_zeros, read_values, stored_voxels
 from medical.files.volume import FileHeader, Volume, check_near, is_sheared
 
 FEWEST_STEPS = 4  # of float32 between the lowest intensity and the highest
@@ -102,15 +103,15 @@ def write_volume(
         raise Refusal(
             f"{path} is not a NIfTI name: results are written as .nii or .nii.gz; rename it."
         )
-    if not np.isfinite(plain(volume.data)).all():
+    if not all_finite(plain(volume.data)):
         raise Refusal(
             f"{path} would hold NaN or infinite voxels: results must be finite; nothing was "
             "written, check the input."
         )
     text = volume.header.description if description is None else description
-    image = _encode(volume, checked_description(text))
+    words = checked_description(text)
     with atomic_path(path, overwrite=overwrite) as temporary:
-        nib.save(image, temporary)
+        nib.save(_encode(volume, words), temporary)
         written = read_plain(temporary)
         assert written.shape == volume.shape, f"{path}: {written.shape} came back"
         assert np.allclose(written.affine, volume.affine, rtol=1e-5, atol=1e-4), f"{path}: affine"
@@ -202,26 +203,26 @@ def _proxy(image: nib.Nifti1Image) -> ArrayProxy:
 def _intensities(path: Path, image: nib.Nifti1Image) -> NDArray[np.float32]:
     try:
         with np.errstate(all="ignore"):
-            stored = np.asanyarray(image.dataobj).reshape(shape_of(image.shape))
-            data = stored.astype(np.float32, order="C")
+            scale = np.float64(_proxy(image).slope), np.float64(_proxy(image).inter)
+            raw = _proxy(image).get_unscaled().reshape(shape_of(image.shape))
+            data, (bad, least, most) = read_values(raw, lambda x: apply_read_scaling(x, *scale))
     except Exception as error:
         raise Refusal(
             f"{path} cannot be read to its end ({_words(error)}): the file must be whole; "
             "copy or export it again."
         ) from error
-    if num_bad := int(data.size - np.isfinite(stored).sum()):
+    if bad:
         raise Refusal(
-            f"{path} is NaN or infinite in {counted(num_bad, 'voxel')}: intensities must be "
+            f"{path} is NaN or infinite in {counted(bad, 'voxel')}: intensities must be "
             "finite; replace them, for instance with numpy.nan_to_num."
         )
-    if not np.isfinite(data).all():
+    if not np.isfinite([data.min(), data.max()]).all():
         raise Refusal(
-            f"{path} has intensities up to {np.abs(stored).max():.3g}: they are computed as "
-            f"float32, at most {np.finfo(np.float32).max:.3g}; divide them by a constant."
+            f"{path} has intensities up to {max(-least, most):.3g}: they are computed as float32, "
+            f"at most {np.finfo(np.float32).max:.3g}; divide them by a constant."
         )
-    least, most = float(stored.min()), float(stored.max())
-    clear_zeros(data, float(_proxy(image).inter))
-    if 0 < most - least < FEWEST_STEPS * float(np.spacing(np.abs(data).max())):
+    clear_zeros(data, float(scale[1]))
+    if 0 < most - least < FEWEST_STEPS * float(np.spacing(max(-data.min(), data.max()))):
         raise Refusal(
             f"{path} has intensities from {least:.17g} to {most:.17g}: float32, in which they are "
             "computed, tells next to none of them apart; subtract the lowest and scale them."

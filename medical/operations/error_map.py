@@ -10,6 +10,7 @@ Axes: D is the thick axis, H and W; intensities in [0, 1].
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.util import find_spec
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.arrays import Tensor, as_type, is_plain, like, namespace
+from core.arrays import Tensor, as_type, is_plain, like, namespace, slabs
 from core.operations.linear_operators import along_axis
 from medical.files.volume import Volume
 
@@ -32,6 +33,7 @@ SMOOTH = 1.5  # voxels of H and W
 LEVELS = 255  # of a map between 0 and its largest value
 HALO, ROWS = 6, 24  # of H: how much is worked on at a time
 KEY = "trained_with"
+MAPS = 4  # that are read of each voxel
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +136,9 @@ def predicted_error(problem: Problem, base: Tensor, result: Tensor, head: ErrorH
         stop = min(start + ROWS, result.shape[1])
         low, high = max(0, start - HALO), min(result.shape[1], stop + HALO)
         read = _of_each(problem, base[:, low:high], result[:, low:high])
-        error[:, start:stop] = head(read[:, start - low : stop - low])
+        read = read[:, start - low : stop - low]
+        for part in slabs(read):
+            error[part, start:stop] = head(read[part])
     return error
 
 
@@ -152,18 +156,21 @@ def _of_each(problem: Problem, base: Tensor, result: Tensor) -> Tensor:
     period = 1.0 if grid is None else grid.sampling.pitch_mm / grid.spacing_mm
     even = like(_even(result.shape[0], period).astype(np.float32), result)
     library = namespace(result)
-    gradient = library.gradient(result)
-    maps = [
-        result - base,
-        gradient[0],
-        library.sqrt(library.square(gradient[1]) + library.square(gradient[2])),
-        result.clip(min=0.0),
-    ]
-    read = library.empty((*result.shape, len(maps)), dtype=result.dtype)
-    for place, x in enumerate(maps):
+    read = library.empty((*result.shape, MAPS), dtype=result.dtype)
+    for place, x in enumerate(_maps(base, result)):
         smooth = library.sqrt(_smooth(library.square(x), even).clip(min=0.0))
         read[..., place] = library.log(smooth + FLOOR)
     return read
+
+
+def _maps(base: Tensor, result: Tensor) -> Iterator[Tensor]:
+    """One after the other, so that they do not take memory together."""
+    library = namespace(result)
+    yield result - base
+    along, *plane = library.gradient(result)
+    yield along
+    yield library.sqrt(library.square(plane[0]) + library.square(plane[1]))
+    yield result.clip(min=0.0)
 
 
 def _of_all(problem: Problem) -> Tensor:

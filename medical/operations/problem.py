@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from core.arrays import Tensor, is_plain, like, permuted
+from core.arrays import Tensor, is_plain, like, permuted, turned
 from core.operations.linear_operators import AxisOperator
+from core.operations.windows import Slices
 from core.refusal import Refusal
 from medical.acquisition.acquisition import AcquiredGrid, Acquisition
 from medical.acquisition.intensity import (
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from medical.request import SuperResolutionRequest
 
 T = TypeVar("T")
+WHOLE: Slices = (slice(None), slice(None), slice(None))
 LEARNED_NOISE = 0.004  # what estimate_noise finds in heads that the network was trained on
 THICKEST = 2.0  # thickness of slices over their distance
 
@@ -147,14 +149,27 @@ class Problem:
         """A (D, H, W) tensor with its axes as in the file."""
         return permuted(x, np.argsort(self.order).tolist())
 
+    def in_file(self, x: Tensor) -> Tensor:
+        """The same in the memory of ``x``."""
+        return turned(x, np.argsort(self.order).tolist())
+
     def back_projection(self) -> Tensor:
         """The scan on the fine grid, (D, H, W): where the network starts from."""
         return self.acquired.back_projection(plain=is_plain(self.scan)).apply(self.scan)
 
-    def channels(self, back_projection: Tensor) -> Tensor:
-        """What lies beside the sample, (1, 2, D, H, W)."""
-        evidence = self.acquired.evidence_map(plain=is_plain(back_projection))
-        return condition(back_projection, evidence)[None]
+    def channels(self, back_projection: Tensor, part: Slices = WHOLE) -> Tensor:
+        """What lies beside the sample, (1, 2, d, h, w), of a part of the grid.
+
+        Args:
+            back_projection: (D, H, W) of the whole grid.
+            part: along D, H, W.
+        """
+        d, h, w = (
+            like(along[side], back_projection)
+            for along, side in zip(self.acquired.evidence(), part, strict=True)
+        )
+        evidence = d[:, None, None] * h[None, :, None] * w[None, None, :]
+        return condition(back_projection[part], evidence)[None]
 
     def conditioning(self) -> Conditioning:
         """The numbers the network is told about this scan."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from core.arrays import Tensor, as_type, is_plain, namespace, permuted, plain
+from core.arrays import Tensor, as_type, by_slabs, is_plain, namespace, permuted, plain, turned
 from core.operations.linear_operators import project
 from core.operations.moments import Moments
 from core.operations.windows import Slices, Window, windows
@@ -109,7 +109,7 @@ def obedience(noise_std: float) -> float:
 
 
 def obedient(x: Tensor, problem: Problem) -> Tensor:
-    """X without intensities outside the scan's own, still explaining the scan.
+    """X, in its own memory, without intensities outside the scan's own, still explaining the scan.
 
     Projections onto both sets in turn (von Neumann 1950), until what was cut off no longer
     matters. A noisy scan is approached once, by its weight, and not explained exactly.
@@ -117,14 +117,20 @@ def obedient(x: Tensor, problem: Problem) -> Tensor:
     operator, (least, most) = problem.operator, problem.limits
     weight = obedience(problem.noise_std)
     if weight < 1:
-        return project(x, operator, problem.scan, weight).clip(least, most)
+        x = project(x, operator, problem.scan, weight, out=x)
+        return namespace(x).clip(x, least, most, out=x)
     for _ in range(MAX_PROJECTIONS):
-        x = project(x, operator, problem.scan)
-        cut_off = float((least - x).clip(min=0.0).mean() + (x - most).clip(min=0.0).mean())
-        x = x.clip(least, most)
+        x = project(x, operator, problem.scan, out=x)
+        cut_off = float(_above_zero(least - x).mean() + _above_zero(x - most).mean())
+        x = namespace(x).clip(x, least, most, out=x)
         if cut_off < CLIPPED_BELOW:
             break
     return x
+
+
+def _above_zero(x: Tensor) -> Tensor:
+    """X without what is negative, in its own memory."""
+    return namespace(x).clip(x, 0.0, None, out=x)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,15 +167,27 @@ def finished(
         mask: of the result's voxels that stay the scan's own, along the file's axes.
         errors: what predicts the network's errors; None leaves the spread of the samples.
     """
-    base, found = drawn.base, drawn.moments
-    result = obedient(base + RESIDUAL_SCALE * found.mean[0], problem)
     borders, rhythm = [w.slices for w in drawn.windows], _periods(problem.acquired)
+    base, found = drawn.base, drawn.moments
+    del drawn  # of a large grid each array counts: none is kept beyond its last use
+    mean, std = found.mean[0], found.std[0]
+    del found
+    result = RESIDUAL_SCALE * mean
+    del mean
+    result += base
+    result = obedient(result, problem)
     seam = seam_energy(result, borders, rhythm, reference=base)
-    std, known = RESIDUAL_SCALE * found.std[0], errors is not None and request.edition > 2
+    known = errors is not None and request.edition > 2
     if errors is not None and known:
         std = predicted_error(problem, base, result, errors)
+    else:
+        std *= RESIDUAL_SCALE
+    del base
+    data = problem.scale.invert(problem.in_file(result))
+    spread = problem.scale.stretch(problem.in_file(std))
+    del std
     return _restoration(
-        volume, request, problem, result, std=std, mask=mask, seam=seam, known=known
+        volume, request, problem, result, (data, spread), mask=mask, seam=seam, known=known
     )
 
 
@@ -178,14 +196,14 @@ def _restoration(
     request: SuperResolutionRequest,
     problem: Problem,
     result: Tensor,
+    in_file: tuple[Tensor, Tensor],
     *,
-    std: Tensor,
     mask: Tensor | None,
     seam: float,
     known: bool,
 ) -> Restoration:
-    scale, affine = problem.scale, problem.grid.affine
-    data, spread = scale.invert(problem.to_file(result)), scale.stretch(problem.to_file(std))
+    """The restoration from a result, whose memory is used up, and it and its error as in files."""
+    scale, affine, (data, spread) = problem.scale, problem.grid.affine, in_file
     if mask is not None:
         measured, _ = without_fill(volume.data)
         cubic = problem.acquired.cubic(plain=is_plain(measured))
@@ -196,7 +214,11 @@ def _restoration(
     words = f"Lamina SR, mean of {request.samples}, seed {request.seed}; research use"
     text = as_marked(words, synthetic=volume.header.synthetic)
     mean = volume.with_data(data, affine, description=text)
-    final = permuted(scale.apply(as_stored(mean)), problem.order)  # rounded as in the file
+    final = by_slabs(  # rounded as in the file
+        lambda part: scale.apply(as_stored(part, mean.header)),
+        turned(mean.data, problem.order),
+        out=result,
+    )
     difference = problem.operator.apply(final) - problem.measured
     kind = "expected RMSE" if known else "std" if request.samples > 1 else "std unknown"
     uncertainty = volume.with_data(spread, affine, dtype="float32", description=f"{text}; {kind}")

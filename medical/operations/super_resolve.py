@@ -19,7 +19,6 @@ from core.families.table import denoiser
 from core.families.walking import reachable, usual_walk
 from core.networks.conditioned import ConditionedNetwork
 from core.networks.control import ControlBranch
-from core.operations.moments import Moments
 from core.operations.restoration import Measurement, restore
 from core.operations.tiling import tiled
 from core.operations.windows import Window
@@ -73,12 +72,17 @@ def super_resolve(
     shown = control_shown(request, volume, problem, _channels(network))
     tiling, walk = tiling or Tiling(), walk or usual_walk(network, request.seed)
     with torch.inference_mode():
-        base = problem.back_projection()
-        sampler = _Sampler(
-            problem, base, request, shown, network=network, tiling=tiling, walk=walk
+        restored = finished(
+            volume,
+            request,
+            problem,
+            # under no name, so that its arrays go as soon as they were used
+            _Sampler(problem, request, shown, network=network, tiling=tiling, walk=walk).drawn(
+                on_step or ignore
+            ),
+            mask=mask,
+            errors=errors,
         )
-        drawn = Drawn(base, sampler.moments(on_step or ignore), sampler.windows)
-        restored = finished(volume, request, problem, drawn, mask=mask, errors=errors)
         return replace(restored, sampler=walk.__name__)
 
 
@@ -94,7 +98,6 @@ class _Sampler:
     def __init__(
         self,
         problem: Problem,
-        base: Tensor,
         request: SuperResolutionRequest,
         shown: Tensor | None,
         *,
@@ -102,23 +105,23 @@ class _Sampler:
         tiling: Tiling,
         walk: Walk,
     ) -> None:
-        self.base, self.request, self.network = base, request, network
-        self.walk = walk
+        self.problem, self.request, self.network = problem, request, network
+        self.base, self.walk = problem.back_projection(), walk
         self.device = network.device
         self.shape = problem.acquired.shape
-        self.channels = problem.channels(base).to(self.device)
+        self.beside = self.base.to(self.device)
         self.control = None if shown is None else shown.to(self.device)
         self.told = problem.conditioning().to(self.device)
-        self.windows = cover(base, tiling)
+        self.windows = cover(self.base, tiling)
         operator = problem.operator
-        missing = (problem.scan - operator.apply(base)) / RESIDUAL_SCALE
+        missing = (problem.scan - operator.apply(self.base)) / RESIDUAL_SCALE
         measured = missing[None, None].to(self.device)
         self.known = Measurement(operator, measured, obedience(problem.noise_std))
         self.denoise = tiled(self._windows_denoised, self.windows, batch_size=tiling.batch_size)
 
-    def moments(self, on_step: OnStep) -> Moments:
-        """Mean and standard deviation over the samples."""
-        return restore(
+    def drawn(self, on_step: OnStep) -> Drawn:
+        """What was drawn, with mean and standard deviation over the samples."""
+        moments = restore(
             self.denoise,
             self.known,
             (1, *self.shape),
@@ -128,9 +131,10 @@ class _Sampler:
             samples=self.request.samples,
             on_step=on_step,
         )
+        return Drawn(self.base, moments, self.windows)
 
     def _windows_denoised(self, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]) -> Tensor:
-        crops = [self.channels[(..., *part.slices)] for part in parts]
+        crops = [self.problem.channels(self.beside, part.slices) for part in parts]
         told = replace(self.told.repeat(len(parts)), concat=torch.cat(crops))
         if self.control is not None:
             led = [self.control[(..., *part.slices)] for part in parts]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.arrays import plain
+from core.arrays import Tensor, plain, slabs
 from core.progress import counted
 from medical.acquisition.intensity import measure_scale
 from medical.files.volume import Volume
@@ -98,14 +99,13 @@ def check_intensities(scan: Volume, result: Volume) -> None:
             is far smoother or rougher.
     """
     scale = measure_scale(scan.data)
-    held = plain(scale.invert(scale.apply(scan.data))).astype(np.float64)
-    least, most = float(held.min()), float(held.max())
+    held, found = _summary(scale.invert(scale.apply(scan.data))), _summary(result.data)
+    least, most, spread = held.least, held.most, held.spread
     step = max(0.5 * abs(scan.header.slope) * 1.01, RANGE_ROUNDED * (most - least))
-    found = plain(result.data).astype(np.float64)
-    low, high, spread = float(found.min()), float(found.max()), float(held.std())
+    low, high = found.least, found.most
     moved, energy = 0.0, 1.0  # of a scan that is the same everywhere, whose range says it all
     if spread > 0:
-        moved, energy = float(found.mean() - held.mean()) / spread, float(found.std()) / spread
+        moved, energy = (found.mean - held.mean) / spread, found.spread / spread
     within = least - step <= low and high <= most + step
     if not (within and abs(moved) <= MEAN_MOVED and ENERGY[0] <= energy <= ENERGY[1]):
         raise RuntimeError(
@@ -113,6 +113,23 @@ def check_intensities(scan: Volume, result: Volume) -> None:
             f"is {energy:.2g} of the scan's spread: a result stays within the scan's "
             f"{least:.6g} to {most:.6g} and keeps mean and spread; check thickness and noise."
         )
+
+
+class _Summary(NamedTuple):
+    least: float
+    most: float
+    mean: float
+    spread: float
+
+
+def _summary(x: Tensor) -> _Summary:
+    """Of intensities, in float64, though never all of them at once."""
+    parts = [plain(x[part]) for part in slabs(x)]
+    count = sum(part.size for part in parts)
+    mean = sum(float(part.sum(dtype=np.float64)) for part in parts) / count
+    squares = sum(float(((part.astype(np.float64) - mean) ** 2).sum()) for part in parts)
+    least, most = (min(float(p.min()) for p in parts), max(float(p.max()) for p in parts))
+    return _Summary(least, most, mean, math.sqrt(squares / count))
 
 
 def _corner_shifts_mm(scan: Volume, result: Volume) -> NDArray[np.float64]:

@@ -114,9 +114,9 @@ class HeadRunner:
         base = problem.back_projection()
         size = tuple(self.facts["window"])
         parts = cover(base, Tiling(size=size, cell=self.facts["cell"], shrinks=False))
-        moments = self._moments(problem, cast("Any", base), parts, wish)
-        drawn = Drawn(base, moments, parts)
-        return finished(scan, request, problem, drawn, mask=mask, errors=self.errors())
+        drawn = [Drawn(base, self._moments(problem, cast("Any", base), parts, wish), parts)]
+        del base  # so that it goes as soon as it was used
+        return finished(scan, request, problem, drawn.pop(), mask=mask, errors=self.errors())
 
     def _moments(
         self, problem: Problem, base: Floats, parts: Sequence[Window], wish: Wish
@@ -142,7 +142,6 @@ class HeadRunner:
         self, problem: Problem, base: Floats, parts: Sequence[Window], wish: Wish
     ) -> Denoise:
         """The network over all windows, blended; see ``core.operations.tiling``."""
-        beside: Any = problem.channels(cast("Any", base))
         acquired, lands = problem.acquired, self.facts["landings"]
         one_more = progress(wish.samples * wish.steps * len(parts), "window")
         told = {
@@ -156,7 +155,8 @@ class HeadRunner:
             told.update(t=level, r=np.full(1, r, np.float32) if lands else level)
             for part in parts:
                 cut = z[(..., *part.slices)]
-                asked = {"z": self._grown(cut), "concat": self._grown(beside[(..., *part.slices)])}
+                beside: Any = problem.channels(cast("Any", base), part.slices)
+                asked = {"z": self._grown(cut), "concat": self._grown(beside)}
                 velocity = self.graphs.run(GRAPH, told | asked)
                 velocity = velocity[(..., *(slice(n) for n in cut.shape[2:]))]
                 estimate = cut - level[0] * velocity

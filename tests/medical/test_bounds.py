@@ -67,7 +67,7 @@ def _check(scan, words):
         return
     scale = measure_scale(spoiled.data)
     held = scale.invert(scale.apply(spoiled.data))
-    found = as_stored(result.mean)
+    found = as_stored(result.mean.data, result.mean.header)
     assert float(found.min()) >= float(held.min()) - 1
     assert float(found.max()) <= float(held.max()) + 1
 
