@@ -17,6 +17,8 @@ from video.engines.placement import DENOISERS
 from video.engines.states import StateFile, UnkeepableError, full
 
 Told = Callable[[int, int, bool], None]
+TAKEN_BACK = "old_pred_original_sample"
+"""What a scheduler answers beside the latents and is given again at its next step, by its name."""
 Step = tuple[tuple[Any, ...], Mapping[str, Any], Any]
 
 
@@ -67,6 +69,7 @@ class Walk:
         if until and self.resumed >= until:  # nothing tells there what the step leads to
             self.kept, self._state, self.resumed = None, None, 0
         self.done = self.calls = 0
+        self._taken_back = TAKEN_BACK in inspect.signature(pipe.scheduler.step).parameters
         self.last: Step | None = None
         self.decode: Callable[..., Any] = pipe.vae.decode
         self._answers: dict[str, Any] = self._kept_values()["answers"] if self._state else {}
@@ -105,6 +108,8 @@ class Walk:
                 raise Drafted
             return found
 
+        # pipelines give a scheduler the generator by its signature
+        watched.__signature__ = inspect.signature(step)  # pyright: ignore[reportFunctionMemberAccess]
         return watched
 
     def _forward(self, name: str, forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -129,6 +134,7 @@ class Walk:
             "scheduler": _values(self.pipe.scheduler),
             "generator": self.generator.get_state(),
             "answers": self._answers,
+            "beside": list(found[1:]) if self._taken_back else [],
         }
         try:
             self.kept.keep(state)
@@ -147,7 +153,7 @@ class Walk:
         old = _previous(found)
         latents = kept["latents"].to(old.device, old.dtype)
         if isinstance(found, tuple):
-            return (latents, *found[1:])
+            return (latents, *(kept.get("beside") or found[1:]))
         found.prev_sample = latents
         return found
 

@@ -19,9 +19,10 @@ from video.operations.table import OPERATIONS
 from video.request import VideoRequest
 
 STEPS = 6
-QUICK = {"wan_22", "cogvideox", "ltx"}
+QUICK = {"wan_22", "cogvideox", "cogvideox_dpm", "ltx"}
 DRAWN = [
-    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FAMILIES
+    name if name in QUICK else pytest.param(name, marks=pytest.mark.slow)
+    for name in (*FAMILIES, "cogvideox_dpm")
 ]
 
 
