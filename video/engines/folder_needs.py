@@ -21,7 +21,7 @@ from video.request import VideoRequest
 if TYPE_CHECKING:
     from video.engines.diffusers_folder import DiffusersFolder
 
-STATE_BYTES_OF_PIXEL = 0.25  # of a clip under way, at most: 30 MB for 129 frames of 720p
+STATE_BYTES_OF_PIXEL = 1.1  # of a clip under way, at most: four times latents as of Wan, by UniPC
 FILE_BYTES_OF_PIXEL = 0.4
 """Of a clip's mp4: filmed ones took 0.01 to 0.05, strong grain 0.35, uniform noise takes 0.81."""
 LONGEST_S = 1e7
