@@ -20,8 +20,9 @@ from medical.request import SegmentRequest, SuperResolutionRequest
 
 @options_of(SuperResolutionRequest, given=("scan",))
 def super_resolve(
-    scan: str, output: Path, /, *, request: SuperResolutionRequest, overwrite: bool = False
-) -> None:
+    scan: str, output: Path, /, *, request: SuperResolutionRequest,
+    overwrite: bool = False, dry_run: bool = False,
+) -> None:  # fmt: skip
     """Turn a thick-slice scan into a finer volume.
 
     The output is the mean of all samples. Beside it stand the uncertainty (_std), the part of
@@ -31,14 +32,16 @@ def super_resolve(
         scan: NIfTI file (.nii or .nii.gz) with one 3-D image, or folder with one DICOM series.
         output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it.
     """
-    run_here(request, output, overwrite=overwrite)
+    run_here(request, output, overwrite=overwrite, dry_run=dry_run)
 
 
 @options_of(InsertLesionsRequest, given=("scan",))
 def insert_lesions(
-    scan: str, output: Path, /, *, request: InsertLesionsRequest, overwrite: bool = False
-) -> None:
+    scan: str, output: Path, /, *, request: InsertLesionsRequest,
+    overwrite: bool = False, dry_run: bool = False,
+) -> None:  # fmt: skip
     """Put lesions of multiple sclerosis into a healthy head.
 
     Beside the output stand the mask (_label-lesion_mask) and the record (.json). Outside the mask
@@ -48,14 +51,16 @@ def insert_lesions(
         scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one skull-stripped head.
         output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it.
     """
-    run_here(request, output, overwrite=overwrite)
+    run_here(request, output, overwrite=overwrite, dry_run=dry_run)
 
 
 @options_of(FillLesionsRequest, given=("scan", "mask"))
 def fill_lesions(
-    scan: str, mask: str, output: Path, /, *, request: FillLesionsRequest, overwrite: bool = False
-) -> None:
+    scan: str, mask: str, output: Path, /, *, request: FillLesionsRequest,
+    overwrite: bool = False, dry_run: bool = False,
+) -> None:  # fmt: skip
     """Fill lesions with the look of the white matter around them.
 
     Args:
@@ -64,14 +69,16 @@ def fill_lesions(
         output: The NIfTI file to write; outside the mask every byte is the scan's. A name without
             ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it.
     """
-    run_here(request, output, overwrite=overwrite)
+    run_here(request, output, overwrite=overwrite, dry_run=dry_run)
 
 
 @options_of(InpaintMRIRequest, given=("scan", "mask"))
 def inpaint(
-    scan: str, mask: str, output: Path, /, *, request: InpaintMRIRequest, overwrite: bool = False
-) -> None:
+    scan: str, mask: str, output: Path, /, *, request: InpaintMRIRequest,
+    overwrite: bool = False, dry_run: bool = False,
+) -> None:  # fmt: skip
     """Paint a region over from what lies around it; no network takes part.
 
     Args:
@@ -80,8 +87,9 @@ def inpaint(
         output: The NIfTI file to write; outside the mask every byte is the scan's. A name without
             ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it.
     """
-    run_here(request, output, overwrite=overwrite)
+    run_here(request, output, overwrite=overwrite, dry_run=dry_run)
 
 
 @options_of(AuditRequest, given=("dataset",))
@@ -92,6 +100,7 @@ def audit(
     request: AuditRequest,
     output: Path | None = None,
     overwrite: bool = False,
+    dry_run: bool = False,
 ) -> int:
     """Hold the heads of a dataset against people, with controls that must be found.
 
@@ -102,6 +111,7 @@ def audit(
         output: The page to write (.html), its numbers beside it (.json); by default
             NAME-audit.html in this folder.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it.
     """
     import json
 
@@ -109,7 +119,9 @@ def audit(
     from medical.audit.page import verdict
 
     page = output or Path(f"{Path(dataset).resolve().name}-audit.html")
-    run_here(request, page, overwrite=overwrite)
+    run_here(request, page, overwrite=overwrite, dry_run=dry_run)
+    if dry_run:
+        return 0
     told = json.loads(record_path(page).read_text(encoding="utf-8"))["extra"]["audit"]
     for reason in told["reasons"]:
         sys.stderr.write(f"not passed: {reason}\n")
@@ -191,8 +203,9 @@ def approve(
 
 @options_of(SegmentRequest, given=("scan",))
 def segment(
-    scan: str, output: Path, /, *, request: SegmentRequest, overwrite: bool = False
-) -> None:
+    scan: str, output: Path, /, *, request: SegmentRequest,
+    overwrite: bool = False, dry_run: bool = False,
+) -> None:  # fmt: skip
     """Label every voxel of a head, on its own grid.
 
     The record (.json) beside the labels says what they mean and how many ml of each there are.
@@ -201,12 +214,15 @@ def segment(
         scan: NIfTI file (.nii or .nii.gz) with one head, or folder with one DICOM series.
         output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it.
     """
     import json
 
     from flows.jobs.pipeline import record_path
 
-    run_here(request, output, overwrite=overwrite)
+    run_here(request, output, overwrite=overwrite, dry_run=dry_run)
+    if dry_run:
+        return
     told = json.loads(record_path(output).read_text(encoding="utf-8"))["extra"]
     for name, ml in told["volume_ml"].items():
         print(f"{name}: {ml:.0f} ml")
@@ -214,8 +230,9 @@ def segment(
 
 @options_of(FindAnomaliesRequest, given=("scan",))
 def anomalies(
-    scan: str, output: Path, /, *, request: FindAnomaliesRequest, overwrite: bool = False
-) -> None:
+    scan: str, output: Path, /, *, request: FindAnomaliesRequest,
+    overwrite: bool = False, dry_run: bool = False,
+) -> None:  # fmt: skip
     """Map how much each voxel of a FLAIR looks like a lesion.
 
     Beside the map stand two masks: where the map is above a bound (_mask), and where brightness
@@ -226,8 +243,9 @@ def anomalies(
         scan: NIfTI file (.nii or .nii.gz) or DICOM folder of one skull-stripped FLAIR.
         output: The NIfTI file to write; a name without ending is a folder for DICOM, too.
         overwrite: Replace files that already stand there.
+        dry_run: Only say what it would take, or refuse it.
     """
-    run_here(request, output, overwrite=overwrite)
+    run_here(request, output, overwrite=overwrite, dry_run=dry_run)
 
 
 def withdraw(participant: str, /, *, datasets: tuple[Path, ...] = ()) -> int:

@@ -162,6 +162,15 @@ def test_a_scan_becomes_a_finer_volume_with_maps_and_record(places, scan, capsys
     assert capsys.readouterr().out.split()[-1].endswith(".nii.gz")
 
 
+def test_a_dry_run_says_what_a_scan_would_take_and_writes_nothing(places, scan, capsys):
+    asked = ["--model", "tiny-mri", "--samples", "1", "--steps", "1", "--dry-run"]
+    assert main(["mri", "super-resolve", str(scan), str(places / "fine.nii.gz"), *asked]) == 0
+    assert "fine.nii.gz would need 1 CPU, " in capsys.readouterr().out
+    assert main(["mri", "segment", str(scan), str(places / "labels.nii.gz"), "--dry-run"]) == 0
+    assert "labels.nii.gz would need 1 CPU, " in capsys.readouterr().out
+    assert list(places.glob("fine*")) == list(places.glob("labels*")) == []
+
+
 def test_spacing_is_three_numbers(places, scan):
     output = places / "fine.nii.gz"
     words = [
