@@ -23,7 +23,7 @@ from flows.pages.artifacts import batch_page, show_result
 from flows.pages.failures import explained
 from flows.pages.run_log import join_run_log
 from flows.pages.run_names import named
-from flows.requests.batch_requests import ApprovalRequest
+from flows.requests.flow_requests import ApprovalRequest
 from flows.requests.parameters import Asked, Project
 from flows.settings.settings import read_settings
 from flows.storage.files import DEFAULT_PROJECT

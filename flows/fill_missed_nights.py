@@ -18,8 +18,8 @@ from flows.pages.artifacts import show_table
 from flows.pages.failures import explained
 from flows.pages.run_log import join_run_log
 from flows.pages.run_names import named
-from flows.requests.batch_requests import BatchRequest, NightsRequest
-from flows.requests.flow_requests import MODELS
+from flows.requests.batch_requests import BatchRequest
+from flows.requests.flow_requests import MODELS, NightsRequest
 from flows.requests.forms import flat
 from flows.requests.parameters import Asked
 from flows.settings.settings import read_settings

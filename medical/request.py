@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_serializer, model_validator
@@ -9,9 +10,14 @@ from pydantic import Field, model_serializer, model_validator
 from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import Backend, DiskPath, Request
+from core.training import request as training
 from core.training.plan import check_control, check_lora, check_parts, check_space
+from core.training.request import Memory, TrainingRequest
 
 Spacing = Annotated[float, Field(ge=0.2, le=20.0)]
+PROCESS_GB = 0.75  # with the libraries
+ROW_GB = {"tiny": 0.023, "base": 0.086}
+READING_GB, KEPT_GB, LABELS_GB = 0.006, 0.002, 0.004  # of a million voxels of heads
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -184,14 +190,13 @@ class SegmentRequest(Request):
     )
 
 
-class MRITrainingRequest(Request):
+class MRITrainingRequest(TrainingRequest):
     """One training run of the MRI super-resolution model on your own high-resolution heads."""
 
-    name: str = Field(
-        default="my-heads",
-        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
-        description="Name of the new model: lower case letters, digits and dashes.",
-    )
+    kind = "mri"
+    private = True
+
+    name: training.Name = "my-heads"
     heads: DiskPath = Field(
         min_length=1,
         description="BIDS folder with sub-*/anat/sub-*_T1w.nii.gz, sharp along every axis. Every "
@@ -222,11 +227,8 @@ class MRITrainingRequest(Request):
         description="Train on heads, too, that a mark in header, sidecar or participants.tsv says "
         "are drawn; else they are left out, and said.",
     )
-    preset: Literal["tiny", "base"] = Field(default="base", description="Size of the network.")
-    network: Literal["unet", "dit"] = Field(
-        default="unet",
-        description="Kind of network: unet, or dit, a transformer of about its arithmetic.",
-    )
+    preset: training.Preset = "base"
+    network: training.Network = "unet"
     space: Literal["pixels", "latents"] = Field(
         default="pixels",
         description="Where the network works: pixels, or latents, which makes a model that draws "
@@ -243,47 +245,44 @@ class MRITrainingRequest(Request):
         description="Name of an installed MRI model whose weights training begins from, of this "
         "size or without its finest level; empty to begin anew.",
     )
-    lora: int = Field(
-        default=0,
-        ge=0,
-        le=256,
-        title="LoRA",
-        description="Rank of what is learned beside the weights of start, which stay as they are: "
-        "a small file and a model with it merged, for little data; 0 to train all weights.",
-    )
+    lora: training.Rank = 0
     control: Literal["", "edges", "labels"] = Field(
         default="",
         description="Learn a branch that is shown the edges of sharp heads, or labels of fluid, "
         "gray and white matter, beside the weights of start, which stay as they are: a file that "
         "leads restorations by another image; empty for none.",
     )
-    steps: int = Field(default=2500, ge=1, description="Optimizer steps of flow matching.")
-    jump_steps: int = Field(
-        default=1000,
-        ge=0,
-        description="Further steps on average velocities, for few-step sampling.",
-    )
+    steps: training.Steps = 2500
+    jump_steps: training.JumpSteps = 1000
     batch_size: int = Field(default=8, ge=1, le=4096, description="Patches per step.")
-    accumulation: int = Field(
-        default=1,
-        ge=1,
-        le=256,
-        description="Compute each step in so many equal parts, one after the other: less memory "
-        "for the same batch.",
-    )
-    learning_rate: float = Field(default=2e-3, gt=0, le=1, description="Peak learning rate.")
-    minutes: float = Field(
-        default=0.0,
-        ge=0,
-        description="Time budget: where the steps would take longer, fewer are taken and the "
-        "model is written within it; 0 for none.",
-    )
-    compile: bool = Field(
-        default=False,
-        description="Compile the network first: some minutes at the start for faster steps. "
-        "Needs a CUDA device.",
-    )
+    accumulation: training.Accumulation = 1
+    learning_rate: training.LearningRate = 2e-3
+    minutes: training.Minutes = 0.0
+    compile: training.Compiled = False
     seed: int = Field(default=0, ge=0, description="Same seed, same weights on a CPU.")
+
+    @property
+    def model_kind(self) -> str:
+        """In latents whole heads are learned."""
+        return "whole-head" if self.space == "latents" else self.kind
+
+    def data_size(self) -> int:
+        """Voxels of all heads, from the heads of their files; 0 where there are none."""
+        from medical.training.heads import count_voxels
+
+        return count_voxels(self.heads, synthetic=self.synthetic)
+
+    def memory(self, data_size: int) -> Memory:
+        """Reading takes three times what the heads keep."""
+        millions = data_size / 1e6
+        kept = millions * (KEPT_GB + (LABELS_GB if self.contrast_share else 0.0))
+        return Memory(PROCESS_GB, ROW_GB[self.preset], millions * READING_GB, kept)
+
+    def train(self, folder: Path, **told: Any) -> Any:
+        """See ``medical.training.training``."""
+        from medical.training.training import train
+
+        return train(self, folder, **told)[0]
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> MRITrainingRequest:

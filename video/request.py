@@ -1,5 +1,6 @@
 """What a person may ask for: the form, the command line and the records share these models."""
 
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -7,7 +8,9 @@ from pydantic import Field, field_validator, model_validator
 from core.families.names import FamilyName
 from core.refusal import Refusal
 from core.request import DiskPath, Request
+from core.training import request as training
 from core.training.plan import check_control, check_lora, check_parts, check_space
+from core.training.request import Memory, TrainingRequest
 from video.control_fields import ControlClip, ControlFile, ControlScale, ReferencePicture
 from video.fields import (
     EMPTY,
@@ -36,6 +39,8 @@ from video.picture_fields import FirstPicture, KeyPictures, LastPicture
 YES = ("true", "1", "yes", "y", "on", "t")  # as pydantic reads it
 Share = Annotated[float, Field(ge=0, le=1)]
 LAYOUT_STEPS = 4000
+PROCESS_GB, CAPTIONS_GB = 0.65, 0.38  # with the text encoder; captions of the world, all read
+ROW_GB = {"tiny": 0.009, "base": 0.031}
 COUNT_SHARES = (0.8, 0.13, 0.07)
 """Share of training scenes with one, two and three objects."""
 
@@ -134,19 +139,14 @@ class InterpolateRequest(FilterRequest):
     )
 
 
-class VideoTrainingRequest(Request):
+class VideoTrainingRequest(TrainingRequest):
     """One training run of the video model, on the procedural world or on your own clips."""
 
-    name: str = Field(
-        "my-scenes",
-        pattern=r"^[a-z0-9][a-z0-9-]{0,62}$",
-        description="Name of the new model: lower case letters, digits and dashes.",
-    )
-    preset: Literal["tiny", "base"] = Field("base", description="Size of the network.")
-    network: Literal["unet", "dit"] = Field(
-        "unet",
-        description="Kind of network: unet, or dit, a transformer of about its arithmetic.",
-    )
+    kind = "video"
+
+    name: training.Name = "my-scenes"
+    preset: training.Preset = "base"
+    network: training.Network = "unet"
     space: Literal["pixels", "latents"] = Field(
         "pixels",
         description="Where the network works: pixels, or latents, which an autoencoder that is "
@@ -162,14 +162,7 @@ class VideoTrainingRequest(Request):
         description="Name of an installed video model whose weights training begins from, of this "
         "size or without its finest level; empty to begin anew.",
     )
-    lora: int = Field(
-        0,
-        ge=0,
-        le=256,
-        title="LoRA",
-        description="Rank of what is learned beside the weights of start, which stay as they are: "
-        "a small file and a model with it merged, for little data; 0 to train all weights.",
-    )
+    lora: training.Rank = 0
     masks: bool = Field(
         False,
         description="Also learn to paint around what is given of a clip, frames and regions at "
@@ -197,33 +190,34 @@ class VideoTrainingRequest(Request):
         description="Steps of the layout network, which draws where things are before they are "
         "painted; procedural world and preset base only.",
     )
-    steps: int = Field(6000, ge=1, description="Optimizer steps of flow matching.")
-    jump_steps: int = Field(
-        1500, ge=0, description="Further steps on average velocities, for few-step sampling."
-    )
+    steps: training.Steps = 6000
+    jump_steps: training.JumpSteps = 1500
     batch_size: int = Field(
         32, ge=1, le=4096, description="Clips per step, shared out to GPUs or CPU cores."
     )
-    accumulation: int = Field(
-        1,
-        ge=1,
-        le=256,
-        description="Compute each step in so many equal parts, one after the other: less memory "
-        "for the same batch.",
-    )
-    learning_rate: float = Field(2e-3, gt=0, le=1, description="Peak learning rate.")
-    minutes: float = Field(
-        0.0,
-        ge=0,
-        description="Time budget: where the steps would take longer, fewer are taken and the "
-        "model is written within it; 0 for none.",
-    )
-    compile: bool = Field(
-        False,
-        description="Compile the network first: some minutes at the start for faster steps. "
-        "Needs a CUDA device.",
-    )
+    accumulation: training.Accumulation = 1
+    learning_rate: training.LearningRate = 2e-3
+    minutes: training.Minutes = 0.0
+    compile: training.Compiled = False
     seed: int = Field(0, ge=0, description="The same seed gives the same weights on a CPU.")
+
+    def memory(self, data_size: int) -> Memory:
+        """Clips of one's own are not counted."""
+        captions = 0.0 if self.clips else CAPTIONS_GB
+        return Memory(PROCESS_GB + captions, ROW_GB[self.preset])
+
+    def record(self) -> dict[str, Any]:
+        """Whether guidance is in the weights; the words of the procedural world."""
+        from video.world.understanding import VOCABULARY
+
+        words = {} if self.clips else {"vocabulary": VOCABULARY}
+        return {**words, "guidance_trained_in": self.family == "usual" and self.jump_steps > 0}
+
+    def train(self, folder: Path, **told: Any) -> Any:
+        """See ``video.training.training``."""
+        from video.training.training import train
+
+        return train(self, folder, **told)[0]
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> "VideoTrainingRequest":

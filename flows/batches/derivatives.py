@@ -5,7 +5,6 @@ from pathlib import Path
 
 from flows.batches.items import Item
 from flows.batches.ledger import Batch
-from flows.requests.batch_requests import ScanBatchRequest
 from flows.storage.files import DERIVATIVES
 from flows.storage.inputs import told_of
 from medical.files.bids_derivatives import Restored, derived_path, write_derivatives
@@ -15,10 +14,10 @@ ROLES = ("result", "std")
 
 def renew_derivatives(batch: Batch) -> Path | None:
     """Write the dataset, or bring it up to date; its folder, None where scans are of none."""
-    request = batch.request()
-    if not isinstance(request, ScanBatchRequest):
+    source, root = batch.request().dataset, batch.root / DERIVATIVES
+    if source is None:
         return None
-    dataset, root = request.source.resolve(), batch.root / DERIVATIVES
+    dataset = source.resolve()
     scans = _restored(batch, dataset)
     if not scans and not root.exists():
         return None

@@ -18,13 +18,14 @@ from flows.batches.approval import Question
 from flows.batches.drafting import OF_STEPS
 from flows.batches.items import Item, drawn_again
 from flows.batches.ledger import Batch
-from flows.requests.batch_requests import CLIP_FIELDS, ClipBatchRequest
+from flows.requests.batch_requests import ClipBatchRequest
 from video.request import VideoRequest
 
 COLUMNS = ("number", "pick", "item", "seed", "prompt", "file")
 FINALS, SUFFIX = "finals.jsonl", "-final"
 OF_ROWS = {
-    "name", "prompts", "prompt_file", "seed", "count", "drafts", "draft_steps", *CLIP_FIELDS,
+    "name", "prompts", "prompt_file", "seed", "count", "drafts", "draft_steps",
+    *(VideoRequest.model_fields.keys() & ClipBatchRequest.model_fields),
 }  # fmt: skip
 """Fields of a batch of drafts that are not those of what is finished, or stand in its rows."""
 

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from prefect.context import get_run_context
@@ -14,7 +13,6 @@ from flows.batches.events import announcing
 from flows.batches.ledger import Batch
 from flows.batches.needs import shard_needs
 from flows.batches.nights import DATE, night_of, of_night
-from flows.batches.scans import scans_of
 from flows.batches.shard_runs import Deployed, cancel
 from flows.batches.sheet import contact_sheet, is_private
 from flows.pages.artifacts import batch_page, progress_bar, show_result
@@ -71,9 +69,8 @@ def check_scans(request: ScanBatchRequest, settings: Settings) -> None:
 
     A folder that another host has holds nothing that this one could read.
     """
-    folder = Path(request.scans)
-    if roots(settings) is not None and folder.expanduser().is_dir():
-        check_files(map(str, scans_of(request)), settings)
+    if roots(settings) is not None and request.source.is_dir():
+        check_files(map(str, request.survey().taken), settings)
 
 
 def check_rows(request: ClipBatchRequest, settings: Settings) -> None:

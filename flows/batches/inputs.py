@@ -17,7 +17,7 @@ from flows.batches.items import Item, items_of
 from flows.batches.ledger import Batch
 from flows.batches.locks import coordinated
 from flows.batches.start import open_batch, plan_batch, start_batch
-from flows.requests.batch_requests import BatchRequest, ScanBatchRequest
+from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings, adopt
 from flows.storage.inputs import INPUTS, deliver_told, object_path, obtain_scan, told_of, told_path
 from flows.storage.journal import held
@@ -56,9 +56,9 @@ def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:
         return
     store, wanted = batch.mirror.store, list(items)
     _deliver_scans(store, _project(batch) / INPUTS, wanted)
-    request = batch.request()
-    if isinstance(request, ScanBatchRequest) and (dataset := described(request.source)):
-        batch.change(dataset=dataset)
+    dataset = batch.request().dataset
+    if dataset and (said := described(dataset)):
+        batch.change(dataset=said)
     known: Models = batch.read().get("models", {})
     found = dict[str, dict[str, str]]()
     for item in wanted:

@@ -16,13 +16,10 @@ from typing import Any
 from core.operations.operation import ModelSource
 from core.refusal import Refusal
 from flows.batches.drafting import drafted
-from flows.batches.scans import scans_of
 from flows.jobs.operations import operation_named, operation_of
 from flows.jobs.pipeline import AnyOperation
 from flows.requests.batch_requests import (
-    CLIP_FIELDS,
     OWN_SEED,
-    SCAN_FIELDS,
     BatchRequest,
     ClipBatchRequest,
     ScanBatchRequest,
@@ -149,7 +146,7 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
             "turn accept_only on, or leave plateau_draws at 0."
         )
     rows = rows_of(batch.prompts, batch.prompt_file)
-    shared = {name: getattr(batch, name) for name in CLIP_FIELDS}
+    shared = batch.shared(VideoRequest)
     others = shared if batch.engine else _of_other_engines(shared)
     record_of = cache(lambda source: source.record())
     facts: dict[str, dict[str, Any]] = {}  # by prompt as drawn
@@ -195,10 +192,10 @@ def _clips(batch: ClipBatchRequest) -> list[Item]:
 def _scans(batch: ScanBatchRequest) -> list[Item]:
     from core.records import sha256_file
 
-    shared = batch.model_dump(include=set(SCAN_FIELDS))
+    shared = batch.shared(SuperResolutionRequest)
     weights = ""
     items = []
-    for path in scans_of(batch):
+    for path in batch.survey().taken:
         try:
             digest, size = sha256_file(path), path.stat().st_size
         except OSError as error:

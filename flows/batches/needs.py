@@ -2,18 +2,20 @@
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from core.refusal import Refusal
 from core.request import Request
 from flows.batches.items import Item
-from flows.jobs.operations import is_operation, operation_of
+from flows.jobs.operations import OPERATIONS
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import GPU
 from flows.machines.resources import START_MINUTES, Resources, check_fits, needed
+from flows.requests.flow_requests import TRAININGS
 from flows.settings.settings import Settings
-from flows.training.needs import TrainingRequest, count_voxels, training_needs
+from flows.training.needs import training_needs
 
 logger = logging.getLogger(__name__)
 
@@ -31,12 +33,16 @@ def single_needs(request: Request, gpus: int = 0) -> Resources | None:
         gpus: 1 to compute on a GPU.
     """
     try:
-        if isinstance(request, TrainingRequest):
-            return training_needs(request, gpus=gpus, voxels=count_voxels(request))
-        known = is_operation(request)
-        return needed(operation_of(request), request, gpus=gpus) if known else None
+        known = _needs().get(type(request))
+        return known(request, gpus=gpus) if known else None
     except ValueError:
         return None
+
+
+def _needs() -> dict[type[Request], Callable[..., Resources]]:
+    """What tells the needs of a request, by its model."""
+    operations = {each.request: partial(needed, each) for each in OPERATIONS.values()}
+    return {**operations, **dict.fromkeys(TRAININGS.values(), training_needs)}
 
 
 def shard_needs(items: Iterable[Item], gpus: int = 0, draws: int = 1) -> Resources:

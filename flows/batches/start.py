@@ -12,7 +12,6 @@ from flows.batches.items import Item
 from flows.batches.ledger import ENDED, Batch, Outcome, intact, unfinished
 from flows.batches.locks import planning
 from flows.batches.plan import Plan, check_room, make_plan
-from flows.batches.scans import left_out_of
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings
 from flows.storage.journal import held, now, read_lines
@@ -46,7 +45,7 @@ def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], lis
         repeated=repeated,
         shard_minutes=request.limits.shard_minutes,
         measured_s=_measured(known),
-        left_out=left_out_of(request),
+        left_out=request.left_out(),
         from_folder=request.source.name != "" and request.source.is_dir(),
     )
 

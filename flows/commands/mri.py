@@ -150,8 +150,7 @@ def augment(request: Path, out: Path, /, *, dry_run: bool = False) -> int:
     from medical.datasets.own_people import OwnHeads
     from medical.datasets.request import MRIDatasetRequest
 
-    asked = read_request("augment_mri_dataset", request)
-    assert isinstance(asked, MRIDatasetRequest)
+    asked = read_request(MRIDatasetRequest, request)
     maker, wanted = planned(asked, out)
     left = left_to_draw(maker, out)
     needs = f"needs {wanted}" if left else "all stand"

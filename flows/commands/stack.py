@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from core.progress import Clock, duration
 from core.refusal import Refusal
-from core.request import Request
+from core.request import Asked, Request
 from core.wording import LONGEST_NAME, shortened
 from flows.commands.demonstration import scan_parameters, video_parameters
 from flows.commands.watch import watch
@@ -85,7 +85,7 @@ def run(flow: Flow, /, *, request: Path) -> int:
         request: A JSON file with the fields of the flow's form, such as docs/examples/clip.json.
     """
     settings = read_settings()
-    asked = with_uploads(read_request(flow, request), DEFAULT_PROJECT, settings)
+    asked = with_uploads(read_request(model_of(flow), request), DEFAULT_PROJECT, settings)
     with ended_by_signals(), borrowed(settings, sys.stderr.write) as (server, check):
         _check_offers(asked, settings)
         parameters = {"request": asked.model_dump(mode="json")}
@@ -112,14 +112,23 @@ def _check_offers(asked: Request, settings: Settings) -> None:
     check_single(asked, offers(settings))
 
 
-def read_request(flow: str, path: Path) -> Request:
-    """The flow's request in a JSON file.
+def model_of(flow: str) -> type[Request]:
+    """What a flow may be asked.
 
     Raises:
-        Refusal: There is no such flow or file, it is not JSON, or a field is refused.
+        Refusal: There is no such flow.
     """
     if flow not in MODELS:
         raise Refusal(f"{flow}: there is no such flow; choose one of {', '.join(sorted(MODELS))}.")
+    return MODELS[flow]
+
+
+def read_request(model: type[Asked], path: Path) -> Asked:
+    """The request in a JSON file.
+
+    Raises:
+        Refusal: There is no such file, it is not JSON, or a field is refused.
+    """
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -129,9 +138,9 @@ def read_request(flow: str, path: Path) -> Request:
     except ValueError as error:
         raise Refusal(
             f"{path} is not JSON ({error}): a request is one JSON object with the fields of "
-            f"{MODELS[flow].__name__}; correct it there."
+            f"{model.__name__}; correct it there."
         ) from error
-    return MODELS[flow].model_validate(flat(fields) if isinstance(fields, dict) else fields)
+    return model.model_validate(flat(fields) if isinstance(fields, dict) else fields)
 
 
 def _stay(stack: Stack) -> None:

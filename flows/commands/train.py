@@ -4,6 +4,7 @@ import logging
 import sys
 
 from core.progress import terminal_meter
+from core.training.request import TrainingRequest
 from flows.commands.options import options_of
 from flows.settings.settings import Settings, read_settings
 from medical.request import MRITrainingRequest
@@ -28,7 +29,7 @@ def mri(*, request: MRITrainingRequest) -> int:
     return _train(request)
 
 
-def _train(request: VideoTrainingRequest | MRITrainingRequest) -> int:
+def _train(request: TrainingRequest) -> int:
     from flows.machines.devices import choose_device
     from flows.machines.watchdog import TRAINING, holding
     from flows.training.launch import follows
@@ -51,7 +52,7 @@ def _train(request: VideoTrainingRequest | MRITrainingRequest) -> int:
     return 0
 
 
-def _follow(request: VideoTrainingRequest | MRITrainingRequest, settings: Settings) -> int:
+def _follow(request: TrainingRequest, settings: Settings) -> int:
     """Compute a part of every batch; the first process reports and publishes."""
     from flows.training.training import descend, ends_late
 

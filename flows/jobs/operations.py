@@ -25,8 +25,3 @@ def operation_named(name: str) -> AnyOperation:
 def operation_of(request: Request) -> AnyOperation:
     """The operation that a request asks for."""
     return next(each for each in OPERATIONS.values() if each.request is type(request))
-
-
-def is_operation(request: Request) -> bool:
-    """Whether a request asks for a single operation, and not for a batch or a training."""
-    return any(each.request is type(request) for each in OPERATIONS.values())

@@ -203,16 +203,10 @@ def _facts(operation: AnyOperation, request: Request) -> dict[str, Any]:
 
 
 def _source(operation: AnyOperation, request: Request) -> str:
+    from video.engines.pictures import is_frame
     from video.provenance.manifests import DRAWN, FILTERED, PARTLY_DRAWN
 
     if not getattr(operation.source(request), "drawn", True):
         return FILTERED
-    return PARTLY_DRAWN if "clip" in operation.inputs(request) or _shows(request) else DRAWN
-
-
-def _shows(request: Request) -> bool:
-    """Whether pictures that a person gave are frames of the clip."""
-    from video.engines.pictures import named
-    from video.request import VideoRequest
-
-    return isinstance(request, VideoRequest) and bool(named(request))
+    shown = any(role == "clip" or is_frame(role) for role in operation.inputs(request))
+    return PARTLY_DRAWN if shown else DRAWN

@@ -11,16 +11,11 @@ from flows.requests.batch_limits import BatchLimits
 from medical.request import SuperResolutionRequest
 from video import fields as clips
 
+if TYPE_CHECKING:
+    from medical.files.survey import Survey
+
 NAME = r"^[a-z0-9]+(-[a-z0-9]+)*$"
 DATED_NAME = r"^([a-z0-9]+|\{date\})(-([a-z0-9]+|\{date\}))*$"
-CLIP_FIELDS = (
-    "engine", "num_frames", "fps", "height", "width", "steps", "sampler", "guidance", "negative",
-    "model", "picture", "backend", "placement",
-)  # fmt: skip
-SCAN_FIELDS = (
-    "spacing_mm", "samples", "steps", "slice_thickness_mm", "slice_gap_mm", "profile",
-    "noise_std", "model", "adapt_minutes", "backend",
-)  # fmt: skip
 OWN_SEED = -1
 NIGHTLY = "nightly"
 
@@ -55,6 +50,11 @@ class BatchRequest(Request):
     flow: ClassVar[str]
     spoken: ClassVar = {**SuperResolutionRequest.spoken, "seed": {OWN_SEED: "each its own"}}
 
+    def shared(self, single: type[Request]) -> dict[str, Any]:
+        """What all its items are asked alike, as fields of a single request; a seed is its own."""
+        names = (type(self).model_fields.keys() & single.model_fields) - {"seed"}
+        return {name: getattr(self, name) for name in names}
+
     @property
     def judged(self) -> bool:
         """Whether results that do not show what was asked are rejected."""
@@ -74,6 +74,15 @@ class BatchRequest(Request):
     def source(self) -> Path:
         """The file or folder it names; this folder for none."""
         return Path()
+
+    @property
+    def dataset(self) -> Path | None:
+        """The folder whose scans it restores, BIDS maybe; None where it restores none."""
+        return None
+
+    def left_out(self) -> list[str]:
+        """What of its source is not made and why, one line a reason."""
+        raise NotImplementedError
 
 
 class ClipBatchRequest(BatchRequest, clips.EngineRequest):
@@ -168,6 +177,12 @@ class ClipBatchRequest(BatchRequest, clips.EngineRequest):
         """The prompt file."""
         return Path(self.prompt_file or ".").expanduser()
 
+    def left_out(self) -> list[str]:
+        """Of a folder of pictures."""
+        from video.engines.picture_folder import survey
+
+        return survey(self.source).says() if self.prompt_file and self.source.is_dir() else []
+
 
 class ScanBatchRequest(BatchRequest):
     """Many scans, from a folder or a BIDS dataset."""
@@ -247,6 +262,22 @@ class ScanBatchRequest(BatchRequest):
         """The folder of scans."""
         return Path(self.scans).expanduser()
 
+    @property
+    def dataset(self) -> Path:
+        """Likewise."""
+        return self.source
+
+    def survey(self) -> "Survey":
+        """Which files of the folder are restored, and why each other one is not."""
+        from medical.files.survey import Wanted, survey
+
+        asked = (self.subjects, self.suffixes, self.entities)
+        return survey(Path(self.scans), Wanted(*(words.split() for words in asked)))
+
+    def left_out(self) -> list[str]:
+        """Of the folder; nothing where it stands on another host."""
+        return self.survey().restored_says() if self.source.is_dir() else []
+
 
 class ShardRequest(Request):
     """One shard of a planned batch; what it holds stands in the batch's folder."""
@@ -255,27 +286,6 @@ class ShardRequest(Request):
     batch: str = Field(pattern=NAME, description="Name of the batch.")
     shard: int = Field(ge=0, description="Number of the shard, from 0.")
     attempt: int = Field(default=1, ge=1, description="How often it was started, with this time.")
-
-
-class ApprovalRequest(Request):
-    """A batch that a person shall look at."""
-
-    batch: str = Field(pattern=NAME, description="Name of a batch that has ended.")
-    hours: float = Field(
-        default=72.0, ge=0.02, le=720, description="How long the answer may take, up to 720 hours."
-    )
-
-
-class NightsRequest(Request):
-    """Which nights to look at, and what to do about those that have no batch."""
-
-    flow: Literal["generate_clips", "restore_scans"] = Field(
-        default="generate_clips", description="Whose nightly schedule."
-    )
-    nights: int = Field(default=7, ge=1, le=366, description="Days to look back, 1 to 366.")
-    action: Literal["list", "start"] = Field(
-        default="list", description="List what is missing, or start it as well."
-    )
 
 
 BATCHES: dict[str, type[BatchRequest]] = {"video": ClipBatchRequest, "mri": ScanBatchRequest}

@@ -1,12 +1,14 @@
 """Which request each flow takes. The flow's form, the command line and the tests read this."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from core.request import Request
+from core.training.request import TrainingRequest
 from flows.requests.batch_requests import (
-    ApprovalRequest,
+    NAME,
     ClipBatchRequest,
-    NightsRequest,
     ScanBatchRequest,
     ShardRequest,
 )
@@ -28,6 +30,27 @@ from video.request import (
 )
 
 
+class ApprovalRequest(Request):
+    """A batch that a person shall look at."""
+
+    batch: str = Field(pattern=NAME, description="Name of a batch that has ended.")
+    hours: float = Field(
+        default=72.0, ge=0.02, le=720, description="How long the answer may take, up to 720 hours."
+    )
+
+
+class NightsRequest(Request):
+    """Which nights to look at, and what to do about those that have no batch."""
+
+    flow: Literal["generate_clips", "restore_scans"] = Field(
+        default="generate_clips", description="Whose nightly schedule."
+    )
+    nights: int = Field(default=7, ge=1, le=366, description="Days to look back, 1 to 366.")
+    action: Literal["list", "start"] = Field(
+        default="list", description="List what is missing, or start it as well."
+    )
+
+
 class TidyRequest(Request):
     """How patient the janitor is."""
 
@@ -45,6 +68,9 @@ class TidyRequest(Request):
     )
 
 
+TRAININGS: dict[str, type[TrainingRequest]] = {
+    each.kind: each for each in (VideoTrainingRequest, MRITrainingRequest)
+}
 MODELS: dict[str, type[Request]] = {
     "text_to_video": VideoRequest,
     "extend_video": ExtendRequest,

@@ -19,10 +19,11 @@ def main(kind: str, text: str) -> None:
         logging.getLogger(room).setLevel(logging.ERROR)  # the first process says the rest
     settings = read_settings()
     adopt(settings)
-    from flows.training.training import descend, parse
+    from flows.requests.flow_requests import TRAININGS
+    from flows.training.training import descend
 
     try:
-        descend(parse(kind, text), settings, lambda stage, progress: None)
+        descend(TRAININGS[kind].model_validate_json(text), settings, lambda stage, progress: None)
     except (ValueError, Trouble) as error:
         if isinstance(error, ValueError) and not is_refusal(error):
             raise

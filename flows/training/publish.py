@@ -4,7 +4,6 @@ import platform
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel
 
 from core.models.cards import card
 from core.models.checkpoints import find_model, read_record, save_model
@@ -16,11 +15,11 @@ from core.networks.latents import LatentNetwork
 from core.networks.lora import changes, merged
 from core.records import compute, model_facts, versions
 from core.training.checkpoint import history
-from video.world.understanding import VOCABULARY
+from core.training.request import TrainingRequest
 
 
 def publish(
-    folder: Path, network: ConditionedNetwork, request: BaseModel, *, kind: str, run: Path
+    folder: Path, network: ConditionedNetwork, request: TrainingRequest, *, run: Path
 ) -> Path:
     """Save a trained network as a model folder with its record and card.
 
@@ -28,13 +27,12 @@ def publish(
         folder: The model folder; must not exist.
         network: With averaged weights.
         request: What training was asked for.
-        kind: ``"video"`` or ``"mri"``.
         run: Folder of the training run, for what its checkpoints say of steps and time.
     """
-    asked = request.model_dump()
+    asked, kind = request.model_dump(), request.model_kind
     learned, start = changes(network), asked.get("start", "")
     beside = None
-    guided = kind == "video" and asked["family"] == "usual" and bool(asked["jump_steps"])
+    own = request.record()
     if learned:
         base = read_record(find_model(start, kind))
         beside = files_of(learned, rank=asked["lora"], base=start, record=base)
@@ -43,7 +41,7 @@ def publish(
         (branch, part), base = beside_it, read_record(find_model(start, kind))
         shows = asked["control"]
         beside = control_files(branch, shows=shows, base=start, record=base, part=part)
-        guided = base.get("guidance_trained_in", False)  # its weights are the base's
+        own["guidance_trained_in"] = base.get("guidance_trained_in", False)  # the base's weights
     facts = {
         "name": folder.name,
         "kind": kind,
@@ -52,11 +50,9 @@ def publish(
     on_gpu = network.device.type == "cuda"
     hardware = torch.cuda.get_device_name(network.device) if on_gpu else platform.machine()
     begun = {"begun_from": model_facts(read_record(find_model(start, kind)))} if start else {}
-    words = {"vocabulary": VOCABULARY} if kind == "video" and not asked["clips"] else {}
     record = {
         **facts,
-        **words,
-        "guidance_trained_in": guided,
+        **own,
         **({"space": network.space} if isinstance(network, LatentNetwork) else {}),
         "parameters": sum(weights.numel() for weights in network.parameters()),
         "training": {

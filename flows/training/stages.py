@@ -3,18 +3,15 @@
 from pathlib import Path
 
 from core.progress import counted
+from core.training.request import TrainingRequest
 from flows.jobs.stages import stage
 from flows.pages.artifacts import progress_bar, show_facts
 from flows.settings.settings import read_settings
 from flows.storage.files import FileRef
-from medical.request import MRITrainingRequest
-from video.request import VideoTrainingRequest
-
-Request = VideoTrainingRequest | MRITrainingRequest
 
 
 @stage
-def prepare(request: Request) -> str:
+def prepare(request: TrainingRequest) -> str:
     """Refuse a name that is taken before any time is spent; the model's folder."""
     from flows.training.training import model_folder
 
@@ -22,7 +19,7 @@ def prepare(request: Request) -> str:
 
 
 @stage
-def train(request: Request) -> FileRef:
+def train(request: TrainingRequest) -> FileRef:
     """Train on a GPU slot or the CPU; the published weights."""
     from core.models.checkpoints import WEIGHTS
     from flows.machines.devices import choose_device
@@ -31,7 +28,7 @@ def train(request: Request) -> FileRef:
     from flows.training.training import run_folder, train_model
 
     settings = read_settings()
-    veiled = settings.private and isinstance(request, MRITrainingRequest)
+    veiled = settings.private and request.private
     page = TrainingPage(run_folder(request, settings), pictures=not veiled)
     bar, device = progress_bar("training-progress"), choose_device(settings.device)
     with bar as shown, holding(device, shown, TRAINING, urgent=False) as meter:

@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from core.progress import Meter, counted, duration
 from core.refusal import Refusal
+from core.training.request import TrainingRequest
 from flows.settings.settings import Settings
 from flows.training.publish import publish
-from medical.request import MRITrainingRequest
-from video.request import VideoTrainingRequest
 
 if TYPE_CHECKING:
     from core.training.plan import Progress
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 
 PARTS = 1000
 """Of a run, in which its progress is told."""
-
-TrainingRequest = VideoTrainingRequest | MRITrainingRequest
 
 
 def model_folder(request: TrainingRequest, settings: Settings) -> Path:
@@ -72,21 +69,18 @@ def train_model(
     from flows.training.launch import joined, number_of_processes
 
     target = model_folder(request, settings)
-    kind = kind_of(request)
     count = number_of_processes(request.batch_size // request.accumulation, settings.device)
     check_training(request, settings, count)
 
     def watch(stage: str, progress: Progress) -> None:
         meter(int(PARTS * progress.run_share), PARTS, in_words(request, stage, progress))
 
-    others = joined(count, kind, request.model_dump_json(), settings)
+    others = joined(count, request.kind, request.model_dump_json(), settings)
     with ends_late() as should_stop, others:
         network = descend(
             request, settings, watch, should_stop=should_stop, on_validation=on_validation
         )
-    if kind == "mri" and request.space == "latents":
-        kind = "whole-head"
-    return publish(target, network, request, kind=kind, run=run_folder(request, settings))
+    return publish(target, network, request, run=run_folder(request, settings))
 
 
 def check_training(request: TrainingRequest, settings: Settings, processes: int) -> None:
@@ -97,11 +91,10 @@ def check_training(request: TrainingRequest, settings: Settings, processes: int)
     """
     from flows.machines.devices import choose_device, gpu_memory_gb
     from flows.machines.resources import check_here
-    from flows.training.needs import count_voxels, training_needs
+    from flows.training.needs import training_needs
 
     gpus = gpu_memory_gb(choose_device(settings.device)) * processes
-    voxels = count_voxels(request)
-    wanted = training_needs(request, processes=processes, gpus=len(gpus), voxels=voxels)
+    wanted = training_needs(request, processes=processes, gpus=len(gpus))
     check_here(wanted, settings.home, gpus=gpus)
 
 
@@ -177,17 +170,6 @@ def ends_late() -> Iterator[Callable[[], bool]]:
         signal.raise_signal(received[0])
 
 
-def kind_of(request: TrainingRequest) -> str:
-    """``"video"`` or ``"mri"``."""
-    return "video" if isinstance(request, VideoTrainingRequest) else "mri"
-
-
-def parse(kind: str, text: str) -> TrainingRequest:
-    """The request that ``kind`` and its JSON stand for."""
-    model = VideoTrainingRequest if kind == "video" else MRITrainingRequest
-    return model.model_validate_json(text)
-
-
 def descend(
     request: TrainingRequest,
     settings: Settings,
@@ -197,17 +179,12 @@ def descend(
     on_validation: OnValidation = lambda stage, step, found: None,
 ) -> Any:
     """The part of training that every process takes; the network as it was left."""
-    told: dict[str, Any] = {
-        "on_progress": watch, "should_stop": should_stop, "on_validation": on_validation,
-    }  # fmt: skip
     from flows.training.launch import on_device
 
-    folder = run_folder(request, settings)
     with on_device(settings.device):
-        if isinstance(request, VideoTrainingRequest):
-            from video.training.training import train
-
-            return train(request, folder, **told)[0]
-        from medical.training.training import train as train_mri
-
-        return train_mri(request, folder, **told)[0]
+        return request.train(
+            run_folder(request, settings),
+            on_progress=watch,
+            should_stop=should_stop,
+            on_validation=on_validation,
+        )

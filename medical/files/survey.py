@@ -11,7 +11,6 @@ from pathlib import Path
 
 from core.progress import counted
 from core.refusal import Refusal
-from flows.requests.batch_requests import BatchRequest, ScanBatchRequest
 from medical.files.bids_derivatives import derived_path
 from medical.files.bidsignore import read_ignored
 from medical.files.container import (
@@ -109,15 +108,17 @@ class Survey:
             by_reason[reason].append(str(path.relative_to(self.folder)))
         return [f"{_listed(names)}: {reason}" for reason, names in by_reason.items()]
 
-
-def scans_of(request: ScanBatchRequest) -> list[Path]:
-    """The scans that a request asks for, sorted by path; see ``survey``."""
-    return survey(Path(request.scans), wanted_of(request)).taken
-
-
-def wanted_of(request: ScanBatchRequest) -> Wanted:
-    """Which images a request asks for."""
-    return Wanted(request.subjects.split(), request.suffixes.split(), request.entities.split())
+    def restored_says(self) -> list[str]:
+        """The same, and which results clash by name in a derivative dataset."""
+        first: dict[Path, Path] = {}
+        inside = [path.relative_to(self.folder) for path in self.taken]
+        named = {path: derived_path(path, "result") for path in inside if len(path.parts) > 1}
+        clashes = [
+            str(path)
+            for path, name in named.items()
+            if name and first.setdefault(name, path) != path
+        ]
+        return [*self.says(), *([f"{_listed(clashes)}: {CLASH}"] if clashes else [])]
 
 
 def survey(folder: Path, wanted: Wanted | None = None) -> Survey:
@@ -152,24 +153,6 @@ def survey(folder: Path, wanted: Wanted | None = None) -> Survey:
             f"be taken{reasons}; point to a BIDS dataset or to the folder of the scans."
         )
     return found
-
-
-def left_out_of(request: BatchRequest) -> list[str]:
-    """What a request leaves out and why; nothing where its folder stands on another host."""
-    if not request.source.is_dir():
-        return []
-    if not isinstance(request, ScanBatchRequest):
-        from video.engines.picture_folder import survey as pictures_of
-
-        return pictures_of(request.source).says() if request.source.name else []
-    found = survey(Path(request.scans), wanted_of(request))
-    first: dict[Path, Path] = {}
-    inside = [path.relative_to(found.folder) for path in found.taken]
-    named = {path: derived_path(path, "result") for path in inside if len(path.parts) > 1}
-    clashes = [
-        str(path) for path, name in named.items() if name and first.setdefault(name, path) != path
-    ]
-    return [*found.says(), *([f"{_listed(clashes)}: {CLASH}"] if clashes else [])]
 
 
 def _either(wanted: Wanted) -> str:

@@ -16,11 +16,11 @@ from scipy.ndimage import binary_erosion
 from starlette.testclient import TestClient
 
 from core.refusal import Refusal
-from flows.batches.scans import Wanted, survey
 from flows.commands.command_line import main
 from flows.gallery.application import PREFIX, alone
 from flows.settings.settings import read_settings
 from medical.files.nifti import read_volume
+from medical.files.survey import Wanted, survey
 from medical.operations.super_resolve_mri import SuperResolveMRI
 from medical.request import SuperResolutionRequest
 from medical.training.dataset import load_heads, load_labels

@@ -1,6 +1,7 @@
 """Sizes that tell when a room grows too big, and habits every file keeps."""
 
 import ast
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 FLOORS = ("core", "video", "medical", "lamina", "flows")
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in SOURCES]
+OF_A_KIND = re.compile(r"\w(Request|Asked)$")  # Request alone is any of them
 LONGEST_FILE, LONGEST_FUNCTION, USUAL_FUNCTION = 300, 60, 40
 
 
@@ -32,6 +34,30 @@ def test_functions_are_short():
     assert {key: size for key, size in sizes.items() if size > LONGEST_FUNCTION} == {}
     longer = [key for key, size in sizes.items() if size > USUAL_FUNCTION]
     assert len(longer) <= 0.05 * len(sizes), longer
+
+
+def test_flows_ask_no_request_of_which_kind_it_is():
+    """A request, or its operation, answers what differs; ``isinstance`` would list its kinds."""
+    asked = [
+        f"{path.name}:{node.lineno}"
+        for path in (ROOT / "flows").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call | ast.Match)
+        if any(
+            isinstance(part, ast.Name | ast.Attribute) and OF_A_KIND.search(ast.unparse(part))
+            for whole in _told_apart_by(node)
+            for part in ast.walk(whole)
+        )
+    ]
+    assert asked == []
+
+
+def _told_apart_by(node):
+    """The classes that a call or a match statement holds something against."""
+    if isinstance(node, ast.Match):
+        return [case.pattern for case in node.cases]
+    named = isinstance(node.func, ast.Name) and node.func.id in ("isinstance", "issubclass")
+    return node.args[1:] if named else []
 
 
 @pytest.mark.parametrize("name", NAMES)

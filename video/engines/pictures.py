@@ -58,6 +58,11 @@ def frame_of(field: str) -> int:
     return PLACES[field] if field in PLACES else int(field.removeprefix(KEY))
 
 
+def is_frame(field: str) -> bool:
+    """Whether a field, as inputs are named, is a picture that stands as a frame of the clip."""
+    return field in PLACES or field.startswith(KEY)
+
+
 def named(request: VideoRequest) -> dict[str, Path]:
     """The pictures that a request names, by field."""
     told = {field: getattr(request, field) for field in PLACES}

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from flows.batches.items import Item, derived_seed, drawn_again, items_of
 from flows.batches.plan import check_room, expected_seconds, make_plan
-from flows.batches.scans import Wanted, survey
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest
+from medical.files.survey import Wanted, survey
 from video.request import VideoRequest
 
 COSTS = st.lists(st.tuples(st.integers(1, 128), st.integers(16, 128)), min_size=1, max_size=60)

@@ -14,7 +14,6 @@ from core.refusal import Refusal
 from flows.batches.derivatives import renew_derivatives
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch
-from flows.batches.scans import Wanted, survey
 from flows.batches.shard import run_shard
 from flows.batches.start import plan_batch, start_batch
 from flows.commands.command_line import main
@@ -22,6 +21,7 @@ from flows.requests.batch_requests import ScanBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
 from medical.files.bids import entities_of
 from medical.files.bids_derivatives import Restored, derived_path, write_derivatives
+from medical.files.survey import Wanted, survey
 
 IMAGES = (
     "sub-01/anat/sub-01_T1w.nii.gz",

@@ -8,7 +8,8 @@ from prefect.client.schemas.schedules import CronSchedule
 from flows import fill_missed_nights
 from flows.batches import nights as nights_module
 from flows.batches.nights import due, night_of, of_night
-from flows.requests.batch_requests import ClipBatchRequest, NightsRequest, ScanBatchRequest
+from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest
+from flows.requests.flow_requests import NightsRequest
 
 NIGHT = date(2026, 11, 23)
 

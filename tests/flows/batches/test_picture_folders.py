@@ -8,7 +8,6 @@ from PIL import Image
 
 from core.refusal import Refusal
 from flows.batches.items import items_of
-from flows.batches.scans import left_out_of
 from flows.commands.batch import read_request
 from flows.commands.command_line import main
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest
@@ -51,7 +50,7 @@ def test_every_picture_is_a_clip_and_every_other_file_has_a_reason(folder):
     ]  # fmt: skip
     assert repeated == []
     assert all(item.inputs["first"] for item in items)
-    said = "\n".join(left_out_of(asked(folder)))
+    said = "\n".join(asked(folder).left_out())
     for words in (
         "notes.pdf: no picture", "c.txt: no picture has this caption's name", ".DS_Store: hidden",
         "more: a folder", "gone.png: no file, or its link leads nowhere",

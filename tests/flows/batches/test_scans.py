@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from core.refusal import Refusal
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, intact
-from flows.batches.scans import Wanted, survey
 from flows.batches.shard import run_shard
 from flows.batches.start import plan_batch, start_batch
 from flows.commands.command_line import main
@@ -22,6 +21,7 @@ from flows.requests.batch_requests import ScanBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
 from medical.files.bidsignore import read_ignored
 from medical.files.container import scan_name
+from medical.files.survey import Wanted, survey
 
 T1 = "sub-{0}/anat/sub-{0}_T1w.nii.gz"
 

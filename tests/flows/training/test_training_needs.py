@@ -7,7 +7,7 @@ import torch
 from flows.machines import resources as resources_module
 from flows.settings.settings import read_settings
 from flows.training import launch as training_processes_module
-from flows.training.needs import count_voxels, training_needs
+from flows.training.needs import training_needs
 from flows.training.training import train_model
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
@@ -24,7 +24,7 @@ def video(preset, batch_size, **more):
 
 def mri(preset, batch_size, voxels, **more):
     request = MRITrainingRequest(heads="h", preset=preset, batch_size=batch_size)
-    return training_needs(request, voxels=voxels, **more).memory_gb / 1.25
+    return training_needs(request, data_size=voxels, **more).memory_gb / 1.25
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,9 @@ def heads(tmp_path):
 
 
 def test_voxels_are_counted_without_reading_them(heads):
-    assert count_voxels(MRITrainingRequest(heads=str(heads))) == 2 * 12 * 10 * 8
-    assert count_voxels(MRITrainingRequest(heads=str(heads / "none"))) == 0
-    assert count_voxels(VideoTrainingRequest()) == 0
+    assert MRITrainingRequest(heads=str(heads)).data_size() == 2 * 12 * 10 * 8
+    assert MRITrainingRequest(heads=str(heads / "none")).data_size() == 0
+    assert VideoTrainingRequest().data_size() == 0
 
 
 def test_a_training_too_large_for_this_host_is_refused_before_it_reads_anything(
