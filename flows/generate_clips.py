@@ -8,8 +8,9 @@ from typing import Any
 from prefect import flow
 
 from flows.batches.flow import abandon, check_rows, coordinate_batch
+from flows.batches.nights import dated_name
 from flows.pages.failures import explained
-from flows.pages.run_names import dated_name, named
+from flows.pages.run_names import named
 from flows.requests.batch_requests import ClipBatchRequest
 from flows.requests.parameters import Asked, Project
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_serializer, model_validator
@@ -194,6 +193,7 @@ class MRITrainingRequest(TrainingRequest):
     """One training run of the MRI super-resolution model on your own high-resolution heads."""
 
     kind = "mri"
+    trained_by = "medical.training.training:train"
     private = True
 
     name: training.Name = "my-heads"
@@ -277,12 +277,6 @@ class MRITrainingRequest(TrainingRequest):
         millions = data_size / 1e6
         kept = millions * (KEPT_GB + (LABELS_GB if self.contrast_share else 0.0))
         return Memory(PROCESS_GB, ROW_GB[self.preset], millions * READING_GB, kept)
-
-    def train(self, folder: Path, **told: Any) -> Any:
-        """See ``medical.training.training``."""
-        from medical.training.training import train
-
-        return train(self, folder, **told)[0]
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> MRITrainingRequest:

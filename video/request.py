@@ -1,6 +1,5 @@
 """What a person may ask for: the form, the command line and the records share these models."""
 
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -143,6 +142,7 @@ class VideoTrainingRequest(TrainingRequest):
     """One training run of the video model, on the procedural world or on your own clips."""
 
     kind = "video"
+    trained_by = "video.training.training:train"
 
     name: training.Name = "my-scenes"
     preset: training.Preset = "base"
@@ -212,12 +212,6 @@ class VideoTrainingRequest(TrainingRequest):
 
         words = {} if self.clips else {"vocabulary": VOCABULARY}
         return {**words, "guidance_trained_in": self.family == "usual" and self.jump_steps > 0}
-
-    def train(self, folder: Path, **told: Any) -> Any:
-        """See ``video.training.training``."""
-        from video.training.training import train
-
-        return train(self, folder, **told)[0]
 
     @model_validator(mode="after")
     def _parts_are_equal(self) -> "VideoTrainingRequest":

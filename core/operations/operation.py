@@ -258,3 +258,7 @@ class Operation(Protocol[Asked, Prepared, Drawn]):
     def shown(self, request: Asked, facts: Mapping[str, Any]) -> Facts:
         """What the run's page says of it, in words for people."""
         ...
+
+
+AnyOperation = Operation[Any, Any, Any]
+"""One of which it is not known what it is asked."""

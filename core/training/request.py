@@ -4,15 +4,12 @@ from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from core.request import Request
-
-if TYPE_CHECKING:
-    from core.training.stages import OnStage
-    from core.training.validation import OnValidation
 
 Name = Annotated[
     str,
@@ -97,12 +94,14 @@ class TrainingRequest(Request):
 
     >>> class Asked(TrainingRequest):
     ...     kind = "video"
-    ...     name: Name = "mine"
-    >>> Asked(name="ours").model_kind
-    'video'
+    ...     def memory(self, data_size):
+    ...         return Memory(process_gb=0.5, row_gb=0.25)
+    >>> Asked().memory(0).at_most(rows=2)
+    1.0
 
     Attributes:
         kind: Of data and network: ``video`` or ``mri``.
+        trained_by: The function, as ``module:name``, for training needs what requests do without.
         private: Whether what the network makes on its way shows people.
     """
 
@@ -115,6 +114,7 @@ class TrainingRequest(Request):
         minutes: float
 
     kind: ClassVar[str]
+    trained_by: ClassVar[str]
     private: ClassVar[bool] = False
 
     @property
@@ -134,20 +134,12 @@ class TrainingRequest(Request):
         """What the model's record says beyond what all say."""
         return {"guidance_trained_in": False}
 
-    @abstractmethod
-    def train(
-        self,
-        folder: Path,
-        *,
-        on_progress: "OnStage",
-        should_stop: Callable[[], bool],
-        on_validation: "OnValidation",
-    ) -> Any:
+    def train(self, folder: Path, **told: Callable[..., Any]) -> Any:
         """The trained network, with its averaged weights.
 
         Args:
             folder: Where checkpoints stand, from which it goes on.
-            on_progress: Called after each step with the stage's name.
-            should_stop: Asked after each step; if true, training ends there, resumable.
-            on_validation: Called with what was found, every few minutes.
+            told: ``on_progress``, ``should_stop`` and ``on_validation``, as ``train_stages`` takes
+                them.
         """
+        return resolve_name(self.trained_by)(self, folder, **told)[0]

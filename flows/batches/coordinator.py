@@ -10,14 +10,14 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from core.progress import Clock, Meter, counted
 from flows.batches.counts import Tally
 from flows.batches.derivatives import renew_derivatives
 from flows.batches.hours import end_of, no_more, passed
 from flows.batches.inputs import deliver_inputs, items_here_or_planned
-from flows.batches.ledger import GOING_ON, STORE_FAULTS, Batch
+from flows.batches.ledger import GOING_ON, STORE_FAULTS, Batch, Sight
 from flows.batches.locks import being_made, confirm_coordinated, coordinated, sign_of_life
 from flows.batches.needs import check_items
 from flows.batches.pace import least_share
@@ -43,7 +43,6 @@ SILENCE_S = 180.0  # a shard's process starts within this and then beats every f
 STORE_S, STORE_LOOK_S = 900.0, 1.0  # how long the folder of a batch may be away; looks meanwhile
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 Answer = TypeVar("Answer")
-Sight = Literal["waiting", "running", "ended"]
 
 
 class Hands(Protocol):

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.batches.ledger import Batch
 from flows.storage.files import DERIVATIVES
 from flows.storage.inputs import told_of

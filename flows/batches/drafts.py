@@ -16,7 +16,7 @@ from typing import Any
 from core.refusal import Refusal
 from flows.batches.approval import Question
 from flows.batches.drafting import OF_STEPS
-from flows.batches.items import Item, drawn_again
+from flows.batches.item import Item, drawn_again
 from flows.batches.ledger import Batch
 from flows.requests.batch_requests import ClipBatchRequest
 from video.request import VideoRequest

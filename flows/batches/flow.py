@@ -1,7 +1,6 @@
 """What the flows that coordinate batches share, whatever the items are."""
 
 import contextlib
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from flows.batches.events import announcing
 from flows.batches.ledger import Batch
 from flows.batches.needs import shard_needs
 from flows.batches.nights import DATE, night_of, of_night
-from flows.batches.shard_runs import Deployed, cancel
+from flows.batches.shard_runs import Deployed, cancel_batch
 from flows.batches.sheet import contact_sheet, is_private
 from flows.pages.artifacts import batch_page, progress_bar, show_result
 from flows.pages.run_log import join_run_log
@@ -128,35 +127,3 @@ def start_again(batch: Batch, key: str) -> str:
         flow_run_name=said["name"],
     )
     return str(run.id)
-
-
-def cancel_batch(batch: Batch, reason: str, *, tell: bool = True) -> bool:
-    """End a batch; what is made is kept. Whether there was something to end.
-
-    Shards look for this between items; their runs are cancelled, too, where a server knows them.
-
-    Args:
-        batch: Which one.
-        reason: Why.
-        tell: Whether there is a server to ask.
-    """
-    if not batch.change(
-        only_from=("planned", "running", "paused"), state="cancelled", reason=reason
-    ):
-        return False
-    if tell:
-        _cancel_runs(batch)
-    return True
-
-
-def _cancel_runs(batch: Batch) -> None:
-    """Ask the server to cancel the batch's last shards."""
-    last: dict[int, dict[str, Any]] = {}
-    for line in batch.submissions():
-        last[line["shard"]] = line
-    for line in last.values():
-        if not line.get("ended"):
-            try:
-                cancel(line["run"])
-            except Exception as error:
-                logging.getLogger(__name__).warning("run %s: %s", line["run"], error)

@@ -13,10 +13,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.refusal import Refusal
-from flows.batches.items import Item, items_of
+from flows.batches.item import Item
+from flows.batches.items import items_of
 from flows.batches.ledger import Batch
-from flows.batches.locks import coordinated
-from flows.batches.start import open_batch, plan_batch, start_batch
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings, adopt
 from flows.storage.inputs import INPUTS, deliver_told, object_path, obtain_scan, told_of, told_path
@@ -67,25 +66,6 @@ def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:
             found[name] = _deliver_model(batch, name, item.operation.kind)
     if found:
         batch.change(models={**known, **found})
-
-
-def hand_over(settings: Settings, project: str, request: BatchRequest) -> None:
-    """Plan a batch and deliver what it needs, for a coordinator on another host.
-
-    Nothing is done where no store is named, or where the batch is under way.
-
-    Raises:
-        Refusal: Something was asked that cannot be made.
-    """
-    if not settings.store:
-        return
-    items = items_here_or_planned(settings, project, request)
-    batch = open_batch(settings, project, request)
-    with coordinated(batch) as ours:
-        if ours:
-            plan = plan_batch(batch, request, items)
-            start_batch(batch, request, plan, state="planned")
-            deliver_inputs(batch, (item for item, shard in plan.items if shard >= 0))
 
 
 def with_models(settings: Settings, batch: Batch) -> Settings:

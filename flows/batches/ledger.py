@@ -14,10 +14,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.refusal import Refusal
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.requests.batch_requests import BATCHES, NAME, BatchRequest
 from flows.settings.settings import Settings
 from flows.storage.journal import append_line, held, now, read_lines
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT_VERSION = 1
 STATES = ("planned", "running", "paused", "finished", "cancelled", "stopped")
 GOING_ON = ("planned", "running")
+Sight = Literal["waiting", "running", "ended"]  # of a shard's run
 ENDED = ("finished", "stopped", "cancelled")
 STORE_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.ESTALE)
 Outcome = dict[str, Any]

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from core.operations.operation import Model, ModelSource
+from core.operations.operation import AnyOperation, Model, ModelSource
 from core.progress import timed
 from core.records import sha256_file
 from core.refusal import Refusal
-from flows.batches.items import Item, digests_of, drawn_again
+from flows.batches.item import Item, digests_of, drawn_again
 from flows.batches.ledger import Batch
-from flows.jobs.pipeline import AnyOperation, record, save_pictures, usual_ending
+from flows.jobs.pipeline import record, save_pictures, usual_ending
 from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
 from flows.requests.policy import check_policy, write_lawful

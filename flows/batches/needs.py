@@ -8,7 +8,7 @@ from typing import Any
 
 from core.refusal import Refusal
 from core.request import Request
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.jobs.operations import OPERATIONS
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import GPU

@@ -58,3 +58,13 @@ def _zone(run: Any) -> str:
     ours = [table for table in schedules if str(getattr(table, "id", None)) in key] or schedules
     zones = [getattr(table.schedule, "timezone", None) for table in ours]
     return next(filter(None, zones), "UTC")
+
+
+def dated_name(request: BatchRequest) -> str:
+    """The name of a batch, of the night that its run is of."""
+    from prefect.context import get_run_context
+
+    if DATE not in request.name:
+        return request.name
+    run: Any = get_run_context()
+    return of_night(request, night_of(run.flow_run)).name

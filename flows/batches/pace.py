@@ -13,7 +13,7 @@ from typing import Any
 
 from core.progress import Throttle
 from flows.batches.hours import ENDS
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.batches.ledger import Batch, unfinished
 from flows.batches.makers import Job
 from flows.requests.batch_requests import BatchRequest

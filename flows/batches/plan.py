@@ -11,7 +11,7 @@ from typing import Any
 from core.operations.operation import Cost
 from core.progress import HOUR, MINUTE, counted, duration
 from core.refusal import Refusal
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.machines.watchdog import Patience
 from flows.requests.batch_requests import BatchRequest
 

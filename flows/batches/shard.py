@@ -23,7 +23,7 @@ from core.operations.operation import NotAsAskedError
 from core.progress import Meter, Throttle, timed
 from flows.batches.hours import no_more
 from flows.batches.inputs import at_hand, with_models
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.batches.ledger import GOING_ON, Batch, files_of
 from flows.batches.locks import alone, delivering
 from flows.batches.makers import Job, Maker

@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 from uuid import UUID
 
-from flows.batches.coordinator import Sight
+from flows.batches.ledger import Batch, Sight
 from flows.batches.needs import offers, shard_gpus
 from flows.machines.pools import GPU, gpu_memory_gb, places
 from flows.machines.resources import Resources, job_variables, this_host
@@ -141,6 +141,38 @@ def cancel(run: str) -> None:
     wanted = Cancelling() if state.is_running() or state.is_pending() else Cancelled()
     with get_client(sync_client=True) as client:
         client.set_flow_run_state(UUID(run), wanted)
+
+
+def cancel_batch(batch: Batch, reason: str, *, tell: bool = True) -> bool:
+    """End a batch; what is made is kept. Whether there was something to end.
+
+    Shards look for this between items; their runs are cancelled, too, where a server knows them.
+
+    Args:
+        batch: Which one.
+        reason: Why.
+        tell: Whether there is a server to ask.
+    """
+    if not batch.change(
+        only_from=("planned", "running", "paused"), state="cancelled", reason=reason
+    ):
+        return False
+    if tell:
+        _cancel_runs(batch)
+    return True
+
+
+def _cancel_runs(batch: Batch) -> None:
+    """Ask the server to cancel the batch's last shards."""
+    last: dict[int, dict[str, Any]] = {}
+    for line in batch.submissions():
+        last[line["shard"]] = line
+    for line in last.values():
+        if not line.get("ended"):
+            try:
+                cancel(line["run"])
+            except Exception as error:
+                logger.warning("run %s: %s", line["run"], error)
 
 
 def _read_pool() -> tuple[str, dict[str, Any]]:

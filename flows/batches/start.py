@@ -8,9 +8,10 @@ from typing import Any
 
 from core.refusal import Refusal
 from flows.batches.counts import sampled_s
-from flows.batches.items import Item
+from flows.batches.inputs import deliver_inputs, items_here_or_planned
+from flows.batches.item import Item
 from flows.batches.ledger import ENDED, Batch, Outcome, intact, unfinished
-from flows.batches.locks import planning
+from flows.batches.locks import coordinated, planning
 from flows.batches.plan import Plan, check_room, make_plan
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings
@@ -76,6 +77,25 @@ def start_batch(
                 f"{batch.root.name}: shards of an earlier request are still at work: a batch "
                 f"changes only when none is; wait, or `lamina batch cancel {batch.root.name}`."
             )
+
+
+def hand_over(settings: Settings, project: str, request: BatchRequest) -> None:
+    """Plan a batch and deliver what it needs, for a coordinator on another host.
+
+    Nothing is done where no store is named, or where the batch is under way.
+
+    Raises:
+        Refusal: Something was asked that cannot be made.
+    """
+    if not settings.store:
+        return
+    items = items_here_or_planned(settings, project, request)
+    batch = open_batch(settings, project, request)
+    with coordinated(batch) as ours:
+        if ours:
+            plan = plan_batch(batch, request, items)
+            start_batch(batch, request, plan, state="planned")
+            deliver_inputs(batch, (item for item, shard in plan.items if shard >= 0))
 
 
 def reopen(batch: Batch) -> int:

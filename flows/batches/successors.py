@@ -24,10 +24,10 @@ from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound
 
 from core.progress import counted
-from flows.batches.flow import cancel_batch
 from flows.batches.ledger import GOING_ON, Batch
 from flows.batches.locks import being_coordinated
 from flows.batches.nights import DATE, night_of, of_night
+from flows.batches.shard_runs import cancel_batch
 from flows.requests.batch_requests import BATCHES, BatchRequest
 from flows.requests.flow_requests import MODELS
 from flows.requests.forms import flat

@@ -104,7 +104,7 @@ def cancel(name: str, /, *, project: Project = "default") -> None:
 
     batch = _batch(project, name)
     with one_server(read_settings()) as server:
-        from flows.batches.flow import cancel_batch  # reads at once what Prefect is told
+        from flows.batches.shard_runs import cancel_batch  # reads at once what Prefect is told
 
         if not cancel_batch(batch, "cancelled on the command line", tell=bool(server)):
             raise _unfit(batch, "cancelled", WAITING_FOR)
@@ -204,7 +204,7 @@ def _run(project: str, request: BatchRequest, here: bool) -> int:
         with terminal_meter(f"batch {request.name}") as meter:
             coordinate(read_settings(), project, request, Here(), meter)
     else:
-        from flows.batches.inputs import hand_over
+        from flows.batches.start import hand_over
 
         hand_over(read_settings(), project, request)
         _run_deployed(project, request)

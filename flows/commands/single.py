@@ -14,8 +14,7 @@ from flows.settings.settings import read_settings
 if TYPE_CHECKING:
     import torch
 
-    from core.operations.operation import Paths, Reading
-    from flows.jobs.pipeline import AnyOperation
+    from core.operations.operation import AnyOperation, Paths, Reading
     from flows.machines.resources import Resources
     from video.engines.previews import Shown
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from core.operations.operation import AnyOperation
 from core.request import Request
-from flows.jobs.pipeline import AnyOperation, record_path
+from flows.jobs.pipeline import record_path
 
 ResultFormat = Literal["nifti", "dicom"]
 FILES = (".nii.gz", ".nii")

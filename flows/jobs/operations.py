@@ -1,8 +1,8 @@
 """Every operation that flows, batches and commands may be asked for, by name and by request."""
 
+from core.operations.operation import AnyOperation
 from core.refusal import Refusal
 from core.request import Request
-from flows.jobs.pipeline import AnyOperation
 from medical.operations.table import OPERATIONS as MEDICAL
 from video.operations.table import OPERATIONS as VIDEO
 

@@ -11,12 +11,11 @@ from typing import Any
 
 from core.models.checkpoints import WEIGHTS
 from core.numerics import TORCH
-from core.operations.operation import ModelSource
+from core.operations.operation import AnyOperation, ModelSource
 from core.records import compute, sha256_path, versions
 from core.refusal import Refusal
 from core.request import Request
 from flows.jobs.operations import OPERATIONS
-from flows.jobs.pipeline import AnyOperation
 from flows.machines.devices import choose_device
 from flows.settings.settings import read_settings
 from flows.storage.delivery import MAPS, bare

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.operations.operation import Facts, Model, OnStep, Operation, Paths
+from core.operations.operation import AnyOperation, Facts, Model, OnStep, Paths
 from core.progress import timed
 from core.records import atomic_path, model_facts, write_record
 from core.request import Request
@@ -19,7 +19,6 @@ from flows.requests.policy import write_lawful
 from flows.storage.files import check_apart, check_target, plain_name
 from video.provenance.unsigned import is_signed, media_sha256
 
-AnyOperation = Operation[Any, Any, Any]
 SUFFIXES = {"preview": ".webp", "sheet": ".png", "picture": ".png"}  # of pictures, by role
 DERIVED = ("preview", "sheet")  # pictures that show nothing the result does not
 

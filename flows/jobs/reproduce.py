@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import get_num_threads, set_num_threads
 
+from core.operations.operation import AnyOperation
 from core.progress import Meter, steps_of
 from flows.jobs.origins import Origin
-from flows.jobs.pipeline import AnyOperation, make
+from flows.jobs.pipeline import make
 from flows.machines.devices import choose_device, slot
 from flows.machines.resources import check_room
 from flows.requests.policy import check_policy

@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.operations.operation import Facts, Operation
+from core.operations.operation import AnyOperation, Facts
 from core.progress import timed
 from core.records import atomic_path, sha256_file, versions
 from core.refusal import Refusal
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-AnyOperation = Operation[Any, Any, Any]
 FOLDER = "provenance"  # in the state folder
 NAME = "Lamina"  # whom certificates name that were made unasked
 

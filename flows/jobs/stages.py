@@ -17,9 +17,9 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from core.operations.operation import AnyOperation
 from core.refusal import Refusal
 from core.request import Request
-from flows.jobs.pipeline import AnyOperation
 from flows.settings.settings import Settings, read_settings
 
 

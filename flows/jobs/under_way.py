@@ -15,9 +15,9 @@ from contextvars import copy_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.operations.operation import AnyOperation
 from core.records import atomic_path
 from core.request import Request
-from flows.jobs.pipeline import AnyOperation
 
 if TYPE_CHECKING:
     from flows.pages.artifacts import LivingPage

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from core.numerics import allows_gpu
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.batches.makers import Job, Maker
 from flows.settings.settings import adopt, read_settings
 

@@ -30,7 +30,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from core.refusal import Refusal
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.batches.makers import Job
 from flows.machines.ray_sampler import Sampler
 from flows.settings.settings import Settings

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.memory import memory_limit_gb
-from core.operations.operation import Operation
+from core.operations.operation import AnyOperation
 from core.refusal import Refusal
 from core.request import Request
 
@@ -55,7 +55,7 @@ class Resources(BaseModel):
         )
 
 
-def needed(operation: Operation[Any, Any, Any], request: Request, *, gpus: int = 0) -> Resources:
+def needed(operation: AnyOperation, request: Request, *, gpus: int = 0) -> Resources:
     """What one request needs, by its operation's cost, a start and a margin included.
 
     Args:
@@ -78,7 +78,7 @@ def needed(operation: Operation[Any, Any, Any], request: Request, *, gpus: int =
 
 
 def check_room(
-    operation: Operation[Any, Any, Any],
+    operation: AnyOperation,
     request: Request,
     device: "torch.device",
     folder: Path | None,
@@ -103,7 +103,7 @@ def check_room(
 
 
 def check_whole(
-    operation: Operation[Any, Any, Any],
+    operation: AnyOperation,
     request: Request,
     device: "torch.device",
     folder: Path,

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from flows.jobs.pipeline import DERIVED, AnyOperation
+from core.operations.operation import AnyOperation
+from flows.jobs.pipeline import DERIVED
 from flows.pages.artifacts import announce, data_uri, gallery_page, show_result, webp_uri
 from flows.settings.settings import read_settings
 from flows.storage.files import FileRef

@@ -10,9 +10,9 @@ from typing import Any
 
 from prefect.runtime import flow_run
 
+from core.operations.operation import AnyOperation
 from core.request import Request
 from core.wording import LONGEST_NAME, shortened
-from flows.jobs.pipeline import AnyOperation
 from flows.requests.uploads import PREFIX
 
 logger = logging.getLogger(__name__)
@@ -59,15 +59,3 @@ def title_by(operation: AnyOperation) -> Words:
 def own_name(request: Any) -> str:
     """The name that a request has."""
     return request.name
-
-
-def dated_name(request: Any) -> str:
-    """The name of a batch, of the night that its run is of."""
-    from prefect.context import get_run_context
-
-    from flows.batches.nights import DATE, night_of, of_night
-
-    if DATE not in request.name:
-        return request.name
-    run: Any = get_run_context()
-    return of_night(request, night_of(run.flow_run)).name

@@ -26,7 +26,7 @@ from flows.settings.settings import read_settings
 from flows.storage.journal import now
 
 if TYPE_CHECKING:
-    from flows.jobs.pipeline import AnyOperation
+    from core.operations.operation import AnyOperation
     from video.policy.prompts import Policy
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 
 from core.models.checkpoints import save_model
-from flows.batches.items import Item, items_of
+from flows.batches.item import Item
+from flows.batches.items import items_of
 from flows.batches.plan import make_plan
 from flows.requests.batch_requests import ClipBatchRequest
 from tests.benchmarks.batch_cost import BATCH, SETTINGS, said

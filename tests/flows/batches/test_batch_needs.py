@@ -10,7 +10,8 @@ import torch
 from core.refusal import Refusal
 from flows.batches import shard_runs as shard_runs_module
 from flows.batches.coordinator import coordinate
-from flows.batches.items import Item, items_of
+from flows.batches.item import Item
+from flows.batches.items import items_of
 from flows.batches.makers import Job, Maker
 from flows.batches.needs import (
     check_items,

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.batches.items import Item, derived_seed, drawn_again, items_of
+from flows.batches.item import Item, derived_seed, drawn_again
+from flows.batches.items import items_of
 from flows.batches.plan import check_room, expected_seconds, make_plan
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest
 from medical.files.survey import Wanted, survey

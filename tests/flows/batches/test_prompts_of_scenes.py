@@ -5,7 +5,8 @@ import json
 import pytest
 
 from core.refusal import Refusal
-from flows.batches.items import Item, items_of
+from flows.batches.item import Item
+from flows.batches.items import items_of
 from flows.commands.command_line import main
 from flows.requests.batch_requests import ClipBatchRequest
 

@@ -53,7 +53,7 @@ def test_a_folder_of_pictures_leads_to_no_other_folder(places, monkeypatch, name
 @pytest.mark.parametrize("role", ["first", "key_8"])
 def test_a_picture_that_changes_after_its_plan_is_refused(tmp_path, role):
     from core.refusal import Refusal
-    from flows.batches.items import Item, digests_of
+    from flows.batches.item import Item, digests_of
     from flows.batches.makers import check_unchanged
     from video.request import VideoRequest
 

@@ -13,7 +13,7 @@ from core.operations.operation import Cost, Model, Reading
 from core.records import atomic_path
 from core.refusal import Refusal
 from core.request import Request
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.batches.plan import make_plan
 from flows.batches.shard import run_shard
 from flows.batches.start import open_batch, start_batch

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.client.schemas.objects import StateType
 
-from flows.batches.items import Item
+from flows.batches.item import Item
 from flows.batches.ledger import Batch
 from flows.batches.start import reopen
 from flows.machines import hosts as hosts_module
