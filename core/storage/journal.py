@@ -37,6 +37,11 @@ class Follower:
 
     Attributes:
         places: File name to how many bytes of it were read.
+
+    >>> file, follower = Path("lines.jsonl"), Follower()
+    >>> append_line(file, {"made": 1})
+    >>> list(follower.news(file)), list(follower.news(file))
+    ([{'made': 1}], [])
     """
 
     def __init__(self, places: dict[str, int] | None = None) -> None:

@@ -15,9 +15,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from flows.storage.store import Store
-from flows.storage.store_faults import LostLeaseError, StoreRefusedError
-from flows.storage.store_objects import Held
+from core.storage.faults import LostLeaseError, StoreRefusedError
+from core.storage.objects import Held
+from core.storage.store import Store
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,11 @@ class Lease:
         key: Its object.
         holder: Who this process is; drawn anew for each lease that it takes.
         lost: Whether it has gone to another host, or was given up.
+
+    >>> from pathlib import Path
+    >>> store = Store("memory://leased", Path("outputs"))
+    >>> Lease(store, "a.lease", "here").take(), Lease(store, "a.lease", "elsewhere").take()
+    (True, False)
     """
 
     def __init__(self, store: Store, key: str, place: str) -> None:

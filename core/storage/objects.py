@@ -18,6 +18,9 @@ class Held:
         size: In bytes.
         changed: When, in seconds, by the store's own clock; 0 where it does not tell.
         md5: Of its bytes, where the store tells; empty otherwise.
+
+    >>> Held(size=5, changed=0.0).size
+    5
     """
 
     size: int

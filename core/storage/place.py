@@ -4,7 +4,7 @@ import json
 import secrets
 from pathlib import Path
 
-from flows.storage.journal import held
+from core.storage.journal import held
 
 FILE = ".place"
 

@@ -10,13 +10,12 @@ import errno
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from core.refusal import Refusal
-from flows.settings.settings import Settings
-from flows.storage.store_faults import StoreRefusedError, patiently
-from flows.storage.store_objects import Held, digest_of, held_of, same
-from flows.storage.store_swaps import Tagged, read_tagged, swap
+from core.storage.faults import StoreRefusedError, patiently
+from core.storage.objects import Held, digest_of, held_of, same
+from core.storage.swaps import Tagged, read_tagged, swap
 
 PATIENCE_S = 20.0  # a person or a coordinator waits; shards and runs are given longer
 LONG_S = 900.0
@@ -27,23 +26,39 @@ EXTRAS = {"s3": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "a
 Answer = TypeVar("Answer")
 
 
-def open_store(settings: Settings, patience_s: float = PATIENCE_S) -> "Store | None":
-    """The store of these places; None where none is named.
+@runtime_checkable
+class Places(Protocol):
+    """What settings say of a store."""
 
-    Args:
-        settings: Places.
-        patience_s: How long to ask a store that does not answer.
+    @property
+    def store(self) -> str:
+        """Its address; empty for none."""
+        ...
+
+    @property
+    def outputs(self) -> Path:
+        """Root of what is kept on this host."""
+        ...
+
+
+def open_store(places: Places, patience_s: float = PATIENCE_S) -> "Store | None":
+    """The store of these places, asked so long if it does not answer; None if none is named.
 
     Raises:
         StoreRefusedError: What this kind of store needs is not installed.
     """
-    if not settings.store:
+    if not places.store:
         return None
-    return Store(settings.store, settings.outputs, patience_s)
+    return Store(places.store, places.outputs, patience_s)
 
 
 class Store:
-    """The store and this host's folder of outputs, file by file."""
+    """The store and this host's folder of outputs, file by file.
+
+    >>> store = Store("memory://shown", Path("outputs"))
+    >>> store.key(Path("outputs/default/a.mp4"))
+    'default/a.mp4'
+    """
 
     def __init__(self, url: str, outputs: Path, patience_s: float = PATIENCE_S) -> None:
         """Ask nothing yet.
@@ -103,7 +118,7 @@ class Store:
         def find() -> Mapping[str, Mapping[str, Any]]:
             return self._files.find(place, detail=True)
 
-        found = self._patiently(lambda: self._unless_missing(find, {}), "list")
+        found = self._asked(find, {}, "list")
         known = {str(name)[len(self.root) + 1 :]: each for name, each in found.items()}
         return {
             key: held_of(each)
@@ -114,11 +129,7 @@ class Store:
     def read(self, key: str) -> bytes | None:
         """The bytes of a small object; None if there is none."""
         place = self._at(key)
-
-        def act() -> bytes | None:
-            return self._unless_missing(lambda: self._files.cat_file(place), None)
-
-        return self._patiently(act, "read")
+        return self._asked(lambda: self._files.cat_file(place), None, "read")
 
     def write(self, key: str, content: bytes) -> None:
         """Write a small object, whole or not at all."""
@@ -133,11 +144,7 @@ class Store:
     def tagged(self, key: str) -> Tagged | None:
         """The bytes of a small object and a tag for ``swap``; None if there is none."""
         place = self._at(key)
-
-        def act() -> Tagged | None:
-            return self._unless_missing(lambda: read_tagged(self._files, self.kind, place), None)
-
-        return self._patiently(act, "read")
+        return self._asked(lambda: read_tagged(self._files, self.kind, place), None, "read")
 
     def swap(self, key: str, content: bytes, tag: str) -> str:
         """Write a small object if it is still the one that was seen, whoever else writes.
@@ -193,11 +200,7 @@ class Store:
     def remove(self, key: str) -> None:
         """Remove an object, if it is there."""
         place = self._at(key)
-
-        def act() -> None:
-            self._unless_missing(lambda: self._files.rm_file(place), None)
-
-        self._patiently(act, "delete")
+        self._asked(lambda: self._files.rm_file(place), None, "delete")
 
     def _put(self, paths: Sequence[Path]) -> None:
         there = [path for path in paths if path.is_file()]
@@ -244,10 +247,14 @@ class Store:
         def ls() -> Sequence[Mapping[str, Any]]:
             return self._files.ls(place, detail=True, refresh=True)
 
-        found = self._patiently(lambda: self._unless_missing(ls, []), "list")
+        found = self._asked(ls, [], "list")
         of_kind = (each for each in found if each["type"] == kind)
         named = {str(each["name"]).rstrip("/").rpartition("/")[2]: each for each in of_kind}
         return {name: each for name, each in named.items() if not name.startswith(".")}
+
+    def _asked(self, act: Callable[[], Answer], otherwise: Any, what: str) -> Answer:
+        """What a store answers that may be away; another answer where the object is missing."""
+        return self._patiently(lambda: self._unless_missing(act, otherwise), what)
 
     def _unless_missing(self, act: Callable[[], Answer], otherwise: Any) -> Answer:
         """The answer, or another where the object is missing; not where the whole place is."""

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from flows.storage.journal import held
-from flows.storage.store_faults import StoreRefusedError
-from flows.storage.store_objects import tag_of
-from flows.storage.store_place import replace
+from core.storage.faults import StoreRefusedError
+from core.storage.journal import held
+from core.storage.objects import tag_of
+from core.storage.place import replace
 
 COMPARES = ("s3", "s3a")
 FOLDERS = ("file", "local")

@@ -107,7 +107,7 @@ class TrainingRequest(Request):
 
     if TYPE_CHECKING:
         name: str
-        preset: str
+        preset: Preset
         start: str
         batch_size: int
         accumulation: int

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.refusal import Refusal
+from core.storage.journal import append_line, now
 from flows.batches.derivatives import renew_derivatives
 from flows.batches.ledger import ENDED, Batch, Outcome
-from flows.storage.journal import append_line, now
 
 FORMAT_VERSION = 1
 MOST_SHOWN = 24

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from core.progress import Clock, Meter, counted
+from core.storage.faults import LostLeaseError
+from core.storage.journal import seconds_since
 from flows.batches.counts import Tally
 from flows.batches.derivatives import renew_derivatives
 from flows.batches.hours import end_of, no_more, passed
@@ -33,9 +35,7 @@ from flows.batches.start import (
 from flows.machines.resources import Resources
 from flows.requests.batch_requests import BatchRequest, ShardRequest
 from flows.settings.settings import Settings
-from flows.storage.journal import seconds_since
 from flows.storage.quota import Quota
-from flows.storage.store_faults import LostLeaseError
 
 logger = logging.getLogger(__name__)
 

@@ -4,10 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.storage.journal import Follower, read_lines
 from flows.batches.ledger import Batch, unfinished
 from flows.batches.quality import Quality
 from flows.requests.batch_requests import BatchRequest
-from flows.storage.journal import Follower, read_lines
 
 
 @dataclass

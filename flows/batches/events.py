@@ -19,9 +19,9 @@ from typing import Any
 from uuid import NAMESPACE_URL, uuid5
 
 from core.records import atomic_path
+from core.storage.journal import Follower, held
 from flows.batches.ledger import Batch, Outcome
 from flows.pages.artifacts import asset_event, batch_page
-from flows.storage.journal import Follower, held
 
 logger = logging.getLogger(__name__)
 

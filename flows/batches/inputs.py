@@ -13,14 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from core.refusal import Refusal
+from core.storage.journal import held
+from core.storage.store import Store
 from flows.batches.item import Item
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings, adopt
 from flows.storage.inputs import INPUTS, deliver_told, object_path, obtain_scan, told_of, told_path
-from flows.storage.journal import held
-from flows.storage.store import Store
 from medical.files.bids_derivatives import described
 
 MODELS = ".models"

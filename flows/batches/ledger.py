@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.refusal import Refusal
+from core.storage.journal import append_line, held, now, read_lines
 from flows.batches.item import Item
 from flows.requests.batch_requests import BATCHES, NAME, BatchRequest
 from flows.settings.settings import Settings
-from flows.storage.journal import append_line, held, now, read_lines
 
 if TYPE_CHECKING:
     from flows.batches.mirror import Mirror

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from core.storage.journal import beating, held
 from flows.batches.ledger import Batch
-from flows.storage.journal import beating, held
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from core.progress import Throttle
+from core.storage.faults import StoreAwayError, StoreRefusedError
+from core.storage.journal import held
+from core.storage.leases import Lease, is_held, place_in, renewed, store_time
+from core.storage.objects import Held, same
+from core.storage.place import place_of, replace
+from core.storage.store import Store, open_store
 from flows.settings.settings import Settings
-from flows.storage.journal import held
-from flows.storage.store import Store, open_store
-from flows.storage.store_faults import StoreAwayError, StoreRefusedError
-from flows.storage.store_leases import Lease, is_held, place_in, renewed, store_time
-from flows.storage.store_objects import Held, same
-from flows.storage.store_place import place_of, replace
 
 LOOK_EVERY_S = 5.0
 PLAN_LOOK_S = 0.2

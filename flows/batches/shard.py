@@ -21,6 +21,7 @@ from typing import Any
 
 from core.operations.operation import NotAsAskedError
 from core.progress import Meter, Throttle, timed
+from core.storage.journal import held
 from flows.batches.hours import no_more
 from flows.batches.inputs import at_hand, with_models
 from flows.batches.item import Item
@@ -37,7 +38,6 @@ from flows.machines.watchdog import Watchdog, watched
 from flows.requests.batch_requests import BatchRequest, ShardRequest
 from flows.requests.endings import ending
 from flows.settings.settings import Settings, read_settings
-from flows.storage.journal import held
 from flows.storage.quota import Quota
 
 logger = logging.getLogger(__name__)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.progress import Clock, Meter
+from core.storage.journal import append_line, now
 from flows.batches.ledger import Batch, Outcome, gives_out, intact, unfinished
 from flows.batches.makers import Job
 from flows.requests.batch_requests import ShardRequest
-from flows.storage.journal import append_line, now
 
 logger = logging.getLogger(__name__)
 

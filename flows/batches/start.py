@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from core.refusal import Refusal
+from core.storage.journal import held, now, read_lines
 from flows.batches.counts import sampled_s
 from flows.batches.inputs import deliver_inputs, items_here_or_planned
 from flows.batches.item import Item
@@ -15,7 +16,6 @@ from flows.batches.locks import coordinated, planning
 from flows.batches.plan import Plan, check_room, make_plan
 from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings
-from flows.storage.journal import held, now, read_lines
 
 ELSEWHERE_S = 60.0
 UNFINISHED = ".part-"  # how core.records.atomic_path begins the name of a file under way

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from core.progress import Throttle, counted
+from core.storage.faults import StoreAwayError
+from core.storage.store import LONG_S
 from flows.batches.mirror import LOOK_EVERY_S, Mirror
-from flows.storage.store import LONG_S
-from flows.storage.store_faults import StoreAwayError
 
 logger = logging.getLogger(__name__)
 

@@ -80,8 +80,8 @@ def _watching(application: ASGIApp, settings: Settings) -> ASGIApp:
     """The pages with an eye on the store, where one is named."""
     if not settings.store:
         return application
+    from core.storage.store import open_store
     from flows.gallery.elsewhere import PATIENCE_S, Elsewhere, Watching
-    from flows.storage.store import open_store
 
     store = open_store(settings, PATIENCE_S)
     assert store is not None

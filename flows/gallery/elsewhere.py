@@ -13,12 +13,12 @@ from pathlib import Path, PurePosixPath
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from core.storage.faults import StoreRefusedError
+from core.storage.journal import held
+from core.storage.objects import Held, same
+from core.storage.place import place_of
+from core.storage.store import Store
 from flows.gallery.places import BATCHES, BRING, PART
-from flows.storage.journal import held
-from flows.storage.store import Store
-from flows.storage.store_faults import StoreRefusedError
-from flows.storage.store_objects import Held, same
-from flows.storage.store_place import place_of
 
 logger = logging.getLogger(__name__)
 

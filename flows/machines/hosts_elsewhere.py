@@ -8,11 +8,11 @@ from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
+from core.storage.faults import StoreAwayError, StoreRefusedError
+from core.storage.place import place_of
+from core.storage.store import Store, open_store
 from flows.machines.hosts import FRESH_S, Beat, beat_of, beats
 from flows.settings.settings import Settings, read_settings
-from flows.storage.store import Store, open_store
-from flows.storage.store_faults import StoreAwayError, StoreRefusedError
-from flows.storage.store_place import place_of
 
 logger = logging.getLogger(__name__)
 

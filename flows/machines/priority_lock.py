@@ -14,7 +14,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from flows.storage.journal import held
+from core.storage.journal import held
 
 
 @contextmanager

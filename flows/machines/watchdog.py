@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from uuid import UUID
 
 from core.progress import Meter
+from core.storage.journal import append_line, now
 from flows.machines.hosts import RUN_ID
-from flows.storage.journal import append_line, now
 
 if TYPE_CHECKING:
     import torch

@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 
 from core.refusal import Refusal
 from core.request import Request
+from core.storage.faults import StoreAwayError, StoreRefusedError
 from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
 from flows.requests.endings import ending
@@ -23,7 +24,6 @@ from flows.requests.uploads import with_uploads
 from flows.settings.folders import FORBIDDEN
 from flows.settings.settings import read_settings
 from flows.storage.files import DEFAULT_PROJECT
-from flows.storage.store_faults import StoreAwayError, StoreRefusedError
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ import errno
 from pydantic import ValidationError
 
 from core.request import LONGEST_NAME
+from core.storage.faults import StoreAwayError, StoreRefusedError
 from core.trouble import Trouble
 from flows.requests.complaints import sentence
 from flows.requests.refusals import is_refusal
 from flows.settings.folders import FORBIDDEN
-from flows.storage.store_faults import StoreAwayError, StoreRefusedError
 
 FAULT = 1
 BAD_INPUT = 2

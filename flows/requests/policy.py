@@ -21,9 +21,9 @@ from core.progress import counted
 from core.records import atomic_path
 from core.refusal import Refusal
 from core.request import Request
+from core.storage.journal import now
 from flows.settings.policy import classifier_threshold, prompt_policy
 from flows.settings.settings import read_settings
-from flows.storage.journal import now
 
 if TYPE_CHECKING:
     from core.operations.operation import AnyOperation

@@ -6,9 +6,9 @@ Nothing happens where no store is named.
 import json
 from pathlib import Path
 
+from core.storage.store import LONG_S, Store, open_store
 from flows.settings.settings import read_settings
 from flows.storage.inputs import obtain_scan
-from flows.storage.store import LONG_S, Store, open_store
 
 ENDINGS = (".nii.gz", ".nii", ".mp4", ".webm", ".gif", ".json", ".webp", ".png", ".jpg", ".jpeg")
 MAPS = ("_std", "_consistency")
@@ -22,7 +22,7 @@ def check_store() -> None:
         StoreRefusedError: It cannot be used as it is set up.
     """
     if store := open_store(read_settings()):
-        from flows.storage.store_leases import check_turns
+        from core.storage.leases import check_turns
 
         store.names("")
         check_turns(store)

@@ -9,9 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from flows.storage.store import Store
-from flows.storage.store_objects import Held, digest_of_bytes
-from flows.storage.store_place import replace
+from core.storage.objects import Held, digest_of_bytes
+from core.storage.place import replace
+from core.storage.store import Store
 from medical.files.bids import json_of
 from medical.files.container import scan_name
 

@@ -12,11 +12,11 @@ from urllib.request import Request, urlopen
 import psutil
 from clips import SMALL, prompts_of
 
+from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
 from flows.machines.hosts import jobs
 from flows.settings.settings import read_settings
 from flows.stack.api import Run, Server
-from flows.storage.journal import read_lines
 
 START_S = 300.0
 RUN_S = 180.0  # from asking for a run until its flow is under way, on a busy machine

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from core.operations.operation import NotAsAskedError
+from core.storage.journal import append_line, now, read_lines
 from flows.batches.approval import Answer, Question, ask, decide, sheet_path
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, files_of, intact, unfinished
 from flows.batches.start import plan_batch, start_batch
 from flows.requests.batch_requests import ClipBatchRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import append_line, now, read_lines
 from video.files.clip import Clip, write_mp4
 
 PROMPTS = ["a red circle moves left", "a blue square", "a green triangle", "two red circles"]

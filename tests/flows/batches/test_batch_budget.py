@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from clips import SMALL, prompts_of
 
+from core.storage.journal import append_line, now
 from flows.batches.coordinator import coordinate
 from flows.batches.counts import sampled_s
 from flows.batches.items import items_of
@@ -15,7 +16,6 @@ from flows.batches.shard import run_shard
 from flows.batches.start import open_batch, plan_batch, renew_budgets, reopen, start_batch
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import append_line, now
 
 SAMPLE_S = 60.0  # what each draw takes
 SPENT, PASSED = "the GPU minutes are spent", "the deadline has passed"

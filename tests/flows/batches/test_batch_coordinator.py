@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from core.records import write_record
 from core.refusal import Refusal
+from core.storage.journal import append_line, held, now, read_lines
 from flows.batches import coordinator as coordinator_module
 from flows.batches import hours as hours_module
 from flows.batches import ledger as manifest_module
@@ -28,7 +29,6 @@ from flows.commands.command_line import main
 from flows.pages.failures import FULL, advice
 from flows.requests.batch_requests import NIGHTLY, BatchLimits, ClipBatchRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import append_line, held, now, read_lines
 
 DEADLINE_S = 500.0
 

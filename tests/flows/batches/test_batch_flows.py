@@ -7,9 +7,9 @@ import pytest
 from clips import asked
 from waiting import until
 
+from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
 from flows.stack.api import Run, Server
-from flows.storage.journal import read_lines
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.survival]
 

@@ -6,12 +6,12 @@ import time
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from core.storage.journal import Follower, append_line
 from flows.batches import events as batch_news_module
 from flows.batches.events import announcing, events_of, tell
 from flows.batches.ledger import Batch
 from flows.pages.artifacts import announce
 from flows.storage.files import FileRef
-from flows.storage.journal import Follower, append_line
 
 AWAY = "http://127.0.0.1:9/api"  # where nothing listens
 CLIP = {"path": "results/1-a-clip.mp4", "sha256": "ab" * 32}

@@ -4,6 +4,7 @@ import pytest
 from clips import SMALL
 
 from core.operations.operation import NotAsAskedError
+from core.storage.journal import append_line, now, read_lines
 from flows.batches.coordinator import coordinate
 from flows.batches.counts import Tally
 from flows.batches.items import items_of
@@ -15,7 +16,6 @@ from flows.batches.start import plan_batch, start_batch
 from flows.commands.command_line import main
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import append_line, now, read_lines
 
 COLORS = ("red", "blue", "green", "yellow")
 

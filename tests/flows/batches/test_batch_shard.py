@@ -16,6 +16,7 @@ from core.models.checkpoints import find_model
 from core.models.installed import load_folder
 from core.operations.operation import NotAsAskedError
 from core.refusal import Refusal
+from core.storage.journal import append_line, held, now, read_lines
 from flows.batches import shard as shard_module
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, intact, unfinished
@@ -25,7 +26,6 @@ from flows.batches.start import plan_batch, start_batch
 from flows.pages.failures import FULL, advice
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import append_line, held, now, read_lines
 from video.files.clip import read_metadata
 
 COLORS = ("red", "blue", "green", "yellow")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from clips import SMALL, prompts_of
 
+from core.storage.journal import read_lines
 from flows.batches import coordinator as coordinator_module
 from flows.batches import shard as shard_module
 from flows.batches.coordinator import Coordinator, coordinate
@@ -18,7 +19,6 @@ from flows.batches.start import plan_batch, start_batch
 from flows.pages.failures import FULL, advice
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import read_lines
 
 DEADLINE_S = 60.0
 

@@ -15,9 +15,9 @@ from skewed import make_clock, skew
 from stores import BUCKET, answers, ask, free_port, rights
 from waiting import PATIENCE_S, until
 
+from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
 from flows.settings.settings import read_settings
-from flows.storage.journal import read_lines
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

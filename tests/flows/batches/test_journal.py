@@ -3,12 +3,12 @@
 import subprocess
 import sys
 
-from flows.storage.journal import append_line, read_lines
+from core.storage.journal import append_line, read_lines
 
 NEARLY_FULL = """
 import resource, signal, sys
 from pathlib import Path
-from flows.storage.journal import append_line
+from core.storage.journal import append_line
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (100, resource.RLIM_INFINITY))
 for n in range(2):

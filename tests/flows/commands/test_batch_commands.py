@@ -12,11 +12,11 @@ import pytest
 from clips import SMALL, prompts_of
 from waiting import PATIENCE_S, until
 
+from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
 from flows.commands.command_line import main
 from flows.settings.settings import read_settings
 from flows.stack.api import Server
-from flows.storage.journal import read_lines
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -9,6 +9,8 @@ from clips import SMALL
 from PIL import Image
 
 from core.refusal import Refusal
+from core.storage.faults import StoreAwayError
+from core.storage.store import Store
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, intact
 from flows.batches.shard import run_shard
@@ -21,8 +23,6 @@ from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
 from flows.settings.provenance import read_provenance
 from flows.settings.settings import read_settings
 from flows.storage.files import FileRef
-from flows.storage.store import Store
-from flows.storage.store_faults import StoreAwayError
 from video.files.clip import read_mp4, write_mp4
 from video.provenance.certificates import CHAIN, KEY, ROOT, make_identity, read_anchors
 from video.provenance.manifests import DRAWN, PARTLY_DRAWN, read_manifest

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from prefect.client.schemas.objects import StateType
 
+from core.storage.journal import append_line, now
 from flows.batches.item import Item
 from flows.batches.ledger import Batch
 from flows.batches.start import reopen
@@ -16,7 +17,6 @@ from flows.machines import hosts as hosts_module
 from flows.machines import sweeper as sweeper_module
 from flows.machines.hosts import beat, beats
 from flows.stack import server_clock as server_clock_module
-from flows.storage.journal import append_line, now
 from video.request import VideoRequest
 
 OFF = [timedelta(minutes=10), timedelta(minutes=-10)]

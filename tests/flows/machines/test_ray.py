@@ -13,6 +13,7 @@ import pytest
 from clips import SMALL, prompts_of
 from waiting import until
 
+from core.storage.journal import read_lines
 from flows.batches import shard as shard_module
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch, intact
@@ -22,7 +23,6 @@ from flows.machines import ray_workers as ray_workers_module
 from flows.machines.ray_workers import LIVES, Workers, spread
 from flows.requests.batch_requests import ClipBatchRequest, ScanBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import read_lines
 
 DEADLINE_S = 400.0
 STORE_BYTES = 100_000_000

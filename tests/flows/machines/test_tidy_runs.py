@@ -10,6 +10,7 @@ import pytest
 from prefect.client.schemas.objects import State, StateType
 from prefect.exceptions import ObjectNotFound
 
+from core.storage.journal import append_line, now
 from flows.batches.items import items_of
 from flows.batches.ledger import Batch
 from flows.batches.locks import coordinated
@@ -19,7 +20,6 @@ from flows.machines.hosts import MARK, RUN_ID, SERVER, Beat, beat, beats, jobs, 
 from flows.machines.janitor import Sighting, verdict
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest
 from flows.settings.settings import read_settings
-from flows.storage.journal import append_line, now
 
 LOST_S = 300.0
 SERVER_URL = "http://nowhere.invalid/api"

@@ -25,10 +25,10 @@ import psutil
 import torch
 
 from core.models.checkpoints import save_model
+from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
 from flows.machines.hosts import jobs
 from flows.stack.api import Server
-from flows.storage.journal import read_lines
 from video.training.presets import tiny
 
 START_S = 400.0

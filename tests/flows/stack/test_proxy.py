@@ -21,8 +21,8 @@ from clips import SMALL
 from stores import answers, free_port, open_s3, rights
 from waiting import until
 
+from core.storage.store import open_store
 from flows.settings.settings import read_settings
-from flows.storage.store import open_store
 
 INFRA = Path(__file__).parents[3] / "infra"
 USER, PASSWORD = "operator", "correct horse"

@@ -15,6 +15,11 @@ import pytest
 from stores import Elsewhere, ask, asking, make, open_s3, planned
 from waiting import PATIENCE_S, until
 
+from core.storage import faults as store_faults_module
+from core.storage import leases as store_leases_module
+from core.storage.faults import StoreAwayError, StoreRefusedError
+from core.storage.journal import read_lines
+from core.storage.store import Store, open_store
 from flows.batches import makers
 from flows.batches.coordinator import coordinate
 from flows.batches.ledger import Batch, intact
@@ -23,12 +28,7 @@ from flows.batches.upload import Courier
 from flows.machines.hosts import beat, beats
 from flows.machines.hosts_elsewhere import all_beats, forget, tell_once
 from flows.settings.settings import read_settings
-from flows.storage import store_faults as store_faults_module
-from flows.storage import store_leases as store_leases_module
 from flows.storage.delivery import deliver, obtain
-from flows.storage.journal import read_lines
-from flows.storage.store import Store, open_store
-from flows.storage.store_faults import StoreAwayError, StoreRefusedError
 
 
 @pytest.fixture
@@ -564,7 +564,7 @@ def test_nothing_of_what_a_person_rejected_elsewhere_comes_back(team):
 SLOWLY = """
 import sys, time
 from flows.batches import shard as shard_module
-from flows.storage import store_leases as store_leases_module
+from core.storage import leases as store_leases_module
 from flows.batches.makers import Maker
 store_leases_module.LEASE_S, store_leases_module.RENEW_S = 4.0, 1.0
 sample = Maker.sample

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from stores import Elsewhere, open_s3, planned
 
+from core.storage.faults import StoreRefusedError
+from core.storage.store import Store, open_store
 from flows.batches.coordinator import coordinate
 from flows.batches.inputs import at_hand, items_here_or_planned, with_models
 from flows.batches.ledger import Batch
@@ -23,8 +25,6 @@ from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ScanBat
 from flows.settings.settings import read_settings
 from flows.storage.delivery import obtain
 from flows.storage.inputs import deliver_told, told_path
-from flows.storage.store import Store, open_store
-from flows.storage.store_faults import StoreRefusedError
 from medical.files.synthetic import marked_synthetic
 
 NAME = "Jane-Doe-1961"  # what a scan's file is called must not travel further than its manifest

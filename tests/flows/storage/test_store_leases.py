@@ -11,18 +11,18 @@ import pytest
 from stores import asking, planned
 from waiting import until
 
+from core.storage import leases as store_leases_module
+from core.storage.faults import LostLeaseError, StoreAwayError, StoreRefusedError
+from core.storage.leases import Lease, renewed
+from core.storage.place import place_of
+from core.storage.store import Store, open_store
 from flows.batches import coordinator as coordinator_module
 from flows.batches import mirror as batch_mirror_module
 from flows.batches.coordinator import coordinate
 from flows.batches.ledger import Batch
 from flows.batches.locks import alone, being_coordinated, being_made, coordinated, planning
 from flows.batches.start import start_batch
-from flows.storage import store_leases as store_leases_module
 from flows.storage.delivery import check_store
-from flows.storage.store import Store, open_store
-from flows.storage.store_faults import LostLeaseError, StoreAwayError, StoreRefusedError
-from flows.storage.store_leases import Lease, renewed
-from flows.storage.store_place import place_of
 
 HOSTS = 8
 
