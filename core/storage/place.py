@@ -1,4 +1,4 @@
-"""The name of a folder of outputs, by which hosts that share no disk tell each other apart."""
+"""Which folder of outputs this is, for hosts that share no disk, and where no file can be."""
 
 import json
 import secrets
@@ -7,6 +7,7 @@ from pathlib import Path
 from core.storage.journal import held
 
 FILE = ".place"
+KERNEL = (Path("/proc"), Path("/sys"))
 
 
 def place_of(outputs: Path) -> str:
@@ -21,6 +22,15 @@ def place_of(outputs: Path) -> str:
         with held(outputs / f"{FILE}.lock"):
             name = _read(path) or _write(path)
     return name
+
+
+def is_of_the_kernel(path: Path) -> bool:
+    """Whether a place lies where no file can be made, whoever asks, or none should be."""
+    path = path.resolve()
+    if any(path.is_relative_to(root) for root in KERNEL):
+        return True
+    above = next(part for part in (path, *path.parents) if part.exists())
+    return above.stat().st_dev in [root.stat().st_dev for root in KERNEL if root.is_mount()]
 
 
 def replace(path: Path, content: bytes) -> None:

@@ -18,7 +18,7 @@ from core.storage.journal import seconds_since
 from flows.batches.counts import Tally
 from flows.batches.derivatives import renew_derivatives
 from flows.batches.hours import end_of, no_more, passed
-from flows.batches.inputs import deliver_inputs, items_here_or_planned
+from flows.batches.inputs import deliver_inputs
 from flows.batches.ledger import GOING_ON, STORE_FAULTS, Batch, Sight
 from flows.batches.locks import being_made, confirm_coordinated, coordinated, sign_of_life
 from flows.batches.needs import check_items
@@ -27,6 +27,7 @@ from flows.batches.plan import ends_early
 from flows.batches.start import (
     clear_leftovers,
     free_bytes,
+    items_here_or_planned,
     open_batch,
     plan_batch,
     start_batch,

@@ -16,31 +16,15 @@ from core.refusal import Refusal
 from core.storage.journal import held
 from core.storage.store import Store
 from flows.batches.item import Item
-from flows.batches.items import items_of
 from flows.batches.ledger import Batch
-from flows.requests.batch_requests import BatchRequest
-from flows.settings.settings import Settings, adopt
+from flows.settings.environment import adopt
+from flows.settings.settings import Settings
 from flows.storage.inputs import INPUTS, deliver_told, object_path, obtain_scan, told_of, told_path
 from medical.files.bids_derivatives import described
 
 MODELS = ".models"
 COPIES_LOCK = ".inputs.lock"
-Asked = tuple[list[Item], list[str]]
 Models = dict[str, dict[str, str]]  # name to kind and to the digest of each file
-
-
-def items_here_or_planned(settings: Settings, project: str, request: BatchRequest) -> Asked:
-    """The items of a request, read from its plan where what it names stands on another host.
-
-    Raises:
-        Refusal: Something was asked that cannot be made, or there is no such plan.
-    """
-    if not settings.store or request.source.exists():
-        return items_of(request)
-    batch = Batch.named(settings, project, request.name)
-    if not batch.exists() or batch.read()["request"] != request.model_dump(mode="json"):
-        return items_of(request)  # which says what is missing
-    return [item for item, _ in batch.items()], []
 
 
 def deliver_inputs(batch: Batch, items: Iterable[Item]) -> None:

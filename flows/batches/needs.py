@@ -12,10 +12,9 @@ from flows.batches.item import Item
 from flows.jobs.operations import OPERATIONS
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import GPU
-from flows.machines.resources import START_MINUTES, Resources, check_fits, needed
+from flows.machines.resources import START_MINUTES, Resources, check_fits, needed, training_needs
 from flows.requests.flow_requests import TRAININGS
 from flows.settings.settings import Settings
-from flows.training.needs import training_needs
 
 logger = logging.getLogger(__name__)
 

@@ -253,7 +253,7 @@ def _prepare(maker: Maker, job: Job) -> Any:
 def main(words: list[str]) -> int:
     """Run one shard in this process."""
     from core.progress import terminal_meter
-    from flows.settings.settings import adopt
+    from flows.settings.environment import adopt
 
     settings = read_settings()
     adopt(settings)

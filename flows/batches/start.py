@@ -9,8 +9,9 @@ from typing import Any
 from core.refusal import Refusal
 from core.storage.journal import held, now, read_lines
 from flows.batches.counts import sampled_s
-from flows.batches.inputs import deliver_inputs, items_here_or_planned
+from flows.batches.inputs import deliver_inputs
 from flows.batches.item import Item
+from flows.batches.items import items_of
 from flows.batches.ledger import ENDED, Batch, Outcome, intact, unfinished
 from flows.batches.locks import coordinated, planning
 from flows.batches.plan import Plan, check_room, make_plan
@@ -77,6 +78,22 @@ def start_batch(
                 f"{batch.root.name}: shards of an earlier request are still at work: a batch "
                 f"changes only when none is; wait, or `lamina batch cancel {batch.root.name}`."
             )
+
+
+def items_here_or_planned(
+    settings: Settings, project: str, request: BatchRequest
+) -> tuple[list[Item], list[str]]:
+    """The items of a request, read from its plan where what it names stands on another host.
+
+    Raises:
+        Refusal: Something was asked that cannot be made, or there is no such plan.
+    """
+    if not settings.store or request.source.exists():
+        return items_of(request)
+    batch = Batch.named(settings, project, request.name)
+    if not batch.exists() or batch.read()["request"] != request.model_dump(mode="json"):
+        return items_of(request)  # which says what is missing
+    return [item for item, _ in batch.items()], []
 
 
 def hand_over(settings: Settings, project: str, request: BatchRequest) -> None:

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from flows.commands.help_panels import FilledPanels
 from flows.requests.complaints import complaint
 from flows.requests.endings import BAD_INPUT, ending
-from flows.settings.settings import adopt, read_settings
+from flows.settings.environment import adopt
+from flows.settings.settings import read_settings
 
 INTERRUPTED = 130
 READER_GONE = 141

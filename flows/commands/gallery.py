@@ -3,7 +3,8 @@
 import socket
 
 from core.refusal import Refusal
-from flows.settings.settings import is_loopback, read_settings
+from flows.settings.environment import is_loopback
+from flows.settings.settings import read_settings
 
 PORT = 4210
 

@@ -6,8 +6,9 @@ from typing import Literal
 
 from flows.machines.children import Family
 from flows.machines.pools import GPU, POOLS, places
+from flows.settings.environment import joining_environment
 from flows.settings.folders import make_places
-from flows.settings.settings import joining_environment, read_settings
+from flows.settings.settings import read_settings
 from flows.stack.stack import ended_by_signals
 from flows.storage.delivery import check_store
 

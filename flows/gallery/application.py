@@ -23,7 +23,8 @@ from flows.gallery.guard import AuditLog, Guard, from_here
 from flows.gallery.pages import Pages
 from flows.gallery.uploads import Uploads
 from flows.requests.roots import roots
-from flows.settings.settings import Settings, is_loopback, server_password
+from flows.settings.environment import is_loopback, server_password
+from flows.settings.settings import Settings
 from flows.videos_api.application import PREFIX as VIDEOS
 from flows.videos_api.application import create_videos, videos_elsewhere
 

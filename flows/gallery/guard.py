@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from flows.gallery.access import Access
-from flows.settings.settings import is_loopback
+from flows.settings.environment import is_loopback
 
 OPEN_TO_ALL = ("/login", "/static/")
 HEADERS = {

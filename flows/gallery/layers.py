@@ -11,9 +11,8 @@ from pathlib import Path
 
 from core.records import sha256_file
 from core.request import title
-from flows.gallery.places import kind_of
+from flows.gallery.places import kind_of, table
 from flows.gallery.results import Result
-from flows.gallery.words import table
 
 NUMBER_OF_SCANS = 1000
 VOLUMES = (".nii.gz", ".nii")

@@ -7,9 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from flows.gallery.places import BATCHES, KINDS, folders, inside, read_lines, read_table
+from flows.gallery.places import BATCHES, KINDS, folders, inside, number, read_lines, read_table
 from flows.gallery.results import Result, read_result, title_of
-from flows.gallery.words import number
 from flows.requests.batch_requests import BATCHES as BATCHES_OF
 from flows.storage.files import DERIVATIVES
 

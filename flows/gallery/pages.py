@@ -17,7 +17,7 @@ from flows.gallery.access import Access
 from flows.gallery.cards import Entry, entries, item_card, newest, result_card, told_apart
 from flows.gallery.layers import layers_of, scan_name, scan_of
 from flows.gallery.manifests import STATES, Batch, batches, read_batch
-from flows.gallery.places import folders, inside, kind_of, whole_results
+from flows.gallery.places import folders, inside, kind_of, number, table, whole_results
 from flows.gallery.results import READ, Result, read_result, single_results
 from flows.gallery.under_way import under_way
 from flows.gallery.uploads import LARGEST_SCAN
@@ -125,7 +125,7 @@ class Pages:
             cards=told_apart([item_card(batch, item) for item in shown]),
             paging=paging,
             wanted=wanted if wanted in STATES else "",
-            asked=words.asked(batch.flow, words.table(batch.facts.get("request"))),
+            asked=words.asked(batch.flow, table(batch.facts.get("request"))),
         )
 
     def result(self, request: Request) -> Response:
@@ -133,7 +133,7 @@ class Pages:
         result = self._result(request, request.path_params["path"])
         record, main = result.record, result.main
         told = {name: x for name, x in result.request.items() if name not in ("prompt", "scan")}
-        extra = words.table(record.get("extra"))
+        extra = table(record.get("extra"))
         return self._page(
             request,
             "result.html",
@@ -148,8 +148,8 @@ class Pages:
             digests=_digests(record),
             origin="" if result.medical or not main else line_of(main),
             everything=list(rows(record)),
-            lasted=words.number(record.get("wall_time_s")),
-            small=0 < words.number(result.request.get("width")) <= SMALL,
+            lasted=number(record.get("wall_time_s")),
+            small=0 < number(result.request.get("width")) <= SMALL,
             command=words.reproducing(str(record["task"]), main),
         )
 
@@ -285,7 +285,7 @@ def _crumbs(result: Result) -> list[tuple[str, str]]:
 
 
 def _digests(record: Any) -> dict[str, str]:
-    outputs = words.table(record["outputs"])
+    outputs = table(record["outputs"])
     return {
         str(facts.get("file")): str(facts.get("sha256", ""))
         for facts in outputs.values()

@@ -5,9 +5,10 @@ neither is believed. Every path that is opened has passed ``inside``.
 """
 
 import json
+import math
 import re
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
@@ -190,3 +191,17 @@ def _parsed(text: bytes) -> Lines:
         if content is not None:
             found.append(content)
     return tuple(found)
+
+
+def number(found: Any) -> float:
+    """A number of a record; 0 where it is none that a page can show."""
+    try:
+        plain = float(found) if isinstance(found, int | float) else 0.0
+    except OverflowError:
+        return 0.0
+    return plain if math.isfinite(plain) else 0.0
+
+
+def table(found: Any) -> Mapping[str, Any]:
+    """A table of a record; an empty one where it is something else."""
+    return found if isinstance(found, Mapping) else {}

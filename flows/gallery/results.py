@@ -7,8 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from core.wording import value
-from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table
-from flows.gallery.words import table
+from flows.gallery.places import BATCHES, folders, inside, kind_of, read_table, table
 
 FILMS = {".mp4", ".webm"}  # what a player shows; other clips are pictures that move
 SHOWN = {".gif", ".webp", ".png", ".jpg", ".jpeg"}  # what a page shows as a picture

@@ -1,6 +1,5 @@
 """Plain values as people read them: times, sizes, durations, requests."""
 
-import math
 import shlex
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -40,20 +39,6 @@ def lasting(seconds: float) -> str:
         return f"{seconds:.0f} s"
     minutes = seconds / 60
     return f"{minutes:.0f} min" if minutes < 100 else f"{minutes / 60:.1f} h"
-
-
-def number(found: Any) -> float:
-    """A number of a record; 0 where it is none that a page can show."""
-    try:
-        plain = float(found) if isinstance(found, int | float) else 0.0
-    except OverflowError:
-        return 0.0
-    return plain if math.isfinite(plain) else 0.0
-
-
-def table(found: Any) -> Mapping[str, Any]:
-    """A table of a record; an empty one where it is something else."""
-    return found if isinstance(found, Mapping) else {}
 
 
 def reproducing(task: str, main: Path | None) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from core.numerics import allows_gpu
 from flows.batches.item import Item
 from flows.batches.makers import Job, Maker
-from flows.settings.settings import adopt, read_settings
+from flows.settings.environment import adopt
+from flows.settings.settings import read_settings
 
 
 class Sampler:

@@ -18,6 +18,7 @@ from core.memory import memory_limit_gb
 from core.operations.operation import AnyOperation
 from core.refusal import Refusal
 from core.request import Request
+from core.training.request import TrainingRequest
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 MARGIN = 1.25
 GB = 1e9
 
+CHECKPOINTS_GB = 1.0  # at most, of all stages, with the log and the model itself
 START_S = 20.0  # a Python start, the libraries and the weights
 START_MINUTES = MARGIN * START_S / 60
 
@@ -75,6 +77,28 @@ def needed(operation: AnyOperation, request: Request, *, gpus: int = 0) -> Resou
         disk_gb=MARGIN * cost.disk_gb,
         minutes=MARGIN * (((gpus and cost.gpu_seconds) or cost.seconds) + START_S) / 60,
     )
+
+
+def training_needs(
+    request: TrainingRequest, *, processes: int = 1, gpus: int = 0, data_size: int | None = None
+) -> Resources:
+    """What a training run needs, of all its processes together.
+
+    Args:
+        request: Of any kind.
+        processes: That share a batch.
+        gpus: How many of them have one.
+        data_size: Of its data; by default it is looked up.
+    """
+    each = request.memory(request.data_size() if data_size is None else data_size)
+    rows = request.batch_size / request.accumulation / processes
+    return Resources(
+        gpus=gpus,
+        gpu_memory_gb=MARGIN * (each.process_gb + each.data_gb + each.row_gb) if gpus else 0.0,
+        cpus=processes,
+        memory_gb=MARGIN * processes * each.at_most(0 if gpus else rows),
+        disk_gb=CHECKPOINTS_GB,
+    )  # pyright: ignore[reportCallIssue]
 
 
 def check_room(

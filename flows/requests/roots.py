@@ -14,7 +14,8 @@ from pydantic import BaseModel
 
 from core.refusal import Refusal
 from core.request import OnDisk
-from flows.settings.settings import Settings, is_shared
+from flows.settings.environment import is_shared
+from flows.settings.settings import Settings
 
 
 def roots(settings: Settings) -> tuple[Path, ...] | None:

@@ -4,52 +4,19 @@ A request says what to make; a place says where things stand on this machine. Re
 pydantic models and travel through the API; places are read here, once, from the environment.
 """
 
-import ipaddress
+import errno
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from core.numerics import arithmetic
 from core.refusal import Refusal
-from flows.settings.own_prefect import ALONE, past_proxies
-from flows.settings.rules import (
-    PREFERRED_PORT,
-    device_of,
-    folder_of,
-    folders_of,
-    gpus_of,
-    pages_of,
-    port_of,
-    price_of,
-    quotas_of,
-    ray_of,
-    store_of,
-)
+from core.storage.place import is_of_the_kernel
 
-SERVER_PASSWORD, CLIENT_PASSWORD = "PREFECT_SERVER_API_AUTH_STRING", "PREFECT_API_AUTH_STRING"
-
-# Jobs share the cores: a thread that waits by spinning makes every job many times slower.
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE"}
-
-# What a worker of a server elsewhere takes for granted, unless its environment says otherwise.
-JOINING = {
-    "PREFECT_WORKER_QUERY_SECONDS": "2",
-    "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",
-    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
-}
-
-# What an operator may say about the server's own backends: database, messages, leases, retention.
-BACKENDS = (
-    "PREFECT_API_DATABASE_",
-    "PREFECT_REDIS_",
-    "PREFECT_SERVER_CONCURRENCY_",
-    "PREFECT_SERVER_DATABASE_",
-    "PREFECT_SERVER_DOCKET_",
-    "PREFECT_SERVER_EVENTS_",
-    "PREFECT_SERVER_SERVICES_",
-)
+PREFERRED_PORT = 4200
+LARGEST_PORT = 65535
+NO_NAMES = (errno.ELOOP, errno.ENAMETOOLONG, errno.ENOTDIR)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +116,124 @@ class Settings:
         }
 
 
+def folder_of(variable: str, text: str) -> Path:
+    """A folder, absolute, whether it is there yet or not."""
+    path = Path(text)
+    try:
+        path = path.expanduser().resolve()
+        above = next(part for part in (path, *path.parents) if part.exists())
+        unfit = "" if above.is_dir() else f"{above} is no folder"
+        if is_of_the_kernel(path):
+            unfit = f"{above} shows the kernel and keeps no files"
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that is none
+        if getattr(error, "errno", None) not in (None, *NO_NAMES):
+            return path.absolute()  # a disk that is away comes back
+        unfit = " ".join(str(error).split())
+    if unfit:
+        raise Refusal(
+            f"{variable}={text}: {unfit}: files are kept in a folder; name one, or move away what "
+            "is in its place."
+        )
+    return path
+
+
+def folders_of(variable: str, text: str) -> tuple[Path, ...]:
+    """The folders in a list that colons separate, absolute."""
+    return tuple(folder_of(variable, name) for name in text.split(os.pathsep) if name)
+
+
+def device_of(text: str) -> str:
+    """The name of a device."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+        raise Refusal(
+            f"LAMINA_DEVICE={text}: a device is auto, cpu, cuda or cuda:N; set one of these."
+        )
+    return text
+
+
+def port_of(text: str) -> int:
+    """The number of a port."""
+    if not text.isdecimal() or not 0 < int(text) <= LARGEST_PORT:
+        raise Refusal(
+            f"LAMINA_PORT={text}: a port is a number from 1 to {LARGEST_PORT}; try "
+            f"{PREFERRED_PORT}."
+        )
+    return int(text)
+
+
+def gpus_of(text: str) -> str:
+    """How many GPUs to serve, or nothing for all."""
+    if not re.fullmatch(r"|[1-9]\d{0,2}", text):
+        raise Refusal(
+            f"LAMINA_GPUS={text}: it is the number of GPUs to serve, 1 to 999; set a number, or "
+            "leave it empty to take all."
+        )
+    return text
+
+
+def ray_of(text: str) -> str:
+    """How many Ray workers, or the address of a cluster."""
+    if not re.fullmatch(r"|auto|[1-9]\d?|[\w.-]+:\d{1,5}", text):
+        raise Refusal(
+            f"LAMINA_RAY={text}: it is the number of Ray workers in a shard, 1 to 99, or the "
+            "address of a Ray cluster; set one, such as 4 or head:6379, or leave it empty."
+        )
+    return text
+
+
+def store_of(text: str) -> str:
+    """The URL of a store, which holds no secret."""
+    if not text:
+        return ""
+    kind, found, rest = text.partition("://")
+    if not (found and kind.isalnum() and rest.strip("/")):
+        raise Refusal(
+            f"LAMINA_STORE={text}: a store is an fsspec URL with a bucket or folder; write such "
+            "as s3://bucket/prefix or file:///srv/store."
+        )
+    if "@" in rest.partition("/")[0]:
+        raise Refusal(
+            f"LAMINA_STORE={kind}://...@...: a URL is written into logs, so it holds no name and "
+            "no password; put them into the environment, for S3 AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY."
+        )
+    return text
+
+
+def pages_of(text: str) -> str:
+    """How much Prefect's pages show of medical runs, or nothing for what fits the gallery."""
+    if text not in ("", "full", "private"):
+        raise Refusal(
+            f"LAMINA_MEDICAL_PAGES={text}: Prefect's pages of medical runs are full or private; "
+            "set one, or leave it empty: private where the gallery has users."
+        )
+    return text
+
+
+def quotas_of(text: str) -> dict[str, float]:
+    """Gigabytes by project; those of the empty name are for all others."""
+    found: dict[str, float] = {}
+    for word in text.replace(",", " ").split():
+        name, _, amount = word.rpartition("=")
+        if not re.fullmatch(r"\d+(\.\d+)?", amount) or name in found:
+            raise Refusal(
+                f"LAMINA_QUOTA_GB={text}: it is the most gigabytes of each project's results, and "
+                "after it those of single projects; write such as 200 or 200,ward-3=500."
+            )
+        found[name] = float(amount)
+    return found
+
+
+def price_of(text: str) -> float:
+    """What an hour of a device costs; 0 for nothing."""
+    if not re.fullmatch(r"|\d+(\.\d+)?", text):
+        raise Refusal(
+            f"LAMINA_GPU_HOUR_PRICE={text}: it is what an hour of one device costs, a number; "
+            "write such as 2.5, or leave it empty."
+        )
+    return float(text or 0)
+
+
 def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """The places that the variables ``LAMINA_...`` name, one per attribute of ``Settings``.
 
@@ -182,98 +267,3 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         quotas=quotas_of(variables.get("LAMINA_QUOTA_GB", "")),
         gpu_hour_price=price_of(variables.get("LAMINA_GPU_HOUR_PRICE", "")),
     )
-
-
-def is_shared(settings: Settings, environment: Mapping[str, str] | None = None) -> bool:
-    """Whether others than the person at this machine may start runs on it.
-
-    So it is where the server runs elsewhere, asks for a password, or has a gallery with users.
-
-    Args:
-        settings: Places.
-        environment: Variables to read; by default those of this process.
-    """
-    variables = os.environ if environment is None else environment
-    host = urlsplit(variables.get("PREFECT_API_URL", "")).hostname
-    return bool(
-        settings.gallery_tokens
-        or settings.gallery_user_header
-        or variables.get(SERVER_PASSWORD)
-        or variables.get(CLIENT_PASSWORD)
-        or (host and not is_loopback(host))
-    )
-
-
-def server_password() -> str:
-    """What a server started here shall ask everybody for, as ``name:password``; empty for none."""
-    return os.environ.get(SERVER_PASSWORD, "")
-
-
-def client_password() -> str:
-    """What this process tells a server that asks; empty for none."""
-    return os.environ.get(CLIENT_PASSWORD, "") or server_password()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address means this machine, whatever a resolver says."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def adopt(settings: Settings) -> None:
-    """Make these places this process's own, for ``core`` to find the operator's models.
-
-    Prefect, too, then keeps to the state folder, starts no server and tells nobody. Comes before
-    torch is imported, which reads how its threads should wait only once.
-    """
-    home = {"PREFECT_HOME": str(settings.home / "prefect")}
-    ours = {**ALONE, **past_proxies(), **settings.environment()}
-    os.environ.update({**WAITING, **home, **os.environ, **ours, **arithmetic()})
-
-
-def child_environment(settings: Settings, extra: Mapping[str, str]) -> dict[str, str]:
-    """This process's environment without foreign Prefect settings, with ours and ``extra``."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
-    return {**WAITING, **inherited, **past_proxies(), **settings.environment(), **extra}
-
-
-def backends() -> dict[str, str]:
-    """What this process's environment says about the server's backends; only a server needs it.
-
-    Raises:
-        Refusal: The server shall listen to other machines.
-    """
-    host = os.environ.get("PREFECT_SERVER_API_HOST", "")
-    if host and not is_loopback(host):
-        raise Refusal(
-            f"PREFECT_SERVER_API_HOST={host}: lamina up serves this machine alone, as whoever "
-            "reaches the server may run anything here; unset it, and put a proxy that asks for a "
-            "password in front, such as infra/Caddyfile."
-        )
-    secret = server_password()
-    asks = {SERVER_PASSWORD: secret} if secret else {}
-    return asks | {k: v for k, v in os.environ.items() if k.startswith(BACKENDS)}
-
-
-def sign_in() -> dict[str, str]:
-    """The variable by which children of this process tell the server what it asks for."""
-    secret = server_password()
-    return {CLIENT_PASSWORD: secret} if secret else {}
-
-
-def joining_environment(settings: Settings) -> dict[str, str]:
-    """This process's environment with its Prefect settings, for workers of that server.
-
-    Raises:
-        Refusal: No server is named.
-    """
-    if not os.environ.get("PREFECT_API_URL"):
-        raise Refusal(
-            "PREFECT_API_URL is not set: a worker serves a server that runs elsewhere; set it, "
-            "such as http://host:4200/api, or use lamina up."
-        )
-    return {**WAITING, **JOINING, **os.environ, **past_proxies(), **settings.environment()}

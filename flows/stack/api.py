@@ -18,7 +18,7 @@ from uuid import uuid4
 from core.refusal import Refusal
 from core.trouble import Trouble
 from flows.requests.refusals import REFUSAL
-from flows.settings.settings import CLIENT_PASSWORD, client_password, is_loopback
+from flows.settings.environment import CLIENT_PASSWORD, client_password, is_loopback
 
 ENDED = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 OK, NOT_FOUND, REFUSED = 200, 404, (409, 422)

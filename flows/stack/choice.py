@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import chdir, contextmanager
 from typing import Any
 
+from flows.settings.environment import CLIENT_PASSWORD, SERVER_PASSWORD, adopt, sign_in
 from flows.settings.own_prefect import BARE, import_prefect
-from flows.settings.settings import CLIENT_PASSWORD, SERVER_PASSWORD, Settings, adopt, sign_in
+from flows.settings.settings import Settings
 from flows.stack.stack import running_address
 
 KEPT = (SERVER_PASSWORD, CLIENT_PASSWORD)

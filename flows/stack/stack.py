@@ -19,14 +19,10 @@ from filelock import FileLock, Timeout
 from core.refusal import Refusal
 from flows.machines.children import POLL_S, Family
 from flows.machines.pools import POOLS, Place, places
+from flows.settings.environment import backends, child_environment, sign_in
 from flows.settings.folders import make_places
 from flows.settings.own_prefect import ALONE
-from flows.settings.settings import (
-    Settings,
-    backends,
-    child_environment,
-    sign_in,
-)
+from flows.settings.settings import Settings
 from flows.stack.api import Server
 
 HOST = "127.0.0.1"

@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from core.refusal import Refusal
-from flows.settings.rules import is_of_the_kernel
+from core.storage.place import is_of_the_kernel
 
 LONGEST_NAME = 60
 DEFAULT_PROJECT = "default"

@@ -19,7 +19,8 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState, PartialState
 
-from flows.settings.settings import Settings, child_environment
+from flows.settings.environment import child_environment
+from flows.settings.settings import Settings
 
 HOST = "127.0.0.1"
 MOST_ON_CPU = 8

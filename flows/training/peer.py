@@ -9,7 +9,8 @@ import sys
 from core.trouble import Trouble
 from flows.machines.lifeline import end_with_parent
 from flows.requests.refusals import is_refusal
-from flows.settings.settings import adopt, read_settings
+from flows.settings.environment import adopt
+from flows.settings.settings import read_settings
 
 
 def main(kind: str, text: str) -> None:

@@ -90,8 +90,7 @@ def check_training(request: TrainingRequest, settings: Settings, processes: int)
         Refusal: Memory or disk would not do.
     """
     from flows.machines.devices import choose_device, gpu_memory_gb
-    from flows.machines.resources import check_here
-    from flows.training.needs import training_needs
+    from flows.machines.resources import check_here, training_needs
 
     gpus = gpu_memory_gb(choose_device(settings.device)) * processes
     wanted = training_needs(request, processes=processes, gpus=len(gpus))

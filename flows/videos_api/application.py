@@ -23,7 +23,8 @@ from flows.requests.batch_requests import ClipBatchRequest
 from flows.requests.installed import NotInstalledRefusal, check_installed
 from flows.requests.policy import check_policy
 from flows.requests.roots import check_paths
-from flows.settings.settings import Settings, client_password, server_password
+from flows.settings.environment import client_password, server_password
+from flows.settings.settings import Settings
 from flows.storage.files import DEFAULT_PROJECT, checked_project
 from flows.storage.quota import Quota
 from flows.videos_api.runs import BATCH_FLOW, FLOW, Runs, keep_picture, place_of

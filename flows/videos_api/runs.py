@@ -16,7 +16,8 @@ from starlette.types import ASGIApp
 
 from core.refusal import Refusal
 from core.wording import LONGEST_NAME, shortened
-from flows.settings.settings import Settings, client_password, server_password
+from flows.settings.environment import client_password, server_password
+from flows.settings.settings import Settings
 from video.operations.text_to_video import TextToVideo
 
 FLOW, TAG, BATCH_FLOW = "text_to_video", "v1-videos", "generate_clips"

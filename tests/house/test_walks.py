@@ -56,4 +56,4 @@ def test_a_clip_of_another_request_is_no_result(written, other):
 
 
 def test_the_floors_of_flows_do_not_grow():
-    assert walks.floors("flows") <= 10
+    assert walks.floors("flows") <= 8

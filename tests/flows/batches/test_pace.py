@@ -14,7 +14,8 @@ from flows.batches.plan import make_plan
 from flows.batches.shard import run_shard
 from flows.batches.start import open_batch, start_batch
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
-from flows.settings.settings import adopt, read_settings
+from flows.settings.environment import adopt
+from flows.settings.settings import read_settings
 
 SMALL = {"model": "tiny-video", "num_frames": 4, "height": 32, "width": 32}
 PROMPTS = "a red circle\na blue square\na green star\na white ring"

@@ -13,7 +13,8 @@ from flows.batches.shard import run_shard
 from flows.batches.start import open_batch, start_batch
 from flows.commands.command_line import main
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
-from flows.settings.settings import adopt, read_settings
+from flows.settings.environment import adopt
+from flows.settings.settings import read_settings
 from video.files.formats import read_clip
 
 NAME = "cogvideox"

@@ -18,8 +18,8 @@ from flows.machines.resources import (
     memory_limit_gb,
     needed,
     this_host,
+    training_needs,
 )
-from flows.training.needs import training_needs
 from medical.request import SuperResolutionRequest
 from video.request import VideoRequest, VideoTrainingRequest
 

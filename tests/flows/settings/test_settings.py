@@ -4,13 +4,9 @@ from pathlib import Path
 import pytest
 
 from core.refusal import Refusal
+from flows.settings.environment import backends, child_environment, sign_in
 from flows.settings.folders import make_places
-from flows.settings.settings import (
-    backends,
-    child_environment,
-    read_settings,
-    sign_in,
-)
+from flows.settings.settings import read_settings
 
 
 def test_places_default_to_the_folder_one_stands_in(tmp_path, monkeypatch):

@@ -13,8 +13,9 @@ from uuid import uuid4
 import pytest
 
 from flows.batches.ledger import Batch
+from flows.settings.environment import child_environment
 from flows.settings.own_prefect import past_proxies
-from flows.settings.settings import child_environment, read_settings
+from flows.settings.settings import read_settings
 from flows.stack.api import Server
 
 PATIENCE_S = 120.0

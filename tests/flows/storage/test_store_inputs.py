@@ -18,9 +18,9 @@ from stores import Elsewhere, open_s3, planned
 from core.storage.faults import StoreRefusedError
 from core.storage.store import Store, open_store
 from flows.batches.coordinator import coordinate
-from flows.batches.inputs import at_hand, items_here_or_planned, with_models
+from flows.batches.inputs import at_hand, with_models
 from flows.batches.ledger import Batch
-from flows.batches.start import hand_over
+from flows.batches.start import hand_over, items_here_or_planned
 from flows.requests.batch_requests import BatchLimits, ClipBatchRequest, ScanBatchRequest
 from flows.settings.settings import read_settings
 from flows.storage.delivery import obtain

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from flows.machines import resources as resources_module
+from flows.machines.resources import training_needs
 from flows.settings.settings import read_settings
 from flows.training import launch as training_processes_module
-from flows.training.needs import training_needs
 from flows.training.training import train_model
 from medical.files.nifti import write_volume
 from medical.files.volume import Volume
