@@ -7,7 +7,7 @@ and not made again.
 
 from typing import Any, Literal
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from pydantic import Field
@@ -20,9 +20,8 @@ from flows.batches.sheet import is_private
 from flows.batches.start import renew_budgets
 from flows.jobs.stages import patient_stage, run_id
 from flows.pages.artifacts import batch_page, show_result
-from flows.pages.failures import explained
+from flows.pages.failures import explained_flow
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import named
 from flows.requests.flow_requests import ApprovalRequest
 from flows.requests.parameters import Asked, Project
 from flows.settings.settings import read_settings
@@ -69,12 +68,7 @@ def apply(batch: Batch, question: Question, answer: Answer) -> dict[str, Any]:
     return decide(batch, run_id(), question, answer)
 
 
-@flow(
-    name="approve_batch",
-    flow_run_name=named(lambda asked: f"Approve {asked.batch}"),
-    log_prints=True,
-)
-@explained
+@explained_flow(lambda asked: f"Approve {asked.batch}")
 def approve_batch(
     request: Asked[ApprovalRequest], project: Project = DEFAULT_PROJECT
 ) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """The flow ``audit_mri_dataset``: whether heads that are to show nobody show people."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.audit.request import AuditRequest
@@ -13,8 +11,7 @@ from medical.operations.audit_mri_dataset import AuditMRIDataset
 OPERATION = AuditMRIDataset()
 
 
-@flow(name="audit_mri_dataset", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def audit_mri_dataset(
     request: Asked[AuditRequest],
     output_name: OutputName = "",

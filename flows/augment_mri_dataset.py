@@ -8,15 +8,14 @@ answer starts it anew from the top, and it finds what stands. Where nobody answe
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from prefect import flow
 from prefect.flow_runs import suspend_flow_run
 from prefect.input import RunInput
 from prefect.runtime import deployment
 from pydantic import Field
 
 from flows.jobs.datasets import question, run_dataset, write_answer
-from flows.pages.failures import explained
-from flows.pages.run_names import named, own_name
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import own_name
 from flows.requests.parameters import Asked, Project
 from flows.storage.files import DEFAULT_PROJECT, FileRef
 from medical.datasets.request import MRIDatasetRequest
@@ -32,8 +31,7 @@ class DatasetApproval(RunInput):
     note: str = Field(default="", max_length=2000, description="Why; it is kept.")
 
 
-@flow(name="augment_mri_dataset", flow_run_name=named(own_name), log_prints=True)
-@explained
+@explained_flow(own_name)
 def augment_mri_dataset(
     request: Asked[MRIDatasetRequest], project: Project = DEFAULT_PROJECT, hours: Hours = 72.0
 ) -> FileRef:

@@ -7,7 +7,6 @@ known by the ``{date}`` in the batch's name; however often this flow runs, a nig
 from datetime import date
 from typing import Any
 
-from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.deployments import run_deployment
 
@@ -15,9 +14,8 @@ from core.refusal import Refusal
 from flows.batches.ledger import Batch
 from flows.batches.nights import DATE, due, of_night
 from flows.pages.artifacts import show_table
-from flows.pages.failures import explained
+from flows.pages.failures import explained_flow
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import named
 from flows.requests.batch_requests import BatchRequest
 from flows.requests.flow_requests import MODELS, NightsRequest
 from flows.requests.forms import flat
@@ -28,12 +26,7 @@ from flows.stack.server_clock import server_now
 Row = dict[str, Any]
 
 
-@flow(
-    name="fill_missed_nights",
-    flow_run_name=named(lambda asked: f"Missed nights of {asked.flow}"),
-    log_prints=True,
-)
-@explained
+@explained_flow(lambda asked: f"Missed nights of {asked.flow}")
 def fill_missed_nights(request: Asked[NightsRequest]) -> list[Row]:
     """List the nights of a schedule that have no batch, and start them if asked to.
 

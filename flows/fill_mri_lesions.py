@@ -1,10 +1,8 @@
 """The flow ``fill_mri_lesions``: lesions made to look like the white matter around them."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, Format, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import FillLesionsRequest
@@ -13,8 +11,7 @@ from medical.operations.fill_mri_lesions import FillMRILesions
 OPERATION = FillMRILesions()
 
 
-@flow(name="fill_mri_lesions", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def fill_mri_lesions(
     request: Asked[FillLesionsRequest],
     output_name: OutputName = "",

@@ -1,10 +1,8 @@
 """The flow ``fill_video``: a part of a clip is painted anew, or more around it."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from video.change_request import FillRequest
@@ -13,8 +11,7 @@ from video.operations.fill_video import FillVideo
 OPERATION = FillVideo()
 
 
-@flow(name="fill_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def fill_video(
     request: Asked[FillRequest],
     output_name: OutputName = "",

@@ -1,10 +1,8 @@
 """The flow ``find_mri_anomalies``: what looks like a lesion in a FLAIR."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, Format, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import FindAnomaliesRequest
@@ -13,8 +11,7 @@ from medical.operations.find_mri_anomalies import FindMRIAnomalies
 OPERATION = FindMRIAnomalies()
 
 
-@flow(name="find_mri_anomalies", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def find_mri_anomalies(
     request: Asked[FindAnomaliesRequest],
     output_name: OutputName = "",

@@ -1,10 +1,8 @@
 """The flow ``inpaint_mri``: a region of a head painted over from what lies around it."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, Format, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import InpaintMRIRequest
@@ -13,8 +11,7 @@ from medical.operations.inpaint_mri import InpaintMRI
 OPERATION = InpaintMRI()
 
 
-@flow(name="inpaint_mri", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def inpaint_mri(
     request: Asked[InpaintMRIRequest],
     output_name: OutputName = "",

@@ -1,10 +1,8 @@
 """The flow ``insert_mri_lesions``: lesions put into a healthy head."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, Format, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.lesions.request import InsertLesionsRequest
@@ -13,8 +11,7 @@ from medical.operations.insert_mri_lesions import InsertMRILesions
 OPERATION = InsertMRILesions()
 
 
-@flow(name="insert_mri_lesions", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def insert_mri_lesions(
     request: Asked[InsertLesionsRequest],
     output_name: OutputName = "",

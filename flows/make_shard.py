@@ -6,23 +6,15 @@ the batch's folder.
 
 from typing import Any
 
-from prefect import flow
-
 from flows.pages.artifacts import batch_page, progress_bar
-from flows.pages.failures import explained
+from flows.pages.failures import explained_flow
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import named
 from flows.requests.batch_requests import ShardRequest
 from flows.requests.parameters import Asked
 from flows.settings.settings import read_settings
 
 
-@flow(
-    name="make_shard",
-    flow_run_name=named(lambda asked: f"{asked.batch}, shard {asked.shard}"),
-    log_prints=True,
-)
-@explained
+@explained_flow(lambda asked: f"{asked.batch}, shard {asked.shard}")
 def make_shard(request: Asked[ShardRequest]) -> dict[str, Any]:
     """Make what is missing of one shard of a planned batch.
 

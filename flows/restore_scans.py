@@ -5,23 +5,14 @@ It plans the batch and hands shards to GPU workers; nothing is sampled here.
 
 from typing import Any
 
-from prefect import flow
-
 from flows.batches.flow import abandon, check_scans, coordinate_batch
 from flows.batches.nights import dated_name
-from flows.pages.failures import explained
-from flows.pages.run_names import named
+from flows.pages.failures import explained_flow
 from flows.requests.batch_requests import ScanBatchRequest
 from flows.requests.parameters import Asked, Project
 
 
-@flow(
-    name="restore_scans",
-    flow_run_name=named(dated_name),
-    log_prints=True,
-    on_cancellation=[abandon],
-)
-@explained
+@explained_flow(dated_name, on_cancellation=[abandon])
 def restore_scans(
     request: Asked[ScanBatchRequest], project: Project = "default"
 ) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """The flow ``segment_mri``: what every voxel of a head is."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, Format, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.operations.segment_mri import SegmentMRI
@@ -13,8 +11,7 @@ from medical.request import SegmentRequest
 OPERATION = SegmentMRI()
 
 
-@flow(name="segment_mri", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def segment_mri(
     request: Asked[SegmentRequest],
     output_name: OutputName = "",

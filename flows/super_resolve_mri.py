@@ -1,10 +1,8 @@
 """The flow ``super_resolve_mri``: thick slices become a fine volume with its uncertainty."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, Format, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from medical.operations.super_resolve_mri import SuperResolveMRI
@@ -13,8 +11,7 @@ from medical.request import SuperResolutionRequest
 OPERATION = SuperResolveMRI()
 
 
-@flow(name="super_resolve_mri", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def super_resolve_mri(
     request: Asked[SuperResolutionRequest],
     output_name: OutputName = "",

@@ -1,10 +1,8 @@
 """The flow ``text_to_video``: a sentence becomes a verified clip or picture, recorded."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_several
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, OutputName, Project, Several
 from flows.storage.files import DEFAULT_PROJECT
 from video.operations.text_to_video import TextToVideo
@@ -14,8 +12,7 @@ from video.several import seeded
 OPERATION = TextToVideo()
 
 
-@flow(name="text_to_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def text_to_video(
     request: Asked[VideoRequest],
     output_name: OutputName = "",

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import get_run_logger
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.events.filters import (
@@ -27,8 +27,7 @@ from flows.machines.hosts_elsewhere import all_beats, forget
 from flows.machines.janitor import Sighting, verdict
 from flows.machines.pools import POOLS
 from flows.machines.sweeper import WORKER, close, state_age_s, under_way
-from flows.pages.failures import explained
-from flows.pages.run_names import named
+from flows.pages.failures import explained_flow
 from flows.requests.flow_requests import TidyRequest
 from flows.requests.parameters import Asked
 from flows.settings.settings import read_settings
@@ -39,8 +38,7 @@ HEARTBEAT = "prefect.flow-run.heartbeat"
 ADVICE = "Press Retry to run it again; a batch does so by itself."
 
 
-@flow(name="tidy_runs", flow_run_name=named(lambda _: "Tidy runs"), log_prints=True)
-@explained
+@explained_flow(lambda _: "Tidy runs")
 def tidy_runs(request: Asked[TidyRequest]) -> list[str]:
     """Close runs whose process died unnoticed, and go on with batches whose own run died.
 

@@ -1,18 +1,15 @@
 """The flow ``train_mri``: a new model, resumable, published when its training is done."""
 
-from prefect import flow
-
-from flows.pages.failures import explained
+from flows.pages.failures import explained_flow
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import named, own_name
+from flows.pages.run_names import own_name
 from flows.requests.parameters import Asked
 from flows.storage.files import FileRef
 from flows.training.stages import prepare, report, train, verify
 from medical.request import MRITrainingRequest
 
 
-@flow(name="train_mri", flow_run_name=named(own_name), log_prints=True)
-@explained
+@explained_flow(own_name)
 def train_mri(request: Asked[MRITrainingRequest]) -> FileRef:
     """Train a super-resolution model on sharp heads.
 

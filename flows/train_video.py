@@ -1,18 +1,15 @@
 """The flow ``train_video``: a new model, resumable, published when its training is done."""
 
-from prefect import flow
-
-from flows.pages.failures import explained
+from flows.pages.failures import explained_flow
 from flows.pages.run_log import join_run_log
-from flows.pages.run_names import named, own_name
+from flows.pages.run_names import own_name
 from flows.requests.parameters import Asked
 from flows.storage.files import FileRef
 from flows.training.stages import prepare, report, train, verify
 from video.request import VideoTrainingRequest
 
 
-@flow(name="train_video", flow_run_name=named(own_name), log_prints=True)
-@explained
+@explained_flow(own_name)
 def train_video(request: Asked[VideoTrainingRequest]) -> FileRef:
     """Train a text-to-video model.
 

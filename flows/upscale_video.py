@@ -1,10 +1,8 @@
 """The flow ``upscale_video``: a clip with more pixels."""
 
-from prefect import flow
-
 from flows.jobs.job_stages import Refs, run_stages
-from flows.pages.failures import explained
-from flows.pages.run_names import named, title_by
+from flows.pages.failures import explained_flow
+from flows.pages.run_names import title_by
 from flows.requests.parameters import Asked, OutputName, Project
 from flows.storage.files import DEFAULT_PROJECT
 from video.operations.clip_filters import UpscaleVideo
@@ -13,8 +11,7 @@ from video.request import UpscaleRequest
 OPERATION = UpscaleVideo()
 
 
-@flow(name="upscale_video", flow_run_name=named(title_by(OPERATION)), log_prints=True)
-@explained
+@explained_flow(title_by(OPERATION))
 def upscale_video(
     request: Asked[UpscaleRequest],
     output_name: OutputName = "",

@@ -2,12 +2,13 @@
 
 import errno
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter, Signature, signature
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
+from prefect import Flow, flow
 from prefect.states import Failed
 from pydantic.fields import FieldInfo
 
@@ -16,6 +17,7 @@ from core.request import Request
 from core.storage.faults import StoreAwayError, StoreRefusedError
 from core.trouble import Trouble
 from flows.pages.artifacts import show_facts
+from flows.pages.run_names import Words, named
 from flows.requests.endings import ending
 from flows.requests.forms import Unfit, without
 from flows.requests.refusals import REFUSAL, is_refusal
@@ -47,9 +49,31 @@ LEFT_OUT = FieldInfo()
 """Stands for a request that was not sent at all."""
 UNEXPECTED = "exited with unexpected exception"
 PREFECTS_LOGS = ("prefect.flow_runs", "prefect.task_runs")
+P, R = ParamSpec("P"), TypeVar("R")
 
 
-def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
+def explained_flow(
+    words: Words, on_cancellation: Sequence[Callable[..., None]] = ()
+) -> Callable[[Callable[P, R]], Flow[P, R]]:
+    """What makes a function the flow of its name, whose failures say what a person can do.
+
+    Args:
+        words: What a run of a request is called.
+        on_cancellation: What Prefect calls when a run is cancelled.
+    """
+
+    def made(function: Callable[P, R]) -> Flow[P, R]:
+        return flow(
+            name=function.__name__,
+            flow_run_name=named(words),
+            log_prints=True,
+            on_cancellation=[*on_cancellation],  # pyright: ignore[reportArgumentType]
+        )(explained(function))
+
+    return made
+
+
+def explained(function: Callable[..., Any]) -> Callable[..., Any]:
     """The flow's function, of which a failure says in the run's page what a person can do.
 
     A request that names a file outside the operator's folders is refused before anything else.
@@ -60,15 +84,15 @@ def explained(flow: Callable[..., Any]) -> Callable[..., Any]:
     for name in PREFECTS_LOGS:
         logging.getLogger(name).addFilter(_without_trace)
 
-    own = signature(flow)
+    own = signature(function)
 
-    @wraps(flow)
+    @wraps(function)
     def with_explanation(*arguments: Any, **options: Any) -> Any:
         try:
             with failure_shown():
                 given = own.bind(*arguments, **options)
                 _resolve(given.arguments, own)
-                return flow(*given.args, **given.kwargs)
+                return function(*given.args, **given.kwargs)
         except ValueError as error:
             if not is_refusal(error):
                 raise
