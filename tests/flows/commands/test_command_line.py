@@ -16,13 +16,13 @@ import pytest
 import torch
 
 from core.models.cards import unfinished
+from core.storage import place
 from core.trouble import Trouble
 from flows.commands import command_line
 from flows.commands.command_line import main
 from flows.jobs.operations import OPERATIONS
 from flows.machines.resources import Resources
 from flows.requests.flow_requests import MODELS
-from flows.settings import rules
 from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import Volume
 from medical.request import SuperResolutionRequest
@@ -286,7 +286,7 @@ DRAWN = ["video", "generate", "a red circle", "--model", "tiny-video"]
 def test_a_state_folder_that_takes_no_file_is_a_sentence_at_every_door(
     places, monkeypatch, capfd, words, signed
 ):
-    monkeypatch.setattr(rules, "KERNEL", ())  # as any folder that takes no file
+    monkeypatch.setattr(place, "KERNEL", ())  # as any folder that takes no file
     monkeypatch.setenv("LAMINA_HOME", "/sys")
     monkeypatch.setenv("LAMINA_C2PA", signed)
     assert main(words) == 2

@@ -89,7 +89,6 @@ def test_the_page_of_a_batch_of_scans_has_no_sheet(scans, told, monkeypatch):
     monkeypatch.setattr(
         batch_flow_module, "contact_sheet", lambda batch: "data:image/webp;base64,AA"
     )
-    monkeypatch.setattr(batch_flow_module, "scans_of", lambda *_: [])
     monkeypatch.setattr(batch_flow_module, "join_run_log", lambda: None)
     monkeypatch.setattr(artifacts_module, "create_progress_artifact", lambda *_: "id")
     for pages in ("private", "full"):
