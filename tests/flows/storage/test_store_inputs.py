@@ -199,22 +199,22 @@ def test_another_scan_of_the_same_path_is_not_taken_for_the_planned_one(team, sc
 def test_a_scan_that_changed_while_it_was_planned_or_in_the_store_is_refused(
     team, scans, monkeypatch
 ):
-    from flows.batches import inputs as batch_inputs_module
+    from flows.batches import start as start_module
 
     request, path = restoring(scans), scans / f"{NAME}-0.nii.gz"
-    content, deliver = path.read_bytes(), batch_inputs_module.deliver_inputs
+    content, deliver = path.read_bytes(), start_module.deliver_inputs
 
     def change_and_deliver(batch, items):
         path.write_bytes(b"another")
         deliver(batch, items)
 
     with monkeypatch.context() as patch:
-        patch.setattr(batch_inputs_module, "deliver_inputs", change_and_deliver)
+        patch.setattr(start_module, "deliver_inputs", change_and_deliver)
         with pytest.raises(ValueError, match=r"must not change .* start the batch again"):
             hand_over(team("one"), "default", request)
     path.write_bytes(content)
     with monkeypatch.context() as patch:
-        patch.setattr(batch_inputs_module, "deliver_inputs", lambda batch, items: None)
+        patch.setattr(start_module, "deliver_inputs", lambda batch, items: None)
         hand_over(team("one"), "default", request)
     hide(scans)
     with pytest.raises(ValueError, match=r"neither here nor in .*; start it there"):
