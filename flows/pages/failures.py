@@ -49,7 +49,8 @@ LEFT_OUT = FieldInfo()
 """Stands for a request that was not sent at all."""
 UNEXPECTED = "exited with unexpected exception"
 PREFECTS_LOGS = ("prefect.flow_runs", "prefect.task_runs")
-P, R = ParamSpec("P"), TypeVar("R")
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 def explained_flow(
