@@ -2,9 +2,8 @@
 
 import base64
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
@@ -12,30 +11,25 @@ from flows.gallery.application import alone
 from flows.settings.settings import read_settings
 
 HEADER, PASSWORD = "X-Lamina-User", "operator:correct horse"
+LIST = "http://server:4200/api/flow_runs/filter"
 
 
 @pytest.fixture
 def prefect(places, monkeypatch):
     """What Prefect's server is asked for, with what key; it has no runs."""
-    asked = []
+    asked, client = [], httpx.AsyncClient
 
-    class Server(BaseHTTPRequestHandler):
-        def do_POST(self):
-            asked.append((self.path, self.headers.get("Authorization")))
-            self.rfile.read(int(self.headers["Content-Length"]))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"[]")
+    def answer(request):
+        asked.append((str(request.url), request.headers.get("Authorization")))
+        return httpx.Response(200, json=[])
 
-        def log_message(self, *_):
-            pass
+    def stand_in(**told):
+        return client(**told | {"transport": httpx.MockTransport(answer)})
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{server.server_port}/api")
-        monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
-        yield asked
-        server.shutdown()
+    monkeypatch.setattr("flows.videos_api.runs.httpx.AsyncClient", stand_in)
+    monkeypatch.setenv("PREFECT_API_URL", "http://server:4200/api")
+    monkeypatch.delenv("PREFECT_SERVER_API_AUTH_STRING", raising=False)
+    return asked
 
 
 def listed(**headers):
@@ -52,7 +46,7 @@ def test_who_is_named_by_the_proxy_is_answered_and_nobody_else(prefect, monkeypa
     assert prefect == []
     answer = listed(**{HEADER: "operator"})
     assert (answer.status_code, answer.json()["data"]) == (200, [])
-    assert prefect == [("/api/flow_runs/filter", None)]
+    assert prefect == [(LIST, None)]
 
 
 def test_the_servers_password_is_the_key_and_is_told_to_the_server(prefect, monkeypatch):
@@ -60,7 +54,7 @@ def test_the_servers_password_is_the_key_and_is_told_to_the_server(prefect, monk
     assert listed(Authorization="Bearer another").status_code == 401
     assert listed(Authorization=f"Bearer {PASSWORD}").status_code == 200
     token = base64.b64encode(PASSWORD.encode()).decode()
-    assert prefect == [("/api/flow_runs/filter", f"Basic {token}")]
+    assert prefect == [(LIST, f"Basic {token}")]
 
 
 @pytest.mark.parametrize("missing", ["who asks", "the server"])
