@@ -57,13 +57,32 @@ def test_time_is_near_what_was_measured(frames, side, steps, seconds):
     assert wanted.minutes * 60 / 1.25 - 20.0 == pytest.approx(seconds, rel=0.35)
 
 
-@pytest.mark.parametrize(("samples", "steps", "seconds"), [(1, 1, 10.4), (2, 2, 24.4)])
-def test_a_head_takes_what_was_measured(samples, steps, seconds, monkeypatch):
+@pytest.mark.parametrize(
+    ("samples", "steps", "seconds", "memory_gb"), [(1, 1, 10.4, 0.845), (2, 2, 24.4, 0.905)]
+)
+def test_a_head_takes_what_was_measured(samples, steps, seconds, memory_gb, monkeypatch):
     size = (180, 220, 45), (1.0, 1.0, 4.0)
     monkeypatch.setattr("medical.files.scan.read_size", lambda path: size)
     wanted = head(samples=samples, steps=steps)
     assert wanted.minutes * 60 / 1.25 - 20.0 == pytest.approx(seconds, rel=0.3)
-    assert wanted.memory_gb / 1.25 == pytest.approx(1.06, rel=0.1)
+    assert wanted.memory_gb / 1.25 == pytest.approx(memory_gb, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("scan", "spacing", "samples", "memory_gb"),
+    [
+        ((90, 110, 45), 2.0, 2, 0.674),
+        ((256, 256, 64), 0.8, 1, 1.02),
+        ((512, 512, 128), 0.4, 1, 4.87),
+    ],
+)
+def test_a_small_grid_and_a_large_one_take_what_was_measured(
+    scan, spacing, samples, memory_gb, monkeypatch
+):
+    size = scan, (spacing, spacing, 4 * spacing if spacing < 1 else 4.0)
+    monkeypatch.setattr("medical.files.scan.read_size", lambda path: size)
+    wanted = head(samples=samples, steps=samples, spacing_mm=(spacing, spacing, spacing))
+    assert wanted.memory_gb / 1.25 == pytest.approx(memory_gb, rel=0.15)
 
 
 @pytest.mark.usefixtures("scanned")
