@@ -44,6 +44,7 @@ MODULES = (
     "medical.files.volume",
     "medical.operations.error_map",
     "medical.operations.familiarity",
+    "medical.operations.mirrors",
     "medical.operations.problem",
     "medical.operations.remarks",
     "medical.operations.residual",

@@ -8,7 +8,7 @@ variance, so memory does not grow with K.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Measurement:
 
 
 def restore(
-    denoise: Denoise,
+    denoisers: Sequence[Denoise],
     known: Measurement,
     shape: tuple[int, int, int, int],
     *,
@@ -56,7 +56,7 @@ def restore(
     """Mean and standard deviation over samples that explain a measurement (Welford's update).
 
     Args:
-        denoise: Of the network, told what it needs.
+        denoisers: Of the network, told what it needs; of several the samples take turns.
         known: What was measured.
         shape: (C, D, H, W) of x.
         seed: Decides the noise of all samples; each second one is the opposite of its neighbor.
@@ -65,7 +65,10 @@ def restore(
         samples: How many are drawn.
         on_step: Told of the steps of all samples, one after the other.
     """
-    obedient = consistent(denoise, known.operator, known.values, weight=known.weight)
+    obedient = [
+        consistent(denoise, known.operator, known.values, weight=known.weight)
+        for denoise in denoisers
+    ]
 
     def drawn() -> Iterator[Tensor]:
         for k in range(samples):
@@ -75,7 +78,7 @@ def restore(
 
             # nobody else holds the noise, so that its memory goes after the first step
             yield walk(
-                obedient,
+                obedient[k % len(obedient)],
                 noise(shape, seed, sample=k, antithetic=True).to(known.values.device),
                 levels,
                 on_step=report,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -28,6 +29,7 @@ from medical.files.nifti import read_volume
 from medical.files.volume import Volume
 from medical.operations.controlled import control_shown
 from medical.operations.error_map import ErrorHead
+from medical.operations.mirrors import Mirror, mirrored, mirrors
 from medical.operations.problem import Problem, prepare, protected_voxels
 from medical.operations.residual import RESIDUAL_SCALE
 from medical.operations.restoration import Restoration
@@ -117,12 +119,15 @@ class _Sampler:
         missing = (problem.scan - operator.apply(self.base)) / RESIDUAL_SCALE
         measured = missing[None, None].to(self.device)
         self.known = Measurement(operator, measured, obedience(problem.noise_std))
-        self.denoise = tiled(self._windows_denoised, self.windows, batch_size=tiling.batch_size)
+        self.denoisers = [
+            tiled(partial(self._denoised, mirror), self.windows, batch_size=tiling.batch_size)
+            for mirror in mirrors(request)
+        ]
 
     def drawn(self, on_step: OnStep) -> Drawn:
         """What was drawn, with mean and standard deviation over the samples."""
         moments = restore(
-            self.denoise,
+            self.denoisers,
             self.known,
             (1, *self.shape),
             seed=self.request.seed,
@@ -133,10 +138,13 @@ class _Sampler:
         )
         return Drawn(self.base, moments, self.windows)
 
-    def _windows_denoised(self, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]) -> Tensor:
+    def _denoised(
+        self, mirror: Mirror, z: Tensor, t: Tensor, r: Tensor, parts: list[Window]
+    ) -> Tensor:
+        """Of windows, each shown to the network in a mirror."""
         crops = [self.problem.channels(self.beside, part.slices) for part in parts]
-        told = replace(self.told.repeat(len(parts)), concat=torch.cat(crops))
+        told = replace(self.told.repeat(len(parts)), concat=mirrored(torch.cat(crops), mirror))
         if self.control is not None:
             led = [self.control[(..., *part.slices)] for part in parts]
-            told = replace(told, control=torch.cat(led))
-        return denoiser(self.network, told)(z, t, r)
+            told = replace(told, control=mirrored(torch.cat(led), mirror))
+        return mirrored(denoiser(self.network, told)(mirrored(z, mirror), t, r), mirror)

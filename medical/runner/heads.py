@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, cast
@@ -26,13 +27,14 @@ from core.refusal import Refusal
 from core.runner.command import check_bounds, ended, progress
 from core.runner.graphs import Graphs, cache_folder
 from core.runner.noise import noise
-from core.runner.walks import Denoise, flow_map, shifted
+from core.runner.walks import flow_map, shifted
 from core.trouble import Trouble
 from medical.acquisition.intensity import refuse_mask
 from medical.files.nifti import read_plain
 from medical.files.privacy import removal_remarks
 from medical.files.synthetic import as_said_beside
 from medical.operations.error_map import ErrorHead, head_of
+from medical.operations.mirrors import Mirror, mirrored, mirrors
 from medical.operations.problem import Problem, prepare, protected_voxels
 from medical.operations.residual import RESIDUAL_SCALE
 from medical.operations.restoration import Restoration, output_paths
@@ -71,7 +73,7 @@ class Wish:
     noise_std: float = -1.0
     protect: str = ""
     model: str = "heads-1mm"
-    edition: int = 3
+    edition: int = 4
 
     @property
     def request(self) -> SuperResolutionRequest:
@@ -123,16 +125,14 @@ class HeadRunner:
     ) -> Moments:
         missing = cast("Any", problem.scan) - problem.operator.apply(cast("Any", base))
         measured = (missing / np.float32(RESIDUAL_SCALE))[None, None]
-        denoise: Any = consistent(
-            cast("Any", self._denoise(problem, base, parts, wish)),
-            problem.operator,
-            measured,
-            weight=obedience(problem.noise_std),
-        )
+        weight, turns = obedience(problem.noise_std), mirrors(wish.request)
+        ask = self._denoise(problem, base, parts, wish)
         levels, shape = shifted(wish.steps, 1.0), (1, *problem.acquired.shape)
 
         def drawn() -> Iterator[Any]:
             for k in range(wish.samples):
+                seen: Any = partial(ask, turns[k % len(turns)])
+                denoise: Any = consistent(seen, problem.operator, measured, weight=weight)
                 start = noise(shape, wish.seed, sample=k, antithetic=True)
                 yield flow_map(denoise, start, levels)[0]
 
@@ -140,8 +140,8 @@ class HeadRunner:
 
     def _denoise(
         self, problem: Problem, base: Floats, parts: Sequence[Window], wish: Wish
-    ) -> Denoise:
-        """The network over all windows, blended; see ``core.operations.tiling``."""
+    ) -> Callable[[Mirror, Floats, float, float], Floats]:
+        """The network over all windows in a mirror, blended; see ``core.operations.tiling``."""
         acquired, lands = problem.acquired, self.facts["landings"]
         one_more = progress(wish.samples * wish.steps * len(parts), "window")
         told = {
@@ -149,16 +149,18 @@ class HeadRunner:
             "resolution": np.array([acquired.resolution_mm()], np.float32),
         }
 
-        def denoise(z: Floats, t: float, r: float) -> Floats:
+        def denoise(mirror: Mirror, z: Floats, t: float, r: float) -> Floats:
             whole: Any = np.zeros_like(z)
             level = np.full(1, t, np.float32)
             told.update(t=level, r=np.full(1, r, np.float32) if lands else level)
             for part in parts:
                 cut = z[(..., *part.slices)]
                 beside: Any = problem.channels(cast("Any", base), part.slices)
-                asked = {"z": self._grown(cut), "concat": self._grown(beside)}
+                shown = {"z": cut, "concat": beside}
+                asked = {name: self._grown(mirrored(x, mirror)) for name, x in shown.items()}
                 velocity = self.graphs.run(GRAPH, told | asked)
                 velocity = velocity[(..., *(slice(n) for n in cut.shape[2:]))]
+                velocity = mirrored(velocity, mirror)
                 estimate = cut - level[0] * velocity
                 whole[(..., *part.slices)] += part.weight(whole) * estimate
                 one_more()

@@ -44,6 +44,21 @@ class StandIn(SpatioTemporalUNet):
         return (1 - self.share) * z / t
 
 
+class Repeats(StandIn):
+    """A network that answers with what it is shown beside the sample, and so in any mirror."""
+
+    def forward(self, z, t, r=None, cond=None, memory=None):
+        return (z - cond.concat[:, :1]) / t
+
+
+class Leans(StandIn):
+    """A network whose answer rises within each slice of four voxels, whatever it is shown."""
+
+    def forward(self, z, t, r=None, cond=None, memory=None):
+        rising = (torch.arange(z.shape[2]) % 4 - 1.5)[:, None, None]
+        return (z - rising.expand_as(z)) / t
+
+
 def head(shape=(20, 24, 32), scale=800.0):
     axes = [torch.linspace(-1, 1, n) for n in shape]
     d, h, w = torch.meshgrid(*axes, indexing="ij")
@@ -127,6 +142,26 @@ def test_sample_three_is_the_same_alone():
     assert torch.equal(first.mean.data, again.mean.data)
     assert torch.equal(first.std.data, again.std.data)
     assert not torch.equal(first.mean.data, other.mean.data)
+
+
+def test_mirrors_take_away_what_leans_and_leave_what_does_not():
+    scan, whole = scan_of(head((24, 20, 40))), Tiling(size=(64, 64, 64), overlap=(0, 0, 0))
+
+    def mean(network, **asked):
+        asked = request(samples=4, **asked)
+        return super_resolve(scan, asked, network, tiling=whole).mean.data
+
+    plain = mean(StandIn())
+    inside = plain > 100
+    leaning = (mean(Leans(), edition=3) - plain)[inside].abs().mean()
+    level = (mean(Leans()) - plain)[inside].abs().mean()
+    assert float(leaning) > 20
+    assert float(level) < 0.02 * float(leaning)
+    torch.testing.assert_close(mean(Repeats()), mean(Repeats(), edition=3), atol=0.01, rtol=1e-5)
+    alone = [
+        super_resolve(scan, request(edition=n), Leans(), tiling=whole).mean.data for n in (3, 4)
+    ]
+    assert torch.equal(*alone)
 
 
 def test_empty_windows_never_reach_the_network():

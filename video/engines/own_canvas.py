@@ -140,7 +140,7 @@ def paint(
     depth, height, width = clip.shape[2:]
     del clip  # what is given of it is in known
     found = restore(
-        denoise, known, (3, depth, height, width), seed=request.seed, levels=levels, walk=walk,
+        [denoise], known, (3, depth, height, width), seed=request.seed, levels=levels, walk=walk,
         on_step=on_step,
     )  # fmt: skip
     return found.mean[None]

@@ -49,7 +49,7 @@ def test_every_sample_of_every_sampler_explains_the_measurement(name, sampler):
     y = operator.apply(torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(3)).double())
     told = []
     found = restore(
-        gaussian, Measurement(operator, y.float()), SHAPE, seed=5, levels=linear(6),
+        [gaussian], Measurement(operator, y.float()), SHAPE, seed=5, levels=linear(6),
         walk=SAMPLERS[sampler].walk, samples=4,
         on_step=lambda done, total, estimate: told.append((done, total)),
     )  # fmt: skip
@@ -63,13 +63,24 @@ def test_the_unseen_part_has_the_mean_and_spread_of_the_data():
     """Standard normal data with half of the frames known: the others are standard normal."""
     known = Measurement(FrameOperator((0, 1), 4), torch.full((1, 2, 2, 4, 4), 3.0))
     found = restore(
-        gaussian, known, SHAPE, seed=1, levels=linear(32), walk=SAMPLERS["heun"].walk, samples=64
+        [gaussian], known, SHAPE, seed=1, levels=linear(32), walk=SAMPLERS["heun"].walk, samples=64
     )
     unknown, spread = found.mean[:, 2:], found.std[:, 2:]
     assert float(unknown.abs().max()) < 1e-5  # opposite noises leave no chance in the mean
     assert abs(float(spread.square().mean()) - 1) < 0.1
-    one = restore(gaussian, known, SHAPE, seed=1, levels=linear(4), walk=SAMPLERS["euler"].walk)
+    one = restore([gaussian], known, SHAPE, seed=1, levels=linear(4), walk=SAMPLERS["euler"].walk)
     assert not one.std.any()
+
+
+def test_samples_take_turns_between_denoisers():
+    known = Measurement(FrameOperator((0, 1), 4), torch.zeros(1, 2, 2, 4, 4))
+    ways = [lambda z, t, r, told=told: torch.full_like(z, told) for told in (1.0, 2.0, 6.0)]
+    walk = SAMPLERS["euler"].walk
+    for samples, mean in ((1, 1.0), (2, 1.5), (3, 3.0), (4, 2.5)):
+        found = restore(
+            ways, known, SHAPE, seed=1, levels=linear(3), walk=walk, samples=samples
+        ).mean[:, 2:]
+        torch.testing.assert_close(found, torch.full_like(found, mean))
 
 
 def test_an_edit_keeps_what_noise_of_its_strength_leaves():
