@@ -13,7 +13,7 @@ from medical.operations.baselines import foreground
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from tests.benchmarks.quality.cases import Arrays, Setting
-from tests.benchmarks.quality.heads import MEAN, SEED, Head, network
+from tests.benchmarks.quality.heads import EDITION, MEAN, SEED, Head, network
 from tests.benchmarks.quality.mri_rows import counted, needed_heads
 from tests.benchmarks.results import Figure, Row, Table
 
@@ -88,7 +88,8 @@ def _psnrs(means: dict[tuple[float, float], dict[str, float]]) -> list[list[str]
 
 def cell(setting: Setting, head: Head, plane: float, noise: float) -> Numbers:
     """PSNR of each way on one head."""
-    case = {"head": head.name, "cell": [plane, noise], "part": PART, "seed": SEED, "edition": 3}
+    case = {"head": head.name, "cell": [plane, noise], "part": PART, "seed": SEED}
+    case["edition"] = EDITION
     return setting.find("mri", case, lambda: (_measured(head, plane, noise), Arrays()))
 
 

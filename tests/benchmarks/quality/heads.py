@@ -34,6 +34,7 @@ WAYS: dict[str, dict[str, int]] = {
     STEP: {"samples": 1, "steps": 1},
 }
 SEED = 0
+EDITION: int = SuperResolutionRequest.model_fields["edition"].default
 SMALL = (96, 112, 64)
 """Voxels of the box around the middle that a quick run takes."""
 
@@ -122,6 +123,7 @@ def find_case(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Numbers of a head under an acquisition, and the key of its planes."""
     case = {"head": head.name, **asdict(scanned), "ways": list(ways), "seed": SEED}
+    case["edition"] = EDITION
     if setting.quick:
         case["box"] = SMALL
     return setting.find("mri", case, lambda: _measure(head, scanned, ways, setting)), case

@@ -17,6 +17,7 @@ from medical.request import SuperResolutionRequest
 from tests.benchmarks.quality import mri_pictures
 from tests.benchmarks.quality.cases import Arrays, DataMissingError, Setting
 from tests.benchmarks.quality.heads import (
+    EDITION,
     MEAN,
     SEED,
     Head,
@@ -82,6 +83,7 @@ def thick(setting: Setting) -> Row:
     found, lines, keys = [], [], {}
     for number, path in enumerate(paths[:: len(paths) // 2] if setting.quick else paths, 1):
         case = {"thick": f"{path.parent.name}/{path.name}", "seed": SEED, "quick": setting.quick}
+        case["edition"] = EDITION
         numbers = setting.find("mri", case, lambda path=path: _restore(path, setting.quick))
         name = f"{number}: {path.name.split('_')[1].removesuffix('.nii.gz')}"
         keys[f"{name}, {numbers['pitch_mm']:.3g} mm"] = case

@@ -14,7 +14,7 @@ from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from tests.benchmarks.intervals import wilson
 from tests.benchmarks.quality.cases import Arrays, Setting
-from tests.benchmarks.quality.heads import MEAN, SEED, Head, Spacing, network
+from tests.benchmarks.quality.heads import EDITION, MEAN, SEED, Head, Spacing, network
 from tests.benchmarks.quality.mri_rows import between, counted, mean_figure, needed_heads
 from tests.benchmarks.quality.planes import BASE
 from tests.benchmarks.results import Figure, Row, Table
@@ -100,7 +100,7 @@ def _line(pitch: float, share: float, found: Sequence[Numbers]) -> list[str]:
 
 
 def _width_case(setting: Setting, head: Head, pitch: float, share: float) -> Numbers:
-    case = {"head": head.name, "untold": [pitch, share], "seed": SEED, "edition": 3}
+    case = {"head": head.name, "untold": [pitch, share], "seed": SEED, "edition": EDITION}
 
     def measure() -> tuple[Numbers, Arrays]:
         sampling = SliceSampling(share * pitch, pitch - share * pitch)
