@@ -104,8 +104,7 @@ class SuperResolutionRequest(Request):
         default=4,
         description="How scans are understood. 1 makes results of earlier releases again: every "
         "voxel sets the intensity scale, and planes are taken for stacks of slices. 1 and 2 take "
-        "slices for as thick as they are far apart where nobody tells; before 4 the network saw "
-        "every sample as the scan lies, and none in a mirror.",
+        "untold slices for as thick as they are far apart; 1 to 3 draw no sample in a mirror.",
         json_schema_extra={"position": 11},
     )
     lora: DiskPath = Field(
