@@ -156,9 +156,9 @@ class HeadRunner:
             for part in parts:
                 cut = z[(..., *part.slices)]
                 beside: Any = problem.channels(cast("Any", base), part.slices)
-                shown = {"z": cut, "concat": beside}
+                shown: dict[str, Any] = {"z": cut, "concat": beside}
                 asked = {name: self._grown(mirrored(x, mirror)) for name, x in shown.items()}
-                velocity = self.graphs.run(GRAPH, told | asked)
+                velocity: Any = self.graphs.run(GRAPH, told | asked)
                 velocity = velocity[(..., *(slice(n) for n in cut.shape[2:]))]
                 velocity = mirrored(velocity, mirror)
                 estimate = cut - level[0] * velocity
@@ -168,7 +168,7 @@ class HeadRunner:
 
         return denoise
 
-    def _grown(self, x: Floats) -> Floats:
+    def _grown(self, x: Any) -> Floats:
         """A window of a head that is smaller than the graph's, its ends repeated."""
         ends = [(0, n - m) for n, m in zip(self.facts["window"], x.shape[2:], strict=True)]
         if not any(end for _, end in ends):
