@@ -16,7 +16,7 @@ import torch
 from core.records import atomic_path
 from tests.benchmarks.page import table as figures_as_table
 from tests.benchmarks.quality.cases import ROOT, DataMissingError, Setting, weights_digest
-from tests.benchmarks.quality.page import page
+from tests.benchmarks.quality.page import EDITION, page
 from tests.benchmarks.quality.weight_cards import renew
 from tests.benchmarks.reasons import with_reasons
 from tests.benchmarks.results import THREADS, keep
@@ -82,6 +82,8 @@ def _measure(key: str, setting: Setting) -> bool:
     days = sorted({min(setting.measured), max(setting.measured)})
     record |= {"measured": " to ".join(days)}  # kept cases may be older than this run
     record |= {"kind": kind, "weights": weights_digest(kind)}
+    if kind == "mri":
+        record["edition"] = EDITION
     sys.stdout.write(
         f"\n{figures_as_table(record['figures'])}\n{time.perf_counter() - start:.0f} s now, "
         f"{setting.fresh} cases measured anew; all its cases took {setting.seconds:.0f} s.\n"

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.models.checkpoints import find_model, read_record
+from medical.request import SuperResolutionRequest
 from tests.benchmarks.page import measured, shown, wanted
 from tests.benchmarks.quality.cases import SHIPPED
 
@@ -53,6 +54,8 @@ CREDITS = (
     ),
 )
 PICTURES = "pictures/results"
+EDITION: int = SuperResolutionRequest.model_fields["edition"].default
+UNTOLD = 3  # edition of the rows of heads that say none
 
 
 def page(rows: Mapping[str, Mapping[str, Any]], order: Sequence[str]) -> str:
@@ -114,6 +117,11 @@ def _section(row: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -
         parts.append(QUICK)
     if row["weights"] != records[row["kind"]]["sha256"]["weights.safetensors"]:
         parts.append(f"**Measured with other weights** (`{row['weights'][:12]}`).\n")
+    edition = row.get("edition", UNTOLD)
+    if row["kind"] == "mri" and edition != EDITION:
+        parts.append(
+            f"**Measured by `edition: {edition}`**; heads are restored by {EDITION} now.\n"
+        )
     if row["figures"]:
         parts += [
             "| what | value | 95 % interval | cases | target | |",
