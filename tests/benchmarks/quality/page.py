@@ -120,7 +120,7 @@ def _section(row: Mapping[str, Any], records: Mapping[str, Mapping[str, Any]]) -
     edition = row.get("edition", UNTOLD)
     if row["kind"] == "mri" and edition != EDITION:
         parts.append(
-            f"**Measured by `edition: {edition}`**; heads are restored by {EDITION} now.\n"
+            f"**Measured by `edition: {edition}`**; edition {EDITION} is the default now.\n"
         )
     if row["figures"]:
         parts += [
