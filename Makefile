@@ -60,7 +60,7 @@ test-all: $(STAMP)  ## every test
 	$(TEST)
 
 test-survival: $(STAMP)  ## the shortest of those that kill real servers and workers; minutes
-	$(TEST) -m survival $$(grep -rl 'mark\.survival' tests/flows)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m survival $$(grep -rl 'mark\.survival' tests/flows)
 
 test-integration: $(EXTRAS)  ## real servers and workers that are killed while they work
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m integration

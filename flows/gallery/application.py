@@ -100,7 +100,7 @@ def alone(settings: Settings) -> Starlette:
 
     routes = [Route("/", home), Mount(PREFIX, create_gallery(settings))]
     if videos := videos_elsewhere(settings):
-        routes.append(Mount("", videos))
+        routes.extend(videos.routes)
     return Starlette(routes=routes)
 
 

@@ -51,6 +51,7 @@ def is_shared(settings: Settings, environment: Mapping[str, str] | None = None) 
     return bool(
         settings.gallery_tokens
         or settings.gallery_user_header
+        or settings.gallery_operator_header
         or variables.get(SERVER_PASSWORD)
         or variables.get(CLIENT_PASSWORD)
         or (host and not is_loopback(host))

@@ -39,6 +39,7 @@ class Settings:
         gallery_tokens: The file that says who may see which project in the gallery; None for an
             open gallery.
         gallery_user_header: Header in which a trusted proxy names the user; empty for none.
+        gallery_operator_header: The same of who may ask for clips at ``/v1/videos``.
         store: An fsspec URL where hosts without a shared disk meet; empty for none.
         inputs: Folders of files that a request may name, beside results and models; empty where
             it may name what the worker may read, or, on a shared server, nothing else.
@@ -60,6 +61,7 @@ class Settings:
     ray: str = ""
     gallery_tokens: Path | None = None
     gallery_user_header: str = ""
+    gallery_operator_header: str = ""
     store: str = ""
     inputs: tuple[Path, ...] = ()
     pages: str = ""
@@ -106,6 +108,7 @@ class Settings:
             "LAMINA_RAY": self.ray,
             "LAMINA_GALLERY_TOKENS": str(self.gallery_tokens or ""),
             "LAMINA_GALLERY_PROXY_USER_HEADER": self.gallery_user_header,
+            "LAMINA_GALLERY_PROXY_OPERATOR_HEADER": self.gallery_operator_header,
             "LAMINA_STORE": self.store,
             "LAMINA_INPUTS": os.pathsep.join(map(str, self.inputs)),
             "LAMINA_MEDICAL_PAGES": self.pages,
@@ -258,6 +261,7 @@ def read_settings(environment: Mapping[str, str] | None = None) -> Settings:
         port=port_of(variables.get("LAMINA_PORT") or str(PREFERRED_PORT)),
         gallery_tokens=Path(tokens).expanduser().resolve() if tokens else None,
         gallery_user_header=variables.get("LAMINA_GALLERY_PROXY_USER_HEADER", ""),
+        gallery_operator_header=variables.get("LAMINA_GALLERY_PROXY_OPERATOR_HEADER", ""),
         gpus=gpus_of(variables.get("LAMINA_GPUS", "")),
         slot=variables.get("LAMINA_SLOT", ""),
         ray=ray_of(variables.get("LAMINA_RAY", "")),

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -27,7 +28,14 @@ from flows.settings.environment import client_password, server_password
 from flows.settings.settings import Settings
 from flows.storage.files import DEFAULT_PROJECT, checked_project
 from flows.storage.quota import Quota
-from flows.videos_api.runs import BATCH_FLOW, FLOW, Runs, keep_picture, place_of
+from flows.videos_api.runs import (
+    BATCH_FLOW,
+    FLOW,
+    NotServedError,
+    Runs,
+    keep_picture,
+    place_of,
+)
 from flows.videos_api.wire import PICTURE, complaint_of, fields_of, job_of, request_of, run_of
 from video.engines.places import is_engine
 
@@ -44,10 +52,10 @@ def create_videos(prefect: ASGIApp, settings: Settings) -> Starlette:
 def videos_elsewhere(settings: Settings) -> Starlette | None:
     """The interface, over the flows of the server at ``PREFECT_API_URL``.
 
-    Whoever asks is named by the proxy that the gallery trusts, or knows the server's password;
-    None where there is neither, or no such address.
+    Whoever asks is named an operator by the proxy, or knows the server's password; None where
+    there is neither, or no such address. Whom the gallery knows otherwise has no say here.
     """
-    header, password = settings.gallery_user_header, client_password()
+    header, password = settings.gallery_operator_header, client_password()
     if not (os.environ.get("PREFECT_API_URL") and (header or password)):
         return None
     return _interface(Runs(None, settings), Access(None, header, password), settings)
@@ -84,6 +92,8 @@ def _guarded(answer: Answer, access: Access) -> Answer:
             return JSONResponse(complaint_of(error), status_code=404)
         except (Refusal, ValidationError) as error:
             return JSONResponse(complaint_of(error), status_code=400)
+        except (httpx.HTTPError, NotServedError) as error:
+            return _wrong(503, f"the server does not answer ({type(error).__name__}): ask again.")
 
     return asked
 

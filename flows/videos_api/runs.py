@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import ssl
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ def place_of(project: Path, content: object) -> Path:
     return (project / PICTURES / name).resolve()
 
 
+def _trusted() -> ssl.SSLContext | bool:
+    """Who signs for the server's name: the file that Prefect's own client is told, if any."""
+    file = os.environ.get("PREFECT_API_SSL_CERT_FILE")
+    return ssl.create_default_context(cafile=file) if file else True
+
+
+class NotServedError(Exception):
+    """The server knows no such flow yet: whoever serves the flows has not begun."""
+
+
 class Runs:
     """The server's own API, asked in its own process, or at its address."""
 
@@ -89,6 +100,7 @@ class Runs:
             base_url="http://127.0.0.1/api" if prefect else os.environ["PREFECT_API_URL"],
             headers={"Authorization": f"Basic {token}"} if secret else {},
             timeout=60,
+            verify=_trusted(),
         )
         self.pictures = asyncio.Lock()
         """Held from keeping a picture until its run stands, and while one is removed."""
@@ -98,8 +110,11 @@ class Runs:
 
         Raises:
             Refusal: The key began another one.
+            NotServedError: The server does not know the flow.
         """
         deployment = await self._ask("GET", f"/deployments/name/{flow}/{flow}")
+        if deployment is None:
+            raise NotServedError
         body: dict[str, Any] = {"parameters": parameters, "tags": [TAG]}
         body |= {"idempotency_key": f"{TAG}-{key}"} if key else {}
         if prompt := parameters.get("request", {}).get("prompt"):

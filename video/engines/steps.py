@@ -72,7 +72,8 @@ class Walk:
         self._taken_back = TAKEN_BACK in inspect.signature(pipe.scheduler.step).parameters
         self.last: Step | None = None
         self.decode: Callable[..., Any] = pipe.vae.decode
-        self._answers: dict[str, Any] = self._kept_values()["answers"] if self._state else {}
+        answers = self._kept_values(generator.device)["answers"] if self._state else {}
+        self._answers: dict[str, Any] = answers
 
     @contextmanager
     def taken(self) -> Iterator[None]:
@@ -141,16 +142,16 @@ class Walk:
         except UnkeepableError:
             self.kept = None
 
-    def _kept_values(self) -> dict[str, Any]:
+    def _kept_values(self, device: torch.device) -> dict[str, Any]:
         assert self._state is not None
-        return full(*self._state, self.generator.device)
+        return full(*self._state, device)
 
     def _put_back(self, found: Any) -> Any:
         """What the scheduler returned when this step was kept, with all else as it was then."""
-        kept = self._kept_values()
+        old = _previous(found)
+        kept = self._kept_values(old.device)
         vars(self.pipe.scheduler).update(kept["scheduler"])
         self.generator.set_state(kept["generator"])
-        old = _previous(found)
         latents = kept["latents"].to(old.device, old.dtype)
         if isinstance(found, tuple):
             return (latents, *(kept.get("beside") or found[1:]))

@@ -44,12 +44,13 @@ def test_videos_are_offered_by_the_gallery_to_operators():
         assert told[name] == of_workers[name]
     chart = INFRA / "helm" / "lamina" / "templates"
     for file in (INFRA / "Caddyfile", chart / "proxy.yaml"):
-        _, _, behind = file.read_text().partition("handle /v1/videos* {")
+        before, _, behind = file.read_text().partition("handle /v1/videos* {")
+        assert "header_up -X-Lamina-Operator" in before
         door = re.split(r"\n\s*handle ", behind)[0]
         assert "/*.operators" in door
         assert "viewers" not in door
         assert re.search(r'"?gallery"?.*:4210 \{', door)
-        assert "header_up X-Lamina-User {http.auth.user.id}" in door
+        assert "header_up X-Lamina-Operator {http.auth.user.id}" in door
         assert "header_up -Authorization" in door
     assert '"lamina.env"' in (chart / "gallery.yaml").read_text()  # names the server
     files = [
@@ -161,7 +162,8 @@ def test_containers_are_told_every_setting_that_a_worker_reads():
     services = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]
     image = set(re.findall(r"\b(LAMINA_[A-Z0-9_]+)=", (INFRA / "Dockerfile").read_text()))
     needless = {"LAMINA_SLOT", "LAMINA_PORT", "LAMINA_DEVICE"}  # ours; of `lamina up`; auto
-    of_the_gallery = {"LAMINA_GALLERY_TOKENS", "LAMINA_GALLERY_PROXY_USER_HEADER"}
+    headers = {f"LAMINA_GALLERY_PROXY_{who}_HEADER" for who in ("USER", "OPERATOR")}
+    of_the_gallery = {"LAMINA_GALLERY_TOKENS", *headers}
     settings = read_settings({}).environment().keys() - needless
     told = image | services["sampler"]["environment"].keys()
     assert settings - of_the_gallery <= told

@@ -236,6 +236,7 @@ def house(caddy, places, monkeypatch):
         places / "gallery.log",
         LAMINA_GALLERY_TOKENS=str(tokens),
         LAMINA_GALLERY_PROXY_USER_HEADER="X-Lamina-User",
+        LAMINA_GALLERY_PROXY_OPERATOR_HEADER="X-Lamina-Operator",
     )
     proxy = process(
         [caddy, "run", "--config", str(file), "--adapter", "caddyfile"],

@@ -10,7 +10,8 @@ from starlette.testclient import TestClient
 from flows.gallery.application import alone
 from flows.settings.settings import read_settings
 
-HEADER, PASSWORD = "X-Lamina-User", "operator:correct horse"
+HEADER, PASSWORD = "X-Lamina-Operator", "operator:correct horse"
+VISITORS = "X-Lamina-User"
 LIST = "http://server:4200/api/flow_runs/filter"
 
 
@@ -32,6 +33,37 @@ def prefect(places, monkeypatch):
     return asked
 
 
+@pytest.mark.parametrize("fault", ["away", "busy", "new"])
+def test_a_server_that_is_away_or_new_is_told_in_words(fault, places, monkeypatch):
+    def answer(request):
+        if fault == "away":
+            raise httpx.ConnectError("nobody listens")
+        return httpx.Response({"busy": 503, "new": 404}[fault], text="none")
+
+    client = httpx.AsyncClient
+    monkeypatch.setattr(
+        "flows.videos_api.runs.httpx.AsyncClient",
+        lambda **told: client(**told | {"transport": httpx.MockTransport(answer)}),
+    )
+    monkeypatch.setenv("PREFECT_API_URL", "http://server:4200/api")
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", PASSWORD)
+    with TestClient(alone(read_settings()), base_url="http://127.0.0.1") as asking:
+        told = asking.post(
+            "/v1/videos",
+            json={"prompt": "a red circle moves right"},
+            headers={"Authorization": f"Bearer {PASSWORD}"},
+        )
+    assert told.status_code == 503
+    assert "the server" in told.json()["error"]["message"]
+
+
+def test_the_gallery_is_found_without_its_last_slash(prefect, monkeypatch):
+    monkeypatch.setenv("PREFECT_API_AUTH_STRING", PASSWORD)
+    with TestClient(alone(read_settings()), base_url="http://127.0.0.1") as client:
+        answer = client.get("/gallery", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (307, "http://127.0.0.1/gallery/")
+
+
 def listed(**headers):
     with TestClient(alone(read_settings()), base_url="http://127.0.0.1") as client:
         return client.get("/v1/videos", headers=headers)
@@ -41,8 +73,11 @@ def test_who_is_named_by_the_proxy_is_answered_and_nobody_else(prefect, monkeypa
     users = places / "users.json"
     users.write_text(json.dumps({"users": {"ann": {"sha256": "0" * 64, "projects": ["ward"]}}}))
     monkeypatch.setenv("LAMINA_GALLERY_TOKENS", str(users))
-    monkeypatch.setenv("LAMINA_GALLERY_PROXY_USER_HEADER", HEADER)
-    assert listed().status_code == 401
+    monkeypatch.setenv("LAMINA_GALLERY_PROXY_USER_HEADER", VISITORS)
+    assert listed(**{VISITORS: "ann"}).status_code == 404  # no operator is named here
+    monkeypatch.setenv("LAMINA_GALLERY_PROXY_OPERATOR_HEADER", HEADER)
+    for stranger in ({}, {VISITORS: "ann"}, {VISITORS: "operator"}):
+        assert listed(**stranger).status_code == 401
     assert prefect == []
     answer = listed(**{HEADER: "operator"})
     assert (answer.status_code, answer.json()["data"]) == (200, [])
@@ -61,6 +96,6 @@ def test_the_servers_password_is_the_key_and_is_told_to_the_server(prefect, monk
 def test_it_is_not_offered_where_nobody_knows(missing, prefect, monkeypatch):
     if missing == "the server":
         monkeypatch.delenv("PREFECT_API_URL")
-        monkeypatch.setenv("LAMINA_GALLERY_PROXY_USER_HEADER", HEADER)
+        monkeypatch.setenv("LAMINA_GALLERY_PROXY_OPERATOR_HEADER", HEADER)
     assert listed(**{HEADER: "operator"}).status_code == 404
     assert prefect == []

@@ -1,14 +1,17 @@
 """A kept state is read back as it was, or not at all."""
 
+import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from video.engines.kept_walk import KeptWalk
 from video.engines.shelf import engine_of
-from video.engines.states import LONGEST_KEPT_S, StateFile, full
+from video.engines.states import LONGEST_KEPT_S, StateFile, flat, full
+from video.engines.steps import Walk
 from video.request import VideoRequest
 
 KEY, HOW = {"prompt": "a cat"}, {"threads": 1}
@@ -29,6 +32,23 @@ def test_what_was_kept_is_read(kept):
     assert found["step"] == 3
     assert torch.equal(found["latents"], torch.arange(999.0))
     assert torch.equal(found["half"], torch.ones(5).bfloat16())
+
+
+def test_what_was_kept_of_another_device_goes_back_to_it(kept, monkeypatch):
+    """Noise is drawn on the CPU; `meta` stands for the GPU that computes."""
+    x, tensors, generator = torch.ones(3), dict[str, torch.Tensor](), torch.Generator("cpu")
+    here = {"step": 1, "generator": generator.get_state(), "answers": {}}
+    there = {"latents": x, "scheduler": {"before": [x]}, "beside": [x]}
+    said = flat(here, tensors)
+    away = {name: flat(one, tensors) for name, one in there.items()}
+    said["table"] |= json.loads(json.dumps(away).replace('"cpu"', '"cuda"'))
+    scheduler = SimpleNamespace(step=lambda sample, old_pred_original_sample: None)
+    pipe = SimpleNamespace(scheduler=scheduler, vae=SimpleNamespace(decode=None))
+    monkeypatch.setattr(kept, "read", lambda: (said, tensors))
+    walk = Walk(pipe, generator, kept, told=lambda *_: None, stop=lambda: False)
+    latents, beside = walk._put_back((torch.empty(3, device="meta"), None))
+    found = [latents, beside, *scheduler.before]
+    assert [one.device.type for one in found] == ["meta"] * 3
 
 
 def test_numbers_that_a_power_cut_tore_are_not_gone_on_from(kept, caplog):
