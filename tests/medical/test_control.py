@@ -102,7 +102,7 @@ def test_a_branch_is_kept_beside_the_base_which_stays_as_it_is(base, tmp_path):
     assert isinstance(network, SpatioTemporalUNet)
     branch: Any = network.control
     assert any(out.weight.any() for out in branch.outs)
-    made = publish(tmp_path / "models" / "new", network, request, kind="mri", run=tmp_path / "run")
+    made = publish(tmp_path / "models" / "new", network, request, run=tmp_path / "run")
     digests, was = read_record(made)["sha256"], read_record(folder)["sha256"]
     assert digests["weights.safetensors"] == was["weights.safetensors"]
     assert digests["config.json"] == was["config.json"]
@@ -232,7 +232,7 @@ def test_a_branch_is_learned_alone_beside_a_finished_u_net(changes, words):
 def test_a_model_folder_reads_its_branch(base, tmp_path):
     _, request = base
     network, _ = train(request, tmp_path / "run", make_batch=patches)
-    made = publish(tmp_path / "models" / "new", network, request, kind="mri", run=tmp_path / "run")
+    made = publish(tmp_path / "models" / "new", network, request, run=tmp_path / "run")
     again, _ = load_model(made, dtype=torch.float32)
     plain, _ = load_model(made, dtype=torch.float32)
     controls.take(again, controls.Control.of(made / "control.safetensors"))

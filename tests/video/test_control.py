@@ -78,9 +78,7 @@ def test_a_branch_is_kept_beside_the_base_which_stays_as_it_is(base, tmp_path):
     assert isinstance(network, SpatioTemporalUNet)
     branch: Any = network.control
     assert any(out.weight.any() for out in branch.outs)
-    made = publish(
-        tmp_path / "models" / "new", network, request, kind="video", run=tmp_path / "run"
-    )
+    made = publish(tmp_path / "models" / "new", network, request, run=tmp_path / "run")
     digests, was = read_record(made)["sha256"], read_record(folder)["sha256"]
     assert digests["weights.safetensors"] == was["weights.safetensors"]
     assert digests["config.json"] == was["config.json"]

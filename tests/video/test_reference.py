@@ -144,9 +144,7 @@ def learned(base, tmp_path):
     batches = pictures if part else clips
     network, done = train(request, tmp_path / "run", make_batch=batches)
     assert done
-    made = publish(
-        tmp_path / "models" / "new", network, request, kind="video", run=tmp_path / "run"
-    )
+    made = publish(tmp_path / "models" / "new", network, request, run=tmp_path / "run")
     return folder, made, part
 
 
