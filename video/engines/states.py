@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 
 from core.numerics import numerics
 from core.records import atomic_path
@@ -128,12 +128,14 @@ class StateFile:
         if not path.is_file():
             return None
         try:
-            with safe_open(path, "pt") as file:
-                kept = file.metadata() or {}
-                said = json.loads(kept["state"])
-                if any(said["how"].get(name) != value for name, value in self._how.items()):
-                    return None
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # at once: safe_open opens a file twice by name, and a writer may replace it between
+            content = path.read_bytes()
+            tensors = load(content)
+            header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+            kept = header.get("__metadata__", {})
+            said = json.loads(kept["state"])
+            if any(said["how"].get(name) != value for name, value in self._how.items()):
+                return None
             found = _sum(tensors)
             if kept.get("sum", found) != found:
                 raise ValueError("its numbers are not those that were kept")

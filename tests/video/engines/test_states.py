@@ -1,7 +1,9 @@
 """A kept state is read back as it was, or not at all."""
 
+import itertools
 import json
 import os
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -32,6 +34,29 @@ def test_what_was_kept_is_read(kept):
     assert found["step"] == 3
     assert torch.equal(found["latents"], torch.arange(999.0))
     assert torch.equal(found["half"], torch.ones(5).bfloat16())
+
+
+def test_what_is_kept_anew_meanwhile_is_read_whole(kept):
+    """Of a killed walk the writer may still be at work when the next one begins."""
+    first = kept.path.read_bytes()
+    kept.keep({"step": 4, "latents": torch.arange(999.0) + 1, "half": torch.zeros(5).bfloat16()})
+    kept.settle()
+    both, ended = (first, kept.path.read_bytes()), threading.Event()
+
+    def replaces():
+        for number in itertools.count():
+            other = kept.path.with_name("other")
+            other.write_bytes(both[number % 2])
+            other.replace(kept.path)
+            if ended.is_set():
+                return
+
+    writer = threading.Thread(target=replaces)
+    writer.start()
+    found = [kept.read() for _ in range(300)]
+    ended.set()
+    writer.join()
+    assert {tree["table"]["step"]["plain"] for tree, _ in found} <= {3, 4}
 
 
 def test_what_was_kept_of_another_device_goes_back_to_it(kept, monkeypatch):
