@@ -1,5 +1,6 @@
 """What a person may ask of a batch: many clips, many scans, and one shard of either."""
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -80,9 +81,9 @@ class BatchRequest(Request):
         """The folder whose scans it restores, BIDS maybe; None where it restores none."""
         return None
 
+    @abstractmethod
     def left_out(self) -> list[str]:
         """What of its source is not made and why, one line a reason."""
-        raise NotImplementedError
 
 
 class ClipBatchRequest(BatchRequest, clips.EngineRequest):
