@@ -145,13 +145,17 @@ def folders_of(variable: str, text: str) -> tuple[Path, ...]:
     return tuple(folder_of(variable, name) for name in text.split(os.pathsep) if name)
 
 
+def _fitting(variable: str, text: str, pattern: str, rule: str) -> str:
+    """The text, where it is of the form that the rule tells."""
+    if not re.fullmatch(pattern, text):
+        raise Refusal(f"{variable}={text}: {rule}")
+    return text
+
+
 def device_of(text: str) -> str:
     """The name of a device."""
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
-        raise Refusal(
-            f"LAMINA_DEVICE={text}: a device is auto, cpu, cuda or cuda:N; set one of these."
-        )
-    return text
+    rule = "a device is auto, cpu, cuda or cuda:N; set one of these."
+    return _fitting("LAMINA_DEVICE", text, r"auto|cpu|cuda(:\d+)?", rule)
 
 
 def port_of(text: str) -> int:
@@ -166,22 +170,19 @@ def port_of(text: str) -> int:
 
 def gpus_of(text: str) -> str:
     """How many GPUs to serve, or nothing for all."""
-    if not re.fullmatch(r"|[1-9]\d{0,2}", text):
-        raise Refusal(
-            f"LAMINA_GPUS={text}: it is the number of GPUs to serve, 1 to 999; set a number, or "
-            "leave it empty to take all."
-        )
-    return text
+    rule = (
+        "it is the number of GPUs to serve, 1 to 999; set a number, or leave it empty to take all."
+    )
+    return _fitting("LAMINA_GPUS", text, r"|[1-9]\d{0,2}", rule)
 
 
 def ray_of(text: str) -> str:
     """How many Ray workers, or the address of a cluster."""
-    if not re.fullmatch(r"|auto|[1-9]\d?|[\w.-]+:\d{1,5}", text):
-        raise Refusal(
-            f"LAMINA_RAY={text}: it is the number of Ray workers in a shard, 1 to 99, or the "
-            "address of a Ray cluster; set one, such as 4 or head:6379, or leave it empty."
-        )
-    return text
+    rule = (
+        "it is the number of Ray workers in a shard, 1 to 99, or the address of a Ray cluster; "
+        "set one, such as 4 or head:6379, or leave it empty."
+    )
+    return _fitting("LAMINA_RAY", text, r"|auto|[1-9]\d?|[\w.-]+:\d{1,5}", rule)
 
 
 def store_of(text: str) -> str:
