@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from core.operations.operation import (
-    AnyOperation,
-)
+from core.operations.operation import AnyOperation
 from core.progress import steps_of, timed
 from core.request import Request
 from flows.jobs.dicom_copies import ResultFormat, check_dicom_of, dicom_folder, write_dicom
