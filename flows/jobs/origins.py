@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from core.models.checkpoints import WEIGHTS
+from core.models.checkpoints import WEIGHTS, list_models
 from core.numerics import TORCH
 from core.operations.operation import AnyOperation, ModelSource
 from core.records import compute, sha256_path, versions
@@ -91,6 +91,8 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     before = {} if "watermark" in record.get("extra", {}) else {"unmarked": True}
     known = {name: value for name, value in before.items() if name in asked.model_fields}
     request = asked.remembered({**known, **record["request"]} | _computed(record))
+    weights = str(record.get("model", {}).get("sha256", "unknown"))
+    request = _with_weights(request, weights)
     found = _with_inputs(request, record.get("inputs", {}), file.parent, inputs)
     origin = Origin(
         file.with_name(name) if file.suffix == ".json" else file,
@@ -103,12 +105,24 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
     )
     if not origin.file.is_file():
         raise Refusal(f"{origin.file} has gone: it is compared with; name a copy of it.")
-    _check_model(origin, str(record.get("model", {}).get("sha256", "unknown")))
+    _check_model(origin, weights)
     _check_adapter(origin, record)
     _note_walk(origin, record)
     if media_sha256(origin.file) != origin.recorded:
         origin.notes.append(f"{origin.file.name} was changed after it was recorded")
     return origin
+
+
+def _with_weights(request: Request, weights: str) -> Request:
+    """The request by the model that holds these weights today, should it have another name."""
+    if "model" not in type(request).model_fields:
+        return request
+    holders = [
+        folder.name for folder, model in list_models() if model["sha256"].get(WEIGHTS) == weights
+    ]
+    if not holders or getattr(request, "model", "") in holders:
+        return request
+    return request.model_copy(update={"model": holders[0]})
 
 
 def _computed(record: Mapping[str, Any]) -> dict[str, str]:

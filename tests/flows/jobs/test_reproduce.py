@@ -175,6 +175,18 @@ def test_other_weights_cannot_make_it(clip, places, monkeypatch, capsys):
     assert "model=tiny-video: its weights are" in capsys.readouterr().err
 
 
+def test_weights_are_found_by_another_name(clip, tiny_models, places, monkeypatch, capsys):
+    shelf = places / "others"
+    shutil.copytree(tiny_models / "tiny-video", shelf / "older-video")
+    torch.manual_seed(1)
+    record = {"name": "tiny-video", "kind": "video", "objective": "average velocity"}
+    save_model(shelf / "tiny-video", tiny(), record | {"guidance_trained_in": True})
+    monkeypatch.setenv("LAMINA_MODELS", str(shelf))
+    assert find_origin(clip).request.model == "older-video"
+    assert main(["reproduce", str(clip)]) == 0
+    assert "identical: every " in capsys.readouterr().out
+
+
 def test_a_scan_that_moved_is_found_and_one_that_changed_is_refused(volume, places):
     archive = places / "archive"
     archive.mkdir()
