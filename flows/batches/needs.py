@@ -4,11 +4,13 @@ import logging
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
+from heapq import nlargest
 from typing import Any
 
 from core.refusal import Refusal
 from core.request import Request
 from flows.batches.item import Item
+from flows.batches.plan import GB, expected_bytes
 from flows.jobs.operations import OPERATIONS
 from flows.machines.hosts_elsewhere import all_beats
 from flows.machines.pools import GPU
@@ -19,6 +21,7 @@ from flows.settings.settings import Settings
 logger = logging.getLogger(__name__)
 
 SHARD_GB = 4.0  # several items at once, and what a GPU's context takes
+AT_WORK = 5  # items that a sampling process has under way: one is drawn, those before are finished
 UNCHECKED = {"disk_gb": math.inf, "minutes": math.inf}
 
 
@@ -45,9 +48,10 @@ def _needs() -> dict[type[Request], Callable[..., Resources]]:
 
 
 def shard_needs(items: Iterable[Item], gpus: int = 0, draws: int = 1) -> Resources:
-    """What a shard needs: memory for its largest item, disk and time for all, and one start.
+    """What a shard needs: memory for its largest item, time for all, and one start.
 
-    It holds several items at once, so it is never given less than ``SHARD_GB``.
+    It holds several items at once, so it is never given less than ``SHARD_GB``. Its disk holds
+    what stays of all of them, as in the plan, and the work on the few that are under way.
 
     Args:
         items: What it makes.
@@ -55,15 +59,17 @@ def shard_needs(items: Iterable[Item], gpus: int = 0, draws: int = 1) -> Resourc
         draws: How often each item may be drawn until it is accepted.
     """
     at_once = max(1, gpus)
-    wanted = [needs for item in items if (needs := single_needs(item.request, gpus))]
+    known = [(item, needs) for item in items if (needs := single_needs(item.request, gpus))]
+    wanted = [needs for _, needs in known]
     if not wanted:
         return Resources(gpus=gpus, cpus=at_once, memory_gb=SHARD_GB * at_once)  # pyright: ignore[reportCallIssue]
+    under_way = nlargest(AT_WORK * at_once, (needs.disk_gb for needs in wanted))
     return Resources(
         gpus=gpus,
         gpu_memory_gb=max(needs.gpu_memory_gb for needs in wanted),
         cpus=at_once * max(needs.cpus for needs in wanted),
         memory_gb=at_once * max(SHARD_GB, *(needs.memory_gb for needs in wanted)),
-        disk_gb=sum(needs.disk_gb for needs in wanted),
+        disk_gb=sum(expected_bytes(item) for item, _ in known) / GB + sum(under_way),
         minutes=START_MINUTES + draws * sum(needs.minutes - START_MINUTES for needs in wanted),
     )
 

@@ -14,6 +14,7 @@ from flows.batches.item import Item
 from flows.batches.items import items_of
 from flows.batches.makers import Job, Maker
 from flows.batches.needs import (
+    AT_WORK,
     check_items,
     check_single,
     offers,
@@ -21,6 +22,8 @@ from flows.batches.needs import (
     shard_needs,
     single_needs,
 )
+from flows.batches.plan import expected_bytes
+from flows.batches.shard import BEHIND
 from flows.batches.shard_runs import Deployed, Here
 from flows.commands.command_line import main
 from flows.commands.stack import _check_offers
@@ -60,8 +63,19 @@ def test_a_shard_needs_room_for_its_largest_item_and_time_for_all(places):
     assert both.gpu_memory_gb == large.memory_gb > small.memory_gb
     start = 1.25 * 20.0 / 60
     assert both.minutes == pytest.approx(small.minutes + large.minutes - start)
-    assert both.disk_gb == pytest.approx(small.disk_gb + large.disk_gb)
     assert both.gpus == 1
+
+
+def test_a_shard_has_disk_for_what_stays_of_all_and_for_work_on_a_few(places):
+    (item, _) = items(**LARGE)
+    few, many = (shard_needs([item] * n).disk_gb for n in (AT_WORK, 1000))
+    one, each = single_needs(item.request).disk_gb, expected_bytes(item) / 1e9  # as planned
+    assert many - few == pytest.approx((1000 - AT_WORK) * each)
+    assert few == pytest.approx(AT_WORK * (each + one))
+    assert shard_needs([item]).disk_gb == pytest.approx(each + one)
+    assert AT_WORK == BEHIND + 1
+    two_lanes = shard_needs([item] * 1000, gpus=2).disk_gb
+    assert two_lanes - many == pytest.approx(AT_WORK * one)
 
 
 def test_a_shard_is_given_the_documented_memory_or_what_its_largest_item_needs(places):
