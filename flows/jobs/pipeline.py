@@ -142,8 +142,9 @@ def make(
     with timed(timings, "encode"):
         paths, looked_into = write_lawful(operation, request, drawn, target, overwrite=overwrite)
     with timed(timings, "verify"):
-        found = operation.numbers(drawn) | operation.verify(request, paths)
-        facts = begun.facts | looked_into | found
+        found = operation.numbers(drawn)
+        del drawn  # files are read back in the room that it took
+        facts = begun.facts | looked_into | found | operation.verify(request, paths)
     if sign:
         sign_outputs(operation, request, paths, timings)
     record(

@@ -87,7 +87,7 @@ def measure_scale(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
         x: intensities, any shape.
         percentile: of the voxels above the low end.
     """
-    ordered = np.sort(plain(x), axis=None).astype(np.float64)
+    ordered = np.sort(plain(x), axis=None)
     first, last = _body(ordered)
     above = ordered.size - last
     if first == 0 and above == 0:
@@ -106,14 +106,15 @@ def scale_of_all(x: Tensor, percentile: float = PERCENTILE) -> IntensityScale:
 
 def _scale(x: NDArray[Any], percentile: float = PERCENTILE) -> IntensityScale:
     low = min(0.0, float(x.min()))
-    above = x[x > low].astype(np.float64) - low
+    above = x[x > low]
     if above.size == 0:
         raise Refusal(
             f"every voxel is {float(x.min()):g}: a scan needs some contrast to set its intensity "
             "scale; check that the right file was given."
         )
     rank = max(1, min(above.size, round(percentile / 100.0 * above.size)))
-    high = low + float(np.partition(above, rank - 1)[rank - 1])
+    above.partition(rank - 1)
+    high = low + (float(above[rank - 1]) - low)
     return IntensityScale(low, high, percentile)
 
 
@@ -173,7 +174,7 @@ def without_fill(x: Tensor) -> tuple[Tensor, Tensor]:
     return x.clip(min=lowest), x < lowest
 
 
-def _body(ordered: NDArray[np.float64]) -> tuple[int, int]:
+def _body(ordered: NDArray[Any]) -> tuple[int, int]:
     """Where, among values in order, those begin and end that lie close together.
 
     The widest gap parts a few levels or voxels at one end from the rest, until none is wide.
@@ -182,8 +183,9 @@ def _body(ordered: NDArray[np.float64]) -> tuple[int, int]:
     then only those count that are far wider than the widest left. Many levels are extreme only
     as a tight cluster far away: noise around fill, or small negatives stored as 65,500 and more.
     """
-    begins = np.flatnonzero(np.diff(ordered, prepend=-np.inf))
-    levels, counts = ordered[begins], np.diff(begins, append=ordered.size)
+    begins = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    begins = np.concatenate([[0], begins])
+    levels, counts = ordered[begins].astype(np.float64), np.diff(begins, append=ordered.size)
     parts, gaps = [(0, levels.size)], [math.inf]
     while (part := _without_widest(levels, counts, *parts[-1])) is not None:
         parts.append(part[:2])

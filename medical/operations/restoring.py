@@ -170,15 +170,16 @@ def finished(
     borders, rhythm = [w.slices for w in drawn.windows], _periods(problem.acquired)
     base, found = drawn.base, drawn.moments
     del drawn  # of a large grid each array counts: none is kept beyond its last use
-    mean, std = found.mean[0], found.std[0]
+    known = errors is not None and request.edition > 2
+    mean, std = found.mean[0], None if known else found.std[0]
     del found
     result = RESIDUAL_SCALE * mean
     del mean
     result += base
     result = obedient(result, problem)
     seam = seam_energy(result, borders, rhythm, reference=base)
-    known = errors is not None and request.edition > 2
-    if errors is not None and known:
+    if std is None:
+        assert errors is not None
         std = predicted_error(problem, base, result, errors)
     else:
         std *= RESIDUAL_SCALE

@@ -49,6 +49,18 @@ def test_negative_intensities_move_the_low_end():
     assert float(scale.apply(torch.tensor([-1000.0]))) == 0.0
 
 
+@given(
+    values=st.lists(st.floats(-1e4, 1e5, width=32), min_size=2, max_size=60),
+    fill=st.sampled_from([-32768.0, -1024.0, 0.0, 65535.0]),
+    percentile=st.sampled_from([50.0, 99.0, 99.9]),
+)
+def test_a_scale_is_the_same_to_the_bit_in_float32_and_float64(values, fill, percentile):
+    x = np.array([*values, fill, fill], np.float32)
+    if (x > min(0.0, float(x.min()))).any():
+        assert measure_scale(x, percentile) == measure_scale(x.astype(np.float64), percentile)
+        assert scale_of_all(x, percentile) == scale_of_all(x.astype(np.float64), percentile)
+
+
 @pytest.mark.parametrize("value", [0.0, -3.0])
 def test_a_constant_scan_is_refused(value):
     with pytest.raises(ValueError, match=f"every voxel is {value:g}"):

@@ -9,7 +9,7 @@ import pytest
 
 from core import arrays
 from core.operations.moments import Moments
-from medical.acquisition.intensity import IntensityScale
+from medical.acquisition.intensity import IntensityScale, measure_scale, scale_of_all
 from medical.acquisition.noise import estimate_noise
 from medical.files.nifti import read_plain, write_volume
 from medical.files.stored import stored_voxels
@@ -59,6 +59,14 @@ def test_what_is_done_to_each_voxel_takes_one_array(tmp_path):
     assert np.abs(read.data - volume.data).max() <= 0.25
     scan = head(SIDE // 4)
     assert arrays_taken(lambda: check_intensities(scan, volume))[0] < 2.0
+
+
+@pytest.mark.parametrize("measured", [measure_scale, scale_of_all])
+def test_a_scale_is_measured_in_the_precision_of_the_scan(measured):
+    data = np.rint(head().data)
+    taken, narrow = arrays_taken(lambda: measured(data))
+    assert taken < 2.4  # in order, and what of it is positive
+    assert narrow == measured(data.astype(np.float64))
 
 
 def test_noise_is_estimated_slice_by_slice():

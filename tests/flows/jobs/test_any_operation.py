@@ -1,5 +1,7 @@
 """An operation that nobody foresaw, in one class and one table line: everything runs it."""
 
+import weakref
+from collections import UserString
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +23,7 @@ from flows.commands.command_line import main
 from flows.commands.single import run_here
 from flows.gallery.application import PREFIX, alone
 from flows.jobs import job_stages, operations
+from flows.jobs.pipeline import make
 from flows.machines.resources import needed
 from flows.requests.batch_requests import ClipBatchRequest, ShardRequest
 from flows.settings.settings import read_settings
@@ -137,6 +140,32 @@ def test_a_command_makes_it_and_reproduce_makes_it_again(operation, places, caps
     target.write_text("RING RING RINK")
     assert main(["reproduce", str(target)]) == 1
     assert "7.14 % of the letters, by up to 4" in capsys.readouterr().out
+
+
+class Drawn(UserString):
+    """A text that can be seen to go."""
+
+
+class LargeEcho(Echo):
+    """Holds that what was drawn no longer takes memory when its file is read back."""
+
+    def draw(self, request, prepared, model, on_step):
+        drawn = Drawn(super().draw(request, prepared, model, on_step))
+        self.seen = weakref.ref(drawn)
+        return drawn
+
+    def write(self, request, drawn, target, *, overwrite):
+        return super().write(request, str(drawn), target, overwrite=overwrite)
+
+    def verify(self, request, paths):
+        assert self.seen() is None
+        return super().verify(request, paths)
+
+
+def test_files_are_read_back_in_the_room_that_was_drawn_in(places):
+    request = EchoRequest(word="ring")
+    paths = make(LargeEcho(), request, places / "out.txt", Nobody("x").load("cpu"))
+    assert paths["text"].read_text() == "RING RING RING"
 
 
 def test_a_batch_makes_its_items_beside_others_once(operation):
