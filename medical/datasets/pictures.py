@@ -1,4 +1,8 @@
-"""Pictures of heads for reports: small, in the page itself, the same bytes every time."""
+"""Pictures of heads for reports: small, in the page itself, the same bytes every time.
+
+Planes are shown as radiologists see them: the right of a head is on the left, and a letter says
+what is there.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,14 @@ from medical.anatomy.filters import Floats
 COLORS = {1: (64, 150, 255), 2: (255, 170, 60), 3: (240, 240, 240)}
 LESION = (255, 64, 64)
 HEIGHT = 240
+RIGHT, FRONT = "R", "A"
+LETTERS = {
+    RIGHT: ("####.", "#...#", "#...#", "####.", "#.#..", "#..#.", "#...#"),
+    FRONT: (".###.", "#...#", "#...#", "#####", "#...#", "#...#", "#...#"),
+}
+"""Drawn here, as fonts differ from machine to machine."""
+LETTER_AT, LETTER_SIZE, LETTER_GRAY = 8, 2, 220
+MIDDLE = RIGHT + RIGHT + FRONT
 Box = tuple[slice, slice, slice]
 
 
@@ -36,23 +48,29 @@ def box_of(labels: NDArray[np.uint8], margin: int = 3) -> Box:
 def cuts(
     volume: NDArray[np.generic], box: Box, places: Sequence[float]
 ) -> list[NDArray[np.generic]]:
-    """Axial planes of a head at shares of its height, the nose up."""
+    """Axial planes of a head at shares of its height, the nose up and its right on the left."""
     inside = volume[box]
     last = inside.shape[2] - 1
-    return [inside[:, ::-1, round(share * last)].T for share in places]
+    return [inside[::-1, ::-1, round(share * last)].T for share in places]
 
 
 def middle(volume: NDArray[np.generic], box: Box) -> list[NDArray[np.generic]]:
-    """An axial, a coronal and a sagittal plane near the middle."""
+    """An axial, a coronal and a sagittal plane near the middle: ``MIDDLE`` is on their left."""
     inside = volume[box]
     x, y, z = (n // 2 for n in inside.shape)
     x = min(x + 4, inside.shape[0] - 1)  # beside the gap between the halves
-    return [inside[:, ::-1, z].T, inside[:, y, ::-1].T, inside[x, ::-1, ::-1].T]
+    return [inside[::-1, ::-1, z].T, inside[::-1, y, ::-1].T, inside[x, ::-1, ::-1].T]
 
 
-def shown(planes: Sequence[Floats], top: float) -> NDArray[np.uint8]:
-    """Planes side by side in gray, (H, W, 3)."""
-    return _row([np.repeat(_gray(plane, top)[..., None], 3, 2) for plane in planes])
+def shown(planes: Sequence[Floats], top: float, sides: str = "") -> NDArray[np.uint8]:
+    """Planes side by side in gray, (H, W, 3).
+
+    Args:
+        planes: Of one head.
+        top: The intensity that is shown white.
+        sides: A letter for each plane that says what is on its left; right where there is none.
+    """
+    return _row([np.repeat(_gray(plane, top)[..., None], 3, 2) for plane in planes], sides)
 
 
 def colored(
@@ -62,6 +80,7 @@ def colored(
     top: float,
     *,
     tissues: bool,
+    sides: str = "",
 ) -> NDArray[np.uint8]:
     """The same with lesions in red and, if asked, tissues in their colors."""
     painted = []
@@ -72,7 +91,7 @@ def colored(
                 image[label == tissue] = 0.55 * image[label == tissue] + 0.45 * np.array(color)
         image[lesion > 0] = 0.25 * image[lesion > 0] + 0.75 * np.array(LESION)
         painted.append(image.astype(np.uint8))
-    return _row(painted)
+    return _row(painted, sides)
 
 
 def address(picture: NDArray[np.uint8] | bytes) -> str:
@@ -117,12 +136,16 @@ def _gray(plane: Floats, top: float) -> NDArray[np.uint8]:
     return (np.clip(plane / max(top, 1e-6), 0, 1) * 255).astype(np.uint8)
 
 
-def _row(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """Images side by side, each as high as the others."""
+def _row(images: Sequence[NDArray[np.uint8]], sides: str) -> NDArray[np.uint8]:
+    """Images side by side, each as high as the others, and with the letter of its left."""
     scaled = []
-    for image in images:
+    for image, side in zip(images, sides or RIGHT * len(images), strict=True):
         width = max(1, round(image.shape[1] * HEIGHT / image.shape[0]))
-        scaled.append(
-            np.asarray(Image.fromarray(image).resize((width, HEIGHT), Image.Resampling.BILINEAR))
-        )
+        size = (width, HEIGHT)
+        large = np.array(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+        letter = np.array([[dot == "#" for dot in row] for row in LETTERS[side]])
+        drawn = letter.repeat(LETTER_SIZE, 0).repeat(LETTER_SIZE, 1)
+        corner = large[LETTER_AT : LETTER_AT + len(drawn), LETTER_AT : LETTER_AT + drawn.shape[1]]
+        corner[drawn[:, : corner.shape[1]]] = LETTER_GRAY
+        scaled.append(large)
     return np.concatenate(scaled, axis=1)

@@ -98,7 +98,7 @@ def _pictures(request: MRIDatasetRequest, records: Sequence[Record], out: Path) 
             "from before lesions to after, and from the image to its lesions, in red. The page "
             "behind a name shows each contrast, and tissues."
         )
-    note = paragraph(f"{words}: move the sliders, {moved}", "note")
+    note = paragraph(f"{words}: move the sliders, {moved} R is the right of a head.", "note")
     return section("Pictures", note + "".join(parts), name="pictures")
 
 

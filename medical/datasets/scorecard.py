@@ -16,6 +16,7 @@ from core.progress import counted
 from medical.anatomy.ages import BAND_YEARS, band_of
 from medical.datasets.page import chip
 from medical.datasets.request import MRIDatasetRequest
+from medical.datasets.telling import WITHHELD
 from medical.datasets.words import behind, own_license
 
 Record = Mapping[str, Any]
@@ -110,13 +111,19 @@ def _likeness(summary: Mapping[str, Any]) -> str:
 def _coverage(summary: Mapping[str, Any], records: Sequence[Record]) -> Score:
     ages = [float(r["anatomy"]["age"]) for r in records if r["anatomy"].get("age") is not None]
     empty = [row for row in summary["strata"] if row["kind"] == "load" and row["delivered"] == 0]
-    words = [f"Ages {_years(ages)} years" if ages else "Ages are not known"]
-    sexes = sorted({str(r["anatomy"].get("sex") or "not known") for r in records})
+    words = [f"Ages {_years(ages)} years" if ages else f"Ages are {_why('age', records)}"]
+    sexes = sorted({str(r["anatomy"].get("sex") or _why("sex", [r])) for r in records})
     words.append(f"sex {', '.join(sexes)}")
     if empty:
         words.append(f"{len(empty)} of 4 quarters of the lesion load hold no head")
     state = "good" if ages and not empty and len(records) >= FEW else "warn"
     return Score("Coverage", "all that was asked for", state, "; ".join(words) + ".")
+
+
+def _why(what: str, records: Sequence[Record]) -> str:
+    """Why an age or sex is not there: few share it, or nobody knows it."""
+    held = any(what in record["anatomy"].get(WITHHELD, ()) for record in records)
+    return "not told, as few share them" if held else "not known"
 
 
 def _years(ages: Sequence[float]) -> str:

@@ -12,10 +12,21 @@ from numpy.typing import NDArray
 
 from core.progress import counted
 from medical.datasets.page import document, paragraph, section, table
-from medical.datasets.pictures import box_of, colored, cuts, kept, middle, shown, slider
+from medical.datasets.pictures import (
+    MIDDLE,
+    RIGHT,
+    box_of,
+    colored,
+    cuts,
+    kept,
+    middle,
+    shown,
+    slider,
+)
 from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.series import read_subject_series
 from medical.datasets.sessions import FIRST, SECOND, sessions_of
+from medical.datasets.telling import WITHHELD
 from medical.datasets.writing import case_of
 from medical.files import bids, nnunet
 from medical.files.bids import write_text
@@ -24,7 +35,16 @@ from medical.files.nifti import read_volume
 Record = Mapping[str, Any]
 PLACES = (0.38, 0.5, 0.6, 0.7)
 PAGES = "subjects"
-SHOWN = "Lesions are red, fluid blue, gray matter orange, white matter light."
+SHOWN = (
+    "Lesions are red, fluid blue, gray matter orange, white matter light. R is the right of the "
+    "head, A its front."
+)
+ANATOMY = {
+    "length_mm": "length of the fields of weights",
+    "people": "people whose differences were mixed",
+    "people_of_the_mean": "people of the mean",
+    "people_in_stratum": "people who could be drawn at this age and sex",
+}
 Planes = list[NDArray[np.float32]]
 
 
@@ -169,19 +189,19 @@ def _slider(head: _Read, name: str, record: Record, *, tissues: bool, whole: boo
         planes = cuts(volume, head.box, PLACES)
         return [*middle(volume, head.box), *planes[2:3]] if whole else planes
 
-    planes = pick(image)
-    over = colored(planes, pick(head.tissues), pick(head.lesions), top, tissues=tissues)
+    planes, sides = pick(image), MIDDLE + RIGHT if whole else ""
+    labels, lesions = pick(head.tissues), pick(head.lesions)
+    over = colored(planes, labels, lesions, top, tissues=tissues, sides=sides)
     words = f"{record['subject']}, {name}"
     if record["lesions"]:
         load, count = record["lesions"]["load_ml"], record["lesions"]["count"]
         words += f": {load['delivered']:.1f} ml in {counted(count['delivered'], 'lesion')}"
-    return slider(shown(planes, top), over, words, ("image", "with labels"))
+    return slider(shown(planes, top, sides), over, words, ("image", "with labels"))
 
 
 def _facts(record: Record) -> list[tuple[str, str]]:
     rows = [("seed", str(record["seed"])), ("fold", str(record["fold"]))]
-    rows += [(str(k), str(v)) for k, v in record["anatomy"].items() if k != "seed"]
-    rows += [(f"scanner: {k}", str(v)) for k, v in record["site"].items()]
+    rows += _anatomy(record["anatomy"]) + _scanner(record["site"])
     if told := record.get("longitudinal"):
         rows += [
             (session, f"{each['years']:g} years, {each['load_ml']:.2f} ml of lesions")
@@ -192,6 +212,38 @@ def _facts(record: Record) -> list[tuple[str, str]]:
     names = {"1": "CSF", "2": "gray matter", "3": "white matter"}
     shares = quality["tissue_share"].items()
     return rows + [(names[k], f"{share:.1%} of the brain") for k, share in shares]
+
+
+def _anatomy(told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Age, sex and size, and what they were drawn from."""
+    withheld = told.get(WITHHELD, ())
+    hidden = {what: "not told" if what in withheld else "not known" for what in ("age", "sex")}
+    rows = [
+        ("age", str(told.get("age_band") or hidden["age"])),
+        ("sex", str(told.get("sex") or hidden["sex"])),
+    ]
+    if size := told.get("size"):
+        across, along, up = (f"{share:.2f}" for share in size)
+        rows.append(("size", f"{across} x {along} x {up} of the usual"))
+    rows += [(words, f"{told[name]:g}") for name, words in ANATOMY.items() if name in told]
+    return [
+        (name, f"{value} mm" if name == ANATOMY["length_mm"] else value) for name, value in rows
+    ]
+
+
+def _scanner(site: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which faults of a scanner were drawn."""
+    faults = {name: value for name, value in site.items() if not isinstance(value, str) and value}
+    if not faults:
+        return [("scanner", "none of its faults")]
+    ends = {"slice_mm": f" along {site.get('slice_axis', '')}"}
+    return [
+        (
+            f"scanner: {name.removesuffix('_mm')}",
+            f"{value:.3g}{' mm' * name.endswith('_mm')}{ends.get(name, '')}",
+        )
+        for name, value in faults.items()
+    ]
 
 
 def _largest(given: Mapping[str, float]) -> list[tuple[str, float]]:
