@@ -23,6 +23,9 @@ TRAINED_ON = "ds002748"
 """The data set of the people behind the shipped models."""
 OF_POOL = 16
 """What of the digest that a record tells of its heads is of the model's people."""
+BEHIND = Path(__file__).parents[1] / "weights" / "people.json"
+"""Whom weights that ship were made from, where they do not say so themselves."""
+ATLAS = "ms-lesions"
 HASH = re.compile(r"[0-9a-f]{12,64}")
 
 
@@ -64,17 +67,17 @@ def traces(participant: str, folders: Iterable[Path]) -> Traces:
     hashes = _hashes(participant, found)
     volumes = [place for dataset in found for place in _volumes(dataset, hashes)]
     models, silent, means = list[str](), list[str](), set[str]()
+    behind = people_behind()
     for folder, record in list_models():
         if record["kind"] in ("mri", "head"):
             people = record.get("people")
-            if people is None:
+            if people is None and folder.name not in behind:
                 silent.append(folder.name)
-            elif {row[0] if isinstance(row, list) else row for row in people} & hashes:
+            elif people and {row[0] if isinstance(row, list) else row for row in people} & hashes:
                 models.append(folder.name)
                 means.add(str(record.get("pool_sha256"))[:OF_POOL])
     around = [place for dataset in found for place in _around(dataset, means)]
-    if hashes & set(lesion_atlas().people):
-        models.append("ms-lesions")
+    models += [name for name, people in behind.items() if hashes & people and name not in models]
     keyless = () if HASH.fullmatch(participant) else tuple(_keyless(found))
     return Traces(
         tuple(sorted(hashes)),
@@ -85,6 +88,14 @@ def traces(participant: str, folders: Iterable[Path]) -> Traces:
         keyless,
         tuple(place for place in around if place not in set(volumes)),
     )
+
+
+def people_behind() -> dict[str, set[str]]:
+    """The people that weights which ship were made from, by hash, beside what models say."""
+    told = json.loads(BEHIND.read_text(encoding="utf-8"))
+    return {name: set(people) for name, people in told.items()} | {
+        ATLAS: set(lesion_atlas().people)
+    }
 
 
 def _hashes(participant: str, datasets: Iterable[Path]) -> set[str]:

@@ -32,7 +32,7 @@ from medical.datasets.request import MRIDatasetRequest
 from medical.datasets.strata import strata
 from medical.datasets.telling import Told
 from medical.datasets.volumes import draw_volume, judge
-from medical.datasets.withdrawal import traces
+from medical.datasets.withdrawal import people_behind, traces
 from medical.files.nifti import read_volume
 from medical.files.nnunet import faults
 from medical.lesions.atlas import lesion_atlas
@@ -434,10 +434,30 @@ def test_a_person_who_withdraws_is_found_and_nobody_else(dataset):
     person = next(iter(record["contributors"]["lesions"]))
     found = traces(person, [dataset.parent])
     assert dataset / "volumes" / "sub-002.json" in found.volumes
-    assert found.models == ("ms-lesions",)
+    assert set(found.models) >= {"ms-lesions"}
     assert traces("ds002748:sub-01", [dataset.parent]).volumes == ()
     with pytest.raises(Refusal, match="such as ds002748:sub-01"):
         traces("not a name!", [dataset.parent])
+
+
+def test_a_person_is_found_in_all_weights_that_ship(tmp_path):
+    behind = people_behind()
+    counts = {name: len(people) for name, people in behind.items()}
+    assert counts == {"heads-1mm": 50, "error-maps": 50, "real-heads": 15, "ms-lesions": 29,
+                      "anomalies-flair": 27, "drawn-heads-1mm": 2}  # fmt: skip
+    pool = {person.hash for person in shipped_heads().people}
+    assert not pool & behind["real-heads"]  # who serves the gate contributes to no head
+    assert behind["heads-1mm"] < pool | behind["real-heads"]  # the 60 heads, every sixth left out
+    assert behind["anomalies-flair"] | behind["drawn-heads-1mm"] == behind["ms-lesions"]
+    assert traces("ds002748:sub-04", [tmp_path]).models == (
+        "error-maps",
+        "heads-1mm",
+        "real-heads",
+    )
+    assert traces("ds002748:sub-06", [tmp_path]).models == (SHIPPED,)
+    (held,) = behind["ms-lesions"] - behind["anomalies-flair"] - {"e61254e06d04cedc"}
+    assert traces(held, [tmp_path]).models == (SHIPPED, "ms-lesions")
+    assert traces(held, [tmp_path]).silent == ()
 
 
 def test_whoever_is_in_the_mean_alone_finds_the_volumes_that_were_drawn_around_it(tmp_path):
