@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medical.lesions.fields import boxes_of, depth, parts_of, smooth, wider
+from medical.lesions.texture import texture_like
 
 RATIOS: Mapping[str, tuple[float, float]] = {
     "T1w": (0.72, 0.84),
@@ -21,6 +22,7 @@ RATIOS: Mapping[str, tuple[float, float]] = {
 }
 RING_MM = 3.0
 EDGE_MM = 1.2  # over which a lesion rises from what is around it
+FAR = 0.02  # share of white matter nearby, below which its average counts for more
 VARIED = 0.06  # of the change from one lesion to the next, as a share of it
 LESIONS = 1 << 16  # seeds of lesions do not meet those of the head
 
@@ -73,8 +75,8 @@ def fill(
 ) -> NDArray[np.float32]:
     """An image whose lesions look like the white matter around them; the rest is untouched.
 
-    The values are drawn from the tissue within 3 mm of each lesion, smoothed as it is, in the
-    manner of lesion filling for volumetry (Chard et al. 2010).
+    The values are those of the white matter within 3 mm, with a texture as strong and as fine, in
+    the manner of lesion filling for volumetry (Chard et al. 2010).
 
     Args:
         image: (X, Y, Z) intensities.
@@ -98,11 +100,20 @@ def fill(
         if len(values) == 0:
             continue
         low, high = np.quantile(values, [0.25, 0.95])
-        white = values[(values >= low) & (values <= high)]
-        texture = smooth(random.standard_normal(inside.shape), 0.6)
-        texture *= float(white.std()) / max(float(texture.std()), 1e-6)
-        filled[box][inside] = (_mean(white) + texture[inside]).clip(low, high)
+        white = (image[box] >= low) & (image[box] <= high) & ring
+        near = _continued(image[box], white, np.asarray(spacing_mm))
+        new = near + texture_like(image[box], white, white, random)
+        filled[box][inside] = new[inside].clip(float(values.min()), float(values.max()))
     return filled
+
+
+def _continued(
+    image: NDArray[np.float32], white: NDArray[np.bool_], spacing_mm: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """White matter as it is nearby; far from all of it, as it is on average."""
+    weight = smooth(white.astype(np.float64), RING_MM / spacing_mm)
+    known = smooth(np.where(white, image, 0.0).astype(np.float64), RING_MM / spacing_mm)
+    return (known + FAR * _mean(image[white])) / (weight + FAR)
 
 
 def _profile(

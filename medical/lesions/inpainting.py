@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from medical.acquisition.intensity import measure_scale, without_fill
-from medical.lesions.fields import boxes_of, parts_of, smooth, wider
+from medical.lesions.fields import boxes_of, parts_of, wider
+from medical.lesions.texture import texture_like
 
 ROUNDS = 400
 PAD = 6  # voxels around a region that are looked at
 SEEDS = 1 << 17
 AIR = 0.1  # of the way to the brightest tissue: up to there lies air
-OUTLIER = 5.0  # deviations from the middle: so far is an edge and no texture
-DEVIATION = 1.4826  # of normal values, times their median absolute deviation
 
 
 def inpaint(
@@ -56,10 +55,7 @@ def inpaint(
         around = wider(inside, 3) & ~mask[box]
         known = ~mask[box] & _like_border(tissue[box], wider(inside) & around)
         base = _harmonic(image[box], inside, around, weights)
-        rough = _without_edges(_rough(image[box], known)[around & known])
-        texture = smooth(random.standard_normal(inside.shape), 0.5)
-        size = float(rough.std()) if rough.size else 0.0
-        texture *= size / max(float(texture.std()), 1e-6)
+        texture = texture_like(image[box], known, around, random)
         new = base[inside] + texture[inside]
         painted[box][inside] = new.clip(low, high).astype(np.float32)
         on_step(number, count, None)
@@ -77,22 +73,6 @@ def _air(values: NDArray[np.float32]) -> float:
 def _like_border(tissue: NDArray[np.bool_], border: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Tissue where most of a region's border is tissue, else air: the edge between is neither."""
     return tissue if 2 * np.count_nonzero(tissue[border]) >= border.sum() else ~tissue
-
-
-def _without_edges(rough: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Differences without those of an edge that are left, as of voxels half in the air."""
-    if not rough.size:
-        return rough
-    away = np.abs(rough - np.median(rough))
-    most = OUTLIER * DEVIATION * float(np.median(away))
-    return rough[away <= most] if most > 0 else rough
-
-
-def _rough(image: NDArray[np.float32], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """What differs from the blur of known voxels alone: nothing of the region leaks into it."""
-    weight = smooth(known.astype(np.float64), 1.0)
-    blurred = smooth(np.where(known, image, 0.0).astype(np.float64), 1.0)
-    return image - blurred / np.maximum(weight, 1e-9)
 
 
 def _harmonic(

@@ -7,7 +7,7 @@ from medical.lesions.appearance import fill
 from medical.lesions.inpainting import inpaint
 
 NOISE = 6.0
-ROUGH = 0.946  # of the noise's deviation is what differs from a blur of one voxel
+
 ALIKE, IN_SUM = 1.5, 4.6  # sums of (squared) correlations of the texture, blurred by half a voxel
 ERRORS = 4.0
 REGIONS = 8
@@ -32,7 +32,7 @@ def check_texture(radius, **head):
     """Hold regions to the mean and the grain of the tissue around, within errors of sampling."""
     regions = [painted(radius, seed=seed, **head) for seed in range(REGIONS)]
     values = np.concatenate(regions).astype(np.float64)
-    grain = ROUGH * NOISE
+    grain = NOISE
     count = values.size
     assert values.mean() == pytest.approx(1000, abs=ERRORS * grain * np.sqrt(IN_SUM / count))
     assert values.std() == pytest.approx(grain, rel=ERRORS * np.sqrt(ALIKE / 2 / count))
