@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 $(EXTRAS): $(STAMP)
 	@echo "installing what the integration tests need beyond that: PostgreSQL, Redis, Kubernetes and Ray clients"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,classifier,cluster,docs,examples,manifests,ray]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,classifier,cluster,docs,examples,manifests,ray,skull]'
 	@touch $@
 
 check: $(STAMP)  ## style, types, and who may import whom
@@ -84,7 +84,7 @@ families: $(STAMP)  ## train every family by equal work on clips and heads; goes
 
 constraints:  ## resolve the ranges anew and write constraints.txt
 	@rm -rf .venv-resolve && $(PYTHON) -m venv .venv-resolve
-	@.venv-resolve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,classifier,cluster,docs,examples,manifests,ray]'
+	@.venv-resolve/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev,classifier,cluster,docs,examples,manifests,ray,skull]'
 	@head -2 constraints.txt > constraints.new
 	@.venv-resolve/bin/python -m pip freeze --exclude-editable | sed -E 's/\+.*//' >> constraints.new
 	@mv constraints.new constraints.txt && rm -rf .venv-resolve

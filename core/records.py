@@ -35,6 +35,7 @@ DEEDS = {
     "insert_mri_lesions": "Lesions were put into the head",
     "fill_mri_lesions": "The lesions of the head were filled",
     "inpaint_mri": "A region of the head was painted over",
+    "strip_mri_skull": "Skull and face were taken away",
     "segment_mri": "The voxels of the head were labeled",
     "find_mri_anomalies": "Anomalies of the head were mapped",
 }

@@ -52,18 +52,10 @@ app["video"].command("flows.commands.video:edit")
 app["video"].command("flows.commands.video:understand")
 app["video"].command("flows.commands.video:vocabulary")
 app["mri"].command("flows.commands.mri:super_resolve")
-for _name in (
-    "anomalies",
-    "approve",
-    "audit",
-    "augment",
-    "segment",
-    "insert_lesions",
-    "fill_lesions",
-    "inpaint",
-    "withdraw",
-):
+for _name in ("anomalies", "segment", "insert_lesions", "fill_lesions", "inpaint", "strip_skull"):
     app["mri"].command(f"flows.commands.mri:{_name}")
+for _name in ("approve", "audit", "augment", "withdraw"):
+    app["mri"].command(f"flows.commands.datasets:{_name}")
 app["models"].command("flows.commands.models:list_models", name="list")
 app["models"].command("flows.commands.models:show")
 app["models"].command("flows.commands.models:merge")

@@ -19,6 +19,7 @@ from medical.lesions.request import (
     FindAnomaliesRequest,
     InpaintMRIRequest,
     InsertLesionsRequest,
+    StripSkullRequest,
 )
 from medical.request import MRITrainingRequest, SegmentRequest, SuperResolutionRequest
 from video.change_request import EditRequest, ExtendRequest, FillRequest
@@ -82,6 +83,7 @@ MODELS: dict[str, type[Request]] = {
     "insert_mri_lesions": InsertLesionsRequest,
     "fill_mri_lesions": FillLesionsRequest,
     "inpaint_mri": InpaintMRIRequest,
+    "strip_mri_skull": StripSkullRequest,
     "segment_mri": SegmentRequest,
     "find_mri_anomalies": FindAnomaliesRequest,
     "augment_mri_dataset": MRIDatasetRequest,

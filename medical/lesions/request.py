@@ -1,4 +1,4 @@
-"""What a person may ask for of an own head: lesions put in, filled, a region painted over."""
+"""What a person may ask for of an own head: lesions, a region painted over, its skull gone."""
 
 from __future__ import annotations
 
@@ -61,6 +61,15 @@ class InpaintMRIRequest(Request):
         min_length=1, description="NIfTI mask on the scan's grid, above 0 where to paint."
     )
     seed: Seed = Field(default=0, description=SEED)
+
+
+class StripSkullRequest(Request):
+    """A head with skull and face, of which the brain alone is to be left."""
+
+    scan: DiskPath = Field(
+        min_length=1,
+        description="NIfTI file (.nii, .nii.gz) or DICOM folder of one T1-weighted head.",
+    )
 
 
 class FindAnomaliesRequest(Request):

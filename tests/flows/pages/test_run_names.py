@@ -19,6 +19,7 @@ ASKED = {
     "insert_mri_lesions": ({"scan": "ward/p17.nii.gz"}, "p17"),
     "fill_mri_lesions": ({"scan": "ward/p17.nii", "mask": "m.nii"}, "p17"),
     "inpaint_mri": ({"scan": "p17.nii.gz", "mask": "m.nii"}, "p17"),
+    "strip_mri_skull": ({"scan": "ward/p17.nii.gz"}, "p17"),
     "segment_mri": ({"scan": "ward/p17.nii.gz"}, "p17"),
     "find_mri_anomalies": ({"scan": "ward/p17_FLAIR.nii.gz"}, "p17_FLAIR"),
     "augment_mri_dataset": ({"name": "twenty-heads"}, "twenty-heads"),

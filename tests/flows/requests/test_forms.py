@@ -203,6 +203,7 @@ OTHERS_NEEDED = {
     "interpolate_video": {"clip": "a.mp4"},
     "insert_mri_lesions": {"scan": "a.nii"},
     "inpaint_mri": {"scan": "a.nii", "mask": "m.nii"},
+    "strip_mri_skull": {"scan": "a.nii"},
     "segment_mri": {"scan": "a.nii"},
     "find_mri_anomalies": {"scan": "a.nii"},
     "train_mri": {"heads": "bids"},

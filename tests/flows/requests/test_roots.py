@@ -91,6 +91,7 @@ def test_the_paths_of_all_forms():
         ("fill_mri_lesions", "mask"),
         ("inpaint_mri", "scan"),
         ("inpaint_mri", "mask"),
+        ("strip_mri_skull", "scan"),
         ("segment_mri", "scan"),
         ("find_mri_anomalies", "scan"),
         ("augment_mri_dataset", "sources"),
