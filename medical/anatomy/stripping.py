@@ -58,7 +58,7 @@ def find_brain(volume: Volume) -> NDArray[np.bool_]:
     Raises:
         Refusal: No brain is found, or one of a size that no brain has.
     """
-    from deepbet import BrainExtraction  # noqa: PLC0415  an extra
+    from deepbet import BrainExtraction  # noqa: PLC0415  # pyright: ignore[reportMissingImports]  an extra
 
     order, flips = upright_axes(volume.affine_mm)
     upright = np.flip(volume.data.numpy().transpose(order), flips)
