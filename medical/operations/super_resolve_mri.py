@@ -22,14 +22,17 @@ if TYPE_CHECKING:
     from medical.files.volume import Volume
     from medical.operations.restoration import Restoration
 
-# Seconds of one core: FIXED + (ONCE + samples * steps * LINEAR) * n, n in millions of voxels of
-# the result. Beside other work an Intel Xeon took 10.4 s where this says 9.3 (180 x 220 x 180,
-# 1 sample of 1 step) and 4.1 where it says 3.8 (91 x 109 x 91, 2 of 2); an AMD EPYC is 1.6 times
-# as fast
-FIXED_S, ONCE_S, LINEAR_S = 1.5, 0.6, 0.5
+# Seconds of one core: FIXED + (ONCE * side + samples * steps * LINEAR) * n, n in millions of
+# voxels of the result and side its cube root, as matrices along an axis take. Beside other work an
+# Intel Xeon took 4.1 s where this says 3.6 (91 x 109 x 91, 2 samples of 2 steps), 10.7 and 22.5
+# where it says 10.5 and 21.1 (180 x 220 x 180, 1 of 1 and 2 of 2), and with the start of the
+# process, which takes 5 to 10 s, 39 (256 cubed, 1 of 1: 27), 338 and 361 (512 cubed, 1 and 2 of 1:
+# 344 and 411); an AMD EPYC is 1.6 times as fast
+FIXED_S, ONCE_S, LINEAR_S = 1.5, 0.4, 0.5
 # Measured on an Intel Xeon: 0.67 GB of 0.9 million voxels and 0.90 of 7.1 (2 samples), 0.85 of
-# 7.1, 1.02 of 17 and 4.87 of 134 (1 sample; the last two with the check of the files)
-BASE_GB, GB_PER_MILLION, GB_OF_SPREAD = 0.66, 0.03, 0.004
+# 7.1, 1.02 of 17 and 4.87 of 134 (1 sample; the last two with the check of the files, which takes
+# less since), 5.77 of 134 (2 samples, whose mean and spread are two more arrays)
+BASE_GB, GB_PER_MILLION, GB_OF_SPREAD = 0.66, 0.03, 0.008
 BYTES_ON_DISK = 16.0  # of a voxel's results and unfinished work
 RESULT_BYTES = 6.0  # of a voxel: the volume and its uncertainty, packed
 LEARNING_GB = 0.5  # beside the rest, while the model learns from the scan
@@ -87,7 +90,8 @@ class SuperResolveMRI:
         shape, spacing = scan_size(request.scan)
         finer = [max(1.0, s / w) for s, w in zip(spacing, request.spacing_mm, strict=True)]
         n = math.prod(shape) * math.prod(finer) / 1e6
-        seconds = FIXED_S + (ONCE_S + request.samples * request.steps * LINEAR_S) * n
+        once_s = ONCE_S * n ** (1 / 3)
+        seconds = FIXED_S + (once_s + request.samples * request.steps * LINEAR_S) * n
         memory_gb, per_million = BASE_GB + GB_PER_MILLION * n, n / 1e3
         memory_gb += GB_OF_SPREAD * n if request.samples > 1 else 0.0
         if request.adapt_minutes:

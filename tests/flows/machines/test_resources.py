@@ -68,12 +68,16 @@ def test_a_head_takes_what_was_measured(samples, steps, seconds, memory_gb, monk
     assert wanted.memory_gb / 1.25 == pytest.approx(memory_gb, rel=0.1)
 
 
+FINE_MM = 0.4, 0.4, 1.6
+
+
 @pytest.mark.parametrize(
     ("scan", "spacing", "samples", "memory_gb"),
     [
         ((90, 110, 45), 2.0, 2, 0.674),
         ((256, 256, 64), 0.8, 1, 1.02),
         ((512, 512, 128), 0.4, 1, 4.87),
+        ((512, 512, 128), 0.4, 2, 5.77),
     ],
 )
 def test_a_small_grid_and_a_large_one_take_what_was_measured(
@@ -83,6 +87,13 @@ def test_a_small_grid_and_a_large_one_take_what_was_measured(
     monkeypatch.setattr("medical.files.scan.read_size", lambda path: size)
     wanted = head(samples=samples, steps=samples, spacing_mm=(spacing, spacing, spacing))
     assert wanted.memory_gb / 1.25 == pytest.approx(memory_gb, rel=0.15)
+
+
+@pytest.mark.parametrize(("samples", "seconds"), [(1, 338), (2, 361)])
+def test_the_time_of_a_large_grid_grows_with_its_sides(samples, seconds, monkeypatch):
+    monkeypatch.setattr("medical.files.scan.read_size", lambda path: ((512, 512, 128), FINE_MM))
+    wanted = head(samples=samples, steps=1, spacing_mm=(0.4, 0.4, 0.4))
+    assert wanted.minutes * 60 / 1.25 == pytest.approx(seconds, rel=0.3)  # with the start
 
 
 @pytest.mark.usefixtures("scanned")
