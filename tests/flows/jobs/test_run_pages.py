@@ -82,7 +82,7 @@ def test_a_run_shows_time_left_while_it_works_and_then_picture_and_outputs(runni
     assert "| output | file | size | SHA-256 |" in page["data"]
     (video,) = (folder / "outputs" / "default" / "text_to_video").glob(f"*{run.id[:8]}/*.mp4")
     name = video.name.replace("_", r"\_")
-    assert f"| clip | [{name}](/gallery/p/default/f/text_to_video/" in page["data"]
+    assert f"| video | [{name}](/gallery/p/default/f/text_to_video/" in page["data"]
     record = json.loads(video.with_suffix(".json").read_text())
     assert record["outputs"]["video"]["sha256"][:16] in page["data"]
     place = f"lamina://default/text_to_video/{video.parent.name}/video"

@@ -70,6 +70,7 @@ def test_a_full_page_has_picture_outputs_and_links(scan, told):
     page, event, _ = told
     assert "data:image/webp" in page
     assert f"{SECRET}.nii.gz?download=1" in page
+    assert f"| result | [{SECRET}.nii.gz](" in page  # the role that the record has, too
     assert SECRET in event
 
 
