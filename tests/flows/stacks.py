@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import psutil
 from clips import SMALL, prompts_of
+from waiting import until
 
 from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
@@ -21,7 +21,7 @@ from flows.stack.api import Run, Server
 START_S = 300.0
 RUN_S = 180.0  # from asking for a run until its flow is under way, on a busy machine
 WINDOW_S = 60.0  # within which a death is noticed and its place is free again
-BATCH_S = 600.0  # for a batch of some tiny clips whose shards fail and are started again
+BATCH_S = 600.0  # for the next clip of a batch whose shards fail and are started again
 
 
 class Stack:
@@ -89,6 +89,10 @@ class Stack:
         places = {"LAMINA_HOME": self.folder / "state", "LAMINA_OUTPUTS": self.outputs}
         settings = read_settings({name: str(place) for name, place in places.items()})
         return run, Batch.named(settings, "default", name)
+
+    def see_through(self, run: Run, batch: Batch) -> None:
+        """Wait until the run of a batch has ended, as long as outcomes are written."""
+        wait(lambda: self.server.read(run).ended, BATCH_S, lambda: len(outcomes(batch)))
 
     def kill_shard(self, name: str) -> None:
         """Kill a run that makes a shard of a batch, as soon as there is one."""
@@ -196,11 +200,8 @@ def slowed(seconds: float) -> float:
     return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
-def wait(ready, seconds: float) -> None:
-    deadline = time.monotonic() + seconds
-    while not ready():
-        assert time.monotonic() < deadline, f"it took longer than {seconds:.0f} s"
-        time.sleep(0.1)
+def wait(ready, seconds: float, moving=None) -> None:
+    until(ready, "it", 0.1, seconds, moving)
 
 
 def lines(path: Path) -> list[str]:

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from clips import SMALL, prompts_of
-from waiting import PATIENCE_S, until
+from waiting import until
 
 from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
@@ -107,7 +107,8 @@ def test_a_batch_is_planned_run_paused_resumed_and_told_of(running, told):
     assert len(made(batch)) == stood
     code, out, _ = told("resume", "night")
     assert (code, out.startswith("night: running, ")) == (0, True)
-    out, _ = process.communicate(timeout=PATIENCE_S)
+    until(lambda: process.poll() is not None, "the batch", moving=lambda: len(made(batch)))
+    out, _ = process.communicate()
     assert process.returncode == 0, out
     assert f"night: finished, {ITEMS} items, {ITEMS} made; {batch.root}" in out
     whole(batch, ITEMS)

@@ -57,7 +57,7 @@ def test_a_batch_whose_shard_is_killed_is_whole(stack):
     run, batch = stack.ask_batch("night", ITEMS)
     wait(lambda: batch.exists() and len(outcomes(batch)) >= 2, BATCH_S)
     stack.kill_shard("night")
-    wait(lambda: stack.server.read(run).ended, BATCH_S)
+    stack.see_through(run, batch)
     assert stack.state(run) == "COMPLETED"
     check_all_once(batch, ITEMS)
 

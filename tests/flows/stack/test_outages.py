@@ -104,7 +104,7 @@ def said(stack: Stack, name: str) -> str:
 
 
 def seen_through(stack: Stack, run: Run, batch: Batch) -> None:
-    wait(lambda: stack.server.read(run).ended, BATCH_S)
+    stack.see_through(run, batch)
     assert stack.server.read(run).state == "COMPLETED", stack.server.read(run)
     check_all_once(batch, ITEMS)
 
@@ -161,7 +161,7 @@ def test_what_is_torn_is_made_again_and_the_same(stack):
     (batch.results / f"{gone.stem}.mp4").unlink()
     (batch.results / f"{unrecorded.stem}.json").write_text('{"half a rec')
     again, _ = stack.ask_batch("torn", ITEMS)
-    wait(lambda: stack.server.read(again).ended, BATCH_S)
+    stack.see_through(again, batch)
     assert stack.state(again) == "COMPLETED"
     after = {item.address: intact(batch, item) for item, _ in batch.items()}
     assert {x: files["video"]["sha256"] for x, files in after.items() if files} == {
