@@ -10,7 +10,7 @@ from urllib.request import Request, urlopen
 
 import psutil
 from clips import SMALL, prompts_of
-from waiting import until
+from waiting import slowness, until
 
 from core.storage.journal import read_lines
 from flows.batches.ledger import Batch, intact
@@ -197,7 +197,7 @@ def check_all_once(batch: Batch, count: int) -> None:
 
 def slowed(seconds: float) -> float:
     """So many seconds of a machine with a core for each process that wants one."""
-    return seconds * max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
+    return seconds * slowness()
 
 
 def wait(ready, seconds: float, moving=None) -> None:
