@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import openvino as ov
 import torch
-from openvino import opset13 as op
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -41,17 +40,13 @@ class Shape:
         batch: B.
         size: D, H, W, whole cells.
         spacing: Rows of spacing along D; one where all are the same.
-        tokens: L of keys and values; 0 where there are none.
-        masked: Whether some tokens may be no words.
-        sketch: Whether there is one.
+        tokens: L of keys and values, some of which may be no words; 0 where there are none.
     """
 
     batch: int
     size: tuple[int, int, int]
     spacing: tuple[float, ...]
     tokens: int
-    masked: bool
-    sketch: bool
 
 
 class Answer:
@@ -76,21 +71,26 @@ class Answer:
         if shown or torch.is_grad_enabled():
             return self.slow(x, emb, cond, memory)
         inputs = {"x": _plain(x), "emb": _plain(emb)}
-        tokens, masked = 0, False
+        tokens = 0
         if memory is not None and memory.keys_values:
             told, tokens = _told(memory, len(x))
             inputs |= told
-            masked = "bias" in told
-        sketched = self.network.sketch is not None and cond.sketch is not None
-        if sketched:
-            assert cond.sketch is not None
-            inputs["sketch"] = _plain(cond.sketch)
+        if self.network.sketch is not None:
+            inputs |= self._sketch(x, cond)
         rows = tuple(float(row) for row in self.network.spacing_of(cond)[:, 0])
         spacing = rows[:1] if len(set(rows)) == 1 else rows
         d, h, w = x.shape[2:]
-        shape = Shape(len(x), (d, h, w), spacing, tokens, masked, sketched)
+        shape = Shape(len(x), (d, h, w), spacing, tokens)
         found = self.graph(shape, torch.get_num_threads())(inputs, share_inputs=True)[0]
         return torch.from_numpy(found.copy()).to(x.dtype)
+
+    def _sketch(self, x: Tensor, cond: Conditioning) -> dict[str, np.ndarray]:
+        """The sketch and whether it counts: with one and without, a walk asks the same graph."""
+        config = self.network.config
+        size = (n // step for n, step in zip(x.shape[2:], config["sketch_grain"], strict=True))
+        none = x.new_zeros(len(x), config["sketch_channels"], *size)
+        shown = np.full(len(x), float(cond.sketch is not None), np.float32)
+        return {"sketch": _plain(none if cond.sketch is None else cond.sketch), "shown": shown}
 
     def _graph(self, shape: Shape, threads: int) -> Any:
         del threads  # ``compiled`` asks torch for them; here they tell graphs apart
@@ -108,7 +108,7 @@ class _Blocks(Builder):
     """The graph of the blocks alone."""
 
     def __init__(self, network: SpatioTemporalUNet, shape: Shape) -> None:
-        parts = frozenset({"sketch"} if shape.sketch else ())
+        parts = frozenset({"sketch"} if network.sketch is not None else ())
         super().__init__(network, Asked(shape.batch, shape.size, parts, shape.tokens))
         self.shape = shape
 
@@ -120,9 +120,7 @@ class _Blocks(Builder):
         emb = self.input("emb", (shape.batch, 4 * self.config["block_out_channels"][0]))
         self.spacing = constant([[row, 1.0, 1.0] for row in shape.spacing])
         pairs, bias = self._pairs()
-        x = merge(permuted(x, 0, 2, 3, 4, 1), self.network.stem, self.full)
-        seen = self.sketch()
-        x = x if seen is None else op.add(x, seen)
+        x = self.sketched(merge(permuted(x, 0, 2, 3, 4, 1), self.network.stem, self.full))
         said = self.walk(x, Told(emb, None, bias, pairs))
         return model([said], list(self.inputs.values()), "blocks")
 
@@ -137,8 +135,7 @@ class _Blocks(Builder):
         for i, reader in enumerate(self.network.readers):
             wide = (batch, tokens, reader.heads, reader.to_q.out_features // reader.heads)
             pairs[reader] = (self.input(f"k{i}", wide), self.input(f"v{i}", wide))
-        masked = self.shape.masked
-        return pairs, self.input("bias", (batch, 1, 1, tokens)) if masked else None
+        return pairs, self.input("bias", (batch, 1, 1, tokens))
 
 
 def _plain(x: Tensor) -> np.ndarray:
@@ -149,18 +146,15 @@ def _told(memory: TextMemory, batch: int) -> tuple[dict[str, np.ndarray], int]:
     """Keys, values and what is added to their scores, filled up; and how many there are."""
     length = memory.keys_values[0][0].shape[1]
     mask, more = memory.mask, -length % TOKENS
-    if mask is None and length == 1:
-        more = 0
-    elif mask is None:
+    if mask is None:  # also of the one token of no prompt: its graph is that of most prompts
         mask = torch.ones(batch, 1, 1, length, dtype=torch.bool)
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for i, pair in enumerate(memory.keys_values):
         for name, values in zip("kv", pair, strict=True):
             rows = values.expand(batch, -1, -1, -1)
             found[f"{name}{i}"] = _plain(pad(rows, (0, 0, 0, 0, 0, more)))
-    if mask is not None:
-        real = pad(mask.expand(batch, -1, -1, -1), (0, more))
-        found["bias"] = _plain(torch.where(real, 0.0, FARTHEST))
+    real = pad(mask.expand(batch, -1, -1, -1), (0, more))
+    found["bias"] = _plain(torch.where(real, 0.0, FARTHEST))
     return found, length + more
 
 

@@ -177,22 +177,19 @@ class Builder:
         if any(missing):
             ends = op.constant(np.array([0, *missing, 0], dtype=np.int64))
             x = op.pad(x, whole([0] * 5), ends, "edge")
-        x = merge(x, self.network.stem, full)
-        seen = self.sketch()
-        if seen is None:
-            return x
-        shown = shaped(self.input("shown", (what.batch,)), what.batch, 1, 1, 1, 1)
-        return op.add(x, op.multiply(seen, shown))
+        return self.sketched(merge(x, self.network.stem, full))
 
-    def sketch(self) -> Node | None:
-        """What the stem says of the sketch, (B, D', H', W', width); None without any."""
+    def sketched(self, x: Node) -> Node:
+        """(B, D', H', W', width) with what the stem says of the sketch, in the rows ``shown``."""
         network, what = self.network, self.what
         if network.sketch is None or "sketch" not in what.parts:
-            return None
+            return x
         grain = self.config["sketch_grain"]
         size = Sizes(what.batch, *(n // step for n, step in zip(what.size, grain, strict=True)))
         sketch = self.input("sketch", (what.batch, self.config["sketch_channels"], *size[1:]))
-        return sketch_stem(permuted(sketch, 0, 2, 3, 4, 1), network.sketch, size)
+        seen = sketch_stem(permuted(sketch, 0, 2, 3, 4, 1), network.sketch, size)
+        shown = shaped(self.input("shown", (what.batch,)), what.batch, 1, 1, 1, 1)
+        return op.add(x, op.multiply(seen, shown))
 
     def _turns(self, level: int, width: int) -> Turns:
         """Rotary positions of one level, from the spacing along D."""
