@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from stores import cable, host, server, team
+from waiting import until
 
 from core.models.checkpoints import save_model
 from flows.stack.api import Server
@@ -137,12 +137,10 @@ def running(
     log = folder / "up.log"
     with log.open("wb") as file:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdout=file, stderr=file)
-    state, deadline = folder / "state" / "stack.json", time.monotonic() + STACK_PATIENCE_S
+    state = folder / "state" / "stack.json"
     try:
-        while not state.exists():
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the stack took too long"
-            time.sleep(0.1)
+        until(lambda: state.exists() or process.poll() is not None, "the stack")
+        assert process.poll() is None, log.read_text()
         yield folder, Server(json.loads(state.read_text())["address"])
     finally:
         process.send_signal(signal.SIGINT)
