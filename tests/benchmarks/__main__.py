@@ -26,6 +26,7 @@ ROWS = {
     "latency": "tests.benchmarks.latency",
     "estimates": "tests.benchmarks.estimates",
     "network": "tests.benchmarks.network",
+    "peers": "tests.benchmarks.peers",
     "training": "tests.benchmarks.training_pace",
     "flow": "tests.benchmarks.flow_cost",
     "batch": "tests.benchmarks.batch_cost",

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from statistics import median
+from typing import Any
 
 import torch
 from diffusers import UNet3DConditionModel
@@ -66,21 +67,22 @@ def _figures(name: str, times: dict[str, list[float]]) -> list[Figure]:
         Figure(name=f"ours, {name}", value=1e3 * median(ours), unit="ms", note=_spread(ours))
     ]
     for rival, least in TARGETS.items():
-        figures.append(_ratio(f"{rival} over ours, {name}", times[rival], ours, least))
+        figures.append(ratio(f"{rival} over ours, {name}", times[rival], ours, least))
     if OPENVINO in times:
         fast = times[OPENVINO]
-        figures.append(_ratio(f"ours by torch over ours by OpenVINO, {name}", ours, fast))
+        figures.append(ratio(f"ours by torch over ours by OpenVINO, {name}", ours, fast))
         best = min(ours, fast, key=median)
         for rival, least in BEST[name].items():
             figures.append(
-                _ratio(f"{rival} over the best of ours, {name}", times[rival], best, least)
+                ratio(f"{rival} over the best of ours, {name}", times[rival], best, least)
             )
     return figures
 
 
-def _ratio(
+def ratio(
     name: str, longer: list[float], shorter: list[float], least: float | None = None
 ) -> Figure:
+    """How many times as long one takes as the other, by rounds; held against the least."""
     ratios = [a / b for a, b in zip(longer, shorter, strict=True)]
     times = " over ".join(f"{1e3 * median(each):.0f}" for each in (longer, shorter))
     note = f"{min(ratios):.2f} to {max(ratios):.2f}; {times} ms"
@@ -95,7 +97,7 @@ def times(dtype: torch.dtype, rounds: int) -> dict[str, list[float]]:
 def measured(dtype: torch.dtype, rounds: int) -> tuple[dict[str, list[float]], dict[str, dict]]:
     """Seconds by network, and what each network is."""
     torch.manual_seed(0)
-    passes = _passes(dtype)
+    passes = {who: make() for who, make in networks(dtype).items()}
     times: dict[str, list[float]] = {who: [] for who in passes}
     facts = {}
     with torch.inference_mode():
@@ -114,62 +116,70 @@ def measured(dtype: torch.dtype, rounds: int) -> tuple[dict[str, list[float]], d
     return times, facts
 
 
-def _passes(dtype: torch.dtype) -> dict[str, tuple[nn.Module, Callable[[], object]]]:
+Pass = tuple[nn.Module, Callable[[], Any]]
+
+
+def networks(dtype: torch.dtype) -> dict[str, Callable[[], Pass]]:
+    """What makes each network, ready to answer, and one forward pass of it."""
     z, tokens = torch.randn(SHAPE).to(dtype), torch.randn(TOKENS).to(dtype)
     level, step = torch.tensor([0.5]), torch.tensor([500])
     cond = Conditioning(tokens=tokens)
-    ours = _ready(
-        SpatioTemporalUNet(in_channels=4, block_out_channels=WIDTHS, text_channels=384), dtype
+
+    def ours() -> Pass:
+        network = _ready(_ours(), dtype)
+        return network, lambda: network(z, level, level, cond)
+
+    def by_openvino() -> Pass:
+        from core.backends.answers import accelerate
+
+        network = _ours()
+        accelerate(network, f"benchmark {torch.initial_seed()}")
+        _ready(network, dtype)
+        return network, lambda: network(z, level, level, cond)
+
+    def monai() -> Pass:
+        network = _ready(_monai(), dtype)
+        return network, lambda: network(z, step, context=tokens)
+
+    def diffusers() -> Pass:
+        network = _ready(_diffusers(), dtype)
+        return network, lambda: network(z, step, tokens, return_dict=False)
+
+    fast = {OPENVINO: by_openvino} if find_spec("openvino") else {}
+    return {"ours": ours, **fast, "MONAI": monai, "diffusers": diffusers}
+
+
+def _ours() -> SpatioTemporalUNet:
+    return SpatioTemporalUNet(in_channels=4, block_out_channels=WIDTHS, text_channels=384)
+
+
+def _monai() -> nn.Module:
+    return DiffusionModelUNet(
+        spatial_dims=3,
+        in_channels=4,
+        out_channels=4,
+        num_res_blocks=2,
+        channels=WIDTHS,
+        attention_levels=(False, True, True),
+        norm_num_groups=32,
+        num_head_channels=64,
+        with_conditioning=True,
+        cross_attention_dim=384,
     )
-    monai = _ready(
-        DiffusionModelUNet(
-            spatial_dims=3,
-            in_channels=4,
-            out_channels=4,
-            num_res_blocks=2,
-            channels=WIDTHS,
-            attention_levels=(False, True, True),
-            norm_num_groups=32,
-            num_head_channels=64,
-            with_conditioning=True,
-            cross_attention_dim=384,
-        ),
-        dtype,
-    )
+
+
+def _diffusers() -> nn.Module:
     attending = ("CrossAttnDownBlock3D", "CrossAttnUpBlock3D")
-    diffusers = _ready(
-        UNet3DConditionModel(
-            in_channels=4,
-            out_channels=4,
-            block_out_channels=WIDTHS,
-            layers_per_block=2,
-            down_block_types=("DownBlock3D", attending[0], attending[0]),
-            up_block_types=(attending[1], attending[1], "UpBlock3D"),
-            cross_attention_dim=384,
-            attention_head_dim=64,
-        ),
-        dtype,
+    return UNet3DConditionModel(
+        in_channels=4,
+        out_channels=4,
+        block_out_channels=WIDTHS,
+        layers_per_block=2,
+        down_block_types=("DownBlock3D", attending[0], attending[0]),
+        up_block_types=(attending[1], attending[1], "UpBlock3D"),
+        cross_attention_dim=384,
+        attention_head_dim=64,
     )
-    return {
-        "ours": (ours, lambda: ours(z, level, level, cond)),
-        **_by_openvino(dtype, lambda network: network(z, level, level, cond)),
-        "MONAI": (monai, lambda: monai(z, step, context=tokens)),
-        "diffusers": (diffusers, lambda: diffusers(z, step, tokens, return_dict=False)),
-    }
-
-
-def _by_openvino(
-    dtype: torch.dtype, ask: Callable[[nn.Module], object]
-) -> dict[str, tuple[nn.Module, Callable[[], object]]]:
-    """Our network once more, computed by OpenVINO; none where that is not installed."""
-    if find_spec("openvino") is None:
-        return {}
-    from core.backends.answers import accelerate
-
-    network = SpatioTemporalUNet(in_channels=4, block_out_channels=WIDTHS, text_channels=384)
-    accelerate(network, f"benchmark {torch.initial_seed()}")
-    _ready(network, dtype)
-    return {OPENVINO: (network, lambda: ask(network))}
 
 
 def _ready(network: nn.Module, dtype: torch.dtype) -> nn.Module:

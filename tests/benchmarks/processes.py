@@ -33,11 +33,22 @@ def lamina(words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> C
     Raises:
         RuntimeError: It did not exit with 0.
     """
-    command = [sys.executable, "-m", "flows.commands.command_line", *words]
+    return python(["-m", "flows.commands.command_line", *words], extra=extra)
+
+
+def python(words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> Cost:
+    """Run Python in a fresh process with two threads.
+
+    Raises:
+        RuntimeError: It did not exit with 0.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), **(extra or {})}
     start = time.perf_counter()
     process = subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, *words],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
     )
     assert process.stderr is not None
     said = process.stderr.read()
@@ -46,7 +57,7 @@ def lamina(words: Sequence[str], *, extra: Mapping[str, str] | None = None) -> C
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise RuntimeError(
-            f"lamina {' '.join(words)} ended with {process.returncode}: it should end with 0; it "
+            f"python {' '.join(words)} ended with {process.returncode}: it should end with 0; it "
             f"said: {said.decode(errors='replace')[-800:]}"
         )
     return Cost(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
