@@ -52,7 +52,7 @@ def flow_map(denoise: Denoise, z: Volumes, levels: Levels, *, on_step: OnStep = 
     steps = checked(levels, z)
     for i, (t, r) in enumerate(steps, 1):
         estimate = denoise(z, t, r)
-        z = velocity_from_denoised(z, estimate, t).mul_(r - t).add_(z)
+        z = (z - estimate).div_(t).mul_(r - t).add_(z)  # along the velocity, in one array more
         on_step(i, len(steps), estimate)
         del estimate  # not held while the next one is made
     return z

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from core import arrays
+from core.operations.linear_operators import project
 from core.operations.moments import Moments
 from medical.acquisition.intensity import IntensityScale, measure_scale, scale_of_all
 from medical.acquisition.noise import estimate_noise
@@ -75,6 +76,18 @@ def test_noise_is_estimated_slice_by_slice():
     taken, found = arrays_taken(lambda: estimate_noise(noisy))
     assert found == pytest.approx(0.02, rel=0.15)
     assert taken < 9  # a tenth of the squares of tissue, 25 numbers each; 40 arrays if all
+
+
+def test_an_estimate_is_held_to_the_scan_in_the_room_of_one_more():
+    scan = head(SIDE // 4)
+    request = SuperResolutionRequest(scan="head.nii.gz", spacing_mm=(1.0, 1.0, 1.0))
+    problem = prepare(scan, request)
+    estimate = problem.back_projection()
+    problem.operator.pseudo_inverse  # noqa: B018
+    taken, held = arrays_taken(lambda: project(estimate, problem.operator, problem.scan))
+    moved = problem.operator.invert(problem.scan - problem.operator.apply(estimate))
+    assert np.array_equal(held, estimate + moved)
+    assert taken < 1.6
 
 
 def restored():
