@@ -6,9 +6,9 @@ from typing import Any
 HEAD = """# Benchmarks
 
 Written by `make bench`; do not edit. Speed, memory and cost; what the models get right stands in
-[results](results.md). Every number stands beside the protocol it was measured
-under and the target the project set before measuring; what exported models cost and what int8
-loses stands in [small machines](how-to/small-machines.md). A target that is not met stays, with the
+[results](results.md), what exported models cost and what int8 loses in
+[small machines](how-to/small-machines.md). Every number stands beside the protocol it was measured
+under and the target the project set before measuring. A target that is not met stays, with the
 distance and the reason. Each kind of processor has a column of its own; where it is empty,
 nothing was measured on that kind. The numbers with all details are in `benchmarks.json`.
 """
