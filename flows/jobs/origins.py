@@ -103,6 +103,8 @@ def find_origin(file: Path, inputs: Path | None = None) -> Origin:
         threads=int(record.get("compute", {}).get("threads", 0)),
         notes=_changes(record),
     )
+    if (then := record["request"].get("model")) and then != (now := getattr(found, "model", then)):
+        origin.notes.append(f"the weights were called {then}, and are called {now} here")
     if not origin.file.is_file():
         raise Refusal(f"{origin.file} has gone: it is compared with; name a copy of it.")
     _check_model(origin, weights)

@@ -103,8 +103,11 @@ def mosaic(request: MRIDatasetRequest, record: Record, out: Path) -> str:
 
 
 def before_path(subject: str, contrast: str) -> str:
-    """Where the picture of a head before its lesions stands in a dataset."""
-    return f"{PAGES}/{subject}_{contrast}_before.jpg"
+    """Where the picture of a head before its lesions stands in a dataset.
+
+    Datasets drawn before pictures were turned hold ``_before.jpg``, which is shown no more.
+    """
+    return f"{PAGES}/{subject}_{contrast}_before-lesions.jpg"
 
 
 def picture_before(

@@ -71,7 +71,8 @@ def traces(participant: str, folders: Iterable[Path]) -> Traces:
     for folder, record in list_models():
         if record["kind"] in ("mri", "head"):
             people = record.get("people")
-            if people is None and folder.name not in behind:
+            ships = folder.name in behind and folder.parent == BEHIND.parent
+            if people is None and not ships:
                 silent.append(folder.name)
             elif people and {row[0] if isinstance(row, list) else row for row in people} & hashes:
                 models.append(folder.name)

@@ -75,8 +75,9 @@ def fill(
 ) -> NDArray[np.float32]:
     """An image whose lesions look like the white matter around them; the rest is untouched.
 
-    The values are those of the white matter within 3 mm, with a texture as strong and as fine, in
-    the manner of lesion filling for volumetry (Chard et al. 2010).
+    The values are those of the white matter within 3 mm, with a texture about as fine, and weaker
+    as its extremes are left out, in the manner of lesion filling for volumetry (Chard et al.
+    2010).
 
     Args:
         image: (X, Y, Z) intensities.

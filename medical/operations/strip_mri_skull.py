@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from medical.files.volume import Volume
 
 BRAIN = "brain"
-OTHERS = ("FLAIR", "T2w", "T2", "PD", "bold", "dwi")  # as names end that say another contrast
+OTHERS = ("FLAIR", "T2w", "T2", "T2star", "T2starw", "PD", "PDw", "bold", "dwi")
+"""As names end that say another contrast."""
 NETWORK_S, NETWORK_GB = 8.0, 1.0  # of both networks, whatever the scan
 
 

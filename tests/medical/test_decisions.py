@@ -68,7 +68,7 @@ def test_the_report_of_an_audited_dataset_says_what_was_found(heads, pilot):
 
 
 def test_lesions_are_shown_before_and_after(pilot):
-    assert list((pilot / "subjects").glob("*_before.jpg"))
+    assert list((pilot / "subjects").glob("*_before-lesions.jpg"))
     assert "before lesions" in (pilot / "report.html").read_text()
 
 

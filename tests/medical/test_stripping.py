@@ -134,6 +134,8 @@ def test_without_the_extra_nothing_is_begun(tmp_path, monkeypatch):
         OPERATION.check(StripSkullRequest(scan=str(scan)))
 
 
+@pytest.mark.slow
+@pytest.mark.integration
 def test_a_template_in_a_skull_comes_out_of_it(tmp_path):
     """The real networks, on a brain inside bone and scalp that were painted around it."""
     pytest.importorskip("deepbet", reason="the extra skull is not installed")

@@ -18,7 +18,7 @@ from flows.commands.command_line import main
 from flows.settings.settings import read_settings
 from flows.stack.api import Server
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 PLACES = {"LAMINA_GPUS": "2"}
 LIMITS = {"retry_delay_s": 1.0, "reserve_gb": 0.0, "shard_minutes": 0.005}

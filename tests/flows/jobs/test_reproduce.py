@@ -182,7 +182,9 @@ def test_weights_are_found_by_another_name(clip, tiny_models, places, monkeypatc
     record = {"name": "tiny-video", "kind": "video", "objective": "average velocity"}
     save_model(shelf / "tiny-video", tiny(), record | {"guidance_trained_in": True})
     monkeypatch.setenv("LAMINA_MODELS", str(shelf))
-    assert find_origin(clip).request.model == "older-video"
+    origin = find_origin(clip)
+    assert origin.request.model == "older-video"
+    assert "the weights were called tiny-video, and are called older-video here" in origin.notes
     assert main(["reproduce", str(clip)]) == 0
     assert "identical: every " in capsys.readouterr().out
 

@@ -18,7 +18,7 @@ from stacks import (
     wait,
 )
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ITEMS = 24  # more shards than workers
 

@@ -24,7 +24,7 @@ from stacks import (
 from flows.batches.ledger import Batch, intact
 from flows.stack.api import Run
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(3600)]
 
 ITEMS = 24  # more shards than workers
 
