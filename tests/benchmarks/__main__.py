@@ -27,6 +27,7 @@ ROWS = {
     "estimates": "tests.benchmarks.estimates",
     "network": "tests.benchmarks.network",
     "peers": "tests.benchmarks.peers",
+    "files": "tests.benchmarks.files",
     "training": "tests.benchmarks.training_pace",
     "flow": "tests.benchmarks.flow_cost",
     "batch": "tests.benchmarks.batch_cost",

@@ -6,7 +6,6 @@ prints how much memory they took.
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +19,8 @@ from core.models.checkpoints import find_model, load_model
 from core.tensors import inference_dtype
 from medical.operations.restoring import Tiling
 from tests.benchmarks.network import networks, ratio
-from tests.benchmarks.results import THREADS, Figure, Row
+from tests.benchmarks.processes import turns
+from tests.benchmarks.results import Figure, Row
 
 FASTER, LIGHTER = {"MONAI": 2.0, "diffusers": 6.0}, {"MONAI": 0.7, "diffusers": 0.5}
 HEADS, STEPS, SHARE = 3.0, 50, 60.0
@@ -53,7 +53,7 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
 
 def _trained(rounds: int) -> list[Figure]:
     steps = {who: step(who) for who in ("ours", *FASTER)}
-    times = _turns(steps, rounds)
+    times = turns(steps, rounds)
     return [
         ratio(f"{who} over ours, forward and backward", times[who], times["ours"], least)
         for who, least in FASTER.items()
@@ -111,7 +111,7 @@ def _heads(rounds: int) -> list[Figure]:
             tried["ours"]()
         with FlopCounterMode(display=False) as possible:
             tried["peak"]()
-        times = _turns(tried, rounds)
+        times = turns(tried, rounds)
     rate = counted.get_total_flops() / min(times["ours"]) / 1e9
     peak = possible.get_total_flops() / min(times["peak"]) / 1e9
     whole = [STEPS * seconds for seconds in times["MONAI"]]
@@ -148,19 +148,6 @@ def _convolution() -> Callable[[], object]:
     x = torch.randn(1, 128, 24, 32, 32, dtype=torch.bfloat16)
     x = x.to(memory_format=torch.channels_last_3d)
     return lambda: made(x)
-
-
-def _turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Processor time of each, turn by turn with one thread, after one that is not counted."""
-    torch.set_num_threads(1)
-    times: dict[str, list[float]] = {who: [] for who in works}
-    for turn in range(rounds + 1):
-        for who, work in works.items():
-            start = time.process_time()
-            work()
-            times[who] += [time.process_time() - start] if turn else []
-    torch.set_num_threads(THREADS)
-    return times
 
 
 def _held_mib(what: str) -> float:

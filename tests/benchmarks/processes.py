@@ -1,13 +1,15 @@
-"""What a child process costs: seconds, CPU time of it and all it waited for, peak memory."""
+"""What a child process costs (seconds, CPU time, peak memory), and works timed in turn."""
 
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import torch
 
 from tests.benchmarks.results import THREADS
 
@@ -87,3 +89,16 @@ def waited_for(pid: int) -> float:
     """CPU seconds of all children a process has waited for, and of theirs (Linux)."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
+
+
+def turns(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Processor time of each, turn by turn with one thread, after one that is not counted."""
+    torch.set_num_threads(1)
+    times: dict[str, list[float]] = {who: [] for who in works}
+    for turn in range(rounds + 1):
+        for who, work in works.items():
+            start = time.process_time()
+            work()
+            times[who] += [time.process_time() - start] if turn else []
+    torch.set_num_threads(THREADS)
+    return times

@@ -22,7 +22,10 @@ TRIED = (
 )
 WARM = (
     "A warm clip asks a small network 16 times for its layout and a large one 8 times, with and "
-    "without the prompt. Tried: both at once, which pays for the small one and stayed there."
+    "without the prompt. Tried: both at once, which pays for the small one and stayed there; "
+    "bfloat16 by OpenVINO with AMX, 0.24 s of processor time where float32 takes 0.32 (medians of "
+    "five, one thread), which has 95 % of 80 prompts of one thing right where float32 has 98.8 %, "
+    "so float32 stays."
 )
 COLD = (
     "Half of the processor time of a cold command is the import of torch (3.7 of 7.6 s under "
