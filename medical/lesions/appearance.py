@@ -2,7 +2,8 @@
 
 Means of a lesion as a share of the white matter around it, measured on two people with multiple
 sclerosis (Lesjak et al. 2017): T1 0.72 and 0.84, T2 1.41 and 1.81, FLAIR 1.31 and 1.38. From its
-border to its middle a lesion turns into what it is. Nothing outside the mask is touched.
+border to its middle a lesion turns into what it is (``change``). Nothing outside the mask is
+touched.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from medical.lesions.change import change_within
 from medical.lesions.fields import boxes_of, depth, parts_of, smooth, wider
 from medical.lesions.texture import texture_like
 
@@ -21,9 +23,8 @@ RATIOS: Mapping[str, tuple[float, float]] = {
     "FLAIR": (1.31, 1.38),
 }
 RING_MM = 3.0
-EDGE_MM = 1.2  # over which a lesion rises from what is around it
 FAR = 0.02  # share of white matter nearby, below which its average counts for more
-VARIED = 0.06  # of the change from one lesion to the next, as a share of it
+EVEN = 0.5  # of what differs from the surroundings goes where a lesion is full
 LESIONS = 1 << 16  # seeds of lesions do not meet those of the head
 
 
@@ -52,18 +53,16 @@ def insert(
     """
     changed = image.copy()
     ratio = draw_ratio(contrast, seed)
-    random = np.random.default_rng([LESIONS, seed, len(RATIOS)])
+    change = change_within(lesions, contrast, spacing_mm, [LESIONS, seed, len(RATIOS)])
     pad = np.ceil((RING_MM + 1) / np.asarray(spacing_mm)).astype(int)
     for number, found in enumerate(boxes_of(lesions), start=1):
-        own = 1 + (ratio - 1) * (1 + VARIED * float(random.standard_normal()))
         if found is not None:
             box = _wider(found, pad, image.shape)
             inside = lesions[box] == number
             around = _around(image[box], inside, lesions[box] > 0, spacing_mm)
-            profile = _profile(inside, spacing_mm)
-            part = changed[box]
-            target = around + (own - 1) * around * profile[inside]
-            part[inside] = target + 0.5 * (image[box][inside] - _mean(image[box][inside]))
+            own = change[number]
+            even = image[box][inside] + EVEN * own.clip(max=1) * (around - image[box][inside])
+            changed[box][inside] = even + (ratio - 1) * around * own
     return changed.clip(min=0.0) if float(image.min()) >= 0 else changed
 
 
@@ -115,15 +114,6 @@ def _continued(
     weight = smooth(white.astype(np.float64), RING_MM / spacing_mm)
     known = smooth(np.where(white, image, 0.0).astype(np.float64), RING_MM / spacing_mm)
     return (known + FAR * _mean(image[white])) / (weight + FAR)
-
-
-def _profile(
-    inside: NDArray[np.bool_], spacing_mm: tuple[float, float, float]
-) -> NDArray[np.float64]:
-    """From the border to the middle, with a mean of 1 over the lesion."""
-    deep = depth(inside, spacing_mm)
-    rise = 1 - 0.6 * np.exp(-(deep / EDGE_MM))
-    return rise / rise[inside].mean()
 
 
 def _around(
