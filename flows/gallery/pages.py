@@ -34,14 +34,17 @@ ROLES = {
     "video": "Clip",
     "preview": "Animated preview",
     "frames": "All frames",
-    "result": "Restored volume",
+    "result": "Volume",
     "std": "Uncertainty map",
     "consistency": "Unexplained part of the scan",
-    "picture": "Three cuts",
+    "mask": "Mask",
+    "bright": "Mask by brightness alone",
+    "picture": "One cut, side by side",
     "gltf": "Mesh, as glTF",
     "stl": "Mesh, as STL",
     "record": "Record",
 }
+RESTORED = {"result": "Restored volume", "picture": "Three cuts"}
 UNKEPT = {"Cache-Control": "no-store"}
 T = TypeVar("T")
 
@@ -134,6 +137,7 @@ class Pages:
         record, main = result.record, result.main
         told = {name: x for name, x in result.request.items() if name not in ("prompt", "scan")}
         extra = table(record.get("extra"))
+        roles = ROLES | RESTORED if "std" in result.files else ROLES
         return self._page(
             request,
             "result.html",
@@ -142,7 +146,8 @@ class Pages:
             crumbs=_crumbs(result),
             asked=words.asked(str(record["task"]), told),
             found=list(rows({name: x for name, x in extra.items() if name not in READ})),
-            files=[(ROLES.get(role, role), path) for role, path in result.files.items()],
+            files=[(roles.get(role, role), path) for role, path in result.files.items()],
+            sheet="Scan, result and uncertainty" if "std" in result.files else "One cut",
             layers=list(layers_of(result)) if result.medical else [],
             scan=scan_name(scan) if (scan := self._scan(result)) else "",
             digests=_digests(record),

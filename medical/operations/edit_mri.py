@@ -147,6 +147,13 @@ class EditMRI(HeadResult, ABC, Generic[Asked]):
             write_volume(mask, paths["mask"], overwrite=overwrite)
         return paths
 
+    def pictures(self, prepared: "Volume", drawn: Edit) -> dict[str, bytes]:
+        """An axial cut before and after, where most was changed."""
+        from medical.operations.head_picture import picture_of_change
+
+        after = np.where(drawn.mask, drawn.values, prepared.data.numpy())
+        return {"picture": picture_of_change(prepared, after, drawn.mask)}
+
     def numbers(self, drawn: Edit) -> Facts:
         """What was done."""
         return drawn.facts

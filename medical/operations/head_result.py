@@ -1,7 +1,6 @@
 """What edits and maps of a scan share: how their files are compared, recalled and shown."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,3 @@ class HeadResult:
 
     def recalled(self, file: Path) -> None:
         """None: a head does not say what it was made from."""
-
-    def pictures(self, prepared: Any, drawn: Any) -> dict[str, bytes]:
-        """None: pages show no person's head unasked."""
-        return {}

@@ -171,6 +171,14 @@ class MapMRI(HeadResult, ABC, Generic[Asked]):
             write_volume(volume, paths[role], description=words, overwrite=overwrite)
         return paths
 
+    def pictures(self, prepared: "Volume", drawn: Maps) -> dict[str, bytes]:
+        """An axial cut of the scan and of the first map, where there is most of it."""
+        from medical.operations.head_picture import picture_of_labels, picture_of_map
+
+        values = next(iter(drawn.values.values()))
+        draw = picture_of_map if values.dtype.kind == "f" else picture_of_labels
+        return {"picture": draw(prepared, values)}
+
     def numbers(self, drawn: Maps) -> Facts:
         """What was found."""
         return drawn.facts
