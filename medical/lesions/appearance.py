@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medical.lesions.change import change_within
 from medical.lesions.fields import boxes_of, depth, parts_of, smooth, wider
 from medical.lesions.texture import texture_like
+from medical.lesions.white import nearby
 
 RATIOS: Mapping[str, tuple[float, float]] = {
     "T1w": (0.72, 0.84),
@@ -74,9 +75,8 @@ def fill(
 ) -> NDArray[np.float32]:
     """An image whose lesions look like the white matter around them; the rest is untouched.
 
-    The values are those of the white matter within 3 mm, with a texture about as fine, and weaker
-    as its extremes are left out, in the manner of lesion filling for volumetry (Chard et al.
-    2010).
+    The values are those of the white matter within 3 mm, with a texture as strong and about as
+    fine, in the manner of lesion filling for volumetry (Chard et al. 2010).
 
     Args:
         image: (X, Y, Z) intensities.
@@ -88,6 +88,7 @@ def fill(
     parts, _ = parts_of(mask)
     random = np.random.default_rng([LESIONS, seed, len(RATIOS) + 1])
     pad = np.ceil((RING_MM + 1) / np.asarray(spacing_mm)).astype(int)
+    around = nearby(image, ~mask)
     for number, found in enumerate(boxes_of(parts), start=1):
         assert found is not None  # parts are numbered without a gap
         box = _wider(found, pad, image.shape)
@@ -99,8 +100,8 @@ def fill(
         values = values[values > 0] if (values > 0).any() else image[box][~mask[box]]
         if len(values) == 0:
             continue
-        low, high = np.quantile(values, [0.25, 0.95])
-        white = (image[box] >= low) & (image[box] <= high) & ring
+        bright = ring & (image[box] > 0)
+        white = around.white(box, bright if bright.any() else ring)
         near = _continued(image[box], white, np.asarray(spacing_mm))
         new = near + texture_like(image[box], white, white, random)
         filled[box][inside] = new[inside].clip(float(values.min()), float(values.max()))

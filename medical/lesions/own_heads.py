@@ -53,7 +53,7 @@ def to_mni(volume: Volume) -> NDArray[np.float64]:
     if MNI in (volume.header.sform_code, volume.header.qform_code):
         return affine
     data = volume.data.numpy()
-    places = np.argwhere(data[::2, ::2, ::2] > _threshold(data)) * 2.0
+    places = np.argwhere(data[::2, ::2, ::2] > tissue_above(data)) * 2.0
     if len(places) < 100:
         raise Refusal(
             "the scan holds no head: lesions lie in the white matter of one; give a "
@@ -81,7 +81,7 @@ def labels_of(
         Refusal: No white matter is found.
     """
     data = volume.data.numpy()
-    head = data > _threshold(data)
+    head = data > tissue_above(data)
     share = atlas.at(atlas.white, volume.shape, in_mni)
     sure = data[(share > 0.9) & head]
     if len(sure) < 100:
@@ -105,7 +105,7 @@ def check_load(volume: Volume, load_ml: float) -> None:
         Refusal: The lesions asked for are larger than the head.
     """
     data = volume.data.numpy()
-    found = float((data > _threshold(data)).sum()) * volume.voxel_ml
+    found = float((data > tissue_above(data)).sum()) * volume.voxel_ml
     if load_ml > found:
         raise Refusal(
             f"{load_ml:g} ml of lesions in a head of {found:.3g} ml: they lie inside it; "
@@ -113,7 +113,7 @@ def check_load(volume: Volume, load_ml: float) -> None:
         )
 
 
-def _threshold(data: NDArray[np.float32]) -> float:
+def tissue_above(data: NDArray[np.float32]) -> float:
     """An intensity between air and tissue."""
     bright = data[data > data.min()]
     top = float(np.percentile(bright, 99)) if len(bright) else 0.0

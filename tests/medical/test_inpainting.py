@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from medical.lesions.appearance import fill
 from medical.lesions.inpainting import inpaint
@@ -87,3 +88,33 @@ def test_lesions_are_filled_from_what_touches_them_where_voxels_are_coarse(size)
     found = fill(image, mask, (size,) * 3, 0)
     np.testing.assert_allclose(found[mask], 1000, atol=5 * NOISE)
     np.testing.assert_array_equal(found[~mask], image[~mask])
+
+
+@pytest.mark.parametrize("blur", [0.0, 0.5, 0.7])
+@pytest.mark.parametrize("size", [2.0, 5.0])
+def test_filled_lesions_are_as_rough_as_the_white_matter_around(blur, size):
+    """In deviation and from voxel to voxel, with gray matter nearby."""
+    places = np.moveaxis(np.indices((48,) * 3), 0, -1) - 23.5
+    random = np.random.default_rng(1)
+    noise = ndimage.gaussian_filter(random.standard_normal((48,) * 3), blur)
+    white = np.abs(places[..., 0]) < 14
+    image = np.where(white, 1000, 800) + 20 * noise / noise.std()
+    centers = [(a, b, c) for a in (-10, 0, 10) for b in (-14, 0, 14) for c in (-14, 0, 14)]
+    far = np.min([np.linalg.norm(places - center, axis=-1) for center in centers], axis=0)
+    mask = (far <= size) & white
+    image[mask] = 400
+    image = image.astype(np.float32)
+    known = white & ~mask
+    found = fill(image, mask, (1.0, 1.0, 1.0), 0)
+    np.testing.assert_array_equal(found[~mask], image[~mask])
+    assert found[mask].mean() == pytest.approx(1000, abs=4)
+    assert found[mask].std() / image[known].std() == pytest.approx(1, abs=0.15)
+    assert _step(found, mask) / _step(image, known) == pytest.approx(1, abs=0.15)
+
+
+def _step(image, mask):
+    pairs = [
+        np.diff(image, axis=axis)[np.delete(mask, 0, axis) & np.delete(mask, -1, axis)]
+        for axis in range(3)
+    ]
+    return np.concatenate(pairs).std()
