@@ -189,7 +189,7 @@ class MapMRI(HeadResult, ABC, Generic[Asked]):
         from medical.files.volume import same_place
 
         scan = self.prepare(request)
-        for path in paths.values():
+        for path in (paths[role] for role in self.maps):  # and not its picture
             if not same_place(read_volume(path), scan):
                 raise RuntimeError(
                     f"{path.name} does not lie where the scan lies: a map has the grid of its "
