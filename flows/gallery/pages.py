@@ -137,7 +137,8 @@ class Pages:
         record, main = result.record, result.main
         told = {name: x for name, x in result.request.items() if name not in ("prompt", "scan")}
         extra = table(record.get("extra"))
-        roles = ROLES | RESTORED if "std" in result.files else ROLES
+        restored = "std" in result.files
+        roles = ROLES | RESTORED if restored else ROLES
         return self._page(
             request,
             "result.html",
@@ -147,7 +148,7 @@ class Pages:
             asked=words.asked(str(record["task"]), told),
             found=list(rows({name: x for name, x in extra.items() if name not in READ})),
             files=[(roles.get(role, role), path) for role, path in result.files.items()],
-            sheet="Scan, result and uncertainty" if "std" in result.files else "One cut",
+            sheet="Scan, result and uncertainty" if restored else "One cut",
             layers=list(layers_of(result)) if result.medical else [],
             scan=scan_name(scan) if (scan := self._scan(result)) else "",
             digests=_digests(record),

@@ -1,8 +1,7 @@
 """How a lesion changes from its border to its middle, and from place to place within.
 
 Measured on the lesions of two people with multiple sclerosis at 1 mm (Lesjak et al. 2017), by
-distance from the border of their masks; the table stands in
-``docs/heads.md``. A real lesion
+distance from the border of their masks; the table stands in ``docs/heads.md``. A real lesion
 begins to rise a millimeter outside its mask, where nothing may change here: its rise is the same,
 begun at the border.
 """
