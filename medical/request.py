@@ -100,11 +100,13 @@ class SuperResolutionRequest(Request):
         description="Name of a super-resolution model; `lamina models list` shows them.",
         json_schema_extra={"position": 10},
     )
-    edition: Literal[1, 2, 3, 4] = Field(
-        default=4,
+    edition: Literal[1, 2, 3, 4, 5] = Field(
+        default=5,
         description="How scans are understood. 1 makes results of earlier releases again: every "
         "voxel sets the intensity scale, and planes are taken for stacks of slices. 1 and 2 take "
-        "untold slices for as thick as they are far apart; 1 to 3 draw no sample in a mirror.",
+        "untold slices for as thick as they are far apart; 1 to 3 draw no sample in a mirror; 1 "
+        "to 4 take one axis for that of slices where two or three are the longest, and follow a "
+        "noisy scan more closely.",
         json_schema_extra={"position": 11},
     )
     lora: DiskPath = Field(

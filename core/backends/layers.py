@@ -56,6 +56,13 @@ class Sizes(NamedTuple):
         return Sizes(self.b, self.d // p, self.h // q, self.w // r)
 
 
+def wiener(z: Node, t: Node, batch: int) -> Node:
+    """The best linear guess of the data, as ``core.networks.conditioned.wiener_gain`` says it."""
+    signal = op.subtract(constant(1.0), t)
+    power = op.add(op.multiply(signal, signal), op.multiply(t, t))
+    return op.multiply(z, shaped(op.divide(signal, power), batch, 1, 1, 1, 1))
+
+
 class Turning(NamedTuple):
     """Cosines and sines of rotary positions, (B or 1, S, 1, head_dim / 2) each."""
 

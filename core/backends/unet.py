@@ -21,6 +21,7 @@ from core.backends.layers import (
     merge,
     sketch_stem,
     split,
+    wiener,
 )
 from core.backends.ops import (
     Node,
@@ -95,7 +96,8 @@ class Builder:
         t, r = self.input("t", (batch,)), self.input("r", (batch,))
         states, bias, pooled = self._text()
         told = Told(self._embed(t, r, pooled), states, bias, {})
-        said = self.walk(self.stem(z), told)
+        enters = wiener(z, t, batch) if self.config.get("input_scaling") == "wiener" else z
+        said = self.walk(self.stem(enters), told)
         if self.config["prediction"] == "sample":
             least = op.maximum(t, constant(LEAST_LEVEL))
             said = op.divide(op.subtract(z, said), shaped(least, batch, 1, 1, 1, 1))

@@ -28,6 +28,14 @@ LEAST_LEVEL = 0.05
 """Below it a predicted sample is no longer divided by the level, which would amplify rounding."""
 
 
+def wiener_gain(t: Tensor) -> Tensor:
+    """By what z is multiplied to be the best linear guess of unit-variance data: 0 at t = 1.
+
+    (1 - t) / ((1 - t)^2 + t^2), as z = (1 - t) x + t e holds x with variance 1 and e alike.
+    """
+    return (1 - t) / ((1 - t).square() + t.square())
+
+
 class ConditionedNetwork(Network):
     """A network that answers ``network(z, t, r, cond)``; what is its own is ``answer`` alone.
 
@@ -184,7 +192,8 @@ class ConditionedNetwork(Network):
             memory = self.read(cond, batch)
         emb = self.embed(t, r, cond, memory, batch)  # (B, emb)
         beside = None if self.config.get("given_channels") else cond.concat
-        x = z if beside is None else torch.cat([z, beside.to(z.dtype)], dim=1)
+        shown = z * align(wiener_gain(t), z) if self.config.get("input_scaling") == "wiener" else z
+        x = shown if beside is None else torch.cat([shown, beside.to(z.dtype)], dim=1)
         x = pad(x.to(self.stem.mix.weight.dtype), self.cell)  # (B, C + Cc, ...) of whole cells
         x = self.answer(x, emb, cond, memory)  # (B, C, D', H', W')
         said = x[:, :, : size[0], : size[1], : size[2]].to(z.dtype)  # (B, C, D, H, W)

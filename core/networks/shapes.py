@@ -30,9 +30,18 @@ def check_grain(patch: Triple, grain: Triple) -> None:
 
 
 def check_shape(
-    widths: tuple[int, ...], strides: tuple[Triple, ...], kernel_size: Triple, prediction: str
+    widths: tuple[int, ...],
+    strides: tuple[Triple, ...],
+    kernel_size: Triple,
+    prediction: str,
+    input_scaling: str = "none",
 ) -> None:
     """Refuse a shape no network can have."""
+    if input_scaling not in ("none", "wiener"):
+        raise Refusal(
+            f"input_scaling={input_scaling!r}: a noisy sample enters as it is or as the best "
+            "linear guess of the data; choose 'none' or 'wiener'."
+        )
     if prediction not in ("velocity", "sample"):
         raise Refusal(
             f"prediction={prediction!r}: the last layer answers with a velocity or a sample; "

@@ -57,6 +57,8 @@ class SpatioTemporalUNet(ConditionedNetwork):
         default_spacing: Spacing assumed where the conditioning gives none.
         prediction: Of the last layer: ``"velocity"``, or ``"sample"``, from which (z - x) / t
             follows; through wide patches noise cannot pass (Li & He 2025, "Back to basics").
+        input_scaling: Of the noisy sample: ``"none"``, or ``"wiener"``, by which it enters as the
+            best linear guess of the data, and pure noise as 0.
         trained_objective: ``"flow_matching"``, or ``"average_velocity"``, which knows landings.
         sketch_channels: Channels of ``Conditioning.sketch``; 0 for a network that is shown none.
         sketch_grain: Voxels along D, H, W that one voxel of a sketch stands for.
@@ -93,6 +95,7 @@ class SpatioTemporalUNet(ConditionedNetwork):
         rope_periods: Sequence[float] = (0.25, 8.0),
         default_spacing: Sequence[float] = (1.0, 1.0, 1.0),
         prediction: str = "velocity",
+        input_scaling: str = "none",
         trained_objective: str = "flow_matching",
         sketch_channels: int = 0,
         sketch_grain: Sequence[int] = (1, 4, 4),
@@ -101,7 +104,7 @@ class SpatioTemporalUNet(ConditionedNetwork):
     ) -> None:
         super().__init__()
         widths, strides = tuple(block_out_channels), tuple(map(triple, down_strides))
-        check_shape(widths, strides, triple(kernel_size), prediction)
+        check_shape(widths, strides, triple(kernel_size), prediction, input_scaling)
         self.patch, self.strides = triple(patch_size), strides
         *_, self.cell = self.cells = cells_of(self.patch, strides)
         emb = 4 * widths[0]

@@ -27,7 +27,7 @@ RIM_MM, BELOW_MM, INSIDE_MM = 5.0, (5.0, 13.0), 20.0
 # Of heads of training, with room for those of the same kind that were kept from it
 LITERS, INSIDE, MOST_DARK = (1.1, 1.8), (2.6, 3.4), 0.08
 PITCHES_MM, VOXELS_MM = (1.5, 6.5), (0.8, 1.1)
-SHIPPED = "heads-1mm"
+SHIPPED = ("heads-1mm", "heads-1mm-1")  # trained on the same heads
 
 
 @dataclass(frozen=True)

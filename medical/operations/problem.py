@@ -17,18 +17,13 @@ from core.operations.linear_operators import AxisOperator
 from core.operations.windows import Slices
 from core.refusal import Refusal
 from medical.acquisition.acquisition import AcquiredGrid, Acquisition
-from medical.acquisition.intensity import (
-    IntensityScale,
-    measure_scale,
-    scale_of_all,
-    without_fill,
-)
+from medical.acquisition.intensity import IntensityScale, measure_scale, scale_of_all, without_fill
 from medical.acquisition.noise import denoised, estimate_noise
 from medical.acquisition.sampling import Profile, SliceSampling
 from medical.acquisition.slice_width import BOX, WidthEstimate, estimate_width
 from medical.files.volume import Grid, Volume, finer_grid, same_place
 from medical.operations.familiarity import Likeness, likeness
-from medical.operations.residual import condition
+from medical.operations.residual import LEFT_OUT, RESIDUAL_SCALE, condition
 
 if TYPE_CHECKING:
     from core.conditioning import Conditioning
@@ -38,6 +33,7 @@ T = TypeVar("T")
 WHOLE: Slices = (slice(None), slice(None), slice(None))
 LEARNED_NOISE = 0.004  # what estimate_noise finds in heads that the network was trained on
 THICKEST = 2.0  # thickness of slices over their distance
+ALIKE = 1.05  # of an axis' spacing over another's, up to which neither is that of slices
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +52,7 @@ class Problem:
         bounded: whether the result stays within the scan's own intensities.
         across: axis of the body across which slices lie whose width nobody told; None where
             it was told.
+        left_out: standard deviation of what the network is taken to miss of the scan.
     """
 
     measured: Tensor
@@ -67,6 +64,7 @@ class Problem:
     told_noise: float | None = 0.0
     bounded: bool = False
     across: int | None = None
+    left_out: float = LEFT_OUT
 
     @cached_property
     def noise_std(self) -> float:
@@ -78,6 +76,11 @@ class Problem:
             return self.told_noise
         found = estimate_noise(self.measured) or 0.0
         return round(math.sqrt(max(0.0, found**2 - LEARNED_NOISE**2)), 4)
+
+    @property
+    def obedience(self) -> float:
+        """The weight of the scan against the network: 1 without noise (Wiener)."""
+        return self.left_out**2 / (self.left_out**2 + self.noise_std**2)
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
@@ -203,17 +206,20 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
         if grid.shape[axis] != volume.shape[axis]:
             in_plane: Profile = "gaussian" if request.edition == 1 else "band"
             axes[axis] = SliceSampling(volume.spacing_mm[axis], profile=in_plane)
-    axes[thick] = _thick_sampling(volume.spacing_mm[thick], request)
+    told = bool(request.slice_thickness_mm or request.slice_gap_mm)
+    sliced = request.edition < 5 or told or has_slices(volume.spacing_mm, thick)
+    if sliced:
+        axes[thick] = _thick_sampling(volume.spacing_mm[thick], request)
     first, second = (axis for axis in range(3) if axis != thick)
     order = (thick, first, second)
-    untold = request.edition > 2 and not (request.slice_thickness_mm or request.slice_gap_mm)
+    untold = request.edition > 2 and sliced and not told
     bounded, data, filled = request.edition > 1, volume.data, 0
     if bounded:
         data, fill = without_fill(data)
         filled = int(fill.sum())
     scale = measure_scale(data) if bounded else scale_of_all(data)
     scan = permuted(scale.apply(data), order)
-    told = None if bounded and request.noise_std < 0 else max(0.0, request.noise_std)
+    noise = None if bounded and request.noise_std < 0 else max(0.0, request.noise_std)
     return Problem(
         scan,
         Acquisition((axes[0], axes[1], axes[2])),
@@ -221,9 +227,10 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
         scale,
         grid,
         filled,
-        told_noise=told,
+        told_noise=noise,
         bounded=bounded,
         across=int(np.abs(volume.affine[:3, thick]).argmax()) if untold else None,
+        left_out=RESIDUAL_SCALE if request.edition < 5 else LEFT_OUT,
     )
 
 
@@ -249,6 +256,16 @@ def protected_voxels(mask: Volume, scan: Volume, problem: Problem) -> Tensor:
             places = like(nearest.astype(np.int64), inside)
             inside = inside[(*(slice(None),) * position, places)]
     return problem.to_file(inside)
+
+
+def has_slices(spacing_mm: tuple[float, float, float], thick: int) -> bool:
+    """Whether voxels are longer along an axis than along both others, as slices are.
+
+    Of a scan whose longest axes are alike, a plane or a volume was encoded, which is a crop of
+    k-space along each of them.
+    """
+    others = [spacing for axis, spacing in enumerate(spacing_mm) if axis != thick]
+    return spacing_mm[thick] > ALIKE * max(others)
 
 
 def _thick_sampling(pitch: float, request: SuperResolutionRequest) -> SliceSampling:

@@ -23,7 +23,7 @@ def remarks(problem: Problem, request: SuperResolutionRequest) -> tuple[str, ...
     if not problem.bounded:
         return ()
     found = [_held(problem), _noise(problem), _profile(problem, request)]
-    if request.model == SHIPPED and request.edition > 2:
+    if request.model in SHIPPED and request.edition > 2:
         found += unlike(problem.likeness, problem.spacing_mm[0], min(problem.grid.spacing_mm))
     return tuple(line for line in found if line)
 
@@ -55,6 +55,12 @@ def _profile(problem: Problem, request: SuperResolutionRequest) -> str:
     sampling = problem.acquisition.axes[problem.order[0]]
     if sampling is None or request.slice_thickness_mm or request.slice_gap_mm:
         return ""
+    if sampling.profile == "band":
+        return (
+            f"slice profile: no voxel is longer along one axis than along both others, so "
+            f"{sampling.pitch_mm:.3g} mm are taken for a crop of k-space, as in planes; "
+            "slice_thickness_mm says otherwise"
+        )
     width = problem.width
     if width is not None and not width.doubt:
         share = sampling.thickness_mm / sampling.pitch_mm

@@ -103,11 +103,6 @@ def _shifted(window: Window, box: Slices) -> Window:
     return Window((d, h, w), window.weights)
 
 
-def obedience(noise_std: float) -> float:
-    """The weight of the scan against the network: 1 without noise (Wiener)."""
-    return RESIDUAL_SCALE**2 / (RESIDUAL_SCALE**2 + noise_std**2)
-
-
 def obedient(x: Tensor, problem: Problem) -> Tensor:
     """X, in its own memory, without intensities outside the scan's own, still explaining the scan.
 
@@ -115,7 +110,7 @@ def obedient(x: Tensor, problem: Problem) -> Tensor:
     matters. A noisy scan is approached once, by its weight, and not explained exactly.
     """
     operator, (least, most) = problem.operator, problem.limits
-    weight = obedience(problem.noise_std)
+    weight = problem.obedience
     if weight < 1:
         x = project(x, operator, problem.scan, weight, out=x)
         return namespace(x).clip(x, least, most, out=x)

@@ -33,7 +33,7 @@ from medical.operations.mirrors import Mirror, mirrored, mirrors
 from medical.operations.problem import Problem, prepare, protected_voxels
 from medical.operations.residual import RESIDUAL_SCALE
 from medical.operations.restoration import Restoration
-from medical.operations.restoring import Drawn, Tiling, cover, finished, obedience
+from medical.operations.restoring import Drawn, Tiling, cover, finished
 from medical.request import SuperResolutionRequest
 
 logger = logging.getLogger(__name__)
@@ -118,7 +118,7 @@ class _Sampler:
         operator = problem.operator
         missing = (problem.scan - operator.apply(self.base)) / RESIDUAL_SCALE
         measured = missing[None, None].to(self.device)
-        self.known = Measurement(operator, measured, obedience(problem.noise_std))
+        self.known = Measurement(operator, measured, problem.obedience)
         self.denoisers = [
             tiled(partial(self._denoised, mirror), self.windows, batch_size=tiling.batch_size)
             for mirror in mirrors(request)

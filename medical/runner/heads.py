@@ -38,7 +38,7 @@ from medical.operations.mirrors import Mirror, mirrored, mirrors
 from medical.operations.problem import Problem, prepare, protected_voxels
 from medical.operations.residual import RESIDUAL_SCALE
 from medical.operations.restoration import Restoration, output_paths
-from medical.operations.restoring import Drawn, Tiling, cover, finished, obedience
+from medical.operations.restoring import Drawn, Tiling, cover, finished
 from medical.operations.verification import check_restored
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class HeadRunner:
     ) -> Moments:
         missing = cast("Any", problem.scan) - problem.operator.apply(cast("Any", base))
         measured = (missing / np.float32(RESIDUAL_SCALE))[None, None]
-        weight, turns = obedience(problem.noise_std), mirrors(wish.request)
+        weight, turns = problem.obedience, mirrors(wish.request)
         ask = self._denoise(problem, base, parts, wish)
         levels, shape = shifted(wish.steps, 1.0), (1, *problem.acquired.shape)
 

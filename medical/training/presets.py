@@ -41,6 +41,7 @@ def base() -> SpatioTemporalUNet:
         kernel_size=(5, 3, 3),
         rope_periods=(2.0, 64.0),
         prediction="sample",
+        input_scaling="wiener",
     )
 
 

@@ -109,7 +109,7 @@ def test_what_was_found_and_assumed_is_said():
 
 def test_records_of_before_mean_what_they_meant():
     old = SuperResolutionRequest.remembered({"scan": "s", "noise_std": 0.0})
-    assert (old.edition, SuperResolutionRequest(scan="s").edition) == (1, 4)
+    assert (old.edition, SuperResolutionRequest(scan="s").edition) == (1, 5)
     scan = scanned(**PLAIN | {"outlier": -32768, "plane": 1.5})
     problem = prepare(scan, old)
     assert problem.scale.low == -32768

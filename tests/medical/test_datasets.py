@@ -443,8 +443,8 @@ def test_a_person_who_withdraws_is_found_and_nobody_else(dataset):
 def test_a_person_is_found_in_all_weights_that_ship(tmp_path):
     behind = people_behind()
     counts = {name: len(people) for name, people in behind.items()}
-    assert counts == {"heads-1mm": 50, "error-maps": 50, "real-heads": 15, "ms-lesions": 29,
-                      "anomalies-flair": 27, "drawn-heads-1mm": 2}  # fmt: skip
+    assert counts == {"heads-1mm": 50, "heads-1mm-1": 50, "error-maps": 50, "real-heads": 15,
+                      "ms-lesions": 29, "anomalies-flair": 27, "drawn-heads-1mm": 2}  # fmt: skip
     pool = {person.hash for person in shipped_heads().people}
     assert not pool & behind["real-heads"]  # who serves the gate contributes to no head
     assert behind["heads-1mm"] < pool | behind["real-heads"]  # the 60 heads, every sixth left out
@@ -452,6 +452,7 @@ def test_a_person_is_found_in_all_weights_that_ship(tmp_path):
     assert traces("ds002748:sub-04", [tmp_path]).models == (
         "error-maps",
         "heads-1mm",
+        "heads-1mm-1",
         "real-heads",
     )
     assert traces("ds002748:sub-06", [tmp_path]).models == (SHIPPED,)

@@ -96,6 +96,39 @@ def test_what_is_told_counts(told):
     assert sampling.thickness_mm == (4 if "edition" in told else 3)
 
 
+def sampled(*pitches_mm):
+    """Detail of which k-space was cropped along each axis."""
+    axes = [None if p == 1 else SliceSampling(p, profile="band") for p in pitches_mm]
+    return acquire(detailed((48, 48, 48)), Acquisition((axes[0], axes[1], axes[2])))
+
+
+@pytest.mark.parametrize("pitches", [(2, 2, 1), (1, 2, 2), (2, 2, 2), (2.04, 2, 1)])
+def test_where_the_longest_axes_are_alike_no_axis_is_taken_for_slices(pitches):
+    found = problem(sampled(*pitches))
+    taken = [axis and (axis.pitch_mm, axis.profile) for axis in found.acquisition.axes]
+    assert taken == [None if p == 1 else (pytest.approx(p, rel=0.03), "band") for p in pitches]
+    assert found.width is None
+    said = [x for x in remarks(found, SuperResolutionRequest(scan="s")) if "profile" in x]
+    assert len(said) == 1
+    assert "taken for a crop of k-space" in said[0]
+
+
+def test_such_a_scan_is_nearer_to_its_truth_than_when_an_axis_was_taken_for_slices():
+    truth, scan = detailed((48, 48, 48)), sampled(2, 2, 1)
+    left = []
+    for edition in (4, 5):
+        found = problem(scan, edition=edition, noise_std=0.0)
+        grid = found.acquisition.on_grid(truth.shape, (1.0, 1.0, 1.0), scan.shape)
+        left.append(float((grid.operator().apply(truth.data) - scan.data).square().mean()))
+    assert left[1] < 1e-4 * left[0]
+
+
+@pytest.mark.parametrize("told", [{"slice_thickness_mm": 3.0}, {"edition": 4}])
+def test_such_a_scan_has_slices_if_told_so_or_by_an_earlier_edition(told):
+    found = problem(sampled(2, 2, 1), **told)
+    assert [axis and axis.profile for axis in found.acquisition.axes].count("gaussian") == 1
+
+
 @pytest.mark.parametrize(
     ("scan", "doubt"),
     [

@@ -11,8 +11,8 @@ from medical.files.nifti import read_volume, write_volume
 from medical.files.volume import FileHeader, Volume
 from medical.operations.baselines import back_projection, cubic
 from medical.operations.problem import prepare
-from medical.operations.residual import RESIDUAL_SCALE
-from medical.operations.restoring import Tiling, bounding_box, obedience
+from medical.operations.residual import LEFT_OUT, RESIDUAL_SCALE
+from medical.operations.restoring import Tiling, bounding_box
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from medical.training.presets import tiny
@@ -283,9 +283,11 @@ def test_progress_counts_all_steps_of_all_samples():
 
 
 def test_noise_leaves_room_between_scan_and_result():
-    assert obedience(0.0) == 1.0
-    assert obedience(RESIDUAL_SCALE) == pytest.approx(0.5)
     scan = scan_of(head())
+    for edition, level in ((4, RESIDUAL_SCALE), (5, LEFT_OUT)):
+        asked = (request(edition=edition, noise_std=n) for n in (0.0, level))
+        weights = [prepare(scan, each).obedience for each in asked]
+        assert weights == [1.0, pytest.approx(0.5)]
     exact = super_resolve(scan, request(), StandIn(0.9), tiling=SMALL)
     loose = super_resolve(scan, request(noise_std=0.05), StandIn(0.9), tiling=SMALL)
     assert loose.consistency > 1.3 * exact.consistency

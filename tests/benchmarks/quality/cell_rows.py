@@ -20,7 +20,7 @@ from tests.benchmarks.results import Figure, Row, Table
 PLANES_MM, NOISES = (1.05, 1.15, 1.36, 1.6, 2.0), (0.0, 0.01, 0.02, 0.03)
 THICK_MM, GAIN = 4.0, 0.5
 PART = (96, 112, 96)  # voxels of 1 mm around the middle
-HEADS = 1
+HEADS = 3
 ALONE = "plane left alone"
 
 Numbers = dict[str, Any]

@@ -31,6 +31,7 @@ CASES = {
     "all frames at once": ({"joint_attention": True}, (4, 8, 8), ("spacing", "resolution")),
     "sizes that no cell divides": ({"patch_size": (2, 2, 2)}, (5, 9, 10), ("spacing",)),
     "a sample is said": ({"prediction": "sample"}, (3, 8, 8), ("guidance",)),
+    "pure noise enters as 0": ({"input_scaling": "wiener"}, (3, 8, 8), ("spacing",)),
     "strides along D": ({"down_strides": ((2, 2, 2),)}, (4, 8, 8), ("spacing",)),
     "channels beside it": ({"concat_channels": 2}, (3, 8, 8), ("concat",)),
     "text": ({"text_channels": 12}, (3, 8, 8), ("tokens", "spacing")),

@@ -288,6 +288,15 @@ def test_an_unknown_prediction_is_refused(tiny):
         tiny(prediction="noise")
 
 
+def test_pure_noise_may_enter_as_nothing(tiny):
+    network, cond = tiny(input_scaling="wiener", prediction="sample"), Conditioning()
+    one, other = (draw(2, 2, 2, 4, 4, seed=k) for k in (0, 1))
+    said = [z - network(z, torch.ones(2), cond=cond) for z in (one, other)]
+    assert torch.allclose(*said, atol=1e-6)
+    with pytest.raises(ValueError, match="choose 'none' or 'wiener'"):
+        tiny(input_scaling="half")
+
+
 def test_sketches_that_do_not_fill_the_cells_are_refused():
     with pytest.raises(ValueError, match="grain that divides patch_size"):
         SpatioTemporalUNet(sketch_channels=2, sketch_grain=(1, 4, 4), patch_size=(2, 2, 2))

@@ -179,7 +179,7 @@ def test_models_and_engines_are_lists_of_what_is_installed(tmp_path, monkeypatch
         "restore_scans": "model",
         "train_mri": "start",
     }.items():
-        assert listed(flow, field) == ["heads-1mm", "my-heads"]
+        assert listed(flow, field) == ["heads-1mm", "heads-1mm-1", "my-heads"]
 
 
 @pytest.mark.parametrize("flow", MODELS)
