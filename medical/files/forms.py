@@ -13,6 +13,9 @@ from medical.files.volume import same_corners
 HALF_TURN = 1e-7
 """Of a quaternion's first number, squared: what the standard's own reader, so ITK, takes for 0."""
 
+READERS_DIFFER = 4e-7
+"""Of the same number, below which nibabel and the standard's own reader may differ."""
+
 
 def shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A shape without the axes beyond the third that hold one volume."""
@@ -24,16 +27,18 @@ def shape_of(shape: tuple[int, ...]) -> tuple[int, ...]:
 def qform_of(image: Any) -> NDArray[np.float64]:
     """(4, 4) what a qform tells, as the standard's own reader has it.
 
-    nibabel takes the first number of a quaternion for 0 up to 6e-4: a turning by 1.2e-3, which
-    moves a corner by 0.2 mm and has ITK refuse a result beside its scan.
+    nibabel takes the first number of a quaternion for 0 up to 6e-4 in NIfTI-1, and up to 2.6e-8 in
+    NIfTI-2: a turning by 1.2e-3 or by 6e-4, which moves a corner by 0.2 mm and has ITK refuse a
+    result beside its scan.
     """
     header, affine = image.header, np.asarray(image.get_qform(), dtype=np.float64)
     rest = [float(header[f"quatern_{name}"]) for name in "bcd"]
     first = 1.0 - float(np.dot(rest, rest))
-    if HALF_TURN <= first < header.quaternion_threshold:
+    if first < READERS_DIFFER:
         sizes = np.asarray(header["pixdim"][1:4], dtype=np.float64)
         sizes[2] *= -1 if header["pixdim"][0] < 0 else 1
-        affine[:3, :3] = Rotation.from_quat([*rest, np.sqrt(first)]).as_matrix() * sizes
+        turning = [*rest, np.sqrt(first) if first >= HALF_TURN else 0.0]
+        affine[:3, :3] = Rotation.from_quat(turning).as_matrix() * sizes
     return affine
 
 

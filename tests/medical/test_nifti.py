@@ -367,3 +367,16 @@ def test_a_qform_near_a_half_turn_is_read_as_the_standard_has_it(tmp_path, first
     np.testing.assert_allclose(told, nib.quaternions.quat2mat([a, b, c, d]), atol=1e-6)
     off = np.abs(told - nib.quaternions.quat2mat([0.0, b, c, d])).max()
     assert off > 4e-4
+
+
+def test_a_qform_of_nifti_2_nearer_to_a_half_turn_is_read_as_one(tmp_path):
+    """The standard's own reader does so below 1e-7 of the square; nibabel takes the root."""
+    axis = np.array([0.6, 0.64, 0.48])
+    b, c, d = axis / np.linalg.norm(axis) * np.sqrt(1 - 9e-8)
+    image = nib.Nifti2Image(np.arange(8000, dtype=np.int16).reshape(20, 20, 20), None)
+    image.header["qform_code"], image.header["sform_code"] = 1, 0
+    for name, value in zip("bcd", (b, c, d), strict=True):
+        image.header[f"quatern_{name}"] = value
+    nib.save(image, tmp_path / "scan.nii")
+    told = read_volume(tmp_path / "scan.nii").affine[:3, :3]
+    np.testing.assert_allclose(told, nib.quaternions.quat2mat([0.0, b, c, d]), atol=1e-9)
