@@ -73,7 +73,7 @@ class Wish:
     noise_std: float = -1.0
     protect: str = ""
     model: str = "heads-1mm"
-    edition: int = 4
+    edition: int = 5
 
     @property
     def request(self) -> SuperResolutionRequest:
