@@ -68,7 +68,7 @@ def test_a_file_says_why_it_is_there(name):
 def test_weights_are_small_and_cannot_run_code():
     files = [p for floor in ("video", "medical") for p in (ROOT / floor / "weights").rglob("*")]
     assert {p.suffix for p in files if p.is_file()} <= {".safetensors", ".json", ".md"}
-    assert sum(p.stat().st_size for p in files if p.is_file()) <= 52e6
+    assert sum(p.stat().st_size for p in files if p.is_file()) <= 64e6
 
 
 def test_no_file_names_a_machine():
