@@ -38,6 +38,9 @@ INSTRUCTIONS = {
     "AVX2": "avx2",
     "SSE41": "sse4_1",
 }
+# What MKL, which multiplies matrices of float32 and does Fourier transforms, calls its own
+PRODUCTS = {"AVX512": "avx512bw", "AVX2": "avx2", "SSE4_2": "sse4_2", "COMPATIBLE": "sse2"}
+NOT_TOLD = ("", "AUTO")
 BFLOAT16 = ("AVX512_CORE_AMX", "AVX512_CORE_FP16", "AVX512_CORE_BF16")
 
 
@@ -143,6 +146,17 @@ def instructions(variables: Mapping[str, str] = os.environ) -> str:
     return allowed[0] if allowed else ""
 
 
+def products(variables: Mapping[str, str] = os.environ) -> str:
+    """The instructions of MKL: what ``MKL_CBWR`` says, or the widest of an Intel processor.
+
+    ``AUTO`` on processors of others, where MKL has rules of its own.
+    """
+    said = variables.get("MKL_CBWR", "").upper()
+    if said not in NOT_TOLD or "GenuineIntel" not in _flags():
+        return said or "AUTO"
+    return next((name for name, flag in PRODUCTS.items() if flag in _flags()), "AUTO")
+
+
 def remembered(
     compute: Mapping[str, object], model: Mapping[str, object] | None = None
 ) -> dict[str, str]:
@@ -164,7 +178,8 @@ def remembered(
 def _arithmetic_of(compute: Mapping[str, object]) -> dict[str, str]:
     if compute.get("numerics") == PORTABLE:
         return {VARIABLE: PORTABLE}
-    found, cpu = dict[str, str](), str(compute.get("cpu", ""))
+    cpu = str(compute.get("cpu", ""))
+    found = _products_of(str(compute.get("products", "")), cpu)
     then, names = str(compute.get("instructions", "")), list(INSTRUCTIONS)
     if cpu in ("AVX2", "DEFAULT"):
         found["ATEN_CPU_CAPABILITY"] = cpu.lower()
@@ -176,12 +191,22 @@ def _arithmetic_of(compute: Mapping[str, object]) -> dict[str, str]:
     return found
 
 
+def _products_of(then: str, cpu: str) -> dict[str, str]:
+    """``MKL_CBWR=AVX2`` gives the bits of a processor that has no wider instructions."""
+    has = [name for name, flag in PRODUCTS.items() if flag in _flags()]
+    if then in NOT_TOLD and cpu == "AVX2" and "AVX512" in has:
+        then = cpu
+    possible = then.partition(",")[0] in has and then != products()
+    return {"MKL_CBWR": then} if possible else {}
+
+
 @cache
 def _flags() -> frozenset[str]:
-    """What the processor says that it can; nothing where the system does not tell."""
+    """Who made the processor and what it says that it can; nothing where nobody tells."""
     try:
         text = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:
         return frozenset()
-    line = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return frozenset(line.split())
+    first = text.partition("\n\n")[0].splitlines()
+    told = [line for line in first if line.startswith(("vendor_id", "flags"))]
+    return frozenset(" ".join(told).split())

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.numerics import NATIVE, instructions, numerics
+from core.numerics import NATIVE, instructions, numerics, products
 from core.refusal import Refusal
 
 FORMAT_VERSION = 1
@@ -202,6 +202,7 @@ def compute() -> dict[str, int | str]:
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "instructions": instructions(),
+        "products": products(),
         "arithmetic": str(inference_dtype("cpu")).removeprefix("torch."),
         "numerics": NATIVE if torch.cuda.is_initialized() else numerics(),
     }

@@ -22,6 +22,7 @@ from flows.storage.delivery import MAPS, bare
 from video.engines.adapter_files import settings_beside
 from video.provenance.unsigned import media_sha256
 
+DECIDES = ("cpu", "instructions", "products", "arithmetic", "numerics")  # the last bits
 RUNNER = "runner"  # who made what an exported model's record stands beside
 
 
@@ -268,7 +269,7 @@ def _changes(record: Mapping[str, Any]) -> list[str]:
     then = {**record.get("versions", {}), **record.get("compute", {})}
     today = compute()
     now = {**versions(), "gpu": _gpu()}
-    now |= {name: today[name] for name in ("cpu", "instructions", "arithmetic", "numerics")}
+    now |= {name: today[name] for name in DECIDES}
     return [
         f"{name} {then.get(name, 'none')} then, {now[name]} now"
         for name in now

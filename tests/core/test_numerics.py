@@ -15,6 +15,7 @@ from core.numerics import (
     instructions,
     portably,
     prefer_portable,
+    products,
     remembered,
     settle,
 )
@@ -79,7 +80,7 @@ def test_a_record_of_a_gpu_does_not_say_portable(monkeypatch):
 
 def test_a_record_says_what_decides_the_last_bits():
     found = compute()
-    assert {"threads", "cpu", "instructions", "arithmetic", "numerics"} <= found.keys()
+    assert {"threads", "cpu", "instructions", "products", "arithmetic", "numerics"} <= found.keys()
     assert found["numerics"] == "native"
     assert found["arithmetic"] in ("bfloat16", "float32")
     assert instructions({"ONEDNN_MAX_CPU_ISA": "AVX2"}) in ("AVX2", "SSE41", "")
@@ -93,10 +94,26 @@ def test_what_a_record_says_is_asked_of_a_machine_that_can_do_more(monkeypatch):
     assert remembered(then) == {}
     assert remembered({**then, "instructions": "AVX512_CORE_AMX"}) == {}  # wider than is here
     old = {"threads": 2, "cpu": "AVX2"}  # of before instructions were recorded
-    asked = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+    asked = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2"}
     assert remembered(old) == asked
     assert remembered({**old, "arithmetic": "float32"}) == asked | {"LAMINA_FLOAT32": "1"}
     assert remembered({"numerics": "portable"}) == {"LAMINA_NUMERICS": "portable"}
+
+
+def test_products_of_matrices_are_limited_as_a_record_says(monkeypatch):
+    flags = frozenset({"GenuineIntel", "avx512bw", "avx2", "sse4_1", "sse4_2", "sse2"})
+    monkeypatch.setattr(numerics, "_flags", lambda: flags)
+    assert products({}) == products({"MKL_CBWR": "auto"}) == "AVX512"
+    assert products({"MKL_CBWR": "AVX2,STRICT"}) == "AVX2,STRICT"
+    assert remembered({"products": "AVX512"}) == remembered({"products": "AUTO"}) == {}
+    for then in ("AVX2", "AVX2,STRICT", "SSE4_2", "COMPATIBLE"):
+        assert remembered({"products": then}) == {"MKL_CBWR": then}
+    monkeypatch.setattr(numerics, "_flags", lambda: flags - {"avx512bw"})
+    assert remembered({"products": "AVX512"}) == {}  # wider than is here
+    monkeypatch.setattr(numerics, "_flags", lambda: flags - {"GenuineIntel"})
+    assert products({}) == "AUTO"  # MKL has rules of its own for processors of others
+    monkeypatch.setattr(numerics, "_flags", lambda: flags - {"GenuineIntel", "avx512bw"})
+    assert "MKL_CBWR" not in remembered({"cpu": "AVX2"})  # not told then, and not to be told now
 
 
 @pytest.mark.parametrize(
