@@ -139,9 +139,12 @@ def test_cards_are_renewed_beside_weights_and_keep_what_is_measured_elsewhere(tm
         record = {"name": name, "kind": kind, "objective": "flow matching", "sha256": {}}
         record["sha256"]["weights.safetensors"] = "ab"
         record["results"] = {"speed": "fast", "gain": "stale"}
+        record["numeric_noise_db"] = 69.5
         (folder / "model.json").write_text(json.dumps(record))
     renew({"a": measured()}, tmp_path)
-    told = json.loads((tmp_path / "medical/weights/heads-1mm/model.json").read_text())["results"]
+    renewed = json.loads((tmp_path / "medical/weights/heads-1mm/model.json").read_text())
+    told = renewed["results"]
+    assert renewed["numeric_noise_db"] == 69.5
     assert told["gain"].startswith("gain 3.030 dB")
     assert told["speed"] == "fast"
     assert "3.030" in (tmp_path / "medical/weights/heads-1mm/CARD.md").read_text()

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
+from functools import partial
 
 import pytest
 import torch
@@ -21,41 +21,49 @@ from core.numerics import (
 )
 from core.records import compute
 from core.tensors import inference_dtype
+from tests.core.processors import processors, run
 
-ROOT = Path(__file__).parents[2]
 # Of tests/core/portable_run.py, with the versions of constraints.txt
 DIGEST = "414806b751d7858a1cea923d36ef5884ac1c0b15ed03adbdc79a114cee2e4299"
 # Of its exponentials, logarithms and powers in float64, which are those of AVX2 and FMA
 DOUBLES = "6b24aac14922b6b9c588249447a5b56487c7489c029b3cfc1dcb51e21e351e3a"
-OUTSIDE = [
-    {},
-    {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41", "OMP_NUM_THREADS": "4"},
-    {"ONEDNN_MAX_CPU_ISA": "AVX512_CORE", "MKL_CBWR": "AUTO"},
-    {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2", "MKL_NUM_THREADS": "2"},
-    {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL"},
-]
+portable_run = partial(run, "tests.core.portable_run")
+TOLD = {
+    "others": {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41",
+               "MKL_CBWR": "AUTO", "OMP_NUM_THREADS": "4"},
+    "no AVX2 for glibc": {"GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX512F,-AVX512VL,-AVX2"},
+}  # fmt: skip
+PROCESSORS = processors()
+EACH = {**PROCESSORS, **TOLD}
+BETWEEN = tuple(PROCESSORS)[1:-1]
 
 
-def run(**variables):
-    inherited = {k: v for k, v in os.environ.items() if k not in numerics.FIXED}
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.core.portable_run"],
-        cwd=ROOT, env=inherited | variables, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return done.stdout.split()
-
-
-@pytest.mark.parametrize("outside", OUTSIDE)
-def test_portable_arithmetic_gives_the_committed_bits_whatever_the_machine_would_do(outside):
-    digest, threads, dtype, wide, doubles = run(LAMINA_NUMERICS="portable", **outside)
+@pytest.mark.parametrize(
+    "processor",
+    [pytest.param(n, marks=pytest.mark.slow) if n in BETWEEN else n for n in EACH],
+)
+def test_portable_arithmetic_gives_the_committed_bits_whatever_the_machine_would_do(processor):
+    told = {"LAMINA_NUMERICS": "portable", **EACH[processor]}
+    digest, threads, dtype, wide, doubles = portable_run(**told)
     assert (threads, dtype, wide) == ("1", "torch.float32", "none")
     assert digest == DIGEST
-    if "-AVX2" not in str(outside):  # less than portable arithmetic asks for
+    if processor != "no AVX2 for glibc":  # less than portable arithmetic asks for
         assert doubles == DOUBLES
 
 
+@pytest.mark.slow
+@pytest.mark.skipif("AVX2" not in PROCESSORS, reason="this processor denies no instructions")
+def test_what_a_record_says_gives_the_bits_of_a_processor_of_then():
+    """Natively, as a machine computes that has no more than AVX2."""
+    then = portable_run(LAMINA_NUMERICS="native", **PROCESSORS["AVX2"])
+    told = remembered({"cpu": "AVX2", "instructions": "AVX2", "products": "AVX2"})
+    assert portable_run(LAMINA_NUMERICS="native", **told)[0] == then[0]
+    del told["MKL_CBWR"]
+    assert portable_run(LAMINA_NUMERICS="native", **told)[0] != then[0]
+
+
 def test_native_arithmetic_gives_others():
-    assert run(LAMINA_NUMERICS="native")[0] != DIGEST
+    assert portable_run(LAMINA_NUMERICS="native")[0] != DIGEST
 
 
 def test_portable_arithmetic_is_that_of_a_cpu(monkeypatch):

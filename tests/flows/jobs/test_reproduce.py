@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.models.checkpoints import save_model
+from core.models.checkpoints import find_model, read_record, save_model
 from core.numerics import INSTRUCTIONS, instructions
 from flows.commands.command_line import main
 from flows.jobs.operations import OPERATIONS
@@ -254,6 +254,28 @@ def test_the_noise_of_a_machine_is_told_from_another_result(clip, places, off, w
     assert " dB between them: " in found.words
     unknown = compare(clip, other, OPERATIONS["text_to_video"])
     assert unknown.words.endswith(" dB between them")
+
+
+@pytest.mark.parametrize("name", ["heads-1mm", "heads-1mm-1"])
+@pytest.mark.parametrize(
+    ("share", "words"), [(1e-4, "as far as another machine"), (0.01, "another result")]
+)
+def test_a_restored_scan_is_judged_by_the_noise_of_its_model(
+    name, share, words, volume, tiny_models, places, monkeypatch, capsys
+):
+    """With the number that the shipped model has; it moves voxels by a share of their range."""
+    shelf = places / "models"
+    shutil.copytree(tiny_models, shelf)
+    monkeypatch.setenv("LAMINA_MODELS", str(shelf))
+    noise = read_record(find_model(name, "mri"))["numeric_noise_db"]
+    edit(shelf / "tiny-mri" / "model.json", lambda record: record.update(numeric_noise_db=noise))
+    fine = read_volume(volume)
+    off = share * (fine.data.max() - fine.data.min())
+    write_volume(fine.with_data(fine.data + off, fine.affine), volume, overwrite=True)
+    assert main(["reproduce", str(volume)]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert words in said
+    assert f"this model on other processors: {noise:.1f} dB" in said
 
 
 NARROWER = {
