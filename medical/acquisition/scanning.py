@@ -22,6 +22,7 @@ from medical.acquisition.acquisition import (
     degradation_matrix,
     evidence,
 )
+from medical.acquisition.noise import denoised
 from medical.operations.residual import RESIDUAL_SCALE, condition
 
 Box = tuple[slice, slice, slice]
@@ -35,13 +36,23 @@ class ScannedPatch:
         truth: (D, H, W) float32 with margins along coarse axes.
         grid: Of the acquisition, laid over the truth.
         inner: The part that is trained on, of one shape in all patches.
-        noise: Of the scan, on its grid, on the CPU; None for none.
+        noise: Of the scan's real and imaginary parts, (2, ...) on its grid, on the CPU; None for
+            none.
+        noise_std: Of it, by which the scan is cleaned.
+        told: The acquisition that the network is told, of the same samples; None for ``grid``.
     """
 
     truth: Tensor
     grid: AcquiredGrid
     inner: Box
     noise: Tensor | None = None
+    noise_std: float = 0.0
+    told: AcquiredGrid | None = None
+
+    @property
+    def taken(self) -> AcquiredGrid:
+        """What the scan is taken for."""
+        return self.told or self.grid
 
 
 def training_pairs(patches: Sequence[ScannedPatch]) -> dict[str, Tensor]:
@@ -53,7 +64,7 @@ def training_pairs(patches: Sequence[ScannedPatch]) -> dict[str, Tensor]:
         rows = sent(torch.tensor(members), device)
         back[rows] = _back_projections([patches[i] for i in members])
     spacing = [patch.grid.spacing_mm for patch in patches]
-    resolution = [patch.grid.resolution_mm() for patch in patches]
+    resolution = [patch.taken.resolution_mm() for patch in patches]
     numbers = sent(torch.tensor([spacing, resolution]), device)
     return {
         "target": ((truth - back) / RESIDUAL_SCALE)[:, None],
@@ -81,18 +92,24 @@ def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
         if not grids:
             back.append(None)
             continue
-        inner = [patch.inner[axis] for patch in patches]
         degrade = _matrices([degradation_matrix(grid) for grid in grids], x.device)
         x = _along(x, degrade, axis)  # that axis in slices
-        pairs = zip(grids, inner, strict=True)
-        back.append(_matrices([back_projection_matrix(g)[part] for g, part in pairs], x.device))
-    noise = [patch.noise for patch in patches]
-    for place, field in enumerate(noise):
-        if field is not None:
-            x[place][tuple(slice(n) for n in field.shape)] += sent(field, x.device)
+        taken = [(p.taken.axes[axis], p.inner[axis]) for p in patches]
+        inverse = [back_projection_matrix(grid)[part] for grid, part in taken if grid is not None]
+        back.append(_matrices(inverse, x.device))
+    for place, patch in enumerate(patches):
+        if patch.noise is not None:
+            x[place][tuple(slice(n) for n in patch.noise.shape[1:])] = _noisy(x[place], patch)
     for axis, matrices in enumerate(back):
         x = x if matrices is None else _along(x, matrices, axis)  # the inner part alone
     return x
+
+
+def _noisy(scan: Tensor, patch: ScannedPatch) -> Tensor:
+    """A scan with its noise, which is Rician, cleaned as scans of users are."""
+    real, imaginary = sent(patch.noise, scan.device)
+    scan = scan[tuple(slice(n) for n in real.shape)]
+    return denoised(((scan + real).square() + imaginary.square()).sqrt(), patch.noise_std)
 
 
 def _along(x: Tensor, matrices: Tensor, axis: int) -> Tensor:
@@ -124,7 +141,7 @@ def _evidence_maps(patches: Sequence[ScannedPatch], device: torch.device) -> Ten
     """How well each voxel was measured, (B, D, H, W): 1 at slice centers."""
     maps = torch.ones((), device=device)
     for axis in range(3):
-        lines = [_evidence(p.grid.axes[axis], p.inner[axis]) for p in patches]  # (n,) each
+        lines = [_evidence(p.taken.axes[axis], p.inner[axis]) for p in patches]  # (n,) each
         shape = [-1 if a == axis else 1 for a in range(3)]
         maps = maps * sent(torch.stack(lines), device).view(len(patches), *shape)
     return maps

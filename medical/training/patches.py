@@ -69,7 +69,9 @@ class PatchDraw:
         grid: Of the acquisition, laid over the outer patch.
         anatomy: What is changed before the scan.
         variation: Of its intensities and its direction.
-        noise: Of the scan; None for none.
+        noise: Of the scan's real and imaginary parts; None for none.
+        noise_std: Of it.
+        told: The acquisition that the network is told, laid over the outer patch.
     """
 
     head: int
@@ -80,6 +82,8 @@ class PatchDraw:
     anatomy: Anatomy
     variation: Variation
     noise: Tensor | None
+    noise_std: float
+    told: AcquiredGrid
 
 
 class HeadPatches:
@@ -192,8 +196,12 @@ class HeadPatches:
         grid = acquisition.on_grid((d, h, w), spacing)
         noise = None
         if acquisition.noise_std > 0:
-            noise = acquisition.noise_std * torch.randn(grid.scan_shape(), generator=generator)
-        return PatchDraw(head, order, outer, inner, grid, anatomy, variation, noise)
+            shape = (2, *grid.scan_shape())
+            noise = acquisition.noise_std * torch.randn(shape, generator=generator)
+        told = recipe.acquisitions.told(acquisition, generator)
+        taken = told.on_grid((d, h, w), spacing, grid.scan_shape())
+        std = acquisition.noise_std
+        return PatchDraw(head, order, outer, inner, grid, anatomy, variation, noise, std, taken)
 
     def obey(self, draw: PatchDraw) -> ScannedPatch:
         """The patch that was drawn, on the device, ready to be scanned."""
@@ -202,7 +210,9 @@ class HeadPatches:
             tissues = self.tissues[draw.head].turned(draw.order)
         view = self.volumes[draw.head].permute(draw.order)  # the head, thick axis first
         truth = draw.anatomy.apply(view, draw.outer, draw.grid.spacing_mm, tissues)
-        return ScannedPatch(draw.variation.apply(truth), draw.grid, draw.inner, draw.noise)
+        truth = draw.variation.apply(truth)
+        noise = draw.noise, draw.noise_std
+        return ScannedPatch(truth, draw.grid, draw.inner, *noise, draw.told)
 
     def _draw_order(self, generator: torch.Generator) -> Order:
         """A random thick axis and the other two in random order."""

@@ -22,6 +22,7 @@ PLAIN = AcquisitionRange(
     box_share=0.0,
     in_plane_share=0.0,
     noise_share=0.0,
+    told_off=0.0,
 )
 
 
@@ -126,7 +127,12 @@ def test_the_drawn_acquisitions_cover_their_range():
     coarse = [a.axes[1] for a in drawn if a.axes[1] is not None]
     assert len(coarse) / 600 == pytest.approx(limits.in_plane_share, abs=0.05)
     assert all(0.9 <= s.thickness_mm <= 1.8 for s in coarse)
+    assert {s.profile for s in coarse} == {"band"}
     assert np.mean([a.noise_std > 0 for a in drawn]) == pytest.approx(limits.noise_share, abs=0.05)
+    told = [limits.told(a, generator).axes[0] for a in drawn]
+    off = [t.thickness_mm / s.thickness_mm - 1 for t, s in zip(told, thick, strict=True)]
+    assert (np.mean(off), np.std(off)) == pytest.approx((0.0, limits.told_off), abs=0.02)
+    assert [t.pitch_mm for t in told] == pytest.approx([s.pitch_mm for s in thick])
 
 
 def test_patches_hold_enough_head():

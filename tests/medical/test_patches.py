@@ -10,6 +10,7 @@ from monai.utils.type_conversion import convert_to_tensor
 from PIL import Image
 
 from core.operations.linear_operators import AxisOperator
+from medical.acquisition.noise import denoised
 from medical.acquisition.protocols import AcquisitionRange
 from medical.acquisition.scanning import training_pairs
 from medical.anatomy.anatomy import AnatomyRange
@@ -60,16 +61,19 @@ def test_a_batch_holds_what_each_patch_would_be_alone(heads):
     for place, draw in enumerate(draws):
         one = patches.obey(draw)
         scan = one.grid.operator().apply(one.truth)
-        scan = scan if one.noise is None else scan + one.noise
-        full = one.grid.back_projection().matrices
+        if one.noise is not None:
+            real, imaginary = one.noise
+            rician = ((scan + real).square() + imaginary.square()).sqrt()
+            scan = denoised(rician, draw.noise_std)
+        full = one.told.back_projection().matrices
         cut = [None if m is None else m[part] for m, part in zip(full, one.inner, strict=True)]
         back = AxisOperator((cut[0], cut[1], cut[2])).apply(scan)
         target = (one.truth[one.inner] - back) / RESIDUAL_SCALE
         assert torch.allclose(batch["target"][place, 0], target, atol=1e-4)
         assert torch.allclose(batch["concat"][place, 0], 2 * back - 1, atol=1e-5)
-        evidence = one.grid.evidence_map()[one.inner]
+        evidence = one.told.evidence_map()[one.inner]
         assert torch.equal(batch["concat"][place, 1], evidence)
-        assert batch["resolution"][place].tolist() == pytest.approx(one.grid.resolution_mm())
+        assert batch["resolution"][place].tolist() == pytest.approx(one.told.resolution_mm())
         assert batch["spacing"][place].tolist() == pytest.approx(one.grid.spacing_mm)
 
 

@@ -38,6 +38,7 @@ FOUR_MM = AcquisitionRange(
     box_share=0.0,
     in_plane_share=0.0,
     noise_share=0.0,
+    told_off=0.0,
 )
 RECIPE = PatchRecipe(PATCH, other_axis_share=0.0, acquisitions=FOUR_MM, augmentation=None)
 """One task, in training as in judging: minutes are too short for all acquisitions there are."""
