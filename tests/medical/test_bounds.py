@@ -21,37 +21,58 @@ from tests.medical.test_super_resolve import StandIn, head
 SMALL = Tiling(size=(16, 16, 16), overlap=(4, 4, 4))
 NETWORK = StandIn(0.9)
 
-scans = st.fixed_dictionaries(
-    {
-        "plane": st.floats(1.0, 2.0),
-        "pitch": st.floats(1.6, 6.0),
-        "width": st.floats(0.6, 1.5),
-        "noise": st.floats(0.0, 0.04),
-        "outlier": st.none() | st.integers(-32768, 32767),
-        "seed": st.integers(0, 99),
-    }
-)
-told = st.fixed_dictionaries(
-    {
-        "slice_thickness_mm": st.just(0.0) | st.floats(0.5, 14.0),
-        "noise_std": st.sampled_from([-1.0, 0.0, 0.02]),
-        "profile": st.sampled_from(["gaussian", "box"]),
-    }
-)
+SPANS = {
+    "plane": st.floats(1.0, 2.0),
+    "pitch": st.floats(1.6, 6.0),
+    "width": st.floats(0.6, 1.5),
+    "profile": st.sampled_from(["gaussian", "box"]),
+    "noise": st.floats(0.0, 0.04),
+    "outlier": st.none() | st.integers(-32768, 32767),
+    "place": st.tuples(*[st.floats(0.0, 0.99)] * 3),
+    "border": st.integers(0, 3),
+    "seed": st.integers(0, 99),
+}
+TOLD = {
+    "slice_thickness_mm": st.just(0.0) | st.floats(0.5, 14.0),
+    "slice_gap_mm": st.just(0.0),
+    "noise_std": st.sampled_from([-1.0, 0.0, 0.02]),
+    "profile": st.sampled_from(["gaussian", "box"]),
+}
+PLAIN = {"plane": 1.0, "pitch": 4.0, "width": 1.0, "profile": "gaussian", "noise": 0.0,
+         "outlier": None, "place": (0.1, 0.1, 0.2), "border": 0, "seed": 0}  # fmt: skip
+UNTOLD = {"slice_thickness_mm": 0.0, "slice_gap_mm": 0.0, "noise_std": -1.0, "profile": "gaussian"}
+KINDS = {
+    "outliers": ({"outlier": st.integers(-32768, 32767), "place": SPANS["place"],
+                  "border": st.integers(0, 8)}, {}),
+    "planes": ({"plane": SPANS["plane"], "pitch": SPANS["pitch"]}, {}),
+    "noise": ({"noise": SPANS["noise"], "seed": st.integers(0, 2**31)},
+              {"noise_std": st.sampled_from([-1.0, 0.0]) | st.floats(0.0, 0.1)}),
+    "profiles": ({"width": st.floats(0.3, 2.0), "profile": SPANS["profile"],
+                  "pitch": SPANS["pitch"]}, {"profile": TOLD["profile"]}),
+    "gaps": ({"width": st.floats(0.3, 1.0), "pitch": SPANS["pitch"]},
+             {"slice_thickness_mm": TOLD["slice_thickness_mm"],
+              "slice_gap_mm": st.floats(0.0, 6.0)}),
+}  # fmt: skip
 
 
-def scanned(*, plane, pitch, width, noise, outlier, seed):
+def drawn(spans, usual):
+    """All of what is usual, drawn from their spans where they are named there."""
+    return st.fixed_dictionaries({key: st.just(value) for key, value in usual.items()} | spans)
+
+
+def scanned(*, plane, pitch, width, profile, noise, outlier, place, border, seed):
     truth = head((24, 26, 36))
     count = tuple(round(n / plane) for n in truth.shape[:2]), int(36 / pitch)
     sampling = SliceSampling(plane, profile="band") if count[0] < truth.shape[:2] else None
-    axes = (sampling, sampling, SliceSampling(width * pitch, pitch - width * pitch))
+    axes = (sampling, sampling, SliceSampling(width * pitch, pitch - width * pitch, profile))
     shape = (*(count[0] if sampling else truth.shape[:2]), count[1])
     grid = Acquisition(axes).on_grid(truth.shape, (1.0, 1.0, 1.0), shape)
     data = grid.operator().apply(truth.data)
     generator = torch.Generator().manual_seed(seed)
     data = (data + 800 * noise * torch.randn(data.shape, generator=generator)).abs()
     if outlier is not None:
-        data[1, 1, 1] = outlier
+        voxel = tuple(int(share * size) for share, size in zip(place, data.shape, strict=True))
+        data[slice(border) if border else voxel] = outlier
     affine = np.diag([plane if sampling else 1.0, plane if sampling else 1.0, pitch, 1.0])
     return Volume(data.round(), affine, FileHeader(dtype="int16"))
 
@@ -62,8 +83,8 @@ def _check(scan, words):
     try:
         result = super_resolve(spoiled, asked, NETWORK, tiling=SMALL)
     except ValueError as refusal:
-        assert "slice_thickness_mm" in str(refusal)  # noqa: PT017
-        assert words["slice_thickness_mm"] > 0
+        assert "slice_" in str(refusal)  # noqa: PT017
+        assert words["slice_thickness_mm"] or words["slice_gap_mm"]
         return
     scale = measure_scale(spoiled.data)
     held = scale.invert(scale.apply(spoiled.data))
@@ -73,19 +94,29 @@ def _check(scan, words):
 
 
 @settings(max_examples=50)
-@given(scan=scans, words=told)
+@given(scan=drawn(SPANS, PLAIN), words=drawn(TOLD, UNTOLD))
 def test_a_result_inside_its_bounds_or_a_refusal(scan, words):
     _check(scan, words)
 
 
 @pytest.mark.slow
 @settings(max_examples=500)
-@given(scan=scans, words=told)
+@given(scan=drawn(SPANS, PLAIN), words=drawn(TOLD, UNTOLD))
 def test_of_500_each_is_inside_its_bounds_or_refused(scan, words):
     _check(scan, words)
 
 
-PLAIN = {"plane": 1.0, "pitch": 4.0, "width": 1.0, "noise": 0.0, "outlier": None, "seed": 0}
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_of_500_of_a_kind_each_is_inside_its_bounds_or_refused(kind):
+    spans, told = KINDS[kind]
+
+    @settings(max_examples=500)
+    @given(scan=drawn(spans, PLAIN), words=drawn(told, UNTOLD))
+    def check(scan, words):
+        _check(scan, words)
+
+    check()
 
 
 @pytest.mark.parametrize("value", [-32768, -1024, 32767])

@@ -13,7 +13,7 @@ from medical.operations.baselines import foreground
 from medical.operations.super_resolve import super_resolve
 from medical.request import SuperResolutionRequest
 from tests.benchmarks.quality.cases import Arrays, Setting
-from tests.benchmarks.quality.heads import EDITION, MEAN, SEED, Head, network
+from tests.benchmarks.quality.heads import EDITION, MEAN, SEED, Head, network, noisy
 from tests.benchmarks.quality.mri_rows import counted, needed_heads
 from tests.benchmarks.results import Figure, Row, Table
 
@@ -98,10 +98,7 @@ def _measured(head: Head, plane: float, noise: float) -> Numbers:
     thick = SliceSampling(THICK_MM)
     truth = _middle(head.load(), (plane, plane, THICK_MM))
     acquisition = Acquisition((flat, flat, thick))
-    scan = acquire(truth, acquisition)
-    dice = torch.Generator().manual_seed(SEED)
-    parts = noise * torch.randn(2, *scan.shape, generator=dice)
-    scan = scan.with_data(((scan.data + parts[0]).square() + parts[1].square()).sqrt())
+    scan = noisy(acquire(truth, acquisition), noise)
     grid = acquisition.on_grid(truth.shape, truth.spacing_mm, scan.shape)
     made = _restored(scan, (1.0, 1.0, 1.0))
     part = Acquisition((flat, flat, None)).on_grid(

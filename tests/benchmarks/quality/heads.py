@@ -179,3 +179,10 @@ def middle(volume: Volume, part: Sequence[int] = SMALL) -> Volume:
         kept = min(size, data.shape[axis])
         data = data.narrow(axis, (data.shape[axis] - kept) // 2, kept)
     return volume.with_data(torch.clone(data))
+
+
+def noisy(scan: Volume, noise: float) -> Volume:
+    """A scan with Rician noise, intensities in [0, 1]."""
+    dice = torch.Generator().manual_seed(SEED)
+    real, imaginary = noise * torch.randn(2, *scan.shape, generator=dice)
+    return scan.with_data(((scan.data + real).square() + imaginary.square()).sqrt())

@@ -27,7 +27,7 @@ FOUR = Scanned()
 FEW = 5
 """Heads of the rows that vary something beside the thickness."""
 THICKNESSES = (2.0, 3.0, 4.0, 5.0, 6.0)
-GAINS = {"2 mm": 1.0, "3 mm": 1.5, "4 mm": 2.2}
+GAINS = {"2 mm": 1.0, "3 mm": 1.5, "4 mm": 3.3}
 SEAM, CONSISTENCY = (0.98, 1.02), 1e-3
 AXES = {"sagittal slices": 0, "coronal slices": 1}
 

@@ -42,7 +42,7 @@ SMALL = (160, 160)
 
 def others(setting: Setting) -> Row:
     """Heads of other scanners at 4 mm."""
-    heads = _heads()
+    heads = other_heads()
     cases = {head.name: [find_case(setting, head, Scanned())] for head in heads}
     judged = {name: GAIN if name in TEMPLATES else None for name in cases}
     missing = [name for name in TEMPLATES if name not in cases]
@@ -120,7 +120,8 @@ def thick(setting: Setting) -> Row:
     )
 
 
-def _heads() -> list[Head]:
+def other_heads() -> list[Head]:
+    """Heads of other scanners, contrasts and people, those that are on this machine."""
     heads = [Head(TEMPLATES[0], file_reader(COLIN))] if COLIN.is_file() else []
     heads.append(Head(TEMPLATES[1], template_head))
     for number, folder in enumerate(sorted((data_folder() / "ms-lesions").glob("patient*")), 1):

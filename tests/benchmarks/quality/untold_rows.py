@@ -16,11 +16,14 @@ from tests.benchmarks.intervals import wilson
 from tests.benchmarks.quality.cases import Arrays, Setting
 from tests.benchmarks.quality.heads import EDITION, MEAN, SEED, Head, Spacing, network
 from tests.benchmarks.quality.mri_rows import between, counted, mean_figure, needed_heads
+from tests.benchmarks.quality.other_rows import other_heads
 from tests.benchmarks.quality.planes import BASE
 from tests.benchmarks.results import Figure, Row, Table
 
 DISTANCES_MM, SHARES = (2.0, 4.0), (0.8, 1.16, 1.3)
 GAINS = {2.0: 0.8, 4.0: 2.2}
+ELSEWHERE = "Colin27, with skull", "MNI152, without skull", "MS 1, T1"
+ELSEWHERE_GAINS, ELSEWHERE_SHARES = {2.0: 0.4, 4.0: 1.1}, (0.8, 1.3)
 OFF = 0.1
 HEADS = 1
 TOLD = "told the truth"
@@ -47,6 +50,41 @@ def widths(setting: Setting) -> Row:
         figures=figures,
         tables=[Table(columns=COLUMNS, lines=[_line(*key, n) for key, n in cases.items()])],
         details={f"{p:g} mm, {s:g}": numbers for (p, s), numbers in cases.items()},
+    )
+
+
+def elsewhere(setting: Setting) -> Row:
+    """The same of heads that the model was not trained on."""
+    heads = [head for head in other_heads() if head.name in ELSEWHERE]
+    cases = {
+        (head.name, pitch, share): _width_case(setting, head, pitch, share)
+        for head in heads
+        for pitch in DISTANCES_MM
+        for share in ELSEWHERE_SHARES
+    }
+    figures = []
+    for pitch, least in ELSEWHERE_GAINS.items():
+        gains = [n[MEAN] - n[BASE] for (_, p, _), n in cases.items() if p == pitch]
+        name = f"{pitch:g} mm apart: gain over back-projection told the truth, the least"
+        figures.append(Figure(name=name, value=min(gains), unit="dB", low=least, cases=len(gains)))
+    return Row(
+        title="MRI: a slice profile that nobody told, of other scanners",
+        protocol=f"As above, of {', '.join(head.name for head in heads)} (see the row of other "
+        "scanners), in slices 0.8 and 1.3 times as wide as they are far apart. Where the scan "
+        "does not show the width, or shows it too vaguely, they are taken for as wide as they "
+        "are far apart.",
+        figures=figures,
+        tables=[
+            Table(
+                columns=["head", *COLUMNS[:-1]],
+                lines=[[head, *_line(p, s, [n])[:-1]] for (head, p, s), n in cases.items()],
+            )
+        ],
+        notes=[
+            f"{name}: not on this machine."
+            for name in ELSEWHERE
+            if name not in {head.name for head in heads}
+        ],
     )
 
 
