@@ -153,7 +153,7 @@ def own_patches(problem: Problem, estimate: Tensor) -> MakeBatch:
         (size, size, size),
         slice_axis=0,
         other_axis_share=0.0,
-        acquisitions=_OwnSlices(own=grid.sampling),
+        acquisitions=_OwnSlices(own=grid.sampling, told_off=0.0),
     )
     turned = [shown.permute(1, 0, 2), shown.permute(2, 0, 1)]
     patches = HeadPatches(turned, [(h, d, w), (w, d, h)], recipe, device=training_device())

@@ -21,6 +21,7 @@ from tests.benchmarks.quality.cases import Setting
 from tests.benchmarks.quality.detail import CENTERS, spectra
 from tests.benchmarks.quality.heads import MEAN
 from tests.benchmarks.quality.planes import BASE, PRODUCT, planes
+from tests.benchmarks.quality.trust_rows import bins, mesh
 from tests.benchmarks.quality.untold_rows import width_figures
 from tests.benchmarks.quality.weight_cards import renew, results
 
@@ -120,6 +121,24 @@ def test_scans_of_one_head_are_no_heads():
     assert share.cases == 3
     gain, _ = width_figures(4.0, [numbers * 2 for numbers in one])
     assert (gain.cases, gain.interval) == (2, (2.0, 2.0))
+
+
+def test_errors_are_held_against_what_was_predicted_bin_by_bin():
+    told = torch.linspace(0.01, 0.1, 1000)
+    sign = torch.ones(1000)
+    sign[::2] = -1
+    right = bins(sign * told, told)
+    assert right == pytest.approx([1.0] * 10)
+    last = bins(torch.where(told > told[899], 3 * told, told), told)
+    assert last == pytest.approx([1.0] * 9 + [3.0])
+
+
+def test_a_mesh_is_seen_at_its_period_and_even_noise_is_none():
+    noise = torch.randn(40, 40, 64, generator=generator(0))
+    assert mesh(noise, 2, 4.0) == pytest.approx(1.0, abs=0.2)
+    wave = 0.5 * torch.cos(2 * torch.pi * torch.arange(64) / 4.0)
+    assert mesh(noise + wave, 2, 4.0) > 5
+    assert mesh((noise + wave).movedim(2, 0), 0, 4.0) > 5
 
 
 def test_cards_tell_what_was_measured_in_full_on_these_weights():

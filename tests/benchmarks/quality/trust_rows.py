@@ -170,7 +170,7 @@ def extremes(setting: Setting) -> Row:
         f"{NEAR} voxels away from it, over that of the clean scan in the same voxels.",
         figures=[
             Figure(
-                name="the most that is lost (one head)",
+                name="the least change elsewhere (one head)",
                 value=min(losses),
                 unit="dB",
                 low=LEAST_DB,
