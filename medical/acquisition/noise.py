@@ -60,9 +60,9 @@ def denoised(scan: Tensor, noise_std: float) -> Tensor:
 
     Args:
         scan: (S, H, W), intensities in [0, 1].
-        noise_std: of the noise; 0 returns the scan.
+        noise_std: of the noise; 0, or next to it, returns the scan.
     """
-    if noise_std <= 0.0:
+    if noise_std <= 0.0 or np.float32(noise_std**2) == 0.0:
         return scan
     noisy = plain(scan).astype(np.float32)
     first = _filtered(noisy, noise_std, None)

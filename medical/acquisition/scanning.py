@@ -99,17 +99,17 @@ def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
         back.append(_matrices(inverse, x.device))
     for place, patch in enumerate(patches):
         if patch.noise is not None:
-            x[place][tuple(slice(n) for n in patch.noise.shape[1:])] = _noisy(x[place], patch)
+            part = tuple(slice(n) for n in patch.noise.shape[1:])
+            x[place][part] = _noisy(x[place][part], patch.noise, patch.noise_std)
     for axis, matrices in enumerate(back):
         x = x if matrices is None else _along(x, matrices, axis)  # the inner part alone
     return x
 
 
-def _noisy(scan: Tensor, patch: ScannedPatch) -> Tensor:
+def _noisy(scan: Tensor, noise: Tensor, noise_std: float) -> Tensor:
     """A scan with its noise, which is Rician, cleaned as scans of users are."""
-    real, imaginary = sent(patch.noise, scan.device)
-    scan = scan[tuple(slice(n) for n in real.shape)]
-    return denoised(((scan + real).square() + imaginary.square()).sqrt(), patch.noise_std)
+    real, imaginary = sent(noise, scan.device)
+    return denoised(((scan + real).square() + imaginary.square()).sqrt(), noise_std)
 
 
 def _along(x: Tensor, matrices: Tensor, axis: int) -> Tensor:

@@ -139,6 +139,8 @@ def test_a_mesh_is_seen_at_its_period_and_even_noise_is_none():
     wave = 0.5 * torch.cos(2 * torch.pi * torch.arange(64) / 4.0)
     assert mesh(noise + wave, 2, 4.0) > 5
     assert mesh((noise + wave).movedim(2, 0), 0, 4.0) > 5
+    finest = noise + 0.5 * (-1.0) ** torch.arange(64)
+    assert mesh(finest, 2, 2.0) > 5
 
 
 def test_cards_tell_what_was_measured_in_full_on_these_weights():

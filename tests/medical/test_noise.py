@@ -75,3 +75,9 @@ def test_waves_that_a_scan_can_hold_come_back_exactly():
     scan = degradation_matrix(grid).numpy() @ wave
     np.testing.assert_allclose(scan, np.cos(np.pi * 70 / 100 * (np.arange(100) + 0.5)), atol=1e-9)
     np.testing.assert_allclose(back_projection_matrix(grid).numpy() @ scan, wave, atol=1e-9)
+
+
+@pytest.mark.parametrize("least", [0.0, 5e-214, 1e-24])
+def test_noise_too_small_to_count_leaves_a_scan_as_it_is(least):
+    scan = tissue((6, 24, 24)) - 0.35
+    assert torch.equal(denoised(scan, least), scan)

@@ -148,7 +148,7 @@ def mesh(told: Tensor, axis: int, period: float) -> float:
     columns = told.movedim(axis, 0).flatten(1)
     power = torch.fft.rfft(columns - columns.mean(0), dim=0).abs().square().mean(1)
     at = round(len(columns) / period)
-    return float(2 * power[at] / (power[at - 1] + power[at + 1]))
+    return float(power[at] / power[[n for n in (at - 1, at + 1) if n < len(power)]].mean())
 
 
 def extremes(setting: Setting) -> Row:
