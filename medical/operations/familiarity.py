@@ -1,8 +1,9 @@
 """Whether a scan is like those that the shipped model was trained on, and what is known if not.
 
 A few numbers of the scan, brought to voxels of some 4 mm, are held against the ranges that heads
-of training have: how much tissue there is, how bright the inside is beside the rim, and how much
-of what lies a little below the surface is dark, as bone is.
+of training have: how much tissue there is, how bright the inside is beside the rim, how bright
+the brightest of the inside is, as fluid is on T2w, and how much of what lies a little below the
+surface is dark, as bone is.
 
 Axes: D, H, W; intensities in [0, 1].
 """
@@ -26,7 +27,14 @@ RIM_MM, BELOW_MM, INSIDE_MM = 5.0, (5.0, 13.0), 20.0
 
 # Of heads of training, with room for those of the same kind that were kept from it
 LITERS, INSIDE, MOST_DARK = (1.1, 1.8), (2.6, 3.4), 0.08
+# With a skull the rim is skin, which fat makes bright on T1w: the inside is 1.2 to 2.0 times as
+# bright on five scans of three people and Colin27, 3.2 to 4.2 on FLAIR of these three. The
+# brightest of the inside is 1.1 to 1.4 times as bright as most of it on T1w and FLAIR of six
+# people and eight others, 1.9 to 2.3 on T2w
+INSIDE_SKIN, MOST_BRIGHT, BRIGHTEST = 2.6, 1.6, 98
 PITCHES_MM, VOXELS_MM = (1.5, 6.5), (0.8, 1.1)
+# Rows "others" and "factors" of docs/results.json, slices of 4 mm
+WITH_SKULL_DB, CONTRASTS_DB, USUAL_DB = 3.1, (1.4, 1.7), 3.4
 SHIPPED = ("heads-1mm", "heads-1mm-1")  # trained on the same heads
 
 
@@ -38,11 +46,13 @@ class Likeness:
         liters: of tissue.
         inside: mean brightness of what lies deep, over that of the rim.
         dark: share of what lies below the rim that is dark.
+        bright: the brightest of what lies deep, over the median of that.
     """
 
     liters: float
     inside: float
     dark: float
+    bright: float
 
     @property
     def usual(self) -> bool:
@@ -74,6 +84,7 @@ def likeness(scan: Tensor, spacing_mm: tuple[float, float, float]) -> Likeness |
         round(liters, 2),
         round(float(deep.mean() / max(rim.mean(), 1e-3)), 2),
         round(float((below < DARK).mean()), 3),
+        round(float(np.percentile(deep, BRIGHTEST) / max(np.median(deep), 1e-3)), 2),
     )
 
 
@@ -100,15 +111,15 @@ def unlike(found: Likeness | None, pitch_mm: float, voxel_mm: float) -> tuple[st
     if found.dark > MOST_DARK:
         lines.append(
             f"a skull, it seems: {100 * found.dark:.0f} % of what lies under the surface is dark "
-            f"(of training at most {100 * MOST_DARK:.0f} %); measured of one template with skull, "
-            "2.9 dB above back-projection"
+            f"(of training at most {100 * MOST_DARK:.0f} %); measured with heads-1mm of one "
+            f"template with skull, {WITH_SKULL_DB:g} dB above back-projection"
         )
-    elif not INSIDE[0] <= found.inside <= INSIDE[1]:
+    if seen := _contrast(found):
         lines.append(
-            f"another contrast than T1-weighted, it seems: the inside is {found.inside:.2g} times "
-            f"as bright as the rim (of training {INSIDE[0]:g} to {INSIDE[1]:g}); measured of T2w "
-            "and FLAIR of two people, 1.2 to 1.5 dB above back-projection where heads of the "
-            "kind have 3.0"
+            f"another contrast than T1-weighted, it seems: {seen}; measured with heads-1mm of "
+            f"T2w and FLAIR of two people without skull, {CONTRASTS_DB[0]:g} to "
+            f"{CONTRASTS_DB[1]:g} dB above back-projection where heads of the kind have "
+            f"{USUAL_DB:g}"
         )
     if found.dark <= MOST_DARK and not LITERS[0] <= found.liters <= LITERS[1]:
         lines.append(
@@ -126,3 +137,25 @@ def unlike(found: Likeness | None, pitch_mm: float, voxel_mm: float) -> tuple[st
             f"{VOXELS_MM[1]:g} mm): such were never measured"
         )
     return tuple(f"unlike training: {line}" for line in lines)
+
+
+def _contrast(found: Likeness) -> str:
+    """What shows that a scan is not T1-weighted; empty where nothing does."""
+    if found.bright > MOST_BRIGHT:
+        return (
+            f"the brightest of the inside is {found.bright:.2g} times as bright as most of it "
+            f"(on T1w at most {MOST_BRIGHT:g})"
+        )
+    if found.dark > MOST_DARK:
+        if found.inside <= INSIDE_SKIN:
+            return ""
+        return (
+            f"the inside is {found.inside:.2g} times as bright as the skin (on T1w at most "
+            f"{INSIDE_SKIN:g})"
+        )
+    if INSIDE[0] <= found.inside <= INSIDE[1]:
+        return ""
+    return (
+        f"the inside is {found.inside:.2g} times as bright as the rim (of training "
+        f"{INSIDE[0]:g} to {INSIDE[1]:g})"
+    )

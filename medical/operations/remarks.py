@@ -53,8 +53,14 @@ def _noise(problem: Problem) -> str:
 
 def _profile(problem: Problem, request: SuperResolutionRequest) -> str:
     sampling = problem.acquisition.axes[problem.order[0]]
-    if sampling is None or request.slice_thickness_mm or request.slice_gap_mm:
+    if sampling is None or request.slice_thickness_mm:
         return ""
+    if request.slice_gap_mm:
+        return (
+            f"slice profile: slices are taken to be {sampling.thickness_mm:.3g} mm thick, what "
+            f"the gap of {request.slice_gap_mm:.3g} mm leaves of their distance, "
+            f"{sampling.profile} in shape"
+        )
     if sampling.profile == "band":
         return (
             f"slice profile: no voxel is longer along one axis than along both others, so "

@@ -96,6 +96,13 @@ def test_what_is_told_counts(told):
     assert sampling.thickness_mm == (4 if "edition" in told else 3)
 
 
+def test_of_a_gap_alone_the_thickness_that_it_leaves_is_said():
+    request = SuperResolutionRequest(scan="s", slice_gap_mm=1.0)
+    (line,) = [x for x in remarks(problem(scanned(1.0), slice_gap_mm=1.0), request) if "3 mm" in x]
+    assert line.startswith("slice profile: ")
+    assert "the gap of 1 mm" in line
+
+
 def sampled(*pitches_mm):
     """Detail of which k-space was cropped along each axis."""
     axes = [None if p == 1 else SliceSampling(p, profile="band") for p in pitches_mm]
