@@ -18,7 +18,7 @@ from core.records import sha256_file
 from core.refusal import Refusal
 from flows.batches.item import Item, digests_of, drawn_again
 from flows.batches.ledger import Batch
-from flows.jobs.pipeline import record, save_pictures, usual_ending
+from flows.jobs.pipeline import beside, named_once_good, record, save_pictures, usual_ending
 from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
 from flows.requests.policy import check_policy, write_lawful
@@ -147,13 +147,15 @@ class Maker:
             facts |= {"draw": job.draw, **operation.judge(request, drawn)}
             job.score = 1.0
         target = batch.results / f"{job.item.stem}{usual_ending(operation, request)}"
-        with timed(job.timings, "encode"):
-            paths, seen = write_lawful(operation, request, drawn, target, overwrite=True)
-        with timed(job.timings, "verify"):
-            facts |= seen | operation.numbers(drawn) | operation.verify(request, paths)
-        with timed(job.timings, "pictures"):
-            paths |= save_pictures(operation, job.prepared, drawn, target)
-        sign_outputs(operation, request, paths, job.timings)
+        with named_once_good(target, overwrite=True) as hidden:
+            with timed(job.timings, "encode"):
+                made, seen = write_lawful(operation, request, drawn, hidden, overwrite=True)
+            with timed(job.timings, "verify"):
+                facts |= seen | operation.numbers(drawn) | operation.verify(request, made)
+            with timed(job.timings, "pictures"):
+                made |= save_pictures(operation, job.prepared, drawn, hidden)
+            sign_outputs(operation, request, made, job.timings)
+        paths = beside(target, made)
         model = self.networks.record(operation, request)
         recorded = record(
             operation, request, paths, model, facts=facts, timings=job.timings, overwrite=True

@@ -19,7 +19,7 @@ from flows.requests.batch_requests import BatchRequest
 from flows.settings.settings import Settings
 
 ELSEWHERE_S = 60.0
-UNFINISHED = ".part-"  # how core.records.atomic_path begins the name of a file under way
+UNFINISHED = ".part-"  # how names begin of files and folders under way
 
 
 def plan_batch(batch: Batch, request: BatchRequest, asked: tuple[list[Item], list[str]]) -> Plan:
@@ -136,11 +136,14 @@ def renew_budgets(batch: Batch) -> None:
 
 
 def clear_leftovers(batch: Batch) -> int:
-    """Remove what killed shards left half-written, unless one is at work; how many files."""
+    """Remove what killed shards left half-written, unless one is at work; how many names."""
     with held(batch.root / "plan.lock", wait=False) as nobody_works:
         left = list(batch.results.glob(f"{UNFINISHED}*")) if nobody_works else []
         for path in left:
-            path.unlink(missing_ok=True)
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
     return len(left)
 
 

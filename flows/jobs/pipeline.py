@@ -5,9 +5,11 @@ the same ones with files between them.
 """
 
 import mimetypes
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from core.operations.operation import AnyOperation, Facts, Model, OnStep, Paths
@@ -139,18 +141,53 @@ def make(
     timings = begun.timings
     with timed(timings, "sample"):
         drawn = operation.draw(request, begun.prepared, model, on_step or _no_op)
-    with timed(timings, "encode"):
-        paths, looked_into = write_lawful(operation, request, drawn, target, overwrite=overwrite)
-    with timed(timings, "verify"):
-        found = operation.numbers(drawn)
-        del drawn  # files are read back in the room that it took
-        facts = begun.facts | looked_into | found | operation.verify(request, paths)
-    if sign:
-        sign_outputs(operation, request, paths, timings)
+    with named_once_good(target, overwrite=overwrite) as hidden:
+        with timed(timings, "encode"):
+            made, looked_into = write_lawful(operation, request, drawn, hidden, overwrite=False)
+        with timed(timings, "verify"):
+            found = operation.numbers(drawn)
+            del drawn  # files are read back in the room that it took
+            facts = begun.facts | looked_into | found | operation.verify(request, made)
+        if sign:
+            sign_outputs(operation, request, made, timings)
+    paths = beside(target, made)
     record(
         operation, request, paths, model.record, facts=facts, timings=timings, overwrite=overwrite
     )
     return paths
+
+
+@contextmanager
+def named_once_good(target: Path, *, overwrite: bool) -> Iterator[Path]:
+    """The name of a main output in a hidden folder beside it, whose files move up at last.
+
+    If the block raises, they are gone, and what stands beside the folder is as it was.
+
+    Args:
+        target: The main output.
+        overwrite: Replace files that already stand there.
+
+    Raises:
+        Refusal: Files stand there and may not be replaced.
+    """
+    check_target(target, overwrite=overwrite)
+    with TemporaryDirectory(prefix=".part-", dir=target.parent) as folder:
+        yield Path(folder, target.name)
+        made = {path.name: path for path in Path(folder).iterdir()}
+        for path in beside(target, made).values():
+            check_target(path, overwrite=overwrite)
+        for name, path in made.items():
+            path.replace(target.with_name(name))
+
+
+def beside(target: Path, made: Mapping[str, Path]) -> Paths:
+    """Where files that were made have their place, beside the main output.
+
+    Args:
+        target: The main output.
+        made: The files by role.
+    """
+    return {role: target.with_name(path.name) for role, path in made.items()}
 
 
 def save_pictures(operation: AnyOperation, prepared: Any, drawn: Any, output: Path) -> Paths:

@@ -193,7 +193,8 @@ class SuperResolveMRI:
         from medical.operations.verification import check_restored
 
         result, std = read_volume(paths["result"]), read_volume(paths["std"])
-        return check_restored(read_scan(request.scan), result, std, request)
+        protect = read_volume(request.protect) if request.protect else None
+        return check_restored(read_scan(request.scan), result, std, request, protect)
 
     def decoded(self, path: Path) -> dict[str, NDArray[np.generic]]:
         """Affine and voxels."""

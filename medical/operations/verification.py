@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.arrays import Tensor, plain, slabs
+from core.arrays import Tensor, namespace, plain, slabs
 from core.progress import counted
 from medical.acquisition.intensity import measure_scale
 from medical.files.volume import Volume
+from medical.operations.problem import prepare, protected_voxels
 
 if TYPE_CHECKING:
     from medical.request import SuperResolutionRequest
@@ -25,7 +26,11 @@ TOLERANCE = 1e-3  # of spacings that count as the same
 
 
 def check_restored(
-    scan: Volume, result: Volume, std: Volume, request: SuperResolutionRequest
+    scan: Volume,
+    result: Volume,
+    std: Volume,
+    request: SuperResolutionRequest,
+    protect: Volume | None = None,
 ) -> dict[str, Any]:
     """Hold grid and values of a restored scan and its map against the scan; what they show.
 
@@ -34,14 +39,17 @@ def check_restored(
         result: read back from its file.
         std: likewise.
         request: what was asked.
+        protect: mask of what stayed the scan itself, interpolated, on the scan's or the
+            result's grid.
 
     Raises:
         RuntimeError: they are not what was asked for.
     """
     for volume in (result, std):
         check_place(scan, volume, request.spacing_mm)
-    if request.edition > 1 and not request.protect:
-        check_intensities(scan, result)
+    if request.edition > 1:
+        protected = protect and protected_voxels(protect, scan, prepare(scan, request))
+        check_intensities(scan, result, protected)
     if (least := float(std.data.min())) < 0:
         raise RuntimeError(
             f"the map of uncertainty falls to {least:.3g}: an uncertainty is never negative; "
@@ -87,20 +95,26 @@ def check_place(scan: Volume, result: Volume, spacing_mm: tuple[float, float, fl
             )
 
 
-def check_intensities(scan: Volume, result: Volume) -> None:
+def check_intensities(scan: Volume, result: Volume, protected: Tensor | None = None) -> None:
     """Hold a result's intensities against those of its scan.
 
     Args:
         scan: as acquired.
         result: read back from its file.
+        protected: voxels of the result, bool, that count as held at the ends of the scan's range,
+            which an interpolated scan may leave.
 
     Raises:
         RuntimeError: the result leaves the scan's range, is brighter or darker on the whole, or
             is far smoother or rougher.
     """
     scale = measure_scale(scan.data)
-    held, found = _summary(scale.invert(scale.apply(scan.data))), _summary(result.data)
+    held, data = _summary(scale.invert(scale.apply(scan.data))), result.data
     least, most, spread = held.least, held.most, held.spread
+    if protected is not None:
+        library = namespace(data)
+        data = library.where(protected, library.clip(data, least, most), data)
+    found = _summary(data)
     step = max(0.5 * abs(scan.header.slope) * 1.01, RANGE_ROUNDED * (most - least))
     low, high = found.least, found.most
     moved, energy = 0.0, 1.0  # of a scan that is the same everywhere, whose range says it all

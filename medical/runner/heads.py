@@ -244,7 +244,8 @@ def _written(
         fresh = restored.write(Path(place) / target.name)
         try:
             result, std = read_plain(fresh["result"]), read_plain(fresh["std"])
-            shown = dict(check_restored(scan, result, std, wish.request))
+            protect = read_plain(wish.protect) if wish.protect else None
+            shown = dict(check_restored(scan, result, std, wish.request, protect))
         except (RuntimeError, Refusal, OSError) as error:
             raise Trouble(str(error)) from error
         for role, path in fresh.items():

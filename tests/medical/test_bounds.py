@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from medical.acquisition.acquisition import Acquisition, SliceSampling
 from medical.acquisition.intensity import measure_scale
 from medical.files.stored import as_stored
-from medical.files.volume import FileHeader, Volume
+from medical.files.volume import FileHeader, Volume, finer_grid
 from medical.operations.problem import prepare
 from medical.operations.remarks import remarks
 from medical.operations.restoring import Tiling
 from medical.operations.super_resolve import super_resolve
-from medical.operations.verification import check_intensities
+from medical.operations.verification import check_intensities, check_restored
 from medical.request import SuperResolutionRequest
 from tests.medical.test_super_resolve import StandIn, head
 
@@ -159,3 +159,20 @@ def test_a_result_unlike_its_scan_gets_no_name(fault):
     check_intensities(scan, good)
     with pytest.raises(RuntimeError, match="keeps mean and spread"):
         check_intensities(scan, good.with_data(fault(good.data)))
+
+
+def test_beside_what_is_protected_a_result_is_held_against_its_scan():
+    scan, truth = scanned(**PLAIN), head((24, 26, 36)).data
+    good = Volume(truth, finer_grid(scan, (1.0, 1.0, 1.0)).affine)
+    data = truth.clamp(0, float(scan.data.max()))
+    data[:6] *= 1.5  # the scan itself, interpolated, may leave its range
+    mask = torch.zeros(truth.shape)
+    mask[:6] = 1
+    std, asked = good.with_data(0 * data), SuperResolutionRequest(scan="s", protect="m")
+    given = {"protect": good.with_data(mask)}
+    check_restored(scan, good.with_data(data), std, asked, **given)
+    for value in (3 * float(scan.data.max()), -500.0):
+        spoiled = data.clone()
+        spoiled[12, 13, 18] = value
+        with pytest.raises(RuntimeError, match="keeps mean and spread"):
+            check_restored(scan, good.with_data(spoiled), std, asked, **given)

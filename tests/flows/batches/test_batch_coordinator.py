@@ -123,11 +123,15 @@ def test_what_killed_shards_left_half_written_is_cleared_away_when_nobody_works(
     _, batch, _ = seen_through(request(2))
     left = batch.results / ".part-0123456789ab.mp4"
     left.write_bytes(b"half")
+    folder = batch.results / ".part-0123abcd"
+    folder.mkdir()
+    (folder / "clip.mp4").write_bytes(b"half")
     with held(batch.root / "plan.lock", shared=True):
         seen_through(request(2))
         assert left.exists()
     seen_through(request(2))
     assert not left.exists()
+    assert not folder.exists()
     assert whole(batch) == 2
 
 

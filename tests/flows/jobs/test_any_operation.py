@@ -168,14 +168,58 @@ def test_files_are_read_back_in_the_room_that_was_drawn_in(places):
     assert paths["text"].read_text() == "RING RING RING"
 
 
-def test_a_batch_makes_its_items_beside_others_once(operation):
-    settings = read_settings()
-    words = [EchoRequest(word=word) for word in ("red", "blue")]
+@pytest.mark.parametrize("stood", [{}, {"out.txt": "of before", "out.json": "{}"}])
+def test_what_fails_its_check_gets_no_name_and_replaces_nothing(places, monkeypatch, stood):
+    for name, text in stood.items():
+        (places / name).write_text(text)
+    before = {path.name for path in places.iterdir()}
+    monkeypatch.setattr(Echo, "verify", _not_whole)
+    with pytest.raises(RuntimeError, match=r"out\.txt is not whole"):
+        make(Echo(), EchoRequest(word="ring"), places / "out.txt", _model(), overwrite=True)
+    assert {path.name for path in places.iterdir()} == before
+    assert {name: (places / name).read_text() for name in stood} == stood
+
+
+def test_what_came_to_stand_there_meanwhile_stays(places, monkeypatch):
+    def late(operation, request, paths):
+        (places / "out.txt").write_text("of another")
+        return {}
+
+    monkeypatch.setattr(Echo, "verify", late)
+    with pytest.raises(Refusal, match="nothing is overwritten unasked"):
+        make(Echo(), EchoRequest(word="ring"), places / "out.txt", _model())
+    assert (places / "out.txt").read_text() == "of another"
+
+
+def test_an_item_that_fails_its_check_gets_no_name(operation, monkeypatch):
+    batch = _started([EchoRequest(word="red")])
+    monkeypatch.setattr(Echo, "verify", _not_whole)
+    asked = ShardRequest(batch="words", shard=0)
+    assert "made" not in run_shard(read_settings(), asked, lambda *_, **__: None).plain()
+    assert list(batch.results.iterdir()) == []
+
+
+def _not_whole(operation, request, paths):
+    raise RuntimeError(f"{paths['text'].name} is not whole: write it again.")
+
+
+def _model():
+    return Nobody("x").load("cpu")
+
+
+def _started(words):
     items = [Item(f"{n:016x}", f"row {n}", word) for n, word in enumerate(words)]
     plan, request = make_plan(items, []), ClipBatchRequest(name="words", prompts="x")
     assert plan.seconds_per_item == pytest.approx(0.3)
-    batch = open_batch(settings, "default", request)
+    batch = open_batch(read_settings(), "default", request)
     start_batch(batch, request, plan)
+    return batch
+
+
+def test_a_batch_makes_its_items_beside_others_once(operation):
+    settings = read_settings()
+    words = [EchoRequest(word=word) for word in ("red", "blue")]
+    batch = _started(words)
     assert [item.request for item, _ in batch.items()] == words
     asked = ShardRequest(batch="words", shard=0)
     report = run_shard(settings, asked, lambda *_, **__: None)
