@@ -133,6 +133,8 @@ def super_resolve(
 ) -> "Restoration":
     """A finer volume from a thick-slice scan, with maps of how sure it is.
 
+    What the scan showed and what was assumed of it is logged, and stands in its ``remarks``.
+
     Args:
         scan: A NIfTI file, or its voxels and grid.
         model: A loaded MRI model, the name of an installed one, or a model folder.
@@ -151,7 +153,18 @@ def super_resolve(
     alone = {} if request.control else {"control_scan": ""}  # of a branch that is loaded already
     asked = request.model_copy(update=alone) if "control" in loaded.record else request
     prepared = scan if isinstance(scan, Volume) else operation.prepare(asked)
-    return operation.draw(request, prepared, loaded, on_step or _ignore)
+    return told(operation.draw(request, prepared, loaded, on_step or _ignore))
+
+
+def told(restored: "Restoration") -> "Restoration":
+    """The restoration; what the scan showed and what was assumed of it is logged.
+
+    Args:
+        restored: As it was made.
+    """
+    for line in restored.remarks:
+        logger.warning("%s", line)
+    return restored
 
 
 def _loaded(

@@ -9,6 +9,7 @@ import torch
 from diffusers.utils import BaseOutput
 
 from core.refusal import Refusal
+from lamina.calls import told
 from lamina.pipelines import WATCHED, Callback, ModelPipeline
 from medical.files.scan import read_scan
 from medical.files.volume import Volume
@@ -69,7 +70,7 @@ class SuperResolutionPipeline(ModelPipeline):
         callback_on_step_end_tensor_inputs: Sequence[str] = WATCHED,
         **fields: Any,
     ) -> SuperResolutionOutput | tuple[Any, Any]:
-        """Restore one scan.
+        """Restore one scan; what it showed and what was assumed of it is logged.
 
         Args:
             scan: A NIfTI file, a folder with one DICOM series, or voxels and their grid.
@@ -129,6 +130,7 @@ class SuperResolutionPipeline(ModelPipeline):
                 walk=walk,
                 errors=shipped_head(self.record),
             )
+        told(restored)
         shown, std = map(OUTPUTS[output_type], (restored.mean, restored.std))
         found = SuperResolutionOutput(shown, std, restored, seed)
         return found if return_dict else (shown, std)

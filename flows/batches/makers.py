@@ -4,6 +4,7 @@
 Only ``sample`` must run alone. ``finish`` writes the item's record last.
 """
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from flows.jobs.signing import sign_outputs
 from flows.machines.resources import check_room
 from flows.requests.policy import check_policy, write_lawful
 from video.engines.previews import Shown, with_previews
+
+logger = logging.getLogger(__name__)
 
 Timings = dict[str, float]
 Paths = dict[str, Path]
@@ -156,6 +159,8 @@ class Maker:
                 made |= save_pictures(operation, job.prepared, drawn, hidden)
             sign_outputs(operation, request, made, job.timings)
         paths = beside(target, made)
+        for line in facts.get("remarks", ()):
+            logger.info("%s: %s", job.item.address, line)
         model = self.networks.record(operation, request)
         recorded = record(
             operation, request, paths, model, facts=facts, timings=job.timings, overwrite=True

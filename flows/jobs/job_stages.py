@@ -5,6 +5,7 @@ that forms can be made, and deployments registered, without loading torch.
 """
 
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ from flows.storage.files import (
     result_folder,
 )
 from flows.storage.quota import Quota
+
+logger = logging.getLogger(__name__)
 
 Refs = dict[str, FileRef]
 
@@ -244,6 +247,8 @@ def _staged(
     with timed(timings, "prepare"):
         reading = read_lawful(work, request, "run")
     request = reading.request
+    for line in reading.remarks:
+        logger.info("%s", line)
     name, ending = name_and_ending(work, request, output_name)
     settings = read_settings()
     Quota(settings, checked_project(project)).check()

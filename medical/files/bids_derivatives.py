@@ -151,6 +151,7 @@ def _sidecar(dataset: Path, scan: Restored, role: str) -> dict[str, Any]:
         "Seed": request.get("seed"),
         "SamplesDrawn": request.get("samples"),
         "SamplingSteps": request.get("steps"),
+        "Remarks": scan.record.get("extra", {}).get("remarks"),
         "IntendedUse": scan.record.get("intended_use"),
     }
     return described | {name: value for name, value in said.items() if value is not None}

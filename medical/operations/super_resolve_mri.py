@@ -214,7 +214,8 @@ class SuperResolveMRI:
         return {"picture": picture(prepared, drawn, max_bytes=LARGEST_PICTURE)}
 
     def shown(self, request: SuperResolutionRequest, facts: Mapping[str, Any]) -> Facts:
-        """What was restored, how, and how well it explains the scan."""
+        """What was restored, how, how well it explains the scan, what was found and assumed."""
+        remarks = facts.get("remarks")
         return {
             "scan": request.scan,
             "shape": facts["shape"],
@@ -222,6 +223,7 @@ class SuperResolveMRI:
             "consistency": f"{facts['consistency_mean_absolute']:.2g}",
             "samples": request.samples,
             "seed": request.seed,
+            **({"remarks": "; ".join(remarks)} if remarks else {}),
             "use": "research, not diagnosis",
         }
 

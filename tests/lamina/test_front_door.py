@@ -90,6 +90,20 @@ def test_prompts_are_read_as_by_the_command_line(monkeypatch, caplog):
         lamina.generate("a purple elephant", model=model, strict=True)
 
 
+def test_what_a_scan_showed_and_what_is_assumed_is_said_by_every_door(models, scan, caplog):
+    pipe = lamina.SuperResolutionPipeline.from_pretrained(models / "tiny-mri")
+    pipe.set_progress_bar_config(disable=True)
+    doors = [
+        lambda: lamina.super_resolve(scan, model="tiny-mri", samples=1, steps=1),
+        lambda: pipe(scan, num_samples=1, num_inference_steps=1).restoration,
+    ]
+    for door in doors:
+        caplog.clear()
+        restored = door()
+        assert any(line.startswith("slice profile: ") for line in restored.remarks)
+        assert [record.getMessage() for record in caplog.records] == list(restored.remarks)
+
+
 def test_a_loaded_model_is_as_good_as_a_name(models, scan):
     video, mri = lamina.load("tiny-video", device="cpu"), lamina.load(models / "tiny-mri")
     named = lamina.generate(PROMPT, model="tiny-video", device="cpu", num_frames=2, steps=1)

@@ -14,6 +14,7 @@ from medical.operations.problem import prepare
 from medical.operations.remarks import remarks
 from medical.operations.restoring import Tiling
 from medical.operations.super_resolve import super_resolve
+from medical.operations.super_resolve_mri import SuperResolveMRI
 from medical.operations.verification import check_intensities, check_restored
 from medical.request import SuperResolutionRequest
 from tests.medical.test_super_resolve import StandIn, head
@@ -136,6 +137,14 @@ def test_what_was_found_and_assumed_is_said():
     assert lines[-2].startswith("slice profile: nobody told it and the scan does not show it (few")
     told_all = SuperResolutionRequest(scan="s", noise_std=0.02, slice_thickness_mm=4.0)
     assert all(x.startswith("unlike training") for x in remarks(prepare(scan, told_all), told_all))
+
+
+def test_the_page_of_a_run_tells_them_too():
+    asked = SuperResolutionRequest(scan="s", samples=1, steps=1)
+    made = super_resolve(scanned(**PLAIN), asked, NETWORK, tiling=SMALL)
+    shown = SuperResolveMRI().shown(asked, made.record())
+    assert made.remarks
+    assert shown["remarks"] == "; ".join(made.remarks)
 
 
 def test_records_of_before_mean_what_they_meant():

@@ -114,8 +114,12 @@ def test_a_batch_of_a_dataset_ends_with_its_derivatives(places, dataset, capsys)
     assert files(batch.root / "bids") == wanted | described
 
 
-def test_volumes_are_the_results_and_name_their_sources(places, dataset):
+def test_volumes_are_the_results_and_name_their_sources(places, dataset, caplog):
+    caplog.set_level("INFO")
     batch = batch_of(dataset)
+    addresses = {item.address for item, _ in batch.items()}
+    told = [x.getMessage() for x in caplog.records if "slice profile: " in x.getMessage()]
+    assert {line.partition(":")[0] for line in told} == addresses
     root = derived(batch)
     about = json.loads((root / "dataset_description.json").read_text())
     assert (about["DatasetType"], about["GeneratedBy"][0]["Name"]) == ("derivative", "Lamina")
@@ -133,6 +137,7 @@ def test_volumes_are_the_results_and_name_their_sources(places, dataset):
             assert said["Sources"] == [f"bids:raw:{inside.as_posix()}"]
             assert said["SkullStripped"] is (inside.name == "sub-01_T1w.nii.gz")
             assert (said["Model"], said["Seed"]) == ("tiny-mri", item.request.seed)
+            assert any(line.startswith("slice profile: ") for line in said["Remarks"])
 
 
 def test_what_is_no_longer_among_the_results_leaves_the_derivatives(places, dataset):

@@ -261,7 +261,12 @@ def test_its_stages_hand_files_to_each_other(operation, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.integration
-def test_it_runs_as_a_flow(operation, places):
+def test_it_runs_as_a_flow_that_tells_how_the_request_was_read(
+    operation, places, monkeypatch, caplog
+):
+    reading = Reading(EchoRequest(word="ring"), remarks=("a bell, it seems",))
+    monkeypatch.setattr(Echo, "read", lambda *_, **__: reading)
+
     @flow(name="echo_word")
     def echo_word(request: EchoRequest):
         return job_stages.run_stages(operation, request, "", "default")
@@ -270,6 +275,7 @@ def test_it_runs_as_a_flow(operation, places):
         made = echo_word(EchoRequest(word="ring"))
     assert made["text"].open().read_text() == "RING RING RING"
     assert made["record"].open().name == "ring.json"
+    assert "a bell, it seems" in caplog.text
 
 
 def _quiet():
