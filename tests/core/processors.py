@@ -4,6 +4,7 @@ Settings of torch, oneDNN and MKL are overwritten by portable arithmetic, so a p
 the instructions themselves: CPUID, which all libraries ask, does not tell of them any more.
 """
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -47,9 +48,12 @@ def run(module: str, *words: str, **variables: str) -> list[str]:
 @cache
 def _denier() -> str:
     """The library that denies; empty where it cannot be made or does nothing."""
-    compiler, library = shutil.which("cc"), Path(mkdtemp()) / "fewer.so"
+    compiler = shutil.which("cc")
     if not compiler or sys.platform != "linux":
         return ""
+    folder = mkdtemp()
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    library = Path(folder) / "fewer.so"
     words = [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(SOURCE)]
     if subprocess.run(words, check=False, capture_output=True).returncode:
         return ""
