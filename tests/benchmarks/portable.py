@@ -1,4 +1,4 @@
-"""What arithmetic that is the same on every server costs: a head and a clip in both modes."""
+"""What arithmetic that is the same on every server costs: head, clip and scan in both modes."""
 
 import json
 from collections.abc import Callable
@@ -6,20 +6,25 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from core.numerics import NATIVE, PORTABLE, VARIABLE
+from medical.files.nifti import write_volume
 from tests.benchmarks.processes import Cost, lamina, surrounded
+from tests.benchmarks.quality.heads import middle
 from tests.benchmarks.results import Figure, Row
+from tests.benchmarks.whole_head import thick_head
 
 HEAD = {
     "name": "cost", "count": 1, "contrasts": ["T1w", "FLAIR"], "spacing_mm": [1, 1, 1],
     "lesions": {"load_ml": [5, 15], "count": [20, 60]}, "seed": 7,
 }  # fmt: skip
 CLIP = "two red circles move left"
+PART = (96, 112, 16)
 Make = Callable[[Path, str, dict[str, str]], Cost]
 HEADS, MOST_MINUTES, MOST_MIB = 40, 180.0, 4096.0
 
 PROTOCOL = (
     "One head with T1w, FLAIR and lesions at 1 mm by `lamina mri augment`, as BIDS and nnU-Net, "
-    "and one clip by `lamina video generate` with its defaults, each in a fresh process: native "
+    "one clip by `lamina video generate` with its defaults, and the middle of MNI152 (96 x 112 x "
+    "64 mm in 4 mm slices) by `lamina mri super-resolve`, each in a fresh process: native "
     "with two threads, and with `LAMINA_NUMERICS=portable` (float32, AVX2, one thread), in which "
     "datasets are drawn unless it is said otherwise. User and system time and peak resident "
     "memory of the process (`wait4`), start of Python and imports among it; once each, or the "
@@ -33,8 +38,9 @@ def run(*, quick: bool = False, full: bool = False) -> Row:
     turns = 3 if full else 1
     with TemporaryDirectory() as name, surrounded(Path(name)):
         clips = [_both(_clip, Path(name), turn) for turn in range(turns)]
+        scans = [_both(_scan, Path(name), turn) for turn in range(turns)]
         heads = [] if quick else [_both(_head, Path(name), turn) for turn in range(turns)]
-    figures = _figures("clip", clips)
+    figures = _figures("clip", clips) + _figures("restored scan", scans)
     if heads:
         figures += _figures("head", heads)
         portable = _middle([each[PORTABLE] for each in heads])
@@ -72,6 +78,14 @@ def _both(
 def _clip(folder: Path, name: str, extra: dict[str, str]) -> Cost:
     words = ["video", "generate", CLIP, str(folder / f"{name}.mp4"), "--seed", "7"]
     return lamina(words, extra=extra)
+
+
+def _scan(folder: Path, name: str, extra: dict[str, str]) -> Cost:
+    scan = folder / "scan.nii.gz"
+    write_volume(middle(thick_head(), PART), scan, overwrite=True)
+    return lamina(
+        ["mri", "super-resolve", str(scan), str(folder / f"fine-{name}.nii.gz")], extra=extra
+    )
 
 
 def _head(folder: Path, name: str, extra: dict[str, str]) -> Cost:
