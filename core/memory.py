@@ -5,7 +5,14 @@ import os
 from functools import cache
 from pathlib import Path, PurePosixPath
 
+from core.refusal import Refusal
+
 GB = 1e9
+MARGIN = 1.25  # of what a job is offered, over what it was measured to need
+NO_ROOM = (
+    "the request needs {needs}: a job must fit on one machine ({offers}); ask for less (frames, "
+    "size, voxels, batch), or add a larger machine."
+)
 GROUPS, OWN_GROUP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -29,3 +36,18 @@ def memory_gb() -> float:
     """What there is for this process at most, in 1e9 bytes, whoever holds some of it now."""
     whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GB
     return min(whole, memory_limit_gb())
+
+
+def check_memory(needed_gb: float) -> None:
+    """Refuse what there is no main memory for, before it is begun.
+
+    Args:
+        needed_gb: As measured, in 1e9 bytes, without a margin.
+
+    Raises:
+        Refusal: With the numbers.
+    """
+    wanted, there = MARGIN * needed_gb, memory_gb()
+    if wanted > there:
+        offer = f"one offers {there:.4g} GB of memory"
+        raise Refusal(NO_ROOM.format(needs=f"{wanted:.1f} GB memory", offers=offer))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from core.memory import check_memory
 from core.models.adapters import Lora
 from core.models.checkpoints import find_folder
 from core.models.controls import Control
@@ -17,6 +18,7 @@ from core.refusal import Refusal
 from lamina.operations import OPERATIONS
 from medical.anatomy import whole_heads
 from medical.files.volume import Volume
+from medical.operations.super_resolve_mri import SuperResolveMRI
 from medical.request import SuperResolutionRequest
 from video.engines.controlled import check_control
 from video.engines.served_prompts import serve
@@ -152,8 +154,27 @@ def super_resolve(
     request = SuperResolutionRequest(scan=named, model=loaded.record["name"], **fields)
     alone = {} if request.control else {"control_scan": ""}  # of a branch that is loaded already
     asked = request.model_copy(update=alone) if "control" in loaded.record else request
+    check_room(scan, asked)
     prepared = scan if isinstance(scan, Volume) else operation.prepare(asked)
     return told(operation.draw(request, prepared, loaded, on_step or _ignore))
+
+
+def check_room(scan: "Named | Volume", request: SuperResolutionRequest) -> None:
+    """Refuse a finer grid that there is no memory for, before it is made.
+
+    Args:
+        scan: What is to be restored.
+        request: How.
+
+    Raises:
+        Refusal: With the numbers.
+    """
+    operation = SuperResolveMRI()
+    if isinstance(scan, Volume):
+        cost = operation.cost_of(scan.shape, scan.spacing_mm, request)
+    else:
+        cost = operation.cost(request)
+    check_memory(cost.memory_gb)
 
 
 def told(restored: "Restoration") -> "Restoration":

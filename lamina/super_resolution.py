@@ -9,7 +9,7 @@ import torch
 from diffusers.utils import BaseOutput
 
 from core.refusal import Refusal
-from lamina.calls import told
+from lamina.calls import check_room, told
 from lamina.pipelines import WATCHED, Callback, ModelPipeline
 from medical.files.scan import read_scan
 from medical.files.volume import Volume
@@ -118,6 +118,7 @@ class SuperResolutionPipeline(ModelPipeline):
         request = SuperResolutionRequest(
             scan=named, seed=seed, model=self.record["name"], **fields
         )
+        check_room(scan, request)
         volume, mask = _read(scan), None if protect is None else _read(protect)
         names, walk = callback_on_step_end_tensor_inputs, self._walk(seed)
         with self._watched(callback_on_step_end, names, 1) as on_step:

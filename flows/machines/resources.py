@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.memory import memory_limit_gb
+from core.memory import MARGIN, NO_ROOM, memory_limit_gb
 from core.operations.operation import AnyOperation
 from core.refusal import Refusal
 from core.request import Request
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-MARGIN = 1.25
 GB = 1e9
 
 CHECKPOINTS_GB = 1.0  # at most, of all stages, with the log and the model itself
@@ -175,10 +174,7 @@ def check_fits(wanted: Resources, offers: Iterable[Resources]) -> Resources:
         if not _lacks(wanted, offer):
             return offer
     told = "; ".join(f"one offers {', '.join(_lacks(wanted, offer))}" for offer in offers)
-    raise Refusal(
-        f"the request needs {wanted}: a job must fit on one machine ({told or 'none offered'}); "
-        "ask for less (frames, size, voxels, batch), or add a larger machine."
-    )
+    raise Refusal(NO_ROOM.format(needs=wanted, offers=told or "none offered"))
 
 
 def check_here(wanted: Resources, folder: Path | None, *, gpus: Sequence[float] = ()) -> None:

@@ -87,7 +87,21 @@ class SuperResolveMRI:
         """By the voxels of the restored grid, samples and steps."""
         from medical.files.scan import scan_size
 
-        shape, spacing = scan_size(request.scan)
+        return self.cost_of(*scan_size(request.scan), request)
+
+    def cost_of(
+        self,
+        shape: tuple[int, ...],
+        spacing: tuple[float, ...],
+        request: SuperResolutionRequest,
+    ) -> Cost:
+        """The same of a scan in memory.
+
+        Args:
+            shape: Of the scan, (D, H, W).
+            spacing: Of its voxels, in mm.
+            request: What is asked.
+        """
         finer = [max(1.0, s / w) for s, w in zip(spacing, request.spacing_mm, strict=True)]
         n = math.prod(shape) * math.prod(finer) / 1e6
         once_s = ONCE_S * n ** (1 / 3)

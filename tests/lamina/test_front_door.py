@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 import lamina
 from flows.commands.command_line import main
+from flows.commands.single import run_here
 from flows.jobs import operations
 
 PROMPT = "two red circles move left"
@@ -88,6 +89,37 @@ def test_prompts_are_read_as_by_the_command_line(monkeypatch, caplog):
     assert "circle" in caplog.text
     with pytest.raises(lamina.Refusal, match="elephant"):
         lamina.generate("a purple elephant", model=model, strict=True)
+
+
+def by_command(scan, pipe):
+    request = lamina.SuperResolutionRequest(scan=str(scan), model="tiny-mri")
+    run_here(request, scan.with_name("out.nii.gz"), overwrite=False)
+
+
+DOORS = {
+    "command": by_command,
+    "call": lambda scan, pipe: lamina.super_resolve(scan, model="tiny-mri"),
+    "call in memory": lambda scan, pipe: lamina.super_resolve(
+        lamina.read_volume(scan), model="tiny-mri"
+    ),
+    "pipeline": lambda scan, pipe: pipe(scan),
+    "pipeline in memory": lambda scan, pipe: pipe(lamina.read_volume(scan)),
+}
+
+
+@pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
+def test_every_door_refuses_a_grid_that_memory_has_no_room_for(models, scan, monkeypatch, door):
+    pipe = lamina.SuperResolutionPipeline.from_pretrained(models / "tiny-mri")
+    for place in ("core.memory.memory_gb", "flows.machines.resources.memory_limit_gb"):
+        monkeypatch.setattr(place, lambda: 0.25)
+    for work in ("SuperResolveMRI.prepare", "SuperResolveMRI.draw"):
+        monkeypatch.setattr(f"medical.operations.super_resolve_mri.{work}", None)
+    monkeypatch.setattr("lamina.super_resolution.super_resolve", None)
+    with pytest.raises(
+        lamina.Refusal,
+        match=r"0\.8 GB memory.*: a job must fit on one machine \(one offers 0\.25 GB of memory",
+    ):
+        door(scan, pipe)
 
 
 def test_what_a_scan_showed_and_what_is_assumed_is_said_by_every_door(models, scan, caplog):
