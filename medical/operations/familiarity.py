@@ -29,8 +29,8 @@ RIM_MM, BELOW_MM, INSIDE_MM = 5.0, (5.0, 13.0), 20.0
 LITERS, INSIDE, MOST_DARK = (1.1, 1.8), (2.6, 3.4), 0.08
 # With a skull the rim is skin, which fat makes bright on T1w: the inside is 1.2 to 2.0 times as
 # bright on five scans of three people and Colin27, 3.2 to 4.2 on FLAIR of these three. The
-# brightest of the inside is 1.1 to 1.4 times as bright as most of it on T1w and FLAIR of six
-# people and eight others, 1.9 to 2.3 on T2w
+# brightest of the inside is 1.1 to 1.4 times as bright as most of it on T1w and FLAIR of five
+# people and on T1w of six others, 1.9 to 2.3 on T2w
 INSIDE_SKIN, MOST_BRIGHT, BRIGHTEST = 2.6, 1.6, 98
 PITCHES_MM, VOXELS_MM = (1.5, 6.5), (0.8, 1.1)
 # Rows "others" and "factors" of docs/results.json, slices of 4 mm
