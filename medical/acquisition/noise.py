@@ -89,11 +89,7 @@ def _filtered(noisy: Array, noise_std: float, guide: Array | None) -> Array:
 
 def _waves(x: Array, shift: Shift) -> Array:
     """The cosine waves of blocks laid side by side, the first one shifted outward."""
-    ends = [
-        (start, -(size + start) % block)
-        for size, start, block in zip(x.shape, shift, BLOCK, strict=True)
-    ]
-    padded = np.pad(x, ends, mode="symmetric")
+    padded = np.pad(x, ends_of(x.shape, shift), mode="symmetric")
     counts = [size // block for size, block in zip(padded.shape, BLOCK, strict=True)]
     shape = [part for pair in zip(counts, BLOCK, strict=True) for part in pair]
     blocks = padded.reshape(shape).transpose(0, 2, 4, 1, 3, 5)
@@ -105,3 +101,11 @@ def _joined(blocks: Array, shift: Shift, shape: tuple[int, ...]) -> Array:
     whole = [count * block for count, block in zip(blocks.shape[:3], BLOCK, strict=True)]
     x = blocks.transpose(0, 3, 1, 4, 2, 5).reshape(whole)
     return x[tuple(slice(start, start + n) for start, n in zip(shift, shape, strict=True))]
+
+
+def ends_of(shape: Shift, shift: Shift) -> list[tuple[int, int]]:
+    """What is added before and after each axis so that blocks fill it, the first shifted out."""
+    return [
+        (start, -(size + start) % block)
+        for size, start, block in zip(shape, shift, BLOCK, strict=True)
+    ]

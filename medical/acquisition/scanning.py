@@ -23,6 +23,7 @@ from medical.acquisition.acquisition import (
     evidence,
 )
 from medical.acquisition.noise import denoised
+from medical.acquisition.noise_there import denoised_there
 from medical.operations.residual import RESIDUAL_SCALE, condition
 
 Box = tuple[slice, slice, slice]
@@ -109,7 +110,8 @@ def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
 def _noisy(scan: Tensor, noise: Tensor, noise_std: float) -> Tensor:
     """A scan with its noise, which is Rician, cleaned as scans of users are."""
     real, imaginary = sent(noise, scan.device)
-    return denoised(((scan + real).square() + imaginary.square()).sqrt(), noise_std)
+    clean = denoised if scan.device.type == "cpu" else denoised_there
+    return clean(((scan + real).square() + imaginary.square()).sqrt(), noise_std)
 
 
 def _along(x: Tensor, matrices: Tensor, axis: int) -> Tensor:

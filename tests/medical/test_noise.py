@@ -14,6 +14,7 @@ from medical.acquisition.acquisition import (
     degradation_matrix,
 )
 from medical.acquisition.noise import denoised, estimate_noise
+from medical.acquisition.noise_there import denoised_there
 
 
 def tissue(shape=(12, 64, 64), seed=0):
@@ -81,3 +82,9 @@ def test_waves_that_a_scan_can_hold_come_back_exactly():
 def test_noise_too_small_to_count_leaves_a_scan_as_it_is(least):
     scan = tissue((6, 24, 24)) - 0.35
     assert torch.equal(denoised(scan, least), scan)
+
+
+@pytest.mark.parametrize("shape", [(12, 64, 64), (7, 33, 21), (4, 9, 8)])
+def test_a_device_cleans_as_numpy_does(shape):
+    scan = noisy(tissue()[tuple(map(slice, shape))], 0.03)
+    torch.testing.assert_close(denoised_there(scan, 0.03), denoised(scan, 0.03), atol=2e-6, rtol=0)
