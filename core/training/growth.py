@@ -27,6 +27,8 @@ ALIKE = (
 )  # fmt: skip
 """Settings of the whole network that must be the same."""
 TAUGHT = "trained_objective"
+SCALING = "input_scaling"
+"""Of a noisy sample, which the weights that are taken over know in one way alone."""
 OPTIONAL = {
     "sketch": ("sketch_channels", "sketch_grain"),
     "layouts": ("layout_network",),
@@ -122,7 +124,8 @@ def begin_from(network: ConditionedNetwork, origin: ConditionedNetwork) -> Condi
     A level more is one in front, of finer cells. All that lies behind it is taken over, and is
     shown what it was shown before: the old stem, in its best factors of that level's width
     (Eckart & Young 1936). The way back out to the finer cells is learned anew. The parts for
-    sketches and layouts are taken over where both networks have the same.
+    sketches and layouts are taken over where both networks have the same, and so is the scaling
+    of noisy samples.
 
     Args:
         network: To be trained; changed in place.
@@ -141,6 +144,8 @@ def begin_from(network: ConditionedNetwork, origin: ConditionedNetwork) -> Condi
     if isinstance(network, SpatioTemporalUNet) and isinstance(origin, SpatioTemporalUNet):
         given = _behind(network, origin, given)
     network.load_state_dict({**network.state_dict(), **given})
+    if SCALING in network.config:
+        network.register_to_config(**{SCALING: origin.config.get(SCALING, "none")})
     return network
 
 
@@ -159,7 +164,9 @@ def _differences(network: ConditionedNetwork, origin: ConditionedNetwork) -> lis
     if type(network).__name__ != type(origin).__name__:
         return [f"being a {type(origin).__name__}"]
     if not (isinstance(network, SpatioTemporalUNet) and isinstance(origin, SpatioTemporalUNet)):
-        shape = [name for name in network.config if name[0] != "_" and name != TAUGHT]
+        shape = [
+            name for name in network.config if name[0] != "_" and name not in {TAUGHT, SCALING}
+        ]
         return [name for name in shape if not _alike(network.config[name], origin.config[name])]
     front = len(network.strides) - len(origin.strides)
     if front not in (0, 1):

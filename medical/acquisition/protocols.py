@@ -63,10 +63,10 @@ class AcquisitionRange:
 
     def told(self, acquisition: Acquisition, generator: torch.Generator) -> Acquisition:
         """The acquisition as it is told of a scan: slices as far apart, not quite as thick."""
-        off = float(torch.randn((), generator=generator)) * self.told_off
         along_d = acquisition.axes[0]
-        if along_d is None or not off:
+        if along_d is None or not self.told_off:
             return acquisition
+        off = float(torch.randn((), generator=generator)) * self.told_off
         pitch = along_d.pitch_mm
         thickness = along_d.thickness_mm * (1.0 + min(max(off, -FARTHEST_OFF), FARTHEST_OFF))
         taken = replace(along_d, thickness_mm=thickness, gap_mm=pitch - thickness)

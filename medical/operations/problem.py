@@ -194,16 +194,19 @@ def prepare(volume: Volume, request: SuperResolutionRequest) -> Problem:
     """
     grid = finer_grid(volume, request.spacing_mm)
     factors = [old / new for old, new in zip(volume.spacing_mm, grid.spacing_mm, strict=True)]
-    thick = max(range(3), key=lambda axis: factors[axis])
     if grid.shape == volume.shape:
         raise Refusal(
             f"spacing_mm={request.spacing_mm} where the scan has "
             f"{tuple(round(s, 3) for s in volume.spacing_mm)}: no axis would become finer; ask "
             "for a smaller spacing along the thick axis."
         )
+    finer = [axis for axis in range(3) if grid.shape[axis] != volume.shape[axis]]
+    thick = max(range(3), key=lambda axis: factors[axis])
+    if request.edition > 4:
+        thick = max(finer, key=lambda axis: volume.spacing_mm[axis])
     axes: list[SliceSampling | None] = [None, None, None]
     for axis in range(3):
-        if grid.shape[axis] != volume.shape[axis]:
+        if axis in finer:
             in_plane: Profile = "gaussian" if request.edition == 1 else "band"
             axes[axis] = SliceSampling(volume.spacing_mm[axis], profile=in_plane)
     told = bool(request.slice_thickness_mm or request.slice_gap_mm)

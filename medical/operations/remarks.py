@@ -63,7 +63,7 @@ def _profile(problem: Problem, request: SuperResolutionRequest) -> str:
         )
     if sampling.profile == "band":
         return (
-            f"slice profile: no voxel is longer along one axis than along both others, so "
+            "slice profile: of the axes that become finer none is longer than both others, so "
             f"{sampling.pitch_mm:.3g} mm are taken for a crop of k-space, as in planes; "
             "slice_thickness_mm says otherwise"
         )

@@ -1,6 +1,6 @@
 """Trains the head that predicts the error of a restoration, on heads that the network knows.
 
-``python -m medical.training.errors HEADS OUT --model heads-1mm --parts 175``: parts of heads are
+``python -m medical.training.errors HEADS OUT --parts 175 --scale 0.88``: parts of heads are
 scanned in random slices, restored with nothing told, and held against the truth; a head of a
 thousand weights learns from that how large the error is where. Every sixth subject is left out.
 Errors at the borders of parts are larger than inside a head, so what is predicted is scaled.
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--model", default="heads-1mm")
     parser.add_argument("--parts", type=int, default=175)
-    parser.add_argument("--scale", type=float, default=0.84, help="of what is predicted")
+    parser.add_argument("--scale", type=float, default=0.88, help="of what is predicted")
     chosen = parser.parse_args(arguments)
     torch.set_num_threads(1)
     folder = find_model(chosen.model, "mri")

@@ -133,6 +133,9 @@ def test_the_drawn_acquisitions_cover_their_range():
     off = [t.thickness_mm / s.thickness_mm - 1 for t, s in zip(told, thick, strict=True)]
     assert (np.mean(off), np.std(off)) == pytest.approx((0.0, limits.told_off), abs=0.02)
     assert [t.pitch_mm for t in told] == pytest.approx([s.pitch_mm for s in thick])
+    before = generator.get_state()
+    assert PLAIN.told(drawn[0], generator) is drawn[0]
+    assert torch.equal(generator.get_state(), before)  # what was drawn without it stays
 
 
 def test_patches_hold_enough_head():

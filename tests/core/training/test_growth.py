@@ -187,3 +187,12 @@ def test_sketches_and_layouts_are_taken_over_from_a_file(tmp_path, monkeypatch):
     again = first_network("video", lambda: shallow(layout_network=LAYOUTS, **SKETCHED), 1, "old")
     for name, weight in origin.state_dict().items():
         assert torch.equal(again.state_dict()[name], weight), name
+
+
+def test_a_noisy_sample_enters_as_the_weights_know_it():
+    origin = trained(shallow(input_scaling="none"))
+    network = begin_from(shallow(seed=3, input_scaling="wiener"), origin)
+    assert network.config["input_scaling"] == "none"
+    torch.testing.assert_close(shown(network), shown(origin))
+    other = trained(shallow(input_scaling="wiener"))
+    assert begin_from(shallow(seed=3), other).config["input_scaling"] == "wiener"
