@@ -107,11 +107,20 @@ def _back_projections(patches: Sequence[ScannedPatch]) -> Tensor:
     return x
 
 
+def rician(scan: Tensor, noise: Tensor) -> Tensor:
+    """The magnitude of a scan with noise in its real and its imaginary part.
+
+    Args:
+        scan: Without noise.
+        noise: (2, ...) of the scan's shape: real, imaginary.
+    """
+    return ((scan + noise[0]).square() + noise[1].square()).sqrt()
+
+
 def _noisy(scan: Tensor, noise: Tensor, noise_std: float) -> Tensor:
-    """A scan with its noise, which is Rician, cleaned as scans of users are."""
-    real, imaginary = sent(noise, scan.device)
+    """A scan with its noise, cleaned as scans of users are."""
     clean = denoised if scan.device.type == "cpu" else denoised_there
-    return clean(((scan + real).square() + imaginary.square()).sqrt(), noise_std)
+    return clean(rician(scan, sent(noise, scan.device)), noise_std)
 
 
 def _along(x: Tensor, matrices: Tensor, axis: int) -> Tensor:

@@ -25,6 +25,7 @@ from core.networks.conditioned import ConditionedNetwork
 from core.records import atomic_path
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
 from medical.acquisition.intensity import measure_scale
+from medical.acquisition.scanning import rician
 from medical.evaluation.evaluate import trimmed
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
@@ -98,7 +99,7 @@ def sample(part: Volume, network: ConditionedNetwork, dice: random.Random) -> Sa
     scan = acquire(truth, acquisition)
     if noise:
         parts = noise * torch.randn(2, *scan.shape, generator=_seeded(dice))
-        scan = scan.with_data(((scan.data + parts[0]).square() + parts[1].square()).sqrt())
+        scan = scan.with_data(rician(scan.data, parts))
     asked = SuperResolutionRequest(
         scan="in memory",
         spacing_mm=truth.spacing_mm,

@@ -14,6 +14,7 @@ from core.models.checkpoints import find_model, load_model
 from core.networks.unet import SpatioTemporalUNet
 from medical.acquisition.acquisition import Acquisition, SliceSampling, acquire
 from medical.acquisition.intensity import measure_scale
+from medical.acquisition.scanning import rician
 from medical.evaluation.evaluate import Restore, compare, trimmed
 from medical.files.nifti import read_volume
 from medical.files.volume import Volume
@@ -184,5 +185,4 @@ def middle(volume: Volume, part: Sequence[int] = SMALL) -> Volume:
 def noisy(scan: Volume, noise: float) -> Volume:
     """A scan with Rician noise, intensities in [0, 1]."""
     dice = torch.Generator().manual_seed(SEED)
-    real, imaginary = noise * torch.randn(2, *scan.shape, generator=dice)
-    return scan.with_data(((scan.data + real).square() + imaginary.square()).sqrt())
+    return scan.with_data(rician(scan.data, noise * torch.randn(2, *scan.shape, generator=dice)))
